@@ -1,0 +1,102 @@
+/* grid.h: the grid as an application sees it: open, ask, explain.
+ *
+ *     ng_grid *g;
+ *     ng_grid_open(&g, NULL, &err);                  the default grid, packages beside the program
+ *     ng_request r = ng_request_text("freeze my card", NG_TASK_AUTO);
+ *     ng_answer *a;
+ *     ng_grid_ask(g, &r, &a, &err);
+ *     printf("%s (%.2f)\n", a->label, a->confidence);
+ *     ng_answer_free(a);  ng_grid_close(g);
+ *
+ * An open grid is an immutable, reference-counted snapshot of its configuration with models loaded
+ * on first use; ng_grid_ask may be called from any number of threads. */
+#ifndef NANOGRID_GRID_H
+#define NANOGRID_GRID_H
+
+#include <nanogrid/tier.h>
+
+typedef struct ng_grid ng_grid;
+
+typedef struct ng_grid_options {
+    const char *path;                   /* grid.yaml; NULL: $NANOGRID_GRID, $NANOGRID_HOME/grid.yaml, the default */
+    ng_upstream_open_fn *open_upstream; /* NULL: a configuration with upstreams is refused */
+    bool no_records;                    /* keep no decision database (one-shot verbs on read-only homes) */
+    int n_threads;                      /* for models; 0: by measurement */
+} ng_grid_options;
+
+NG_API ng_status ng_grid_open(ng_grid **out, const ng_grid_options *opt, ng_error *err) NG_MUST_USE;
+NG_API ng_grid *ng_grid_ref(ng_grid *g);
+NG_API void ng_grid_close(ng_grid *g); /* drops a reference; flushes records with the last one */
+
+typedef enum ng_privacy { NG_PRIVACY_ANY, NG_PRIVACY_MESH, NG_PRIVACY_LOCAL } ng_privacy;
+NG_API bool ng_privacy_parse(ng_privacy *out, const char *name);
+
+typedef struct ng_request {
+    ng_task task;
+    const char *model; /* an expert's or upstream's name; NULL or "auto": the grid decides */
+    const ng_message *messages;
+    size_t n_messages;
+    ng_params params;
+    ng_privacy privacy;       /* hard limit of this request */
+    double max_cost_usd;      /* NaN: none; 0 forbids every paid call */
+    int64_t deadline_ms;      /* from now; 0: the configuration's */
+    const char *tenant;       /* "" or NULL: none */
+    const char *request_id, *traceparent;
+    bool no_cache;
+    ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
+    void *on_token_ctx;
+
+    ng_part text_part_; /* storage of ng_request_text */
+    ng_message text_message_;
+} ng_request;
+
+/* Initialises *r for one text of the user (borrowed). */
+NG_API void ng_request_init(ng_request *r, ng_task task);
+NG_API void ng_request_set_text(ng_request *r, const char *text, size_t len);
+
+/* Routes and answers.  On success *out is the caller's.  An abstention without a higher tier is
+ * NG_OK with label NULL and in_scope false.  NG_ENOEXPERT: nothing serves the task and no upstream
+ * may; the text names how to add a model or an upstream.  NG_ENOTFOUND: no such expert. */
+NG_API ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error *err) NG_MUST_USE;
+/* The decision alone: task, expert, tier, in_scope, scores over experts, reason. */
+NG_API ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out, ng_error *err) NG_MUST_USE;
+/* The JSON of `route --json`: {decision_id, task, expert, tier, in_scope, scores{}, reason, latency_us}. */
+NG_API void ng_route_json(ng_json *j, const ng_answer *a);
+
+/* One recorded decision, told in full: as text for people, or as the recorded JSON.  NG_ENOTFOUND. */
+NG_API ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
+/* The newest n decisions as a JSON array. */
+NG_API ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) NG_MUST_USE;
+/* Waits until what was answered so far is in the database. */
+NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
+
+/* What can be named as `model`: experts and upstreams, in configuration order. */
+typedef struct ng_grid_entry {
+    const char *name, *model_path; /* model_path NULL for upstreams and built-in rules */
+    ng_task task;                  /* NG_TASK_AUTO for upstreams (any) */
+    ng_tier_level tier;
+    bool upstream, available;      /* available: its model file exists / its breaker is closed */
+    const char *why;               /* when not available */
+} ng_grid_entry;
+NG_API size_t ng_grid_n_entries(const ng_grid *g);
+NG_API ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i);
+
+typedef struct ng_grid_config_view {
+    const char *listen;     /* "127.0.0.1:8080" */
+    const char *path;       /* of the file read, or "(built in)" */
+    uint32_t hold_tokens;   /* cascade.hold_tokens */
+} ng_grid_config_view;
+NG_API ng_grid_config_view ng_grid_get_config(const ng_grid *g);
+/* The compiled-in default grid.yaml. */
+NG_API const char *ng_grid_default_yaml(void);
+
+/* Monotonic counters for /metrics; a snapshot. */
+typedef struct ng_grid_stats {
+    uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
+        cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
+        completion_tokens;
+    double cost_usd;
+} ng_grid_stats;
+NG_API ng_grid_stats ng_grid_get_stats(const ng_grid *g);
+
+#endif

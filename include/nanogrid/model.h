@@ -1,0 +1,82 @@
+/* model.h: a loaded model, and a session on it.
+ *
+ *     ng_model *m; ng_session *s; float *logits = ..[n_vocab];
+ *     ng_model_open(&m, "SmolLM2-135M.gguf", &err);
+ *     ng_session_new(&s, m, NULL, &err);
+ *     ng_session_eval(s, ids, n, logits, &err);      prefill n tokens; logits of the last position
+ *     ng_session_eval(s, &next, 1, logits, &err);    decode one
+ *     ng_session_free(s);  ng_model_close(m);
+ *
+ * A model is immutable and may be shared by any number of sessions and threads; a session is one
+ * mutable timeline (its KV cache) and belongs to one thread at a time.  Results are the same bits
+ * whatever the number of threads, the chunking of the prompt and the instruction set. */
+#ifndef NANOGRID_MODEL_H
+#define NANOGRID_MODEL_H
+
+#include <nanogrid/status.h>
+#include <nanogrid/tokenizer.h>
+
+typedef struct ng_model ng_model;
+typedef struct ng_session ng_session;
+
+typedef enum ng_model_kind {
+    NG_MODEL_CAUSAL,  /* a decoder: ng_session_eval */
+    NG_MODEL_ENCODER, /* ng_session_encode */
+} ng_model_kind;
+
+typedef struct ng_model_info {
+    const char *path, *arch, *name; /* borrowed from the model; name may be "" */
+    const char *file_type;          /* "Q4_1": the type of most weight bytes */
+    ng_model_kind kind;
+    uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx_train;
+    uint64_t n_params, weight_bytes, file_bytes;
+    uint64_t kv_bytes_per_tok; /* 0 for encoders */
+} ng_model_info;
+
+/* Maps the file and checks every tensor's presence, shape and type before use.  A tokenizer that is
+ * not supported does not fail the open (see ng_model_tokenizer).  NG_EUNSUPPORTED names an
+ * architecture or tensor type that this version does not run. */
+NG_API ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) NG_MUST_USE;
+NG_API void ng_model_close(ng_model *m); /* NULL is fine; its sessions must be gone */
+NG_API ng_model_info ng_model_get_info(const ng_model *m);
+/* Borrowed; NULL with the reason in err when the file has none that this version knows. */
+NG_API const ng_tokenizer *ng_model_tokenizer(const ng_model *m, ng_error *err);
+/* "avx512": the kernel level in use. */
+NG_API const char *ng_model_kernel(const ng_model *m);
+
+typedef struct ng_session_options {
+    uint32_t n_ctx;  /* most tokens the session can hold; 0: min(n_ctx_train, 4096) */
+    int n_threads;   /* 0: chosen by a short measurement on this model, once a process */
+} ng_session_options;
+
+/* KV pages are committed as they are used, not here. */
+NG_API ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_options *opt,
+                                ng_error *err) NG_MUST_USE;
+NG_API void ng_session_free(ng_session *s);
+
+/* Appends n > 0 tokens (prompt in chunks, or one decoded token) and, where logits is not NULL, writes
+ * the last position's [n_vocab].  An id outside the vocabulary is NG_EINVALID; more than n_ctx tokens
+ * in all is NG_ELIMIT with both counts; on error the session is as before the call. */
+NG_API ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n, float *logits,
+                                 ng_error *err) NG_MUST_USE;
+/* As above, but logits for every one of the n positions: [n, n_vocab] row-major. */
+NG_API ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, float *logits,
+                                     ng_error *err) NG_MUST_USE;
+/* Tokens held. */
+NG_API size_t ng_session_len(const ng_session *s);
+NG_API uint32_t ng_session_n_ctx(const ng_session *s);
+NG_API int ng_session_threads(const ng_session *s);
+/* Forgets everything after the first n tokens. */
+NG_API void ng_session_rewind(ng_session *s, size_t n);
+
+/* An encoder's pooled, L2-normalised vector of one sequence: out[n_embd].  Sequences longer than
+ * n_ctx_train are NG_ELIMIT with both counts. */
+NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, float *out,
+                                   ng_error *err) NG_MUST_USE;
+
+/* Text to vector in one call: tokenizes with the model's special tokens and encodes; text that is
+ * too long is cut to n_ctx_train only when `truncate` is set (sentence-transformers' way). */
+NG_API ng_status ng_session_embed(ng_session *s, const char *text, size_t len, bool truncate,
+                                  float *out, size_t *n_tokens, ng_error *err) NG_MUST_USE;
+
+#endif

@@ -1,0 +1,19 @@
+/* main.c: picks the verb, parses its options, runs it. */
+#include "cli_table.h"
+
+#include <string.h>
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        cli_print_overview(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h")) name = "help";
+    if (!strcmp(name, "--version")) name = "version";
+    const cli_verb *v = cli_find(name);
+    if (!v) return cli_usage("there is no verb '%s'; `nanogrid --help` lists them", name);
+    int n = argc - 2;
+    int code = cli_parse(v, &n, argv + 2);
+    return code >= 0 ? code : v->run(n, argv + 2);
+}

@@ -1,0 +1,42 @@
+/* cpu.h: what this processor can do, and what NG_CPU allows.
+ *
+ *     ng_cpu_level level;
+ *     if (ng_cpu_get(&level, &err)) ..               NG_CPU asks for what is not here: exit 2
+ *     printf("%s\n", ng_cpu_level_name(level));      "avx512"
+ *
+ * Levels rise; each holds what the lower ones of the same family hold.  NG_CPU caps the level:
+ * ref|avx2|avx512|amx on x86-64, ref|neon|dotprod|i8mm on arm64; empty or unset means best. */
+#ifndef NG_CORE_CPU_H
+#define NG_CORE_CPU_H
+
+#include <nanogrid/status.h>
+
+typedef enum ng_cpu_level {
+    NG_CPU_REF,    /* portable C */
+    NG_CPU_AVX2,   /* x86-64: AVX2, F16C, FMA present */
+    NG_CPU_AVX512, /* AVX-512 F, BW, DQ, VL, VNNI */
+    NG_CPU_AMX,    /* AMX int8 and bf16, granted by the OS */
+    NG_CPU_NEON,
+    NG_CPU_DOTPROD,
+    NG_CPU_I8MM,
+} ng_cpu_level;
+
+/* The best level that the hardware and the OS allow, NG_CPU not considered. */
+ng_cpu_level ng_cpu_best(void);
+/* As capped by NG_CPU; NG_EINVALID when it names an unknown or unavailable level. */
+ng_status ng_cpu_get(ng_cpu_level *out, ng_error *err) NG_MUST_USE;
+/* Whether `level` could run here. */
+bool ng_cpu_can(ng_cpu_level level);
+const char *ng_cpu_level_name(ng_cpu_level level);
+bool ng_cpu_level_parse(ng_cpu_level *out, const char *name);
+
+/* "AMD EPYC .." as the system names it; never NULL. */
+const char *ng_cpu_name(void);
+/* Cores this process may use (affinity and cgroup quota considered), at least 1. */
+int ng_cpu_count(void);
+/* Bytes of memory in all and available now, as the cgroup and the system allow. */
+void ng_memory_get(uint64_t *total_bytes, uint64_t *available_bytes);
+/* Resident set of this process in bytes: now, and its peak. */
+void ng_memory_self(uint64_t *rss_bytes, uint64_t *peak_bytes);
+
+#endif

@@ -1,0 +1,60 @@
+/* file.h: whole files in, whole files out, never half a file.
+ *
+ *     ng_map m;
+ *     if (ng_map_open(&m, path, &err)) return err.code;     m.data, m.len: read-only, mmapped
+ *     ng_map_close(&m);
+ *     ng_file_write_atomic("grid.yaml", text, len, &err);   temp file, fsync, rename, fsync(dir)
+ *
+ * Paths are UTF-8 and come from the user; messages name them.  All calls are thread-safe. */
+#ifndef NG_CORE_FILE_H
+#define NG_CORE_FILE_H
+
+#include <nanogrid/buf.h>
+#include <stdio.h>
+
+typedef struct ng_map {
+    const uint8_t *data;
+    size_t len;
+} ng_map;
+
+/* An empty file maps to len 0.  A directory, a missing or an unreadable file is NG_ENOTFOUND or
+ * NG_EIO with the path and the reason. */
+ng_status ng_map_open(ng_map *out, const char *path, ng_error *err) NG_MUST_USE;
+void ng_map_close(ng_map *m); /* accepts a zeroed map */
+
+/* Appends the file's bytes to `out`, at most out->max. */
+ng_status ng_file_read(ng_buf *out, const char *path, ng_error *err) NG_MUST_USE;
+/* The rest of a stream, such as standard input. */
+ng_status ng_stream_read(ng_buf *out, FILE *f, const char *name, ng_error *err) NG_MUST_USE;
+/* Writes PATH.tmp.PID, fsyncs, renames over PATH, fsyncs the folder: readers see the old or the new
+ * bytes, never a mixture, and a failure leaves the old file as it was. */
+ng_status ng_file_write_atomic(const char *path, const void *data, size_t len,
+                               ng_error *err) NG_MUST_USE;
+
+/* A file written piece by piece with the same guarantee. */
+typedef struct ng_writer ng_writer;
+ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) NG_MUST_USE;
+ng_status ng_writer_put(ng_writer *w, const void *data, size_t len, ng_error *err) NG_MUST_USE;
+/* fsync + rename; the writer is freed either way. */
+ng_status ng_writer_commit(ng_writer *w, ng_error *err) NG_MUST_USE;
+/* Drops what was written; NULL is fine. */
+void ng_writer_abort(ng_writer *w);
+
+bool ng_file_exists(const char *path); /* a regular file that can be read */
+bool ng_dir_exists(const char *path);
+/* mkdir -p; an existing folder is fine. */
+ng_status ng_dir_make(const char *path, ng_error *err) NG_MUST_USE;
+/* The folder of this executable, without a final slash ("/usr/bin"), into out[cap]. */
+ng_status ng_exe_dir(char *out, size_t cap, ng_error *err) NG_MUST_USE;
+/* $NANOGRID_HOME, else $XDG_DATA_HOME/nanogrid, else ~/.local/share/nanogrid.  Not created. */
+ng_status ng_home_dir(char *out, size_t cap, ng_error *err) NG_MUST_USE;
+
+/* Names in a folder, sorted bytewise, "." and ".." left out; each ends with free(). */
+typedef struct ng_dir_list {
+    char **names;
+    size_t len;
+} ng_dir_list;
+ng_status ng_dir_read(ng_dir_list *out, const char *path, ng_error *err) NG_MUST_USE;
+void ng_dir_list_clear(ng_dir_list *l);
+
+#endif

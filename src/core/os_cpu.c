@@ -1,0 +1,166 @@
+/* os_cpu.c: what the processor and the system offer.  See cpu.h.
+ *
+ * AVX-512 and AMX need the OS to save their registers: XCR0 says so (Intel SDM vol. 1, 13.3), and
+ * Linux grants AMX only on request (arch_prctl ARCH_REQ_XCOMP_PERM); a tile instruction without the
+ * grant raises SIGILL, so the request is part of the check. */
+#include "cpu.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const struct {
+    ng_cpu_level level;
+    const char *name;
+} names[] = {
+    {NG_CPU_REF, "ref"},   {NG_CPU_AVX2, "avx2"},       {NG_CPU_AVX512, "avx512"}, {NG_CPU_AMX, "amx"},
+    {NG_CPU_NEON, "neon"}, {NG_CPU_DOTPROD, "dotprod"}, {NG_CPU_I8MM, "i8mm"},
+};
+enum { N_NAMES = sizeof names / sizeof names[0] };
+
+const char *ng_cpu_level_name(ng_cpu_level level) { return names[level].name; }
+
+bool ng_cpu_level_parse(ng_cpu_level *out, const char *name) {
+    for (int i = 0; i < N_NAMES; i++)
+        if (!strcmp(names[i].name, name)) {
+            *out = names[i].level;
+            return true;
+        }
+    return false;
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+static uint64_t xcr0(void) {
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+ng_cpu_level ng_cpu_best(void) {
+    static int cached = -1; /* the same answer from every thread, so a race writes one value */
+    int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+    if (known >= 0) return (ng_cpu_level)known;
+    uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0;
+    ng_cpu_level level = NG_CPU_REF;
+    if (__get_cpuid(1, &a, &b, &c, &d)) {
+        bool osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
+        uint64_t x = osxsave ? xcr0() : 0;
+        __get_cpuid_count(7, 0, &a, &b7, &c7, &d7);
+        bool avx2 = (x & 6) == 6 && fma && f16c && (b7 >> 5 & 1);
+        bool avx512 = avx2 && (x & 0xE6) == 0xE6 && (b7 >> 16 & 1) && (b7 >> 17 & 1) &&
+                      (b7 >> 30 & 1) && (b7 >> 31 & 1) && (c7 >> 11 & 1);
+        bool amx = avx512 && (x >> 17 & 3) == 3 && (d7 >> 24 & 1) && (d7 >> 25 & 1) && (d7 >> 22 & 1);
+        if (amx) amx = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0;
+        level = amx ? NG_CPU_AMX : avx512 ? NG_CPU_AVX512 : avx2 ? NG_CPU_AVX2 : NG_CPU_REF;
+    }
+    __atomic_store_n(&cached, (int)level, __ATOMIC_RELAXED);
+    return level;
+}
+
+bool ng_cpu_can(ng_cpu_level level) { return level <= NG_CPU_AMX && level <= ng_cpu_best(); }
+
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+ng_cpu_level ng_cpu_best(void) {
+    unsigned long a = getauxval(AT_HWCAP), b = getauxval(AT_HWCAP2);
+    bool dotprod = a >> 20 & 1, i8mm = b >> 13 & 1;
+    return i8mm && dotprod ? NG_CPU_I8MM : dotprod ? NG_CPU_DOTPROD : NG_CPU_NEON;
+}
+
+bool ng_cpu_can(ng_cpu_level level) {
+    return level == NG_CPU_REF || (level >= NG_CPU_NEON && level <= ng_cpu_best());
+}
+#else
+ng_cpu_level ng_cpu_best(void) { return NG_CPU_REF; }
+bool ng_cpu_can(ng_cpu_level level) { return level == NG_CPU_REF; }
+#endif
+
+ng_status ng_cpu_get(ng_cpu_level *out, ng_error *err) {
+    const char *cap = getenv("NG_CPU");
+    *out = ng_cpu_best();
+    if (!cap || !*cap) return NG_OK;
+    ng_cpu_level level;
+    if (!ng_cpu_level_parse(&level, cap))
+        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: no such level; use ref, avx2, avx512, amx, neon, dotprod or i8mm", cap);
+    if (!ng_cpu_can(level))
+        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: this machine offers %s at most; unset NG_CPU for the best",
+                       cap, ng_cpu_level_name(ng_cpu_best()));
+    *out = level;
+    return NG_OK;
+}
+
+const char *ng_cpu_name(void) {
+    static char name[128]; /* filled once; two racing threads write the same bytes */
+    if (name[0]) return name;
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[512], found[128] = "unknown CPU";
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, "model name", 10) || !strncmp(line, "Model", 5)) {
+            const char *p = strchr(line, ':');
+            if (p) snprintf(found, sizeof found, "%.*s", (int)strcspn(p + 2, "\n"), p + 2);
+            break;
+        }
+    if (f) fclose(f);
+    memcpy(name, found, sizeof name);
+    return name;
+}
+
+/* The first number of a one-line file; -1 where there is none ("max" too). */
+static long long read_number(const char *path, long long *second) {
+    FILE *f = fopen(path, "re");
+    long long a = -1, b = -1;
+    if (f) {
+        int n = fscanf(f, "%lld %lld", &a, &b);
+        if (n < 1) a = -1;
+        if (n < 2) b = -1;
+        fclose(f);
+    }
+    if (second) *second = b;
+    return a;
+}
+
+int ng_cpu_count(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+    long long period, quota = read_number("/sys/fs/cgroup/cpu.max", &period);
+    if (quota > 0 && period > 0 && (quota + period - 1) / period < n)
+        n = (int)((quota + period - 1) / period);
+    return n < 1 ? 1 : n;
+}
+
+static uint64_t proc_kib(const char *path, const char *key) {
+    FILE *f = fopen(path, "re");
+    char line[256];
+    unsigned long long v = 0;
+    size_t len = strlen(key);
+    while (f && fgets(line, sizeof line, f))
+        if (!strncmp(line, key, len) && sscanf(line + len, "%llu", &v) == 1) break;
+    if (f) fclose(f);
+    return (uint64_t)v * 1024;
+}
+
+void ng_memory_get(uint64_t *total_bytes, uint64_t *available_bytes) {
+    uint64_t total = proc_kib("/proc/meminfo", "MemTotal:");
+    uint64_t available = proc_kib("/proc/meminfo", "MemAvailable:");
+    long long limit = read_number("/sys/fs/cgroup/memory.max", NULL);
+    long long used = read_number("/sys/fs/cgroup/memory.current", NULL);
+    if (limit > 0 && (uint64_t)limit < total) {
+        total = (uint64_t)limit;
+        uint64_t left = used >= 0 && used < limit ? (uint64_t)(limit - used) : 0;
+        if (used >= 0 && left < available) available = left;
+    }
+    if (total_bytes) *total_bytes = total;
+    if (available_bytes) *available_bytes = available;
+}
+
+void ng_memory_self(uint64_t *rss_bytes, uint64_t *peak_bytes) {
+    if (rss_bytes) *rss_bytes = proc_kib("/proc/self/status", "VmRSS:");
+    if (peak_bytes) *peak_bytes = proc_kib("/proc/self/status", "VmHWM:");
+}
