@@ -1,0 +1,35 @@
+/* head.h: one expert's model, ready to answer requests of its task.
+ *
+ *     ng_head *h;
+ *     ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = "models/intent/model.gguf"};
+ *     ng_head_open(&h, &spec, &err);
+ *     ng_head_apply(h, &request, answer, &err);      fills the task's part of the answer
+ *     ng_head_close(h);
+ *
+ * What kind of head it is (linear, rules, extractive summary, embedding, decoder) follows from the
+ * task and the file's general.architecture; each kind is one file in src/task and one line in
+ * heads.def.  ng_head_apply may be called from several threads: kinds that hold a session serialise
+ * inside. */
+#ifndef NANOGRID_HEAD_H
+#define NANOGRID_HEAD_H
+
+#include <nanogrid/tier.h>
+
+typedef struct ng_head ng_head;
+
+typedef struct ng_head_spec {
+    ng_task task;
+    const char *path; /* the GGUF; NULL for kinds made of rules alone (extract) */
+    const char *head; /* which head of a file that has several, or NULL */
+    int n_threads;    /* 0: by measurement */
+} ng_head_spec;
+
+NG_API ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) NG_MUST_USE;
+NG_API void ng_head_close(ng_head *h);
+/* The request's text is the last user message.  Fills label/scores/entities/.., confidence (calibrated
+ * or NaN), in_scope and token counts; leaves expert, tier, route and timing to the caller. */
+NG_API ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer *answer, ng_error *err) NG_MUST_USE;
+/* "linear", "rules", "extractive", "embedding", "decoder". */
+NG_API const char *ng_head_kind(const ng_head *h);
+
+#endif

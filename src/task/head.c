@@ -1,0 +1,91 @@
+/* head.c: finds the kind that serves a task and a file, and forwards to it.  See nanogrid/head.h. */
+#include "head_ops.h"
+
+#include "gguf/gguf.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD(name) extern const ng_head_ops ng_head_##name;
+#include "heads.def"
+#undef HEAD
+
+static const ng_head_ops *const kinds[] = {
+#define HEAD(name) &ng_head_##name,
+#include "heads.def"
+#undef HEAD
+    NULL};
+
+struct ng_head {
+    const ng_head_ops *ops;
+    void *self;
+};
+
+static ng_status read_arch(char out[64], const char *path, ng_error *err) {
+    ng_gguf *g;
+    ng_str arch;
+    out[0] = 0;
+    ng_status s = ng_gguf_open(&g, path, err);
+    if (s) return s;
+    s = ng_gguf_get_str(g, "general.architecture", &arch, err);
+    if (!s && arch.len < 64) {
+        memcpy(out, arch.data, arch.len);
+        out[arch.len] = 0;
+    }
+    ng_gguf_close(g);
+    return s;
+}
+
+ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
+    char arch[64] = "";
+    *out = NULL;
+    if (spec->path) {
+        ng_status s = read_arch(arch, spec->path, err);
+        if (s) return s;
+    }
+    const ng_head_ops *ops = NULL;
+    for (size_t i = 0; kinds[i] && !ops; i++)
+        if (kinds[i]->serves(spec->task, arch)) ops = kinds[i];
+    if (!ops)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot serve the task %s",
+                       spec->path ? spec->path : "(no model)", arch, ng_task_name(spec->task));
+    ng_head *h = calloc(1, sizeof *h);
+    if (!h) return ng_fail(err, NG_ENOMEM, "head: out of memory");
+    h->ops = ops;
+    ng_status s = ops->open(&h->self, spec, err);
+    if (s) free(h);
+    else *out = h;
+    return s;
+}
+
+void ng_head_close(ng_head *h) {
+    if (!h) return;
+    h->ops->close(h->self);
+    free(h);
+}
+
+ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
+    return h->ops->apply(h->self, req, answer, err);
+}
+
+const char *ng_head_kind(const ng_head *h) { return h->ops->kind; }
+
+const char *ng_part_type_name(ng_part_type t) {
+    static const char *const names[] = {"text", "image", "audio", "series"};
+    return (size_t)t < sizeof names / sizeof names[0] ? names[t] : "unknown";
+}
+
+ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t *len, ng_error *err) {
+    for (size_t i = req->n_messages; i-- > 0;) {
+        const ng_message *m = &req->messages[i];
+        if (strcmp(m->role, "user")) continue;
+        for (size_t k = 0; k < m->n_parts; k++)
+            if (m->parts[k].type != NG_PART_TEXT)
+                return ng_fail(err, NG_EUNSUPPORTED, "parts of type '%s' are not served by this version",
+                               ng_part_type_name(m->parts[k].type));
+        if (m->n_parts != 1) return ng_fail(err, NG_EINVALID, "the request needs one text part, it has %zu", m->n_parts);
+        *text = m->parts[0].text;
+        *len = m->parts[0].len;
+        return NG_OK;
+    }
+    return ng_fail(err, NG_EINVALID, "the request has no message of the user");
+}
