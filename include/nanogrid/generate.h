@@ -20,7 +20,7 @@ typedef struct ng_token_prob {
 } ng_token_prob;
 
 typedef struct ng_token_event {
-    int32_t id;
+    int32_t id;               /* -1: no token, only text that was held back until the end was certain */
     float logprob;            /* of the chosen token under the model's own distribution (temp 1) */
     const char *text;         /* whole UTF-8 characters that became final with this token; may be "" */
     size_t len;
@@ -28,17 +28,18 @@ typedef struct ng_token_event {
     size_t n_top;
 } ng_token_event;
 
-/* Return false to stop: the generation ends with finish "cancelled" and what is there stays. */
+/* Return false to stop: the generation ends with finish "cancelled" and what is there stays.  The
+ * texts of all events together are the generation's text. */
 typedef bool ng_token_fn(void *ctx, const ng_token_event *e);
 
 typedef struct ng_generate_options {
     uint32_t n_predict;       /* most new tokens (128) */
-    float temp;               /* 0: greedy (0.8) */
+    float temp;               /* 0: greedy, ties to the lowest id; at most 10 (0.8) */
     uint32_t top_k;           /* 0: off (40) */
     float top_p;              /* 1: off (0.95) */
     float min_p;              /* 0: off (0.05) */
-    float repeat_penalty;     /* 1: off (1) */
-    float frequency_penalty, presence_penalty; /* 0: off */
+    float repeat_penalty;     /* of tokens in prompt and answer; 1: off (1) */
+    float frequency_penalty, presence_penalty; /* of tokens in the answer, -2..2; 0: off (0) */
     uint64_t seed;            /* of the sampler (0) */
     uint32_t n_top;           /* logprobs of the best n tokens a step, at most 20 (0: none) */
     bool ignore_eog;          /* an end-of-generation id does not stop */
@@ -61,12 +62,15 @@ typedef struct ng_generation {
     size_t text_len;
     const char *finish;   /* "stop", "length", "cancelled" */
     double prompt_ms, predicted_ms;
-    /* What the engine knows of its own certainty, for calibration (mean and least over tokens). */
+    /* What the engine knows of its own certainty, for calibration, over tokens at temperature 1: log
+     * p of the chosen token, entropy in nats, p(best) - p(second).  NaN without tokens. */
     float mean_logprob, min_logprob, mean_entropy, mean_margin;
 } ng_generation;
 
-/* Evaluates the prompt after what the session holds, then samples.  A prompt that leaves no room for
- * one new token is NG_ELIMIT with the counts. */
+/* Evaluates the prompt (n > 0) after what the session holds, then samples until an end-of-generation
+ * id (which is no part of the tokens), a stop text, n_predict or the end of the context.  The session
+ * then holds the prompt and all new tokens but the last.  A prompt that leaves no room for one new
+ * token is NG_ELIMIT with the counts.  On failure *out is empty. */
 NG_API ng_status ng_generate(ng_generation *out, ng_session *s, const int32_t *prompt, size_t n,
                              const ng_generate_options *opt, ng_error *err) NG_MUST_USE;
 NG_API void ng_generation_clear(ng_generation *g);

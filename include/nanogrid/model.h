@@ -62,6 +62,8 @@ NG_API ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n,
 /* As above, but logits for every one of the n positions: [n, n_vocab] row-major. */
 NG_API ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, float *logits,
                                      ng_error *err) NG_MUST_USE;
+/* The model it runs, borrowed. */
+NG_API const ng_model *ng_session_model(const ng_session *s);
 /* Tokens held. */
 NG_API size_t ng_session_len(const ng_session *s);
 NG_API uint32_t ng_session_n_ctx(const ng_session *s);

@@ -1,0 +1,30 @@
+/* source.h: what the decode loop needs of a model: logits for tokens, text for ids.
+ *
+ * ng_generate() fills it from a session; tests fill it with a script, so that every rule of the loop
+ * is tested without weights. */
+#ifndef NG_DECODE_SOURCE_H
+#define NG_DECODE_SOURCE_H
+
+#include <nanogrid/buf.h>
+#include <nanogrid/generate.h>
+
+typedef struct ng_source {
+    void *self;
+    size_t n_vocab;
+    size_t room;   /* tokens that may still be evaluated */
+    size_t held;   /* tokens held before, for messages */
+    bool has_text; /* put_text and flush_text may be called */
+    /* Evaluates n tokens; logits[n_vocab] of the last. */
+    ng_status (*eval)(void *self, const int32_t *ids, size_t n, float *logits, ng_error *err);
+    /* Appends the whole characters that `id` completes. */
+    ng_status (*put_text)(void *self, int32_t id, ng_buf *out, ng_error *err);
+    /* Appends what stands for an unfinished character. */
+    ng_status (*flush_text)(void *self, ng_buf *out);
+    bool (*is_eog)(void *self, int32_t id);
+} ng_source;
+
+/* ng_generate() over any source. */
+ng_status ng_generate_from(ng_generation *out, const ng_source *src, const int32_t *prompt, size_t n,
+                           const ng_generate_options *opt, ng_error *err) NG_MUST_USE;
+
+#endif
