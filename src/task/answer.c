@@ -1,5 +1,5 @@
 /* answer.c: the answer object and its one JSON form.  See nanogrid/answer.h. */
-#include <nanogrid/answer.h>
+#include <nanogrid/tier.h>
 
 #include "core/arena.h"
 #include <math.h>
@@ -33,6 +33,11 @@ bool ng_tier_level_parse(ng_tier_level *out, const char *name) {
             return true;
         }
     return false;
+}
+
+const char *ng_part_type_name(ng_part_type t) {
+    static const char *const names[] = {"text", "image", "audio", "series"};
+    return (size_t)t < sizeof names / sizeof names[0] ? names[t] : "unknown";
 }
 
 ng_status ng_answer_new(ng_answer **out) {

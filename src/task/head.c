@@ -69,11 +69,6 @@ ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer *answe
 
 const char *ng_head_kind(const ng_head *h) { return h->ops->kind; }
 
-const char *ng_part_type_name(ng_part_type t) {
-    static const char *const names[] = {"text", "image", "audio", "series"};
-    return (size_t)t < sizeof names / sizeof names[0] ? names[t] : "unknown";
-}
-
 ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t *len, ng_error *err) {
     for (size_t i = req->n_messages; i-- > 0;) {
         const ng_message *m = &req->messages[i];
