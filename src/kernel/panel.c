@@ -1,0 +1,71 @@
+/* panel.c: repacks rows of stored blocks into panels of 16 rows.  See panel.h. */
+#include "panel.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { SUPER = 256 };
+
+ng_panel_layout ng_panel_get_layout(uint32_t type, size_t n_cols) {
+    ng_quant_info q = ng_quant_get_info(type);
+    ng_panel_layout l = {0};
+    if (!q.bits || !n_cols || n_cols % q.block_len) return l;
+    l.scale_bytes = q.has_min ? 64 : 32;
+    if (q.block_len == SUPER) l.scale_bytes += 256;
+    l.code_bytes = (size_t)q.bits * 64;
+    l.codes_at = (n_cols / q.block_len * l.scale_bytes + 63) / 64 * 64;
+    l.bytes = l.codes_at + n_cols / 32 * l.code_bytes;
+    return l;
+}
+
+size_t ng_panel_bytes(uint32_t type, size_t n_cols) { return ng_panel_get_layout(type, n_cols).bytes; }
+
+/* The scales of one block of row r. */
+static void put_scales(uint32_t type, ng_quant_info q, uint8_t *s, const uint8_t *block, size_t r) {
+    const uint8_t *d = type == NG_TYPE_Q6_K ? block + 208 : block;
+    memcpy(s + 2 * r, d, 2);
+    if (q.has_min) memcpy(s + 32 + 2 * r, block + 2, 2);
+    if (q.block_len != SUPER) return;
+    if (type == NG_TYPE_Q6_K) {
+        for (size_t i = 0; i < 16; i++) s[32 + 16 * i + r] = block[192 + i];
+        return;
+    }
+    uint8_t sc[8], mn[8];
+    ng_block_k_scales(block + 4, sc, mn);
+    for (size_t i = 0; i < 8; i++) {
+        s[64 + 32 * i + r] = sc[i];
+        s[64 + 32 * i + 16 + r] = mn[i];
+    }
+}
+
+/* The codes of 32 columns of row r. */
+static void put_codes(unsigned bits, uint8_t *dst, const uint8_t *codes, size_t r) {
+    uint8_t *p = dst + 4 * r;
+    if (bits == 8) {
+        for (size_t g = 0; g < 8; g++) memcpy(p + 64 * g, codes + 4 * g, 4);
+        return;
+    }
+    for (size_t g = 0; g < 4; g++)
+        for (size_t j = 0; j < 4; j++)
+            p[64 * g + j] = (uint8_t)((codes[4 * g + j] & 15) | codes[16 + 4 * g + j] << 4);
+    for (size_t c = 0; bits == 5 && c < 32; c++) p[256 + c % 4] |= (uint8_t)((codes[c] >> 4) << (c / 4));
+    for (size_t c = 0; bits == 6 && c < 32; c++)
+        p[256 + c / 16 * 64 + c % 4] |= (uint8_t)((codes[c] >> 4) << (c / 4 % 4 * 2));
+}
+
+void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_bytes, size_t n_rows,
+                   size_t n_cols) {
+    ng_quant_info q = ng_quant_get_info(type);
+    ng_panel_layout l = ng_panel_get_layout(type, n_cols);
+    assert(l.bytes && n_rows >= 1 && n_rows <= NG_PANEL_ROWS);
+    memset(dst, 0, l.bytes);
+    uint8_t codes[SUPER];
+    for (size_t b = 0; b < n_cols / q.block_len; b++)
+        for (size_t r = 0; r < n_rows; r++) {
+            const uint8_t *block = rows + r * row_bytes + b * q.block_bytes;
+            put_scales(type, q, dst + b * l.scale_bytes, block, r);
+            ng_block_codes(type, block, codes);
+            for (size_t c = 0; c < q.block_len; c += 32)
+                put_codes(q.bits, dst + l.codes_at + (b * q.block_len + c) / 32 * l.code_bytes, codes + c, r);
+        }
+}
