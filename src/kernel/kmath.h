@@ -12,14 +12,16 @@
 
 #include "half.h"
 
-/* exp(x) = 2^k * p(x - k ln 2), |x - k ln 2| <= ln(2)/2, p by Cody and Waite's reduction and a
- * degree-6 polynomial (Taylor coefficients but for the last two, fitted).  Below EXP_MIN: 0. */
-#define NG_EXP_MIN (-87.33654f)
+/* exp(x) = 2^k * p(x - k ln 2), |x - k ln 2| <= ln(2)/2: Cody and Waite's two-part reduction and the
+ * degree-7 minimax polynomial that Cephes publishes (Moshier).  Below NG_EXP_MIN, where 2^k nears
+ * the subnormals, the result is 0. */
+#define NG_EXP_MIN (-86.9f)
 #define NG_EXP_MAX 88.72283f
 #define NG_EXP_LOG2E 1.44269504f
 #define NG_EXP_ROUND 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer, to even */
 #define NG_EXP_LN2_HI 0.693359375f
 #define NG_EXP_LN2_LO (-2.12194440e-4f)
+#define NG_EXP_C7 1.9875691500e-4f
 #define NG_EXP_C6 1.3981999507e-3f
 #define NG_EXP_C5 8.3334519073e-3f
 #define NG_EXP_C4 4.1665795894e-2f
@@ -32,7 +34,8 @@ static inline float ng_k_exp(float x) {
     float t = y * NG_EXP_LOG2E + NG_EXP_ROUND, k = t - NG_EXP_ROUND;
     float r = y - k * NG_EXP_LN2_HI;
     r = r - k * NG_EXP_LN2_LO;
-    float p = NG_EXP_C6;
+    float p = NG_EXP_C7;
+    p = p * r + NG_EXP_C6;
     p = p * r + NG_EXP_C5;
     p = p * r + NG_EXP_C4;
     p = p * r + NG_EXP_C3;

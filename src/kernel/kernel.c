@@ -1,0 +1,54 @@
+/* kernel.c: fills one table a level, lowest first, and picks one.  See kernel.h.
+ *
+ * The tables are built once, at the first call from any thread; later calls only read. */
+#include "kernel.h"
+
+#include "gguf/gguf.h"
+#include <pthread.h>
+
+static ng_kernels tables[3]; /* ref, avx2, avx512 */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void fill(void) {
+    for (int i = 0; i < 3; i++) {
+        ng_kernels_fill_ref(&tables[i]);
+        tables[i].level = (ng_cpu_level)i;
+    }
+}
+
+const ng_kernels *ng_kernels_at(ng_cpu_level level) {
+    if (!ng_cpu_can(level)) return NULL;
+    pthread_once(&once, fill);
+    switch (level) {
+    case NG_CPU_AVX2: return &tables[1];
+    case NG_CPU_AVX512:
+    case NG_CPU_AMX: return &tables[2];
+    default: return &tables[0];
+    }
+}
+
+ng_status ng_kernels_get(const ng_kernels **out, ng_error *err) {
+    ng_cpu_level level;
+    *out = NULL;
+    ng_status s = ng_cpu_get(&level, err);
+    if (s) return s;
+    *out = ng_kernels_at(level);
+    return NG_OK;
+}
+
+ng_gemm_fn *ng_kernels_gemm(const ng_kernels *k, uint32_t type) {
+    switch (type) {
+    case NG_TYPE_F32: return k->gemm_f32;
+    case NG_TYPE_F16: return k->gemm_f16;
+    case NG_TYPE_BF16: return k->gemm_bf16;
+    case NG_TYPE_Q4_0: return k->gemm_q4_0;
+    case NG_TYPE_Q4_1: return k->gemm_q4_1;
+    case NG_TYPE_Q5_0: return k->gemm_q5_0;
+    case NG_TYPE_Q5_1: return k->gemm_q5_1;
+    case NG_TYPE_Q8_0: return k->gemm_q8_0;
+    case NG_TYPE_Q4_K: return k->gemm_q4_k;
+    case NG_TYPE_Q5_K: return k->gemm_q5_k;
+    case NG_TYPE_Q6_K: return k->gemm_q6_k;
+    default: return NULL;
+    }
+}
