@@ -1,0 +1,101 @@
+/* arch.h: what the files of this room share: a model, a session, and how an architecture plugs in.
+ *
+ * An architecture is one file that ends in its descriptor, and one line in archs.def:
+ *
+ *     static ng_status load(ng_loader *l, ng_error *err) {    read keys and tensors; l->model is being built
+ *         my_weights *w = ng_arena_alloc(l->model->arena, sizeof *w);
+ *         if (ng_load_mat(l, &w->tok, "token_embd.weight", n_vocab, n_embd, err)) return err->code; ..
+ *     }
+ *     const ng_arch ng_arch_llama = {"llama", NG_MODEL_CAUSAL, load, scratch, forward};
+ *
+ * load() fills model->info (but for what model.c counts) and model->weights.  scratch() allocates the
+ * buffers of one session from session->arena; after it no heap call is made.  forward() is SPMD: every
+ * thread of the session's pool runs it (tensor.h), so it places barriers and returns nothing. */
+#ifndef NG_MODEL_ARCH_H
+#define NG_MODEL_ARCH_H
+
+#include "kv.h"
+#include "tensor/tensor.h"
+#include <nanogrid/model.h>
+
+typedef struct ng_arch ng_arch;
+
+struct ng_model {
+    ng_arena *arena;
+    ng_gguf *gguf;
+    const ng_arch *arch;
+    const ng_kernels *kernels;
+    ng_model_info info;
+    void *weights;          /* the architecture's own struct, in the arena */
+    ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
+    ng_error tokenizer_error;
+    int n_threads_best;     /* 0: not measured yet; atomic */
+};
+
+enum { NG_BATCH_MAX = 128 }; /* tokens a forward takes at once: bounds a session's scratch */
+
+struct ng_session {
+    const ng_model *model;
+    ng_arena *arena;
+    ng_pool *pool;
+    ng_kv kv;          /* decoders: kv.len is the tokens held */
+    uint32_t n_ctx;
+    size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
+    void *scratch;     /* the architecture's own struct, in the arena */
+};
+
+/* One call of forward(): tokens at positions pos .. pos + n_tok - 1, n_tok <= max_batch. */
+typedef struct ng_batch {
+    const int32_t *tokens;
+    size_t n_tok, pos;
+    float *out;        /* decoders: logits [n_tok - out_from, n_vocab]; encoders: the vector [n_embd] */
+    size_t out_from;   /* decoders: first token whose logits are wanted; n_tok: none */
+} ng_batch;
+
+typedef struct ng_loader ng_loader;
+
+struct ng_arch {
+    const char *name; /* general.architecture */
+    ng_model_kind kind;
+    ng_status (*load)(ng_loader *l, ng_error *err);
+    ng_status (*scratch)(ng_session *s, ng_error *err);
+    void (*forward)(const ng_team *tm, ng_session *s, const ng_batch *b);
+};
+
+/* Runs forward() on all threads of the session. */
+void ng_session_forward(ng_session *s, const ng_batch *b);
+/* NG_EINVALID naming the first id outside the vocabulary. */
+ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng_error *err) NG_MUST_USE;
+
+/* ---- loading ------------------------------------------------------------------------------------ */
+
+struct ng_loader {
+    ng_model *model;
+    bool *used;       /* [tensors of the file]: asked for by name */
+    ng_mat **mats;    /* [n_mats] to repack */
+    size_t n_mats;
+};
+
+/* "llama.block_count" for ("block_count"): keys under the architecture's own name.  The range is
+ * checked: 1 .. max, and the message names the key. */
+ng_status ng_load_u32(ng_loader *l, const char *key, uint32_t max, uint32_t *out, ng_error *err) NG_MUST_USE;
+ng_status ng_load_u32_or(ng_loader *l, const char *key, uint32_t dflt, uint32_t max, uint32_t *out,
+                         ng_error *err) NG_MUST_USE;
+ng_status ng_load_f32(ng_loader *l, const char *key, float *out, ng_error *err) NG_MUST_USE;
+ng_status ng_load_f32_or(ng_loader *l, const char *key, float dflt, float *out, ng_error *err) NG_MUST_USE;
+/* A weight matrix [n_rows, n_cols] (dims[0] is n_cols).  NG_EFORMAT when missing or of another shape,
+ * NG_EUNSUPPORTED for a type that cannot be run.  *m must live as long as the model. */
+ng_status ng_load_mat(ng_loader *l, ng_mat *m, const char *name, size_t n_rows, size_t n_cols,
+                      ng_error *err) NG_MUST_USE;
+/* The same for a matrix of which only rows are looked up (ng_mat_row): not repacked. */
+ng_status ng_load_lookup(ng_loader *l, ng_mat *m, const char *name, size_t n_rows, size_t n_cols,
+                         ng_error *err) NG_MUST_USE;
+/* A vector of n floats: F32 in place, other float types converted.  NULL in *out and NG_OK when it is
+ * missing and `optional`. */
+ng_status ng_load_vec(ng_loader *l, const float **out, const char *name, size_t n, bool optional,
+                      ng_error *err) NG_MUST_USE;
+bool ng_load_has(const ng_loader *l, const char *name);
+/* Says that a tensor of the file is known and not needed. */
+void ng_load_ignore(ng_loader *l, const char *name);
+
+#endif

@@ -1,0 +1,95 @@
+/* attend.c: causal attention over KV pages.  See attend.h (Vaswani et al. 2017; grouped heads, Ainslie
+ * et al. 2023).
+ *
+ * One item of work is a tile of up to 8 successive queries of one head.  Scores of a page are a small
+ * matrix product whose weights are the page's keys, so they use the kernel of F16 weights and its
+ * order of addition; the softmax runs over each query's own past; the values are added in the order
+ * of positions.  Items are dealt out like cards (item i to thread i mod n): later tiles are longer. */
+#include "attend.h"
+
+enum { PAGE = NG_KV_PAGE_TOK };
+
+static size_t scores_stride(const ng_session *s) { return ((size_t)s->n_ctx + PAGE - 1) / PAGE * PAGE; }
+
+size_t ng_attend_scratch(const ng_session *s) {
+    return (size_t)ng_pool_threads(s->pool) * NG_ATTEND_TILE * scores_stride(s);
+}
+
+typedef struct tile {
+    size_t head, tok, n; /* queries tok .. tok + n - 1 of `head` */
+    size_t n_pos;        /* positions that the last of them sees */
+    float *scores;       /* [n, stride] */
+    size_t stride;
+} tile;
+
+static void tile_scores(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
+    const ng_kernels *k = s->model->kernels;
+    size_t width = a->n_head * a->head_dim;
+    ng_gemm g = {.w_stride = a->head_dim * sizeof(uint16_t), .n_cols = a->head_dim,
+                 .x = a->q + t->tok * width + t->head * a->head_dim, .x_stride = width, .n_tok = t->n,
+                 .y_stride = t->stride};
+    for (size_t p = 0; p < t->n_pos; p += PAGE) {
+        g.w = ng_kv_keys(&s->kv, p / PAGE, a->layer, kv_head);
+        g.row_end = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
+        g.y = t->scores + p;
+        k->gemm_f16(&g);
+    }
+}
+
+/* Each query sees one position more than the one before; what it must not see gets weight 0. */
+static void tile_softmax(const ng_session *s, const ng_attend *a, const tile *t) {
+    for (size_t i = 0; i < t->n; i++) {
+        float *x = t->scores + i * t->stride;
+        size_t own = a->pos + t->tok + i + 1;
+        s->model->kernels->softmax(x, own, a->scale);
+        for (size_t j = own; j < t->n_pos; j++) x[j] = 0;
+    }
+}
+
+static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
+    size_t width = a->n_head * a->head_dim;
+    ng_mix m = {.p_stride = t->stride, .v_stride = a->head_dim, .n_cols = a->head_dim, .n_q = t->n,
+                .y = a->out + t->tok * width + t->head * a->head_dim, .y_stride = width};
+    for (size_t p = 0; p < t->n_pos; p += PAGE) {
+        m.p = t->scores + p;
+        m.v = ng_kv_values(&s->kv, p / PAGE, a->layer, kv_head);
+        m.n_pos = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
+        m.add = p > 0;
+        s->model->kernels->mix_f16(&m);
+    }
+}
+
+void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
+    size_t tiles = (a->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE, n_items = tiles * a->n_head;
+    size_t group = a->n_head / s->model->info.n_head_kv;
+    tile t = {.stride = scores_stride(s)};
+    t.scores = a->scores + (size_t)tm->part * NG_ATTEND_TILE * t.stride;
+    for (size_t i = (size_t)tm->part; i < n_items; i += (size_t)tm->n_parts) {
+        t.head = i % a->n_head;
+        t.tok = i / a->n_head * NG_ATTEND_TILE;
+        t.n = a->n_tok - t.tok < NG_ATTEND_TILE ? a->n_tok - t.tok : NG_ATTEND_TILE;
+        t.n_pos = a->pos + t.tok + t.n;
+        tile_scores(s, a, &t, t.head / group);
+        tile_softmax(s, a, &t);
+        tile_mix(s, a, &t, t.head / group);
+    }
+}
+
+void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in *in) {
+    size_t hd = in->head_dim, heads = in->n_head + in->n_head_kv, begin, end;
+    ng_team_slice(tm, in->n_tok * heads, 1, &begin, &end);
+    for (size_t i = begin; i < end; i++) {
+        size_t t = i / heads, h = i % heads, pos = in->pos + t;
+        const float *cs = in->cos_sin + t * in->n_rot;
+        if (h < in->n_head) {
+            ng_rope_pairs(in->q + (t * in->n_head + h) * hd, cs, in->n_rot);
+            continue;
+        }
+        h -= in->n_head;
+        float *k = in->k + (t * in->n_head_kv + h) * hd, *v = in->v + (t * in->n_head_kv + h) * hd;
+        ng_rope_pairs(k, cs, in->n_rot);
+        size_t at = pos % PAGE * hd;
+        s->model->kernels->to_f16(ng_kv_keys(&s->kv, pos / PAGE, in->layer, h) + at, k, hd);
+        s->model->kernels->to_f16(ng_kv_values(&s->kv, pos / PAGE, in->layer, h) + at, v, hd);
+    }
+}

@@ -1,0 +1,154 @@
+/* model.c: opens a model: file, architecture, weights, tokenizer.  See nanogrid/model.h.
+ *
+ * Float weights stay in the mapping; quantised ones are repacked once into panels in the model's arena
+ * (kernel/panel.h), by all cores.  A tensor that the architecture does not ask for is refused: a
+ * weight that is silently left out gives a model that almost works. */
+#include "arch.h"
+
+#include "core/cpu.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARCH(name) extern const ng_arch ng_arch_##name;
+#include "archs.def"
+#undef ARCH
+
+static const ng_arch *const archs[] = {
+#define ARCH(name) &ng_arch_##name,
+#include "archs.def"
+#undef ARCH
+};
+
+static ng_status find_arch(ng_model *m, ng_error *err) {
+    ng_str name;
+    ng_status s = ng_gguf_get_str(m->gguf, "general.architecture", &name, err);
+    if (s) return s;
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (strlen(archs[i]->name) == name.len && !memcmp(archs[i]->name, name.data, name.len)) m->arch = archs[i];
+    if (m->arch) return NG_OK;
+    return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%.*s' is not run by this version", m->info.path,
+                   (int)(name.len < 60 ? name.len : 60), name.data);
+}
+
+typedef struct pack_job {
+    const ng_loader *l;
+    ng_pool *pool;
+} pack_job;
+
+static void pack_part(void *ctx, int part, int n_parts) {
+    const pack_job *job = ctx;
+    ng_team tm = {job->pool, part, n_parts};
+    for (size_t i = 0; i < job->l->n_mats; i++) ng_mat_pack(&tm, job->l->mats[i]);
+}
+
+static ng_status pack_all(const ng_loader *l, ng_error *err) {
+    pack_job job = {l, NULL};
+    ng_status s = ng_pool_new(&job.pool, 0, err);
+    if (s) return s;
+    ng_pool_run(job.pool, pack_part, &job);
+    ng_pool_free(job.pool);
+    return NG_OK;
+}
+
+static ng_status check_all_used(const ng_loader *l, ng_error *err) {
+    const ng_model *m = l->model;
+    for (size_t i = 0; i < ng_gguf_n_tensors(m->gguf); i++)
+        if (!l->used[i])
+            return ng_fail(err, NG_EUNSUPPORTED, "%s: tensor %s is not known for architecture %s", m->info.path,
+                           ng_gguf_tensor_at(m->gguf, i)->name, m->arch->name);
+    return NG_OK;
+}
+
+static ng_status load_weights(ng_model *m, ng_error *err) {
+    size_t n = ng_gguf_n_tensors(m->gguf);
+    ng_loader l = {.model = m};
+    l.used = calloc(n + 1, sizeof *l.used);
+    l.mats = calloc(2 * n + 1, sizeof *l.mats); /* 2: a tied embedding may be asked for twice */
+    ng_status s = l.used && l.mats ? NG_OK : ng_fail(err, NG_ENOMEM, "model: out of memory");
+    if (!s) s = m->arch->load(&l, err);
+    if (!s) s = check_all_used(&l, err);
+    if (!s) s = pack_all(&l, err);
+    free(l.used);
+    free(l.mats);
+    return s;
+}
+
+/* Parameters, bytes, and the type that holds most of them. */
+static void count_weights(ng_model *m) {
+    uint64_t best = 0;
+    for (size_t i = 0; i < ng_gguf_n_tensors(m->gguf); i++) {
+        const ng_gguf_tensor *t = ng_gguf_tensor_at(m->gguf, i);
+        m->info.n_params += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+        m->info.weight_bytes += t->bytes;
+        uint64_t of_type = 0;
+        for (size_t j = 0; j < ng_gguf_n_tensors(m->gguf); j++) {
+            const ng_gguf_tensor *u = ng_gguf_tensor_at(m->gguf, j);
+            if (u->type == t->type) of_type += u->bytes;
+        }
+        if (of_type > best) {
+            best = of_type;
+            m->info.file_type = ng_type_get_info(t->type).name;
+        }
+    }
+}
+
+static ng_status fill_info(ng_model *m, ng_error *err) {
+    ng_str name = {"", 0};
+    if (ng_gguf_has(m->gguf, "general.name")) {
+        ng_status s = ng_gguf_get_str(m->gguf, "general.name", &name, err);
+        if (s) return s;
+    }
+    m->info.name = ng_arena_strndup(m->arena, name.data, name.len);
+    if (!m->info.name) return ng_fail(err, NG_ENOMEM, "model: out of memory");
+    m->info.arch = m->arch->name;
+    m->info.kind = m->arch->kind;
+    m->info.file_type = "";
+    m->info.file_bytes = ng_gguf_file_bytes(m->gguf);
+    return NG_OK;
+}
+
+static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
+    ng_status s = ng_kernels_get(&m->kernels, err);
+    if (s) return s;
+    if (ng_arena_new(&m->arena, 0) || !(m->info.path = ng_arena_strdup(m->arena, path)))
+        return ng_fail(err, NG_ENOMEM, "model: out of memory");
+    s = ng_gguf_open(&m->gguf, path, err);
+    if (!s) s = find_arch(m, err);
+    if (!s) s = fill_info(m, err);
+    if (!s) s = load_weights(m, err);
+    if (s) return s;
+    count_weights(m);
+    s = ng_tokenizer_open(&m->tokenizer, path, &m->tokenizer_error);
+    return s == NG_ENOMEM ? ng_fail(err, s, "%s", m->tokenizer_error.text) : NG_OK;
+}
+
+ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
+    *out = NULL;
+    ng_model *m = calloc(1, sizeof *m);
+    if (!m) return ng_fail(err, NG_ENOMEM, "model: out of memory");
+    ng_status s = open_into(m, path, err);
+    if (s) {
+        ng_model_close(m);
+        return s;
+    }
+    *out = m;
+    return NG_OK;
+}
+
+void ng_model_close(ng_model *m) {
+    if (!m) return;
+    ng_tokenizer_close(m->tokenizer);
+    ng_gguf_close(m->gguf);
+    ng_arena_free(m->arena);
+    free(m);
+}
+
+ng_model_info ng_model_get_info(const ng_model *m) { return m->info; }
+
+const ng_tokenizer *ng_model_tokenizer(const ng_model *m, ng_error *err) {
+    if (!m->tokenizer) ng_fail(err, m->tokenizer_error.code, "%s", m->tokenizer_error.text);
+    return m->tokenizer;
+}
+
+const char *ng_model_kernel(const ng_model *m) { return ng_cpu_level_name(m->kernels->level); }

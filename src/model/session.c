@@ -1,0 +1,190 @@
+/* session.c: one timeline on a model.  See nanogrid/model.h and arch.h.
+ *
+ * All memory is taken when the session is made: scratch for one batch of at most NG_BATCH_MAX tokens,
+ * and address space for the KV pages.  A prompt is cut into batches; every token's numbers depend only
+ * on the tokens before it, and no sum is split over threads, so neither the cut nor the number of
+ * threads changes a bit. */
+#include "arch.h"
+
+#include "core/clock.h"
+#include "core/cpu.h"
+#include <assert.h>
+#include <stdlib.h>
+
+enum { N_CTX_DEFAULT = 4096, TRIAL_TOK = 16 };
+
+typedef struct forward_job {
+    ng_session *s;
+    const ng_batch *b;
+} forward_job;
+
+static void forward_part(void *ctx, int part, int n_parts) {
+    const forward_job *job = ctx;
+    ng_team tm = {job->s->pool, part, n_parts};
+    job->s->model->arch->forward(&tm, job->s, job->b);
+}
+
+void ng_session_forward(ng_session *s, const ng_batch *b) {
+    assert(b->n_tok > 0 && b->n_tok <= s->max_batch);
+    forward_job job = {s, b};
+    ng_pool_run(s->pool, forward_part, &job);
+}
+
+/* ---- how many threads ----------------------------------------------------------------------------- */
+
+/* Milliseconds of the fastest of three one-token steps (decoders) or short passes (encoders). */
+static ng_status trial_ms(const ng_model *m, int n_threads, double *ms, ng_error *err) {
+    ng_session_options opt = {.n_threads = n_threads, .n_ctx = 64};
+    if (m->info.n_ctx_train < opt.n_ctx) opt.n_ctx = m->info.n_ctx_train;
+    ng_session *s;
+    ng_status status = ng_session_new(&s, m, &opt, err);
+    if (status) return status;
+    int32_t tokens[TRIAL_TOK] = {0};
+    bool causal = m->arch->kind == NG_MODEL_CAUSAL;
+    float *out = malloc((causal ? m->info.n_vocab : m->info.n_embd) * sizeof *out);
+    if (!out) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
+    *ms = 0;
+    for (int i = 0; !status && i < 4; i++) { /* the first warms the caches */
+        ng_batch b = {.tokens = tokens, .n_tok = causal || opt.n_ctx < TRIAL_TOK ? 1 : TRIAL_TOK, .out = out};
+        if (causal) status = ng_kv_reserve(&s->kv, 1, err);
+        double begin = ng_clock_ms();
+        if (!status) ng_session_forward(s, &b);
+        double took = ng_clock_ms() - begin;
+        if (i == 1 || (i > 1 && took < *ms)) *ms = took;
+    }
+    free(out);
+    ng_session_free(s);
+    return status;
+}
+
+/* Measured once a model; two threads that come here first at the same time both measure. */
+static ng_status best_threads(const ng_model *m, int *out, ng_error *err) {
+    ng_model *cache = (ng_model *)(uintptr_t)m; /* the one field of a model that changes; atomic */
+    *out = __atomic_load_n(&cache->n_threads_best, __ATOMIC_RELAXED);
+    if (*out) return NG_OK;
+    int count = ng_cpu_count();
+    double best_ms = 0;
+    *out = 1;
+    for (int n = 1; n <= count; n = n < count && 2 * n > count ? count : 2 * n) {
+        double ms = 0;
+        ng_status s = count > 1 ? trial_ms(m, n, &ms, err) : NG_OK;
+        if (s) return s;
+        if (n == 1 || ms < best_ms) best_ms = ms, *out = n;
+    }
+    __atomic_store_n(&cache->n_threads_best, *out, __ATOMIC_RELAXED);
+    return NG_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------ */
+
+static ng_status set_context(ng_session *s, uint32_t wanted, ng_error *err) {
+    const ng_model_info *i = &s->model->info;
+    s->n_ctx = wanted ? wanted : i->n_ctx_train < N_CTX_DEFAULT ? i->n_ctx_train : N_CTX_DEFAULT;
+    if (s->n_ctx > i->n_ctx_train)
+        return ng_fail(err, NG_EINVALID, "a context of %u tokens: %s was trained for %u at most", wanted, i->path,
+                       i->n_ctx_train);
+    bool causal = i->kind == NG_MODEL_CAUSAL;
+    s->max_batch = causal && s->n_ctx > NG_BATCH_MAX ? NG_BATCH_MAX : s->n_ctx;
+    return NG_OK;
+}
+
+static ng_status make_kv(ng_session *s, ng_error *err) {
+    const ng_model_info *i = &s->model->info;
+    if (i->kind != NG_MODEL_CAUSAL) return NG_OK;
+    size_t n_pages = (s->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
+    /* 2 bytes an element, keys and values: kv_bytes_per_tok = 4 n_layer n_head_kv head_dim */
+    ng_kv_shape shape = {i->n_layer, i->n_head_kv,
+                         (size_t)(i->kv_bytes_per_tok / (4u * (uint64_t)i->n_layer * i->n_head_kv))};
+    ng_kv_pool *pool;
+    ng_status status = ng_kv_pool_new(&pool, &shape, n_pages, err);
+    if (status) return status;
+    status = ng_kv_init(&s->kv, pool, n_pages, err);
+    ng_kv_pool_release(pool);
+    return status;
+}
+
+ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_options *opt, ng_error *err) {
+    ng_session_options o = opt ? *opt : (ng_session_options){0};
+    *out = NULL;
+    if (o.n_threads < 0) return ng_fail(err, NG_EINVALID, "%d threads: use 1 or more, or 0 to measure", o.n_threads);
+    if (o.n_threads == 0) {
+        ng_status status = best_threads(m, &o.n_threads, err);
+        if (status) return status;
+    }
+    ng_session *s = calloc(1, sizeof *s);
+    if (!s) return ng_fail(err, NG_ENOMEM, "session: out of memory");
+    s->model = m;
+    ng_status status = set_context(s, o.n_ctx, err);
+    if (!status) status = ng_pool_new(&s->pool, o.n_threads, err);
+    if (!status && ng_arena_new(&s->arena, 1 << 20)) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
+    if (!status) status = make_kv(s, err);
+    if (!status) status = m->arch->scratch(s, err);
+    if (status) {
+        ng_session_free(s);
+        return status;
+    }
+    *out = s;
+    return NG_OK;
+}
+
+void ng_session_free(ng_session *s) {
+    if (!s) return;
+    ng_pool_free(s->pool);
+    ng_kv_clear(&s->kv);
+    ng_arena_free(s->arena);
+    free(s);
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------------- */
+
+ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= m->info.n_vocab)
+            return ng_fail(err, NG_EINVALID, "token %zu is %d; the vocabulary has ids 0 to %u", i, tokens[i],
+                           m->info.n_vocab - 1);
+    return NG_OK;
+}
+
+static ng_status check_eval(ng_session *s, const int32_t *tokens, size_t n, ng_error *err) {
+    if (s->model->info.kind != NG_MODEL_CAUSAL)
+        return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no next-token logits; use embed", s->model->info.path);
+    if (n == 0) return ng_fail(err, NG_EINVALID, "no tokens to evaluate");
+    if (n > s->n_ctx - s->kv.len)
+        return ng_fail(err, NG_ELIMIT, "%zu tokens after %zu do not fit the context of %u", n, s->kv.len, s->n_ctx);
+    ng_status status = ng_check_tokens(s->model, tokens, n, err);
+    return status ? status : ng_kv_reserve(&s->kv, n, err);
+}
+
+ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n, float *logits, ng_error *err) {
+    ng_status status = check_eval(s, tokens, n, err);
+    if (status) return status;
+    for (size_t done = 0; done < n;) {
+        size_t now = n - done < s->max_batch ? n - done : s->max_batch;
+        bool last = done + now == n;
+        ng_batch b = {.tokens = tokens + done, .n_tok = now, .pos = s->kv.len, .out = logits,
+                      .out_from = last && logits ? now - 1 : now};
+        ng_session_forward(s, &b);
+        ng_kv_advance(&s->kv, now);
+        done += now;
+    }
+    return NG_OK;
+}
+
+ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, float *logits, ng_error *err) {
+    ng_status status = check_eval(s, tokens, n, err);
+    if (status) return status;
+    for (size_t done = 0; done < n;) {
+        size_t now = n - done < s->max_batch ? n - done : s->max_batch;
+        ng_batch b = {.tokens = tokens + done, .n_tok = now, .pos = s->kv.len,
+                      .out = logits + done * s->model->info.n_vocab, .out_from = 0};
+        ng_session_forward(s, &b);
+        ng_kv_advance(&s->kv, now);
+        done += now;
+    }
+    return NG_OK;
+}
+
+size_t ng_session_len(const ng_session *s) { return s->kv.len; }
+uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
+int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
+void ng_session_rewind(ng_session *s, size_t n) { ng_kv_rewind(&s->kv, n); }
