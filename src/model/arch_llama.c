@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { DIM_MAX = 1 << 20, LAYERS_MAX = 1024, HEADS_MAX = 1024, CTX_MAX = 1 << 24, NAME_MAX_LEN = 64 };
 
@@ -100,14 +101,18 @@ static ng_status load_rope(ng_loader *l, llama *w, ng_error *err) {
     float *f = ng_arena_array(l->model->arena, w->n_rot / 2, sizeof *f);
     if (!f) return ng_fail(err, NG_ENOMEM, "model: out of memory");
     ng_rope_freqs(f, w->n_rot, base, factors);
-    for (size_t i = 0; i < w->n_rot / 2; i++) f[i] = f[i] / linear;
+    for (size_t i = 0; i < w->n_rot / 2; i++) {
+        f[i] = f[i] / linear;
+        if (!(f[i] > 0 && f[i] < 1e3f)) /* a factor of 0 or NaN, or a base far below 1 */
+            return ng_fail(err, NG_EFORMAT, "%s: rotary frequency %zu is out of range", l->model->info.path, i);
+    }
     w->inv_freq = f;
     return NG_OK;
 }
 
 /* "blk.3.attn_q.weight" */
-static const char *name_of(char out[NAME_MAX_LEN], size_t layer, const char *part, const char *kind) {
-    snprintf(out, NAME_MAX_LEN, "blk.%zu.%s.%s", layer, part, kind);
+static const char *name_of(char out[NAME_MAX_LEN], size_t i, const char *part, const char *kind) {
+    snprintf(out, NAME_MAX_LEN, "blk.%zu.%s.%s", i, part, kind);
     return out;
 }
 
