@@ -139,6 +139,11 @@ void ng_gguf_put_strs(ng_gguf_writer *w, const char *key, const ng_str *strs, si
 void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from);
 void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
                         const uint64_t *dims, const void *data);
+/* The same with data made when its turn comes: the commit calls `make`, once, in the order of the puts;
+ * *data must stay good until the next call.  So a file larger than memory can be written. */
+typedef ng_status ng_gguf_make_fn(void *ctx, const void **data, ng_error *err);
+void ng_gguf_put_tensor_made(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
+                             const uint64_t *dims, ng_gguf_make_fn *make, void *ctx);
 ng_status ng_gguf_writer_commit(ng_gguf_writer *w, const char *path, ng_error *err) NG_MUST_USE;
 
 #endif

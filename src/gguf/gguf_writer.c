@@ -24,11 +24,18 @@ typedef struct entry {
     ng_buf value; /* kind word and value, as in the file */
 } entry;
 
+/* Data is either borrowed (t.data) or made at the commit. */
+typedef struct pending {
+    ng_gguf_tensor t; /* t.name is ours */
+    ng_gguf_make_fn *make;
+    void *ctx;
+} pending;
+
 struct ng_gguf_writer {
     ng_error err; /* the first one */
     entry *entries;
     size_t n_entries, cap_entries;
-    ng_gguf_tensor *tensors; /* names are ours */
+    pending *tensors;
     size_t n_tensors, cap_tensors;
     ng_name_index keys, tensor_names;
 };
@@ -44,7 +51,7 @@ void ng_gguf_writer_free(ng_gguf_writer *w) {
         free(w->entries[i].key);
         ng_buf_clear(&w->entries[i].value);
     }
-    for (size_t i = 0; i < w->n_tensors; i++) free((char *)(uintptr_t)w->tensors[i].name);
+    for (size_t i = 0; i < w->n_tensors; i++) free((char *)(uintptr_t)w->tensors[i].t.name);
     free(w->entries);
     free(w->tensors);
     ng_name_index_clear(&w->keys);
@@ -188,7 +195,7 @@ static bool tensor_size(ng_gguf_tensor *t, ng_type type, uint32_t n_dims, const 
     if (n_dims < 1 || n_dims > 4) return false;
     size_t bytes;
     if (!ng_type_row_bytes(type, dims[0], &bytes)) return false;
-    *t = (ng_gguf_tensor){.type = type, .n_dims = n_dims, .dims = {1, 1, 1, 1}};
+    *t = (ng_gguf_tensor){.type = type, .n_dims = n_dims, .dims = {1, 1, 1, 1}, .data = t->data};
     for (uint32_t i = 0; i < n_dims; i++) {
         t->dims[i] = dims[i];
         if (dims[i] == 0 || (i > 0 && !ng_mul_ok(&bytes, bytes, dims[i]))) return false;
@@ -197,19 +204,19 @@ static bool tensor_size(ng_gguf_tensor *t, ng_type type, uint32_t n_dims, const 
     return true;
 }
 
-void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
-                        const uint64_t *dims, const void *data) {
+static void put_pending(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
+                        const uint64_t *dims, pending p) {
     if (w->err.code) return;
-    ng_gguf_tensor t;
     size_t len = strlen(name), at;
-    if (len == 0 || len > NG_GGUF_NAME_BYTES_MAX || !tensor_size(&t, type, n_dims, dims)) {
+    if (len == 0 || len > NG_GGUF_NAME_BYTES_MAX || !tensor_size(&p.t, type, n_dims, dims)) {
+        const char *type_name = ng_type_get_info(type).name;
         ng_fail(&w->err, NG_EINVALID,
                 "gguf: the tensor %.64s cannot be written: its name is not 1 to %d bytes long, its dimensions are "
                 "not 1 to 4 positive numbers, or its rows do not fit the blocks of %s", name,
-                NG_GGUF_NAME_BYTES_MAX, ng_type_get_info(type).name ? ng_type_get_info(type).name : "an unknown type");
+                NG_GGUF_NAME_BYTES_MAX, type_name ? type_name : "an unknown type");
         return;
     }
-    ng_gguf_tensor *grown = grow(w->tensors, w->n_tensors, &w->cap_tensors, sizeof *grown);
+    pending *grown = grow(w->tensors, w->n_tensors, &w->cap_tensors, sizeof *grown);
     if (grown) w->tensors = grown;
     char *copy = NULL;
     ng_status s = grown ? index_copy(&w->tensor_names, name, &copy, &at) : NG_ENOMEM;
@@ -217,9 +224,18 @@ void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint3
         ng_fail(&w->err, s, s == NG_ENOMEM ? "gguf: no memory for the tensor %.64s" : "gguf: the tensor %.64s is put twice", name);
         return;
     }
-    t.name = copy;
-    t.data = data;
-    w->tensors[w->n_tensors++] = t;
+    p.t.name = copy;
+    w->tensors[w->n_tensors++] = p;
+}
+
+void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
+                        const uint64_t *dims, const void *data) {
+    put_pending(w, name, type, n_dims, dims, (pending){.t.data = data});
+}
+
+void ng_gguf_put_tensor_made(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
+                             const uint64_t *dims, ng_gguf_make_fn *make, void *ctx) {
+    put_pending(w, name, type, n_dims, dims, (pending){.make = make, .ctx = ctx});
 }
 
 /* ---- commit --------------------------------------------------------------------------------- */
@@ -238,7 +254,7 @@ static ng_status append_header(ng_buf *b, const ng_gguf_writer *w, ng_error *err
     }
     uint64_t offset = 0;
     for (size_t i = 0; i < w->n_tensors; i++) {
-        const ng_gguf_tensor *t = &w->tensors[i];
+        const ng_gguf_tensor *t = &w->tensors[i].t;
         append_str(b, t->name, strlen(t->name));
         append_u32(b, t->n_dims);
         for (uint32_t d = 0; d < t->n_dims; d++) append_u64(b, t->dims[d]);
@@ -255,8 +271,11 @@ static ng_status append_header(ng_buf *b, const ng_gguf_writer *w, ng_error *err
 static ng_status put_data(ng_writer *out, const ng_gguf_writer *w, ng_error *err) {
     static const char zeros[NG_GGUF_ALIGNMENT];
     for (size_t i = 0; i < w->n_tensors; i++) {
-        const ng_gguf_tensor *t = &w->tensors[i];
-        ng_status s = ng_writer_put(out, t->data, t->bytes, err);
+        const pending *p = &w->tensors[i];
+        const ng_gguf_tensor *t = &p->t;
+        const void *data = t->data;
+        ng_status s = p->make ? p->make(p->ctx, &data, err) : NG_OK;
+        if (!s) s = ng_writer_put(out, data, t->bytes, err);
         if (!s) s = ng_writer_put(out, zeros, (size_t)-t->bytes % NG_GGUF_ALIGNMENT, err);
         if (s) return s;
     }
