@@ -29,6 +29,8 @@ typedef struct ng_model_info {
     const char *file_type;          /* "Q4_1": the type of most weight bytes */
     ng_model_kind kind;
     uint32_t n_vocab, n_embd, n_layer, n_head, n_head_kv, n_ff, n_ctx_train;
+    uint32_t n_seq_max; /* encoders: tokens of a text that are read (sentence-transformers' max_seq_length),
+                           at most n_ctx_train; decoders: n_ctx_train */
     uint64_t n_params, weight_bytes, file_bytes;
     uint64_t kv_bytes_per_tok; /* 0 for encoders */
 } ng_model_info;
@@ -76,8 +78,9 @@ NG_API void ng_session_rewind(ng_session *s, size_t n);
 NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, float *out,
                                    ng_error *err) NG_MUST_USE;
 
-/* Text to vector in one call: tokenizes with the model's special tokens and encodes; text that is
- * too long is cut to n_ctx_train only when `truncate` is set (sentence-transformers' way). */
+/* Text to vector in one call: tokenizes with the model's special tokens and encodes.  A text of more
+ * than n_seq_max tokens is cut there, which *n_tokens (the whole text's count; may be NULL) shows; of
+ * more than n_ctx_train tokens it is NG_ELIMIT with both counts unless `truncate` is set. */
 NG_API ng_status ng_session_embed(ng_session *s, const char *text, size_t len, bool truncate,
                                   float *out, size_t *n_tokens, ng_error *err) NG_MUST_USE;
 

@@ -12,7 +12,9 @@ static ng_status eval(void *self, const int32_t *ids, size_t n, float *logits, n
 }
 
 static ng_status put_text(void *self, int32_t id, ng_buf *out, ng_error *err) {
-    return ng_detokenizer_put(&((session_source *)self)->detokenizer, id, out, err);
+    session_source *s = self;
+    if ((size_t)id >= ng_tokenizer_n_vocab(s->tokenizer)) return NG_OK; /* a padded embedding: no token */
+    return ng_detokenizer_put(&s->detokenizer, id, out, err);
 }
 
 static ng_status flush_text(void *self, ng_buf *out) {

@@ -119,8 +119,9 @@ static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
     if (!s) s = load_weights(m, err);
     if (s) return s;
     count_weights(m);
-    ng_fail(&m->tokenizer_error, NG_EUNSUPPORTED, "%s: this version reads no tokenizers", path);
-    return NG_OK;
+    if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
+    s = ng_tokenizer_open(&m->tokenizer, path, &m->tokenizer_error);
+    return s == NG_ENOMEM ? ng_fail(err, s, "%s", m->tokenizer_error.text) : NG_OK;
 }
 
 ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
@@ -138,6 +139,7 @@ ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
 
 void ng_model_close(ng_model *m) {
     if (!m) return;
+    ng_tokenizer_close(m->tokenizer);
     ng_gguf_close(m->gguf);
     ng_arena_free(m->arena);
     free(m);

@@ -184,6 +184,7 @@ ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, fl
     return NG_OK;
 }
 
+const ng_model *ng_session_model(const ng_session *s) { return s->model; }
 size_t ng_session_len(const ng_session *s) { return s->kv.len; }
 uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
 int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
