@@ -7,7 +7,7 @@ JOBS   ?= $(shell nproc)
 PREFIX ?= /usr/local
 NINJA   = cmake --build $(BUILD) -j $(JOBS)
 
-.PHONY: build run test test-long models bench fuzz install clean deps
+.PHONY: build run test test-long test-arm models bench fuzz install clean deps
 
 build: deps
 	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -S . -B $(BUILD) -G Ninja > $(BUILD).configure.log || { cat $(BUILD).configure.log; exit 1; }
@@ -33,6 +33,10 @@ test-long: build
 models: build
 	@scripts/models.sh $(BUILD)
 
+# The unit tests on 64-bit ARM under emulation.
+test-arm:
+	@scripts/test_arm.sh
+
 bench: build
 	@scripts/bench.sh $(BUILD)
 
@@ -46,4 +50,4 @@ install: build
 	scripts/man.sh $(BUILD)/nanogrid $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean:
-	rm -rf $(BUILD) build-asan build-fuzz
+	rm -rf $(BUILD) build-asan build-fuzz build-arm
