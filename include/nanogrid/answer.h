@@ -109,5 +109,7 @@ NG_API void *ng_answer_alloc(ng_answer *a, size_t bytes) NG_MUST_USE;
 NG_API const char *ng_answer_strndup(ng_answer *a, const char *s, size_t len) NG_MUST_USE;
 /* Writes the contract's JSON object (DESIGN section 3, "An answer"). */
 NG_API void ng_answer_json(ng_json *j, const ng_answer *a);
+/* Only what a model itself says: {task, confidence, in_scope} and the task's own fields. */
+NG_API void ng_answer_task_json(ng_json *j, const ng_answer *a);
 
 #endif

@@ -25,6 +25,9 @@ typedef struct ng_head_spec {
 } ng_head_spec;
 
 NG_API ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) NG_MUST_USE;
+/* The task of a model file: its key nanogrid.task, else the first task that its architecture can serve.
+ * NG_EUNSUPPORTED when there is none. */
+NG_API ng_status ng_head_task(ng_task *out, const char *path, ng_error *err) NG_MUST_USE;
 NG_API void ng_head_close(ng_head *h);
 /* The request's text is the last user message.  Fills label/scores/entities/.., confidence (calibrated
  * or NaN), in_scope and token counts; leaves expert, tier, route and timing to the caller. */

@@ -149,6 +149,15 @@ static void put_task(ng_json *j, const ng_answer *a) {
     }
 }
 
+void ng_answer_task_json(ng_json *j, const ng_answer *a) {
+    ng_json_object(j);
+    put_str(j, "task", ng_task_name(a->task));
+    put_fixed(j, "confidence", a->confidence, 6);
+    ng_json_key(j, "in_scope"), ng_json_bool(j, a->in_scope);
+    put_task(j, a);
+    ng_json_end(j);
+}
+
 static void put_route(ng_json *j, const ng_answer *a) {
     ng_json_key(j, "route");
     ng_json_array(j);

@@ -35,6 +35,37 @@ static ng_status read_arch(char out[64], const char *path, ng_error *err) {
     return s;
 }
 
+static const ng_head_ops *find_kind(ng_task task, const char *arch) {
+    for (size_t i = 0; kinds[i]; i++)
+        if (kinds[i]->serves(task, arch)) return kinds[i];
+    return NULL;
+}
+
+static ng_status named_task(ng_task *out, const char *path, ng_error *err) {
+    ng_gguf *g;
+    ng_str name = {0};
+    char text[32] = "";
+    *out = NG_TASK_AUTO;
+    ng_status s = ng_gguf_open(&g, path, err);
+    if (s) return s;
+    if (ng_gguf_has(g, "nanogrid.task")) s = ng_gguf_get_str(g, "nanogrid.task", &name, err);
+    if (!s && name.len && name.len < sizeof text) memcpy(text, name.data, name.len);
+    if (!s && name.len && !ng_task_parse(out, text))
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: this version does not know the task '%s'", path, text);
+    ng_gguf_close(g);
+    return s;
+}
+
+ng_status ng_head_task(ng_task *out, const char *path, ng_error *err) {
+    char arch[64];
+    ng_status s = named_task(out, path, err);
+    if (s || *out != NG_TASK_AUTO) return s;
+    if ((s = read_arch(arch, path, err))) return s;
+    for (int t = NG_TASK_AUTO + 1; t < NG_TASK_COUNT; t++)
+        if (find_kind((ng_task)t, arch)) return *out = (ng_task)t, NG_OK;
+    return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' serves no task of this version", path, arch);
+}
+
 ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
     char arch[64] = "";
     *out = NULL;
@@ -42,9 +73,7 @@ ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
         ng_status s = read_arch(arch, spec->path, err);
         if (s) return s;
     }
-    const ng_head_ops *ops = NULL;
-    for (size_t i = 0; kinds[i] && !ops; i++)
-        if (kinds[i]->serves(spec->task, arch)) ops = kinds[i];
+    const ng_head_ops *ops = find_kind(spec->task, arch);
     if (!ops)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot serve the task %s",
                        spec->path ? spec->path : "(no model)", arch, ng_task_name(spec->task));

@@ -1,0 +1,293 @@
+/* data.c: sources into labelled samples.  See data.h. */
+#include "data.h"
+
+#include "core/checked.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- where a source's file is ------------------------------------------------------------------- */
+
+static char *source_path(const ng_source *s, const ng_recipe *r, ng_arena *arena, ng_error *err) {
+    const char *slash = strrchr(r->path, '/'), *base = getenv("NANOGRID_DATA");
+    char *path;
+    if (s->file[0] == '/') path = ng_arena_strdup(arena, s->file);
+    else if (!strncmp(s->file, "./", 2))
+        path = ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", s->file + 2);
+    else if (!base || !*base) {
+        (void)ng_fail(err, NG_ENOTFOUND, "%s:%d: NANOGRID_DATA is not set; it must name the folder that holds %s",
+                      r->path, s->line, s->file);
+        return NULL;
+    } else path = ng_arena_printf(arena, "%s/%s", base, s->file);
+    if (!path) (void)ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    return path;
+}
+
+static ng_status parse_file(const ng_source *s, const ng_recipe *r, bool need_label, ng_row_fn *fn, void *ctx,
+                            ng_error *err) {
+    ng_arena *arena;
+    ng_map map = {0};
+    if (ng_arena_new(&arena, 4096)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    char *path = source_path(s, r, arena, err);
+    ng_status st = path ? ng_map_open(&map, path, err) : err && err->code ? err->code : NG_ENOTFOUND;
+    if (!st) st = ng_source_parse(s, path, (const char *)map.data, map.len, need_label, fn, ctx, err);
+    ng_map_close(&map);
+    ng_arena_free(arena);
+    return st;
+}
+
+/* Applies rename; false: the row is dropped. */
+static bool renamed(const ng_source *s, const char **label, size_t *len) {
+    for (size_t i = 0; i < s->rename.len; i++) {
+        const char *rule = s->rename.items[i], *eq = strchr(rule, '=');
+        if (!eq || (size_t)(eq - rule) != *len || memcmp(rule, *label, *len) != 0) continue;
+        *label = eq + 1;
+        *len = strlen(eq + 1);
+        return *len > 0;
+    }
+    return true;
+}
+
+static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *err) {
+    for (size_t i = 0; i < s->rename.len; i++)
+        if (!strchr(s->rename.items[i], '='))
+            return ng_fail(err, NG_EINVALID, "%s:%d: rename: '%s' is not old=new", r->path, s->line, s->rename.items[i]);
+    if ((s->positive.len || s->negative.len) && (r->task != NG_RECIPE_MODERATE || s->value))
+        return ng_fail(err, NG_EINVALID, "%s:%d: positive and negative belong to the task moderate, without value",
+                       r->path, s->line);
+    return NG_OK;
+}
+
+/* ---- labels ------------------------------------------------------------------------------------- */
+
+typedef struct label_scan {
+    ng_labels *labels;
+    const ng_source *source;
+    const ng_recipe *recipe;
+    size_t cap;
+} label_scan;
+
+int32_t ng_labels_find(const ng_labels *l, const char *name, size_t len) {
+    for (size_t i = 0; i < l->len; i++)
+        if (!strncmp(l->names[i], name, len) && !l->names[i][len]) return (int32_t)i;
+    return -1;
+}
+
+static ng_status add_label(label_scan *c, const char *name, size_t len, ng_error *err) {
+    ng_labels *l = c->labels;
+    if (!len || ng_labels_find(l, name, len) >= 0) return NG_OK;
+    size_t max = c->recipe->task == NG_RECIPE_MODERATE ? NG_LABELS_MULTI_MAX : 4096;
+    if (l->len == max) return ng_fail(err, NG_ELIMIT, "%s: more than %zu labels", c->recipe->path, max);
+    if (l->len == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 64;
+        const char **names = ng_arena_array(l->arena, cap, sizeof *names);
+        if (!names) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->recipe->path);
+        if (l->len) memcpy(names, l->names, l->len * sizeof *names);
+        l->names = names;
+        c->cap = cap;
+    }
+    l->names[l->len] = ng_arena_strndup(l->arena, name, len);
+    if (!l->names[l->len]) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->recipe->path);
+    l->len++;
+    return NG_OK;
+}
+
+/* Calls add_label for each name of "a|b" (moderate) or for the one name. */
+static ng_status add_row_labels(void *ctx, const ng_row *row, ng_error *err) {
+    label_scan *c = ctx;
+    const char *label = row->label;
+    size_t len = row->label_len;
+    if (!label || !renamed(c->source, &label, &len)) return NG_OK;
+    while (c->recipe->task == NG_RECIPE_MODERATE && memchr(label, '|', len)) {
+        size_t n = (size_t)((const char *)memchr(label, '|', len) - label);
+        ng_status s = add_label(c, label, n, err);
+        if (s) return s;
+        label += n + 1;
+        len -= n + 1;
+    }
+    return add_label(c, label, len, err);
+}
+
+static ng_status add_fixed(label_scan *c, ng_error *err) {
+    const ng_source *s = c->source;
+    ng_status st = s->value ? add_label(c, s->value, strlen(s->value), err) : NG_OK;
+    for (size_t i = 0; !st && i < s->positive.len; i++)
+        st = add_label(c, s->positive.items[i], strlen(s->positive.items[i]), err);
+    for (size_t i = 0; !st && i < s->negative.len; i++)
+        st = add_label(c, s->negative.items[i], strlen(s->negative.items[i]), err);
+    return st;
+}
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+ng_status ng_labels_read(ng_labels *out, const ng_recipe *r, ng_error *err) {
+    label_scan c = {.labels = out, .recipe = r};
+    *out = (ng_labels){0};
+    if (ng_arena_new(&out->arena, 8192)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    ng_status st = NG_OK;
+    for (size_t i = 0; !st && i < r->labels.len; i++)
+        st = add_label(&c, r->labels.items[i], strlen(r->labels.items[i]), err);
+    const ng_source *sources = r->data.train.items;
+    for (size_t i = 0; !st && !r->labels.len && i < r->data.train.len; i++) {
+        c.source = &sources[i];
+        st = check_source(c.source, r, err);
+        if (!st) st = add_fixed(&c, err);
+        if (!st) st = parse_file(c.source, r, true, add_row_labels, &c, err);
+    }
+    if (!st && !out->len) st = ng_fail(err, NG_EFORMAT, "%s: the training data have no labels", r->path);
+    if (!st && !r->labels.len) qsort(out->names, out->len, sizeof *out->names, by_name);
+    if (st) ng_labels_clear(out);
+    return st;
+}
+
+void ng_labels_clear(ng_labels *l) {
+    ng_arena_free(l->arena);
+    *l = (ng_labels){0};
+}
+
+/* ---- samples ------------------------------------------------------------------------------------ */
+
+typedef struct sample_scan {
+    ng_dataset *set;
+    const ng_labels *labels; /* NULL: out-of-scope texts */
+    const ng_source *source;
+    const ng_recipe *recipe;
+} sample_scan;
+
+static ng_status unknown_label(const sample_scan *c, const ng_row *row, const char *label, size_t len, ng_error *err) {
+    return ng_fail(err, NG_EFORMAT, "%s line %zu: label '%.*s' is none of the %zu labels of the training data",
+                   c->source->file, row->line, len > 60 ? 60 : (int)len, label, c->labels->len);
+}
+
+static ng_status label_mask(const sample_scan *c, const ng_row *row, const char *label, size_t len, uint64_t *mask,
+                            ng_error *err) {
+    while (len) {
+        const char *bar = memchr(label, '|', len);
+        size_t n = bar ? (size_t)(bar - label) : len;
+        int32_t i = ng_labels_find(c->labels, label, n);
+        if (i < 0) return unknown_label(c, row, label, n, err);
+        *mask |= (uint64_t)1 << i;
+        label += n + (bar != NULL);
+        len -= n + (bar != NULL);
+    }
+    return NG_OK;
+}
+
+static ng_status moderate_label(const sample_scan *c, const ng_row *row, const char *label, size_t len, ng_sample *s,
+                                ng_error *err) {
+    const ng_source *src = c->source;
+    ng_status st = NG_OK;
+    if (!src->positive.len && !src->negative.len) {
+        s->known = c->labels->len == 64 ? UINT64_MAX : ((uint64_t)1 << c->labels->len) - 1;
+        return label_mask(c, row, label, len, &s->holds, err);
+    }
+    for (size_t i = 0; !st && i < src->positive.len; i++)
+        st = label_mask(c, row, src->positive.items[i], strlen(src->positive.items[i]), &s->holds, err);
+    s->known = s->holds;
+    for (size_t i = 0; !st && i < src->negative.len; i++)
+        st = label_mask(c, row, src->negative.items[i], strlen(src->negative.items[i]), &s->known, err);
+    return st;
+}
+
+static ng_status put_sample(ng_dataset *d, const ng_sample *s) {
+    if (d->len == d->cap) {
+        size_t cap = d->cap ? d->cap * 2 : 1024;
+        ng_sample *items = realloc(d->items, cap * sizeof *items);
+        if (!items) return NG_ENOMEM;
+        d->items = items;
+        d->cap = cap;
+    }
+    d->items[d->len++] = *s;
+    return NG_OK;
+}
+
+static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
+    const sample_scan *c = ctx;
+    const char *label = row->label ? row->label : c->source->value ? c->source->value : "";
+    size_t len = row->label ? row->label_len : strlen(label);
+    ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .hash = ng_text_hash(row->text, row->text_len)};
+    if (c->labels) {
+        if (!renamed(c->source, &label, &len)) return NG_OK;
+        if (c->recipe->task == NG_RECIPE_MODERATE) {
+            ng_status st = moderate_label(c, row, label, len, &s, err);
+            if (st) return st;
+        } else if ((s.label = ng_labels_find(c->labels, label, len)) < 0) {
+            return unknown_label(c, row, label, len, err);
+        }
+    }
+    s.text = ng_arena_strndup(c->set->arena, row->text, row->text_len);
+    if (!s.text || put_sample(c->set, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+    return NG_OK;
+}
+
+static int by_hash(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Keeps the `limit` samples from `first` on that have the least hashes. */
+static ng_status apply_limit(ng_dataset *d, size_t first, size_t limit) {
+    size_t n = d->len - first, out = first;
+    if (!limit || n <= limit) return NG_OK;
+    uint64_t *hashes = malloc(n * sizeof *hashes);
+    if (!hashes) return NG_ENOMEM;
+    for (size_t i = 0; i < n; i++) hashes[i] = ng_hash_mix(d->items[first + i].hash);
+    qsort(hashes, n, sizeof *hashes, by_hash);
+    uint64_t last = hashes[limit - 1];
+    free(hashes);
+    for (size_t i = first; i < d->len && out < first + limit; i++)
+        if (ng_hash_mix(d->items[i].hash) <= last) d->items[out++] = d->items[i];
+    d->len = out;
+    return NG_OK;
+}
+
+ng_status ng_dataset_read(ng_dataset *out, const ng_config_list *sources, const ng_labels *labels, const ng_recipe *r,
+                          ng_error *err) {
+    *out = (ng_dataset){0};
+    if (ng_arena_new(&out->arena, 1 << 20)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    sample_scan c = {.set = out, .labels = labels, .recipe = r};
+    ng_status st = NG_OK;
+    for (size_t i = 0; !st && i < sources->len; i++) {
+        size_t first = out->len;
+        c.source = (const ng_source *)sources->items + i;
+        st = check_source(c.source, r, err);
+        if (!st) st = parse_file(c.source, r, labels != NULL, add_sample, &c, err);
+        if (!st && apply_limit(out, first, (size_t)c.source->limit))
+            st = ng_fail(err, NG_ENOMEM, "%s: out of memory", c.source->file);
+    }
+    if (!st && sources->len && !out->len)
+        st = ng_fail(err, NG_EFORMAT, "%s:%d: no row is left of this source", r->path,
+                     ((const ng_source *)sources->items)->line);
+    if (st) ng_dataset_clear(out);
+    return st;
+}
+
+void ng_dataset_clear(ng_dataset *d) {
+    ng_arena_free(d->arena);
+    free(d->items);
+    *d = (ng_dataset){0};
+}
+
+void ng_dataset_filter(ng_dataset *d, const bool *keep) {
+    size_t n = 0;
+    for (size_t i = 0; i < d->len; i++)
+        if (keep[i]) d->items[n++] = d->items[i];
+    d->len = n;
+}
+
+bool ng_text_tunes(uint64_t hash) { return !(ng_hash_mix(hash) & 1); }
+
+size_t ng_dataset_duplicates(const ng_dataset *d, const ng_dataset *other, bool *keep) {
+    uint64_t *hashes = malloc((other->len + 1) * sizeof *hashes);
+    size_t n = 0;
+    if (!hashes) return SIZE_MAX;
+    for (size_t i = 0; i < other->len; i++) hashes[i] = other->items[i].hash;
+    qsort(hashes, other->len, sizeof *hashes, by_hash);
+    for (size_t i = 0; i < d->len; i++) {
+        keep[i] = !bsearch(&d->items[i].hash, hashes, other->len, sizeof *hashes, by_hash);
+        n += !keep[i];
+    }
+    free(hashes);
+    return n;
+}

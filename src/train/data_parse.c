@@ -1,0 +1,206 @@
+/* data_parse.c: rows of TSV, JSONL and plain-line files.  See data.h.
+ *
+ * TSV has a header line with the columns' names and no quoting: a tab ends a field, a newline a row.
+ * JSONL has one object a line; strings, numbers and booleans count as text.  Every row has the same
+ * number of columns, its text is UTF-8 and not empty; what breaks that is an error with its line. */
+#include "data.h"
+
+#include "core/hash.h"
+#include <nanogrid/text.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COLUMNS_MAX = 64, NUMBER_TEXT_MAX = 40, SCALARS_MAX = 16 };
+
+typedef struct text_ref {
+    const char *data;
+    size_t len;
+} text_ref;
+
+typedef struct parser {
+    const ng_source *source;
+    const char *name;
+    ng_error *err;
+    size_t line;
+    text_ref columns[COLUMNS_MAX], values[COLUMNS_MAX];
+    size_t n_columns;
+    json_t *object;                              /* JSONL: the row */
+    char scalars[SCALARS_MAX][NUMBER_TEXT_MAX];  /* texts of its numbers */
+    size_t n_scalars;
+} parser;
+
+static ng_status bad_row(parser *p, const char *what, const char *name) {
+    return ng_fail(p->err, NG_EFORMAT, "%s:%zu: %s%s%s%s", p->name, p->line, what, name ? " '" : "", name ? name : "",
+                   name ? "'" : "");
+}
+
+static bool same(text_ref a, const char *b, size_t len) { return a.len == len && !memcmp(a.data, b, len); }
+
+/* The row's value of a column; false when it has none of that name. */
+static bool lookup(parser *p, const char *name, size_t name_len, text_ref *out) {
+    if (!p->object) {
+        for (size_t i = 0; i < p->n_columns; i++)
+            if (same(p->columns[i], name, name_len)) return *out = p->values[i], true;
+        return false;
+    }
+    char key[128];
+    if (name_len >= sizeof key) return false;
+    memcpy(key, name, name_len);
+    key[name_len] = 0;
+    const json_t *v = json_object_get(p->object, key);
+    if (json_is_string(v)) {
+        *out = (text_ref){json_string_value(v), json_string_length(v)};
+        return true;
+    }
+    char *at = p->scalars[p->n_scalars];
+    if (p->n_scalars == SCALARS_MAX) return false;
+    if (json_is_integer(v)) snprintf(at, NUMBER_TEXT_MAX, "%lld", (long long)json_integer_value(v));
+    else if (json_is_real(v)) snprintf(at, NUMBER_TEXT_MAX, "%.17g", json_real_value(v));
+    else if (json_is_boolean(v)) snprintf(at, NUMBER_TEXT_MAX, json_is_true(v) ? "true" : "false");
+    else return false;
+    p->n_scalars++;
+    *out = (text_ref){at, strlen(at)};
+    return true;
+}
+
+/* ---- conditions --------------------------------------------------------------------------------- */
+
+static bool one_of(text_ref value, const char *list) {
+    for (;; list++) {
+        size_t n = strcspn(list, "|");
+        if (same(value, list, n)) return true;
+        list += n;
+        if (!*list) return false;
+    }
+}
+
+static bool to_number(text_ref v, double *out) {
+    char text[NUMBER_TEXT_MAX], *end;
+    if (!v.len || v.len >= sizeof text) return false;
+    memcpy(text, v.data, v.len);
+    text[v.len] = 0;
+    *out = strtod(text, &end);
+    return !*end;
+}
+
+/* Whether the row passes "column OP value". */
+static ng_status condition(parser *p, const char *c, bool *pass) {
+    size_t at = strcspn(c, "=!<>"), op_len = c[at] && c[at + 1] == '=' ? 2 : 1;
+    text_ref v;
+    if (!at || !c[at] || (c[at] == '!' && op_len == 1))
+        return ng_fail(p->err, NG_EINVALID, "recipe line %d: where: '%s' is not column=value, !=, <, <=, >, >=",
+                       p->source->line, c);
+    if (!lookup(p, c, at, &v)) return bad_row(p, "the row has no column for the condition", c);
+    const char *rhs = c + at + op_len;
+    if (c[at] == '=' || c[at] == '!') {
+        *pass = one_of(v, rhs) == (c[at] == '=');
+        return NG_OK;
+    }
+    double a, b;
+    if (!to_number(v, &a) || !to_number((text_ref){rhs, strlen(rhs)}, &b))
+        return bad_row(p, "no number for the condition", c);
+    *pass = c[at] == '<' ? (op_len == 2 ? a <= b : a < b) : (op_len == 2 ? a >= b : a > b);
+    return NG_OK;
+}
+
+static bool in_share(const ng_source *s, uint64_t hash) {
+    if (!s->hash.of) return true;
+    for (size_t i = 0; i < s->hash.keep.len; i++)
+        if (hash % (uint64_t)s->hash.of == (uint64_t)s->hash.keep.items[i]) return true;
+    return false;
+}
+
+/* ---- one row ------------------------------------------------------------------------------------ */
+
+static ng_status emit(parser *p, bool need_label, ng_row_fn *fn, void *ctx) {
+    const ng_source *s = p->source;
+    text_ref text = {0}, label = {0};
+    for (size_t i = 0; i < s->where.len; i++) {
+        bool pass = false;
+        ng_status st = condition(p, s->where.items[i], &pass);
+        if (st) return st;
+        if (!pass) return NG_OK;
+    }
+    if (!lookup(p, s->text, strlen(s->text), &text)) return bad_row(p, "the row has no text column", s->text);
+    if (!text.len) return bad_row(p, "the text is empty", NULL);
+    size_t wrong = ng_utf8_invalid_at(text.data, text.len);
+    if (wrong < text.len || memchr(text.data, 0, text.len)) return bad_row(p, "the text is not UTF-8 text", NULL);
+    bool own = need_label && !s->value && !s->positive.len && !s->negative.len;
+    if (own && !lookup(p, s->label, strlen(s->label), &label)) return bad_row(p, "the row has no label column", s->label);
+    if (!in_share(s, ng_text_hash(text.data, text.len))) return NG_OK;
+    ng_row row = {text.data, own ? label.data : NULL, text.len, label.len, p->line};
+    return fn(ctx, &row, p->err);
+}
+
+static ng_status split_tabs(parser *p, const char *line, size_t len, text_ref *out, size_t *n) {
+    *n = 0;
+    for (size_t i = 0;; i++) {
+        const char *tab = memchr(line + i, '\t', len - i);
+        size_t end = tab ? (size_t)(tab - line) : len;
+        if (*n == COLUMNS_MAX) return bad_row(p, "the line has over 64 columns", NULL);
+        out[(*n)++] = (text_ref){line + i, end - i};
+        i = end;
+        if (!tab) return NG_OK;
+    }
+}
+
+static ng_status tsv_line(parser *p, const char *line, size_t len, bool need_label, ng_row_fn *fn, void *ctx) {
+    size_t n;
+    if (p->line == 1) return split_tabs(p, line, len, p->columns, &p->n_columns);
+    ng_status st = split_tabs(p, line, len, p->values, &n);
+    if (st) return st;
+    if (n != p->n_columns)
+        return ng_fail(p->err, NG_EFORMAT, "%s:%zu: %zu columns, the header has %zu", p->name, p->line, n, p->n_columns);
+    return emit(p, need_label, fn, ctx);
+}
+
+static ng_status json_line(parser *p, const char *line, size_t len, bool need_label, ng_row_fn *fn, void *ctx) {
+    json_error_t why;
+    p->n_scalars = 0;
+    p->object = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
+    if (!p->object) return bad_row(p, "no JSON object:", why.text);
+    ng_status st = json_is_object(p->object) ? emit(p, need_label, fn, ctx) : bad_row(p, "no JSON object", NULL);
+    json_decref(p->object);
+    p->object = NULL;
+    return st;
+}
+
+static ng_source_format format_of(const ng_source *s, const char *name) {
+    const char *dot = strrchr(name, '.');
+    if (s->format != NG_FORMAT_AUTO) return (ng_source_format)s->format;
+    if (dot && !strcmp(dot, ".tsv")) return NG_FORMAT_TSV;
+    return dot && !strcmp(dot, ".jsonl") ? NG_FORMAT_JSONL : NG_FORMAT_LINES;
+}
+
+ng_status ng_source_parse(const ng_source *s, const char *name, const char *data, size_t len, bool need_label,
+                          ng_row_fn *row, void *ctx, ng_error *err) {
+    parser p = {.source = s, .name = name, .err = err};
+    ng_source_format format = format_of(s, name);
+    if (format == NG_FORMAT_LINES) p.columns[0] = (text_ref){s->text, strlen(s->text)}, p.n_columns = 1;
+    for (size_t i = 0; i < len;) {
+        const char *nl = memchr(data + i, '\n', len - i);
+        size_t end = nl ? (size_t)(nl - data) : len, n = end - i;
+        const char *line = data + i;
+        ng_status st;
+        p.line++;
+        i = end + 1;
+        if (n && line[n - 1] == '\r') n--;
+        if (format == NG_FORMAT_TSV) {
+            st = tsv_line(&p, line, n, need_label, row, ctx);
+        } else if (!n) {
+            continue; /* blank lines are no texts */
+        } else if (format == NG_FORMAT_JSONL) {
+            st = json_line(&p, line, n, need_label, row, ctx);
+        } else {
+            p.values[0] = (text_ref){line, n};
+            st = emit(&p, need_label, row, ctx);
+        }
+        if (st) return st;
+    }
+    return NG_OK;
+}
+
+uint64_t ng_text_hash(const char *text, size_t len) { return ng_hash64(text, len, 0x6e616e6f67726964ULL); }

@@ -1,0 +1,129 @@
+/* recipe.c: the schema of recipes.  See recipe.h. */
+#include "recipe.h"
+
+#include "model/linear.h"
+#include <string.h>
+
+#define AT(type, member) offsetof(type, member)
+
+static const ng_config_field hash_fields[] = {
+    {"of", NG_CONFIG_INT, AT(ng_source_hash, of), .help = "modulus", .min = 2, .max = 1e6, .required = true},
+    {"keep", NG_CONFIG_NUMS, AT(ng_source_hash, keep), .help = "remainders that stay", .required = true},
+    {0}};
+static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), hash_fields};
+
+static const ng_config_field source_fields[] = {
+    {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
+    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines"},
+    {"text", NG_CONFIG_STR, AT(ng_source, text), .help = "column or key of the text", .dflt = "text"},
+    {"label", NG_CONFIG_STR, AT(ng_source, label), .help = "column or key of the label", .dflt = "label"},
+    {"value", NG_CONFIG_STR, AT(ng_source, value), .help = "one label for every row"},
+    {"positive", NG_CONFIG_STRS, AT(ng_source, positive), .help = "labels that hold for every row (moderate)"},
+    {"negative", NG_CONFIG_STRS, AT(ng_source, negative), .help = "labels that do not (moderate)"},
+    {"rename", NG_CONFIG_STRS, AT(ng_source, rename), .help = "old=new; old= drops the row"},
+    {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
+    {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
+    {"limit", NG_CONFIG_INT, AT(ng_source, limit), .help = "most rows", .dflt = "0", .min = 0, .max = 1e9},
+    {"", NG_CONFIG_LINE, AT(ng_source, line)},
+    {0}};
+static const ng_config_schema source_schema = {"a data source", sizeof(ng_source), source_fields};
+
+static const ng_config_field data_fields[] = {
+    {"train", NG_CONFIG_LIST, AT(ng_recipe_data, train), .sub = &source_schema, .required = true},
+    {"dev", NG_CONFIG_LIST, AT(ng_recipe_data, dev), .sub = &source_schema},
+    {"test", NG_CONFIG_LIST, AT(ng_recipe_data, test), .sub = &source_schema},
+    {"oos_dev", NG_CONFIG_LIST, AT(ng_recipe_data, oos_dev), .sub = &source_schema},
+    {"oos_test", NG_CONFIG_LIST, AT(ng_recipe_data, oos_test), .sub = &source_schema},
+    {0}};
+static const ng_config_schema data_schema = {"data", sizeof(ng_recipe_data), data_fields};
+
+static const ng_config_field feature_fields[] = {
+    {"bits", NG_CONFIG_INT, AT(ng_recipe_features, bits), .dflt = "18", .min = NG_FEATURE_BITS_MIN, .max = NG_FEATURE_BITS_MAX},
+    {"words", NG_CONFIG_INT, AT(ng_recipe_features, words), .dflt = "2", .min = 0, .max = NG_FEATURE_WORD_MAX},
+    {"char_min", NG_CONFIG_INT, AT(ng_recipe_features, char_min), .dflt = "3", .min = 0, .max = NG_FEATURE_CHAR_MAX},
+    {"char_max", NG_CONFIG_INT, AT(ng_recipe_features, char_max), .dflt = "5", .min = 0, .max = NG_FEATURE_CHAR_MAX},
+    {"lower", NG_CONFIG_BOOL, AT(ng_recipe_features, lower), .dflt = "true"},
+    {"fold", NG_CONFIG_BOOL, AT(ng_recipe_features, fold), .dflt = "false"},
+    {"cross", NG_CONFIG_BOOL, AT(ng_recipe_features, cross), .dflt = "true"},
+    {"log_tf", NG_CONFIG_BOOL, AT(ng_recipe_features, log_tf), .dflt = "true"},
+    {"rows", NG_CONFIG_INT, AT(ng_recipe_features, rows), .dflt = "16384", .min = 1, .max = NG_LINEAR_ROWS_MAX},
+    {"min_count", NG_CONFIG_INT, AT(ng_recipe_features, min_count), .dflt = "1", .min = 1, .max = 1e6},
+    {"unknown", NG_CONFIG_NUM, AT(ng_recipe_features, unknown), .dflt = "0", .min = 0, .max = 15},
+    {0}};
+static const ng_config_schema feature_schema = {"features", sizeof(ng_recipe_features), feature_fields};
+
+static const ng_config_field training_fields[] = {
+    {"epochs", NG_CONFIG_INT, AT(ng_recipe_training, epochs), .dflt = "20", .min = 1, .max = 1000},
+    {"rate", NG_CONFIG_NUM, AT(ng_recipe_training, rate), .dflt = "0.5", .min = 1e-6, .max = 100},
+    {"l2", NG_CONFIG_NUM, AT(ng_recipe_training, l2), .dflt = "0", .min = 0, .max = 1},
+    {"dropout", NG_CONFIG_NUM, AT(ng_recipe_training, dropout), .dflt = "0", .min = 0, .max = 0.95},
+    {"smoothing", NG_CONFIG_NUM, AT(ng_recipe_training, smoothing), .dflt = "0", .min = 0, .max = 0.5},
+    {"balance", NG_CONFIG_NUM, AT(ng_recipe_training, balance), .dflt = "0", .min = 0, .max = 1},
+    {"seed", NG_CONFIG_INT, AT(ng_recipe_training, seed), .dflt = "1", .min = 0, .max = 9e15},
+    {"patience", NG_CONFIG_INT, AT(ng_recipe_training, patience), .dflt = "0", .min = 0, .max = 1000},
+    {"weight_bits", NG_CONFIG_INT, AT(ng_recipe_training, weight_bits), .dflt = "8", .min = 4, .max = 8},
+    {"prune_epochs", NG_CONFIG_INT, AT(ng_recipe_training, prune_epochs), .dflt = "3", .min = 1, .max = 1000},
+    {0}};
+static const ng_config_schema training_schema = {"training", sizeof(ng_recipe_training), training_fields};
+
+static const ng_config_field oos_fields[] = {
+    {"in_scope", NG_CONFIG_NUM, AT(ng_recipe_oos, in_scope), .dflt = "0.98", .min = 0.5, .max = 1,
+     .help = "share of in-scope dev texts that the threshold keeps"},
+    {0}};
+static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fields};
+
+static const ng_config_field recipe_fields[] = {
+    {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
+    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language", .required = true},
+    {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
+    {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
+    {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
+    {"licence", NG_CONFIG_STR, AT(ng_recipe, licence)},
+    {"attribution", NG_CONFIG_STR, AT(ng_recipe, attribution)},
+    {"source", NG_CONFIG_STR, AT(ng_recipe, source)},
+    {"labels", NG_CONFIG_STRS, AT(ng_recipe, labels)},
+    {"duplicates", NG_CONFIG_ENUM, AT(ng_recipe, duplicates), .dflt = "keep", .choices = "keep|drop"},
+    {"data", NG_CONFIG_GROUP, AT(ng_recipe, data), .sub = &data_schema, .required = true},
+    {"features", NG_CONFIG_GROUP, AT(ng_recipe, features), .sub = &feature_schema},
+    {"training", NG_CONFIG_GROUP, AT(ng_recipe, training), .sub = &training_schema},
+    {"oos", NG_CONFIG_GROUP, AT(ng_recipe, oos), .sub = &oos_schema},
+    {0}};
+const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
+
+const char *ng_recipe_task_name(const ng_recipe *r) {
+    static const char *const names[] = {"classify", "moderate", "detect-language"};
+    return names[r->task];
+}
+
+/* A name that becomes a folder: letters, digits, '-', '_', '.', not beginning with a dot. */
+static bool is_file_name(const char *s) {
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    return n && !s[n] && s[0] != '.';
+}
+
+ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) {
+    ng_status s = ng_config_read_file(out, &ng_recipe_schema, path, arena, err);
+    if (s) return s;
+    out->path = ng_arena_strdup(arena, path);
+    if (!out->path) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    if (!is_file_name(out->name))
+        return ng_fail(err, NG_EINVALID, "%s: name '%s' is no folder name", path, out->name);
+    size_t n = strlen(out->output);
+    if (!is_file_name(out->output) || n < 6 || strcmp(out->output + n - 5, ".gguf") != 0)
+        return ng_fail(err, NG_EINVALID, "%s: output '%s' is no file name that ends in .gguf", path, out->output);
+    if (out->training.weight_bits != 8 && out->training.weight_bits != 4)
+        return ng_fail(err, NG_EINVALID, "%s: weight_bits is %d, use 8 or 4", path, (int)out->training.weight_bits);
+    if (!out->data.train.len) return ng_fail(err, NG_EINVALID, "%s: data.train is empty", path);
+    return NG_OK;
+}
+
+char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) {
+    const char *slash = strrchr(r->path, '/');
+    int n = slash ? (int)(slash - r->path) : 1, stem = (int)strlen(r->output) - 5;
+    const char *base = slash ? r->path : ".", *ext = strcmp(what, "card") ? "gguf" : "json";
+    char *folder = dir ? ng_arena_strdup(arena, dir) : ng_arena_printf(arena, "%.*s/../models/%s", n, base, r->name);
+    if (!folder) return NULL;
+    if (!strcmp(what, "model")) return ng_arena_printf(arena, "%s/%s", folder, r->output);
+    if (!strcmp(r->output, "model.gguf")) return ng_arena_printf(arena, "%s/%s.%s", folder, what, ext);
+    return ng_arena_printf(arena, "%s/%.*s.%s.%s", folder, stem, r->output, what, ext);
+}

@@ -1,0 +1,116 @@
+/* recipe.h: what `train` and `eval` are told: data, features, training, in one YAML file.
+ *
+ *     ng_arena *a;  ng_recipe r;
+ *     ng_recipe_read(&r, "recipes/clinc150.yaml", a, &err);
+ *
+ * Every key (r: required; [x]: default):
+ *
+ *     name: intent            r the package: models/NAME beside the recipe's folder, unless --out says else
+ *     task: classify          r classify | moderate (labels are independent) | detect-language
+ *     output: model.gguf      [model.gguf] the file in the package.  Card and scores are card.json and
+ *                             scores.gguf; for another output X.gguf they are X.card.json, X.scores.gguf
+ *     languages: [en]         \
+ *     description: one line    | for the card
+ *     licence: CC BY 3.0       | of the data
+ *     attribution: whom        | and a source without an explicit licence says so here
+ *     source: where           /
+ *     labels: [a, b]          [all of the training data, sorted] fixes labels and their order
+ *     duplicates: keep        [keep] | drop: training and dev texts that also stand in test are dropped
+ *     data:
+ *       train: [SOURCE, ..]   r
+ *       dev: [SOURCE, ..]     texts with an even hash: early stopping, temperature, thresholds;
+ *                             those with an odd hash: the calibration set (nothing is fitted on it)
+ *       test: [SOURCE, ..]
+ *       oos_dev, oos_test: [SOURCE, ..]   texts of no label (for the out-of-scope threshold; its measure)
+ *     features: {bits: 18, words: 2, char_min: 3, char_max: 5, lower: true, fold: false, cross: true,
+ *                log_tf: true, rows: 16384, min_count: 1, unknown: 0}
+ *                             rows: how many buckets keep weights (the most useful), at most 131072
+ *                             min_count: a feature must stand in that many training texts
+ *                             unknown: idf of features without a row in the text's length (0: none)
+ *     training: {epochs: 20, rate: 0.5, l2: 0, dropout: 0, smoothing: 0, seed: 1, patience: 0,
+ *                balance: 0, weight_bits: 8, prune_epochs: 3}
+ *                             balance: 0 texts count alike .. 1 labels count alike
+ *     oos: {in_scope: 0.98}   the out-of-scope threshold keeps this share of in-scope dev texts
+ *
+ * A SOURCE is a file and how to read it:
+ *
+ *       - file: clinc150/train.tsv      below $NANOGRID_DATA; ./x is beside the recipe
+ *         format: tsv                   [by extension] tsv (header line) | jsonl | lines
+ *         text: text                    [text] column or key of the text
+ *         label: label                  [label] column or key of the label
+ *         value: toxic                  instead of label: every row has this one
+ *         positive: [hate]              moderate, instead of label: these hold for every row,
+ *         negative: [injection]         these do not, the others are unknown
+ *         rename: ["0=negative"]        labels by other names; "x=" drops the row
+ *         where: ["fold<8", "a=x|y"]    all must hold: = != (texts, | means or), < <= > >= (numbers)
+ *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`
+ *         limit: 1000                   at most so many rows, those with the least text hash
+ *
+ * The text hash is ng_hash64 of the bytes with a seed of its own (ng_text_hash), so a split does not
+ * depend on order, file or machine. */
+#ifndef NG_TRAIN_RECIPE_H
+#define NG_TRAIN_RECIPE_H
+
+#include "config/config.h"
+#include <nanogrid/answer.h>
+
+typedef struct ng_source_hash {
+    int64_t of;
+    ng_config_nums keep;
+} ng_source_hash;
+
+typedef struct ng_source {
+    const char *file, *text, *label, *value;
+    int format; /* ng_source_format */
+    ng_config_strs positive, negative, rename, where;
+    ng_source_hash hash;
+    int64_t limit;
+    int line; /* in the recipe */
+} ng_source;
+
+typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES } ng_source_format;
+
+typedef struct ng_recipe_data {
+    ng_config_list train, dev, test, oos_dev, oos_test; /* of ng_source */
+} ng_recipe_data;
+
+typedef struct ng_recipe_features {
+    int64_t bits, words, char_min, char_max, rows, min_count;
+    bool lower, fold, cross, log_tf;
+    double unknown;
+} ng_recipe_features;
+
+typedef struct ng_recipe_training {
+    int64_t epochs, seed, patience, weight_bits, prune_epochs;
+    double rate, l2, dropout, smoothing, balance;
+} ng_recipe_training;
+
+typedef struct ng_recipe_oos {
+    double in_scope;
+} ng_recipe_oos;
+
+typedef struct ng_recipe {
+    const char *name, *description, *licence, *attribution, *source, *output;
+    ng_config_strs languages, labels;
+    int task;       /* ng_recipe_task */
+    int duplicates; /* 0 keep, 1 drop */
+    ng_recipe_data data;
+    ng_recipe_features features;
+    ng_recipe_training training;
+    ng_recipe_oos oos;
+    const char *path; /* of the recipe */
+} ng_recipe;
+
+typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE } ng_recipe_task;
+
+/* Strings live in `arena`. */
+ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
+/* "classify" and so on. */
+const char *ng_recipe_task_name(const ng_recipe *r);
+/* The file `what` of the recipe's package ("model", "card", "scores"), below `dir` or, when that is
+ * NULL, below models/NAME beside the recipe's folder; NULL when memory is out. */
+char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) NG_MUST_USE;
+
+extern const ng_config_schema ng_recipe_schema;
+
+#endif
