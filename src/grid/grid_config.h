@@ -1,0 +1,84 @@
+/* grid_config.h: grid.yaml as a struct, merged with the grid that is compiled in.
+ *
+ *     ng_grid_config c;
+ *     ng_grid_config_read(&c, text, len, "grid.yaml", arena, &err);   text NULL: the built-in grid
+ *     for (size_t i = 0; i < c.n_experts; i++) use(&c.experts[i]);
+ *
+ * Everything lives in `arena`.  Names are checked (unique, no path characters), models that an expert
+ * names are resolved to entries of `models` or to packages; whether their files exist is not asked
+ * here. */
+#ifndef NG_GRID_GRID_CONFIG_H
+#define NG_GRID_GRID_CONFIG_H
+
+#include "config/config.h"
+#include <nanogrid/grid.h>
+
+typedef struct grid_model_config {
+    const char *name; /* the key */
+    const char *package, *path;
+    int line;
+} grid_model_config;
+
+typedef struct grid_expert_config {
+    const char *name;
+    int task; /* ng_task - 1 */
+    const char *model, *head;
+    int tier; /* ng_tier_level */
+    struct {
+        double max_error; /* NaN: no contract */
+    } contract;
+    ng_config_strs languages; /* none: any */
+    int line;
+    bool built_in;
+    const grid_model_config *resolved; /* NULL: `model` is a package's name, or rules alone */
+} grid_expert_config;
+
+typedef struct grid_upstream_config {
+    const char *name, *base_url, *api_key_env, *model;
+    int tier;
+    struct {
+        double prompt_per_1m, completion_per_1m;
+    } pricing;
+    int64_t allowed_fails, cooldown_ms, timeout_ms, connect_timeout_ms;
+    int line;
+} grid_upstream_config;
+
+typedef enum grid_abstain { GRID_ABSTAIN_ESCALATE, GRID_ABSTAIN_ANSWER } grid_abstain;
+
+typedef struct ng_grid_config {
+    const char *listen;
+    bool embedded;
+    ng_config_list models, experts, upstreams; /* as merged */
+    struct {
+        const char *model; /* a package; NULL: none */
+        int abstain;       /* grid_abstain */
+    } router;
+    struct {
+        struct {
+            const char *pii;
+            int line;
+        } privacy;
+        int prefer;
+        int64_t deadline_ms;
+    } policy;
+    struct {
+        uint64_t exact;
+    } cache;
+    struct {
+        int64_t hold_tokens;
+    } cascade;
+    struct {
+        int64_t keep_ms;
+        uint64_t max;
+        bool text;
+    } records;
+    ng_privacy pii; /* what text with personal data is limited to */
+    uint64_t version; /* of what was read: part of cache keys and records */
+} ng_grid_config;
+
+ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len, const char *name,
+                              ng_arena *arena, ng_error *err) NG_MUST_USE;
+/* A Markdown table of all keys. */
+void ng_grid_config_doc(ng_buf *out);
+
+#endif
