@@ -67,6 +67,9 @@ NG_API void ng_route_json(ng_json *j, const ng_answer *a);
 NG_API ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
 /* The newest n decisions as a JSON array. */
 NG_API ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) NG_MUST_USE;
+/* What was used, by expert and in all, from the records: as a table or as one JSON object
+ * {experts: [{expert, tier, requests, ..}], requests, .., cost_usd}. */
+NG_API ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
 /* Waits until what was answered so far is in the database. */
 NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 

@@ -40,7 +40,7 @@ static const char usage_sql[] =
     " completion_tokens = completion_tokens + excluded.completion_tokens,"
     " cost_usd = cost_usd + excluded.cost_usd";
 
-ng_status record_db_fail(sqlite3 *db, const char *path, ng_error *err) {
+ng_status ng_record_db_fail(sqlite3 *db, const char *path, ng_error *err) {
     int code = db ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
     ng_status s = code == SQLITE_BUSY || code == SQLITE_LOCKED ? NG_EBUSY
                   : code == SQLITE_NOMEM                       ? NG_ENOMEM
@@ -51,7 +51,7 @@ ng_status record_db_fail(sqlite3 *db, const char *path, ng_error *err) {
 
 static ng_status run(record_db *d, const char *sql, ng_error *err) {
     if (sqlite3_exec(d->db, sql, NULL, NULL, NULL) == SQLITE_OK) return NG_OK;
-    return record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
+    return ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
 }
 
 static ng_status get_int(sqlite3 *db, const char *sql, int64_t *out, ng_error *err) {
@@ -59,7 +59,7 @@ static ng_status get_int(sqlite3 *db, const char *sql, int64_t *out, ng_error *e
     *out = 0;
     int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
     if (code == SQLITE_OK && (code = sqlite3_step(st)) == SQLITE_ROW) *out = sqlite3_column_int64(st, 0);
-    ng_status s = code == SQLITE_ROW || code == SQLITE_DONE ? NG_OK : record_db_fail(db, sqlite3_db_filename(db, "main"), err);
+    ng_status s = code == SQLITE_ROW || code == SQLITE_DONE ? NG_OK : ng_record_db_fail(db, sqlite3_db_filename(db, "main"), err);
     sqlite3_finalize(st);
     return s;
 }
@@ -89,13 +89,13 @@ static ng_status make_folder(const char *path, ng_error *err) {
     return ng_dir_make(dir, err);
 }
 
-ng_status record_db_open(record_db *d, const char *path, ng_error *err) {
+ng_status ng_record_db_open(record_db *d, const char *path, ng_error *err) {
     bool fresh = false;
     *d = (record_db){.json = ng_buf_init(1u << 20), .features = ng_buf_init(1u << 20)};
     ng_status s = make_folder(path, err);
     if (s) return s;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(path, &d->db, flags, NULL) != SQLITE_OK) s = record_db_fail(d->db, path, err);
+    if (sqlite3_open_v2(path, &d->db, flags, NULL) != SQLITE_OK) s = ng_record_db_fail(d->db, path, err);
     if (!s) sqlite3_busy_timeout(d->db, 200);
     if (!s) s = check_identity(d->db, path, &fresh, err);
     if (!s && fresh) s = run(d, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL", err);
@@ -109,12 +109,12 @@ ng_status record_db_open(record_db *d, const char *path, ng_error *err) {
     if (!s) s = run(d, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304", err);
     if (!s && (sqlite3_prepare_v3(d->db, insert_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->insert, NULL) ||
                sqlite3_prepare_v3(d->db, usage_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->usage, NULL)))
-        s = record_db_fail(d->db, path, err);
-    if (s) record_db_close(d);
+        s = ng_record_db_fail(d->db, path, err);
+    if (s) ng_record_db_close(d);
     return s;
 }
 
-void record_db_close(record_db *d) {
+void ng_record_db_close(record_db *d) {
     sqlite3_finalize(d->insert);
     sqlite3_finalize(d->usage);
     sqlite3_close(d->db);
@@ -160,7 +160,7 @@ static ng_status insert_record(record_db *d, const ng_record *r, const ng_record
     int code = sqlite3_step(st);
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
-    return code == SQLITE_DONE ? NG_OK : record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
+    return code == SQLITE_DONE ? NG_OK : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
 }
 
 typedef struct usage_row {
@@ -180,7 +180,7 @@ static ng_status add_usage(record_db *d, const usage_row *u, ng_error *err) {
     sqlite3_bind_double(st, 12, u->cost_usd);
     int code = sqlite3_step(st);
     sqlite3_reset(st);
-    return code == SQLITE_DONE ? NG_OK : record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
+    return code == SQLITE_DONE ? NG_OK : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
 }
 
 static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) {
@@ -207,7 +207,7 @@ static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) 
     return s;
 }
 
-ng_status record_db_write(record_db *d, const record_batch *b, ng_error *err) {
+ng_status ng_record_db_write(record_db *d, const record_batch *b, ng_error *err) {
     ng_status s = run(d, "BEGIN IMMEDIATE", err);
     if (s) return s;
     s = write_rows(d, b, err);
@@ -225,7 +225,7 @@ static ng_status delete_before(record_db *d, int64_t time_ms, ng_error *err) {
     return run(d, sql, err);
 }
 
-ng_status record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) {
+ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) {
     int64_t pages, page_bytes;
     ng_status s = delete_before(d, now_ms - keep_ms, err);
     for (int round = 0; !s && round < 8; round++) {
@@ -241,13 +241,13 @@ ng_status record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int
     return s;
 }
 
-ng_status record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) {
+ng_status ng_record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) {
     bool fresh = false;
     *out = NULL;
     if (!ng_file_exists(path)) return ng_fail(err, NG_ENOTFOUND, "no decisions are recorded yet (%.200s)", path);
     ng_status s = NG_OK;
     if (sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
-        s = record_db_fail(*out, path, err);
+        s = ng_record_db_fail(*out, path, err);
     if (!s) sqlite3_busy_timeout(*out, 2000);
     if (!s) s = check_identity(*out, path, &fresh, err);
     if (!s && fresh) s = ng_fail(err, NG_ENOTFOUND, "no decisions are recorded yet (%.200s)", path);

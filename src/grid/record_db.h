@@ -1,10 +1,10 @@
 /* record_db.h: the database of records: schema, one batch in one transaction, limits.
  *
  *     record_db db = {0};
- *     record_db_open(&db, path, &err);
- *     record_db_write(&db, batch, n, dropped, n_dropped, &err);      all of it or nothing
- *     record_db_prune(&db, keep_ms, max_bytes, now_ms, &err);
- *     record_db_close(&db);
+ *     ng_record_db_open(&db, path, &err);
+ *     ng_record_db_write(&db, batch, n, dropped, n_dropped, &err);      all of it or nothing
+ *     ng_record_db_prune(&db, keep_ms, max_bytes, now_ms, &err);
+ *     ng_record_db_close(&db);
  *
  * One connection, one thread at a time.  NG_EBUSY: another process holds the lock, try again; other
  * errors mean that this file cannot be used. */
@@ -29,8 +29,8 @@ typedef struct record_dropped {
     uint64_t n, prompt_tokens, completion_tokens;
 } record_dropped;
 
-ng_status record_db_open(record_db *d, const char *path, ng_error *err) NG_MUST_USE;
-void record_db_close(record_db *d);
+ng_status ng_record_db_open(record_db *d, const char *path, ng_error *err) NG_MUST_USE;
+void ng_record_db_close(record_db *d);
 typedef struct record_batch {
     ng_record **records;
     size_t len;
@@ -38,11 +38,11 @@ typedef struct record_batch {
     size_t n_dropped;
     const ng_records_options *options; /* features */
 } record_batch;
-ng_status record_db_write(record_db *d, const record_batch *b, ng_error *err) NG_MUST_USE;
-ng_status record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) NG_MUST_USE;
+ng_status ng_record_db_write(record_db *d, const record_batch *b, ng_error *err) NG_MUST_USE;
+ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) NG_MUST_USE;
 
 /* For readers: an open connection or the reason why not.  NG_ENOTFOUND: no database yet. */
-ng_status record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) NG_MUST_USE;
-ng_status record_db_fail(sqlite3 *db, const char *path, ng_error *err);
+ng_status ng_record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) NG_MUST_USE;
+ng_status ng_record_db_fail(sqlite3 *db, const char *path, ng_error *err);
 
 #endif

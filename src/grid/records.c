@@ -80,7 +80,7 @@ static ng_status open_db(ng_records *r, ng_error *err) {
     int64_t now = (int64_t)ng_clock_ms();
     if (r->db_open) return NG_OK;
     if (r->reopen_at_ms && now < r->reopen_at_ms) return ng_fail(err, r->why.code, "%s", r->why.text);
-    ng_status s = record_db_open(&r->db, r->options.path, err);
+    ng_status s = ng_record_db_open(&r->db, r->options.path, err);
     r->db_open = s == NG_OK;
     r->reopen_at_ms = s && s != NG_EBUSY && s != NG_ENOMEM ? now + REOPEN_MS : 0;
     return s;
@@ -96,7 +96,7 @@ static ng_status write_batch(ng_records *r, const record_batch *b) {
     for (int tries = 0;; tries++) {
         ng_error err = {0};
         ng_status s = open_db(r, &err);
-        if (!s) s = record_db_write(&r->db, b, &err);
+        if (!s) s = ng_record_db_write(&r->db, b, &err);
         if (!s) {
             set_degraded(r, NULL);
             return NG_OK;
@@ -108,7 +108,7 @@ static ng_status write_batch(ng_records *r, const record_batch *b) {
         pthread_mutex_unlock(&r->lock);
         if (!passing || (ending && tries >= RETRIES_AT_END)) {
             if (r->db_open && s != NG_EBUSY && s != NG_ENOMEM) {
-                record_db_close(&r->db);
+                ng_record_db_close(&r->db);
                 r->db_open = false;
                 r->reopen_at_ms = (int64_t)ng_clock_ms() + REOPEN_MS;
             }
@@ -121,7 +121,7 @@ static ng_status write_batch(ng_records *r, const record_batch *b) {
 static void prune(ng_records *r) {
     ng_error err = {0};
     if (r->db_open && r->batches++ % PRUNE_EVERY == 0 &&
-        record_db_prune(&r->db, r->options.keep_ms, r->options.max_bytes, ng_clock_wall_ms(), &err) &&
+        ng_record_db_prune(&r->db, r->options.keep_ms, r->options.max_bytes, ng_clock_wall_ms(), &err) &&
         err.code != NG_EBUSY)
         set_degraded(r, &err);
 }
@@ -170,7 +170,7 @@ static void *write_forever(void *arg) {
         pthread_mutex_unlock(&r->lock);
         if (!s && n) prune(r);
     }
-    if (r->db_open) record_db_close(&r->db);
+    if (r->db_open) ng_record_db_close(&r->db);
     return NULL;
 }
 
@@ -325,7 +325,7 @@ void ng_records_close(ng_records *r) {
         pthread_mutex_unlock(&r->lock);
         pthread_join(r->writer, NULL);
     } else if (r->db_open) {
-        record_db_close(&r->db);
+        ng_record_db_close(&r->db);
     }
     for (size_t i = 0; i < r->len; i++) ng_record_free(r->ring[(r->head + i) % r->cap]);
     pthread_cond_destroy(&r->work);

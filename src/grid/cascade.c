@@ -1,0 +1,246 @@
+/* cascade.c: climbs the tiers until an answer keeps its contract.  See cascade in DESIGN, section 2.
+ *
+ * The line of candidates is the chosen expert, then experts of the same task on higher tiers, then the
+ * upstreams by tier and cost.  Each is first held against the hard filters; one that passes is asked,
+ * and its answer is judged:
+ *
+ *     in scope and confidence >= threshold   answered, the climb ends
+ *     out of scope                           abstained; kept; climb on unless router.abstain says answer
+ *     below the threshold                    below-contract; kept; climb on
+ *     an error                               failed; climb on, unless the request itself is wrong
+ *
+ * Invariant: `best` is the best answer so far and is never given up before a better one is complete,
+ * so a failing upstream costs time, not the answer.  Tokens of a generation that may still escalate are
+ * held back, at most cascade.hold_tokens of them; once one was let through the tier is settled. */
+#include "grid_parts.h"
+
+#include "core/clock.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct line {
+    const grid_member *m[GRID_CANDIDATES_MAX];
+    size_t n;
+} line;
+
+static void line_add(line *l, const grid_member *m) {
+    if (l->n < GRID_CANDIDATES_MAX) l->m[l->n++] = m;
+}
+
+/* Upstreams from the lowest tier up, the cheapest first on each (policy.prefer: cost). */
+static void add_upstreams(const asking *a, line *l) {
+    const ng_grid *g = a->grid;
+    size_t begin = l->n;
+    for (size_t i = g->n_experts; i < g->n_members; i++) line_add(l, &g->members[i]);
+    for (size_t i = begin + 1; i < l->n; i++)
+        for (size_t k = i; k > begin; k--) {
+            const grid_member *x = l->m[k - 1], *y = l->m[k];
+            bool later = x->tier_level > y->tier_level ||
+                         (x->tier_level == y->tier_level && ng_member_cost(x, a) > ng_member_cost(y, a));
+            if (!later) break;
+            l->m[k - 1] = y;
+            l->m[k] = x;
+        }
+}
+
+static line line_up(const asking *a) {
+    const ng_grid *g = a->grid;
+    line l = {.n = 0};
+    if (a->pinned) {
+        line_add(&l, a->pinned);
+        return l;
+    }
+    if (!a->undecided) {
+        int above = a->chosen ? (int)a->chosen->tier_level : -1;
+        if (a->chosen) line_add(&l, a->chosen);
+        /* Other experts of the same tier serve other subtasks, unless labels are given (any expert that
+         * takes labels will do) or none was chosen (each then tells why it cannot run). */
+        bool all = a->request->params.n_labels > 0;
+        for (int tier = NG_TIER_NANO; tier <= NG_TIER_MEDIUM; tier++)
+            for (size_t i = 0; i < g->n_experts; i++) {
+                const grid_member *m = &g->members[i];
+                if (m == a->chosen || m->task != a->task || (int)m->tier_level != tier) continue;
+                if (tier > above || all) line_add(&l, m);
+            }
+    }
+    add_upstreams(a, &l);
+    return l;
+}
+
+/* ---- holding tokens back ----------------------------------------------------------------------- */
+
+typedef struct held {
+    asking *a;
+    size_t max, n_tokens;
+    ng_buf text;   /* of the held tokens */
+    bool stopped;  /* the asker said stop */
+} held;
+
+static bool let_through(held *h, const ng_token_event *e) {
+    h->a->committed = true;
+    if (!h->stopped) h->stopped = !h->a->request->on_token(h->a->request->on_token_ctx, e);
+    return !h->stopped;
+}
+
+static bool release(held *h) {
+    ng_token_event e = {.id = -1, .logprob = NAN, .text = h->text.data, .len = h->text.len};
+    bool on = h->text.len == 0 || let_through(h, &e);
+    ng_buf_reset(&h->text);
+    h->max = 0;
+    return on;
+}
+
+static bool hold_token(void *ctx, const ng_token_event *e) {
+    held *h = ctx;
+    if (h->max == 0) return let_through(h, e);
+    ng_buf_put(&h->text, e->text, e->len);
+    return ++h->n_tokens < h->max || release(h);
+}
+
+/* ---- one candidate ------------------------------------------------------------------------------ */
+
+static bool higher_admitted(asking *a, const line *l, size_t i) {
+    char outcome[NG_OUTCOME_MAX];
+    for (i++; i < l->n; i++)
+        if (ng_ask_admits(a, l->m[i], outcome)) return true;
+    return false;
+}
+
+/* The labels of the local answer: what an upstream chooses among when the asker named none. */
+static size_t lend_labels(const asking *a, const char *labels[NG_RECORD_SCORES]) {
+    size_t n = 0;
+    for (; a->best && n < a->best->n_scores && n < NG_RECORD_SCORES; n++) labels[n] = a->best->scores[n].label;
+    return n;
+}
+
+static ng_task task_for(const asking *a, const grid_member *m) {
+    /* A bare text that nothing here knows is a question to a bigger model, not a label to find. */
+    bool bare = a->request->task == NG_TASK_AUTO && m->upstream && !a->pinned;
+    bool lost = a->undecided || (a->best && !a->best->in_scope);
+    return bare && lost ? NG_TASK_GENERATE : a->task;
+}
+
+static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **out, double *us, ng_error *err) {
+    const grid_member *m = l->m[i];
+    ng_task task = task_for(a, m);
+    const char *labels[NG_RECORD_SCORES];
+    held h = {.a = a, .max = (size_t)a->grid->config.cascade.hold_tokens, .text = ng_buf_init(1u << 20)};
+    ng_tier_request kept = a->req;
+    if (a->probed && m == a->chosen) {
+        *out = a->probed;
+        *us = a->probed_us;
+        a->probed = NULL;
+        return NG_OK;
+    }
+    if (m->upstream && task == NG_TASK_CLASSIFY && !a->req.params.n_labels && a->best && a->best->in_scope) {
+        a->req.params.labels = labels;
+        a->req.params.n_labels = lend_labels(a, labels);
+    }
+    if (task == NG_TASK_GENERATE && a->request->on_token) {
+        if (!higher_admitted(a, l, i)) h.max = 0;
+        a->req.on_token = hold_token;
+        a->req.on_token_ctx = &h;
+    }
+    ng_status s = ng_ask_member(a, m, task, out, us, err);
+    a->req = kept;
+    bool judged_good = !s && ((*out)->in_scope && (isnan(m->threshold) || (*out)->confidence >= m->threshold));
+    if (h.text.status && !s) s = ng_fail(err, h.text.status, "the held tokens: %s", ng_status_text(h.text.status));
+    if (!s && (judged_good || !higher_admitted(a, l, i))) release(&h);
+    ng_buf_clear(&h.text);
+    return s;
+}
+
+static void keep_best(asking *a, const grid_member *m, ng_answer *said) {
+    ng_answer_free(a->best);
+    a->best = said;
+    a->best_member = m;
+}
+
+/* Judges a complete answer, which it takes; true when the climb ends here. */
+static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_step *step) {
+    bool unsure = !isnan(m->threshold) && !(said->confidence >= m->threshold);
+    bool good = said->in_scope && !unsure;
+    step->confidence = said->confidence;
+    bool abstained = !said->in_scope;
+    snprintf(step->outcome, sizeof step->outcome, "%s", abstained ? "abstained" : unsure ? "below-contract" : "answered");
+    if (abstained && !m->upstream) a->out_of_scope = true;
+    if (!isnan(m->threshold)) a->rec.threshold = m->threshold;
+    /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is free. */
+    if (good || !a->best || (!a->best->in_scope && said->in_scope)) keep_best(a, m, said);
+    else ng_answer_free(said);
+    a->answered = good;
+    bool resigned = abstained && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
+    return good || a->committed || resigned;
+}
+
+/* The request itself is wrong, or nobody waits any more: asking others would not help. */
+static bool is_final(ng_status s) { return s == NG_EINVALID || s == NG_ECANCELLED; }
+
+static ng_status note_failure(asking *a, const grid_member *m, ng_status s, const ng_error *why, ng_error *err) {
+    ng_record_step *step = &a->rec.steps[a->rec.n_steps - 1];
+    snprintf(step->outcome, sizeof step->outcome, "failed");
+    a->passing = true;
+    a->n_failed++;
+    if (a->first_error.code == NG_OK) a->first_error = *why;
+    if (is_final(s) || a->committed) return ng_fail(err, s, "%s", why->text);
+    ng_ask_warn(a, "%s %s failed: %s", m->upstream ? "upstream" : "expert", m->name, why->text);
+    return NG_OK;
+}
+
+/* NG_OK with *end false: climb on. */
+static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng_error *err) {
+    const grid_member *m = l->m[i];
+    ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
+    if (!ng_ask_admits(a, m, step->outcome)) {
+        bool private = strstr(step->outcome, "privacy") || strstr(step->outcome, "language");
+        a->passing |= !private; /* privacy is part of the cache's key, the language follows from the text */
+        return NG_OK;
+    }
+    ng_answer *said = NULL;
+    ng_error why = {0};
+    ng_status s = ask_candidate(a, l, i, &said, &step->latency_us, &why);
+    if (s) {
+        *end = a->committed;
+        return note_failure(a, m, s, &why, err);
+    }
+    *end = judge(a, m, said, step);
+    return NG_OK;
+}
+
+/* Why the pinned one may not run, with the code that its caller should see. */
+static ng_status fail_pinned(const asking *a, ng_error *err) {
+    const char *outcome = a->rec.steps[a->rec.n_steps - 1].outcome;
+    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") ? NG_EDENIED
+                  : strstr(outcome, "deadline")                        ? NG_ETIMEOUT
+                                                                       : NG_EBUSY;
+    return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name, outcome + strlen("skipped: "));
+}
+
+static ng_status fail_unanswered(asking *a, ng_error *err) {
+    if (a->n_failed) return ng_fail(err, a->first_error.code, "%s", a->first_error.text);
+    if (a->pinned) return fail_pinned(a, err);
+    return ng_ask_no_expert(a, err);
+}
+
+/* Nobody knows: an answer without content, not an error. */
+static ng_status abstain(asking *a, ng_error *err) {
+    if (ng_answer_new(&a->best)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
+    a->best->task = a->task;
+    a->best->in_scope = false;
+    a->out_of_scope = true;
+    return NG_OK;
+}
+
+ng_status ng_ask_cascade(asking *a, ng_error *err) {
+    line l = line_up(a);
+    bool resigned = a->undecided && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
+    bool end = resigned;
+    ng_status s = NG_OK;
+    a->out_of_scope = a->undecided;
+    for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
+    if (!s && !a->best && a->undecided) s = abstain(a, err);
+    if (!s && !a->best) s = fail_unanswered(a, err);
+    return s;
+}

@@ -1,0 +1,181 @@
+/* choose.c: the two decisions: which task, which expert.  See DESIGN: "router".
+ *
+ * Task: the request's word, a named expert's, else the task router's.  Expert: the only one of that
+ * task on its lowest tier; among several classifiers the expert router's order; experts that the router
+ * was not trained on are asked and win when they are surer than the router's favourite.  Scores only
+ * order what the hard filters admit. */
+#include "grid_parts.h"
+
+#include "core/clock.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void list_names(const ng_grid *g, ng_task task, char *out, size_t cap) {
+    size_t len = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < g->n_members; i++) {
+        const grid_member *m = &g->members[i];
+        if (task != NG_TASK_AUTO && m->task != task) continue;
+        int n = snprintf(out + len, cap - len, "%s%s", len ? ", " : "", m->name);
+        if (n < 0 || (size_t)n >= cap - len) break;
+        len += (size_t)n;
+    }
+}
+
+static ng_status take_pinned(asking *a, ng_error *err) {
+    const ng_grid *g = a->grid;
+    const char *name = a->request->model;
+    for (size_t i = 0; i < g->n_members; i++)
+        if (!strcmp(g->members[i].name, name)) a->pinned = &g->members[i];
+    if (!a->pinned) {
+        char known[320];
+        list_names(g, NG_TASK_AUTO, known, sizeof known);
+        return ng_fail(err, NG_ENOTFOUND, "there is no expert or upstream '%.60s'; known: %s", name, *known ? known : "none");
+    }
+    if (a->pinned->upstream) {
+        if (a->task == NG_TASK_AUTO) a->task = NG_TASK_GENERATE;
+    } else if (a->task != NG_TASK_AUTO && a->task != a->pinned->task) {
+        return ng_fail(err, NG_EINVALID, "the expert '%s' serves %s, not %s", name, ng_task_name(a->pinned->task), ng_task_name(a->task));
+    } else {
+        a->task = a->pinned->task;
+    }
+    snprintf(a->rec.reason, sizeof a->rec.reason, "%s was named by the request", name);
+    return NG_OK;
+}
+
+/* Without a router: the only task that anything here serves. */
+static ng_status only_task(asking *a, ng_error *err) {
+    const ng_grid *g = a->grid;
+    ng_task only = NG_TASK_AUTO;
+    size_t n = 0;
+    for (size_t i = 0; i < g->n_experts; i++)
+        if (!g->members[i].why && g->members[i].task != only) only = g->members[i].task, n++;
+    if (n == 0 && g->n_members == g->n_experts) return ng_ask_no_expert(a, err);
+    if (n > 1)
+        return ng_fail(err, NG_ENOEXPERT, "the request names no task and no router decides (%s); name a task or an expert",
+                       g->router_why ? g->router_why : "router.model is not set");
+    a->task = n ? only : NG_TASK_GENERATE;
+    snprintf(a->rec.reason, sizeof a->rec.reason, "%s is the only task served", ng_task_name(a->task));
+    return NG_OK;
+}
+
+static ng_status route_task(asking *a, ng_error *err) {
+    ng_decision *d = &a->rec.tasks;
+    if (!a->grid->task_router.self) return only_task(a, err);
+    ng_error why = {0};
+    ng_status s = ng_router_decide(d, &a->grid->task_router, &a->req, &why);
+    ng_record_step *step = ng_ask_step(a, "router", NULL);
+    step->latency_us = d->latency_us;
+    step->confidence = d->confidence;
+    if (s || !d->n_scores || !ng_task_parse(&a->task, d->scores[0].label) || a->task == NG_TASK_AUTO) {
+        d->n_scores = 0;
+        snprintf(step->outcome, sizeof step->outcome, "failed");
+        ng_ask_warn(a, "the router failed: %s", s ? why.text : "it named no task");
+        return s == NG_ENOMEM ? ng_fail(err, s, "%s", why.text) : only_task(a, err);
+    }
+    a->undecided = !d->in_scope;
+    snprintf(step->outcome, sizeof step->outcome, "%s", a->undecided ? "abstained" : "decided");
+    snprintf(a->rec.reason, sizeof a->rec.reason, a->undecided ? "no task fits (best: %s at %.2f)" : "the task is %s (%.2f)",
+             ng_task_name(a->task), (double)d->scores[0].p);
+    return NG_OK;
+}
+
+/* The experts of the task on the lowest tier that has one which the limits admit. */
+static size_t find_candidates(asking *a, const grid_member *out[GRID_CANDIDATES_MAX]) {
+    const ng_grid *g = a->grid;
+    size_t n = 0;
+    for (int tier = NG_TIER_NANO; tier <= NG_TIER_MEDIUM && !n; tier++)
+        for (size_t i = 0; i < g->n_experts && n < GRID_CANDIDATES_MAX; i++) {
+            const grid_member *m = &g->members[i];
+            char outcome[NG_OUTCOME_MAX];
+            if (m->task == a->task && (int)m->tier_level == tier && ng_ask_admits(a, m, outcome)) out[n++] = m;
+        }
+    return n;
+}
+
+/* Asks each of them; the surest in scope wins over `floor` and becomes chosen, its answer is kept. */
+static void probe(asking *a, const grid_member *const *m, size_t n, double floor) {
+    double best = floor;
+    for (size_t i = 0; i < n; i++) {
+        ng_answer *said = NULL;
+        ng_error err = {0};
+        double us = 0;
+        if (ng_ask_member(a, m[i], a->task, &said, &us, &err)) continue;
+        double sure = isnan(said->confidence) ? 0 : said->confidence;
+        ng_decision *d = &a->rec.experts;
+        if (d->n_scores < NG_DECISION_MAX) {
+            snprintf(d->scores[d->n_scores].label, NG_DECISION_LABEL_MAX, "%s", m[i]->name);
+            d->scores[d->n_scores++].p = (float)(said->in_scope ? sure : 0);
+        }
+        d->latency_us += us;
+        if (!said->in_scope || sure <= best) {
+            ng_answer_free(said);
+            continue;
+        }
+        best = sure;
+        ng_answer_free(a->probed);
+        a->probed = said;
+        a->probed_us = us;
+        a->chosen = m[i];
+    }
+}
+
+static void choose_classifier(asking *a, const grid_member *const *m, size_t n) {
+    ng_decision *d = &a->rec.experts;
+    const grid_member *unknown[GRID_CANDIDATES_MAX];
+    size_t n_unknown = 0;
+    double best = -1;
+    ng_error err = {0};
+    if (a->grid->expert_router.self && ng_router_decide(d, &a->grid->expert_router, &a->req, &err)) {
+        ng_ask_warn(a, "the expert router failed: %s", err.text);
+        d->n_scores = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        double p = ng_decision_score(d, m[i]->name);
+        if (p < 0) unknown[n_unknown++] = m[i];
+        else if (p > best) best = p, a->chosen = m[i];
+    }
+    bool knew = a->chosen != NULL;
+    if (n_unknown) probe(a, unknown, n_unknown, best);
+    if (!a->chosen) a->chosen = m[0];
+    size_t len = strlen(a->rec.reason);
+    if (knew && a->chosen && !a->probed)
+        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s fits best among %zu experts (%.2f)", len ? ", " : "",
+                 a->chosen->name, n, best);
+    else
+        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s is surest among %zu experts asked", len ? ", " : "",
+                 a->chosen->name, n_unknown);
+}
+
+static void choose_expert(asking *a) {
+    const grid_member *m[GRID_CANDIDATES_MAX];
+    uint64_t t0 = ng_clock_ns(), spent = a->expert_ns;
+    size_t n = find_candidates(a, m);
+    if (n == 0) return;
+    if (n > 1 && a->task == NG_TASK_CLASSIFY && !a->request->params.n_labels) choose_classifier(a, m, n);
+    else a->chosen = m[0];
+    if (n == 1 || a->task != NG_TASK_CLASSIFY) {
+        size_t len = strlen(a->rec.reason);
+        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s serves it", len ? ", " : "", a->chosen->name);
+    }
+    ng_record_step *step = ng_ask_step(a, "router", a->chosen);
+    snprintf(step->outcome, sizeof step->outcome, "decided");
+    step->latency_us = (double)(ng_clock_ns() - t0 - (a->expert_ns - spent)) * 1e-3;
+}
+
+ng_status ng_ask_choose(asking *a, ng_error *err) {
+    a->task = a->request->task;
+    if (a->request->model && strcmp(a->request->model, "auto")) {
+        ng_status s = take_pinned(a, err);
+        if (!s) ng_ask_signals(a);
+        return s;
+    }
+    ng_ask_signals(a);
+    if (a->task == NG_TASK_AUTO) {
+        ng_status s = route_task(a, err);
+        if (s) return s;
+    }
+    if (!a->undecided) choose_expert(a);
+    return NG_OK;
+}

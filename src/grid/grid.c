@@ -1,0 +1,314 @@
+/* grid.c: opens a grid from its configuration and closes it with the last reference.
+ *
+ * Opening loads no model: it reads the configuration, finds files, computes the thresholds of contracts
+ * and starts the records' writer.  A built-in expert whose package is missing is listed as not
+ * available; an expert that the user named must be there, since a grid that silently lacks what its file
+ * promises is worse than one that does not start. */
+#include "grid_parts.h"
+
+#include "core/file.h"
+#include "tier_head.h"
+#include <nanogrid/package.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_CAP = 4096 };
+
+typedef struct opening {
+    ng_grid *g;
+    const ng_grid_options *opt;
+    ng_error *err;
+} opening;
+
+static ng_status no_memory(opening *o) { return ng_fail(o->err, NG_ENOMEM, "grid: out of memory"); }
+
+/* ---- hooks ---------------------------------------------------------------------------------------- */
+
+static ng_status real_open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err) {
+    (void)ctx, (void)name;
+    return ng_tier_open_head(out, spec, err);
+}
+
+static ng_status real_calibrate(void *ctx, double *out, const char *path, double max_error, ng_error *err) {
+    (void)ctx;
+    return ng_calibration_threshold(out, path, max_error, err);
+}
+
+static const grid_hooks real_hooks = {real_open_head, real_calibrate, ng_file_exists, NULL};
+
+/* ---- models ---------------------------------------------------------------------------------------- */
+
+/* The GGUF of a package into out; false with the reason in why. */
+static bool package_file(const ng_grid *g, const char *ref, const char *file, char *out, ng_error *why) {
+    char dir[PATH_CAP - 64];
+    if (ng_package_find(dir, sizeof dir, ref, why)) return false;
+    snprintf(out, PATH_CAP, "%s/%s", dir, file);
+    if (g->hooks.file_exists(out)) return true;
+    ng_fail(why, NG_ENOTFOUND, "the package '%.60s' lacks %s", ref, file);
+    return false;
+}
+
+/* The file of an expert's model; out "" for rules alone. */
+static bool model_file(const ng_grid *g, const grid_expert_config *c, char *out, ng_error *why) {
+    const grid_model_config *m = c->resolved;
+    *out = 0;
+    if (!c->model) return true;
+    if (!m) return package_file(g, c->model, "model.gguf", out, why);
+    if (m->package) return package_file(g, m->package, "model.gguf", out, why);
+    bool relative = m->path[0] != '/' && *g->dir;
+    int n = snprintf(out, PATH_CAP, "%s%s%s", relative ? g->dir : "", relative ? "/" : "", m->path);
+    if (n > 0 && n < PATH_CAP && g->hooks.file_exists(out)) return true;
+    ng_fail(why, NG_ENOTFOUND, "the model '%s' has no file %.300s", m->name, out);
+    return false;
+}
+
+static ng_status open_contract(opening *o, const grid_expert_config *c, grid_member *m) {
+    m->threshold = NAN;
+    m->max_error = c->contract.max_error;
+    if (isnan(m->max_error) || m->why) return NG_OK;
+    ng_error why = {0};
+    ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold, m->model_path, m->max_error, &why)
+                                : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
+    if (!s) return NG_OK;
+    return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->line, m->name, why.text);
+}
+
+static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {
+    char path[PATH_CAP];
+    ng_error why = {0};
+    *m = (grid_member){.name = c->name, .task = (ng_task)(c->task + 1), .tier_level = (ng_tier_level)c->tier,
+                       .threshold = NAN, .max_error = NAN, .languages = c->languages.items, .n_languages = c->languages.len};
+    bool found = model_file(o->g, c, path, &why);
+    if (!found && why.code == NG_ENOMEM) return no_memory(o);
+    if (!found && !c->built_in)
+        return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name, why.text);
+    if (*path && !(m->model_path = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
+    if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
+    ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
+    ng_status s = o->g->hooks.open_head(o->g->hooks.ctx, &m->tier, m->name, &spec, o->err);
+    return s ? s : open_contract(o, c, m);
+}
+
+static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_member *m) {
+    *m = (grid_member){.name = c->name, .tier_level = (ng_tier_level)c->tier, .upstream = true, .threshold = NAN,
+                       .max_error = NAN, .upstream_model = c->model, .prompt_per_1m = c->pricing.prompt_per_1m,
+                       .completion_per_1m = c->pricing.completion_per_1m};
+    if (!o->opt->open_upstream)
+        return ng_fail(o->err, NG_EUNSUPPORTED, "%s:%d: upstream '%s': this program has no network", o->g->path, c->line, c->name);
+    ng_upstream_config u = {.name = c->name, .base_url = c->base_url, .api_key_env = c->api_key_env, .model = c->model,
+                            .tier = m->tier_level, .prompt_per_1m = m->prompt_per_1m, .completion_per_1m = m->completion_per_1m,
+                            .allowed_fails = (int)c->allowed_fails, .cooldown_ms = c->cooldown_ms, .timeout_ms = c->timeout_ms,
+                            .connect_timeout_ms = c->connect_timeout_ms};
+    ng_error why = {0};
+    ng_status s = o->opt->open_upstream(&m->tier, &u, &why);
+    return s ? ng_fail(o->err, s, "%s:%d: upstream '%s': %s", o->g->path, c->line, c->name, why.text) : NG_OK;
+}
+
+static ng_status open_members(opening *o) {
+    ng_grid *g = o->g;
+    const grid_expert_config *e = g->config.experts.items;
+    const grid_upstream_config *u = g->config.upstreams.items;
+    size_t n = g->config.experts.len + g->config.upstreams.len;
+    ng_status s = NG_OK;
+    g->members = ng_arena_array(g->arena, n, sizeof *g->members);
+    if (!g->members) return no_memory(o);
+    for (size_t i = 0; !s && i < g->config.experts.len; i++, g->n_members++) s = open_expert(o, &e[i], &g->members[i]);
+    g->n_experts = g->n_members;
+    for (size_t i = 0; !s && i < g->config.upstreams.len; i++, g->n_members++) s = open_upstream(o, &u[i], &g->members[g->n_members]);
+    for (size_t i = 0; i < g->n_experts; i++) {
+        const grid_member *m = &g->members[i];
+        g->languages_matter |= m->n_languages > 0 && !m->why;
+        if (m->task == NG_TASK_DETECT_LANGUAGE && !m->why && !g->language) g->language = m;
+    }
+    return s;
+}
+
+/* ---- router and signals ----------------------------------------------------------------------------- */
+
+/* A missing file leaves *out absent, with the reason kept once. */
+static ng_status open_router_head(opening *o, ng_tier *out, const char *name, const char *file) {
+    char path[PATH_CAP];
+    ng_error why = {0};
+    ng_grid *g = o->g;
+    if (!package_file(g, g->config.router.model, file, path, &why)) {
+        if (!g->router_why && !(g->router_why = ng_arena_strdup(g->arena, why.text))) return no_memory(o);
+        return NG_OK;
+    }
+    ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = path, .n_threads = g->n_threads};
+    return g->hooks.open_head(g->hooks.ctx, out, name, &spec, o->err);
+}
+
+static ng_status open_router(opening *o) {
+    ng_grid *g = o->g;
+    if (!g->config.router.model) return NG_OK;
+    ng_status s = open_router_head(o, &g->task_router, "router/task", "task.gguf");
+    return s ? s : open_router_head(o, &g->expert_router, "router/expert", "expert.gguf");
+}
+
+static ng_status open_pii(opening *o) {
+    ng_grid *g = o->g;
+    if (g->config.pii == NG_PRIVACY_ANY) return NG_OK;
+    ng_head_spec spec = {.task = NG_TASK_EXTRACT};
+    ng_error why = {0};
+    ng_status s = g->hooks.open_head(g->hooks.ctx, &g->pii, "signal/pii", &spec, &why);
+    if (!s) return NG_OK;
+    if (s == NG_ENOMEM) return no_memory(o);
+    g->pii = (ng_tier){0};
+    return (g->pii_why = ng_arena_strdup(g->arena, why.text)) ? NG_OK : no_memory(o);
+}
+
+static ng_status open_records(opening *o) {
+    char home[PATH_CAP - 64], path[PATH_CAP];
+    ng_grid *g = o->g;
+    ng_status s = ng_home_dir(home, sizeof home, o->err);
+    if (s) return s;
+    snprintf(path, sizeof path, "%s/nanogrid.db", home);
+    if (!(g->records_path = ng_arena_strdup(g->arena, path))) return no_memory(o);
+    if (o->opt->no_records) return NG_OK;
+    ng_records_options r = {.path = path, .keep_ms = g->config.records.keep_ms, .max_bytes = g->config.records.max};
+    return ng_records_open(&g->records, &r, o->err);
+}
+
+/* ---- open and close ----------------------------------------------------------------------------------- */
+
+static void free_grid(ng_grid *g) {
+    ng_records_close(g->records);
+    ng_cache_free(g->cache);
+    for (size_t i = 0; i < g->n_members; i++)
+        if (g->members[i].tier.close) g->members[i].tier.close(g->members[i].tier.self);
+    const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii};
+    for (size_t i = 0; i < 3; i++)
+        if (others[i]->close) others[i]->close(others[i]->self);
+    ng_arena_free(g->arena);
+    free(g);
+}
+
+static ng_status set_path(opening *o, const char *path) {
+    ng_grid *g = o->g;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    g->path = ng_arena_strdup(g->arena, path ? path : "(built in)");
+    g->dir = ng_arena_strndup(g->arena, path ? path : "", slash ? (size_t)(slash - path) + (slash == path) : 0);
+    return g->path && g->dir ? NG_OK : no_memory(o);
+}
+
+static ng_status open_parts(opening *o, const char *yaml) {
+    ng_grid *g = o->g;
+    size_t len = yaml ? strlen(yaml) : 0;
+    ng_status s = ng_grid_config_read(&g->config, yaml, len, g->path, g->arena, o->err);
+    if (!s) s = open_members(o);
+    if (!s) s = open_router(o);
+    if (!s) s = open_pii(o);
+    if (!s && g->config.cache.exact) s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
+    return s ? s : open_records(o);
+}
+
+ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml, const char *path,
+                            const grid_hooks *hooks, ng_error *err) {
+    static const ng_grid_options defaults;
+    *out = NULL;
+    ng_grid *g = calloc(1, sizeof *g);
+    opening o = {g, opt ? opt : &defaults, err};
+    if (!g) return no_memory(&o);
+    g->refs = 1;
+    g->hooks = hooks ? *hooks : real_hooks;
+    g->n_threads = o.opt->n_threads;
+    ng_status s = ng_arena_new(&g->arena, 0) ? no_memory(&o) : NG_OK;
+    if (!s) s = set_path(&o, path);
+    if (!s) s = open_parts(&o, yaml);
+    if (s) free_grid(g);
+    else *out = g;
+    return s;
+}
+
+/* --grid, $NANOGRID_GRID, $NANOGRID_HOME/grid.yaml; "" for the built-in grid. */
+static ng_status find_grid(const char *given, char out[PATH_CAP], ng_error *err) {
+    char home[PATH_CAP - 64];
+    const char *env = getenv("NANOGRID_GRID");
+    const char *path = given ? given : env && *env ? env : NULL;
+    if (path) {
+        int n = snprintf(out, PATH_CAP, "%s", path);
+        return n < PATH_CAP ? NG_OK : ng_fail(err, NG_ELIMIT, "the path of the grid is too long");
+    }
+    ng_status s = ng_home_dir(home, sizeof home, err);
+    if (s) return s;
+    snprintf(out, PATH_CAP, "%s/grid.yaml", home);
+    if (!ng_file_exists(out)) *out = 0;
+    return NG_OK;
+}
+
+ng_status ng_grid_open(ng_grid **out, const ng_grid_options *opt, ng_error *err) {
+    char path[PATH_CAP];
+    *out = NULL;
+    ng_status s = find_grid(opt ? opt->path : NULL, path, err);
+    if (s) return s;
+    if (!*path) return ng_grid_open_text(out, opt, NULL, NULL, NULL, err);
+    ng_buf text = ng_buf_init(1u << 20);
+    s = ng_file_read(&text, path, err);
+    if (!s && strlen(text.data) != text.len) s = ng_fail(err, NG_EFORMAT, "%s: a NUL byte stands in it", path);
+    if (!s) s = ng_grid_open_text(out, opt, text.data, path, NULL, err);
+    ng_buf_clear(&text);
+    return s;
+}
+
+ng_grid *ng_grid_ref(ng_grid *g) {
+    atomic_fetch_add(&g->refs, 1);
+    return g;
+}
+
+void ng_grid_close(ng_grid *g) {
+    if (g && atomic_fetch_sub(&g->refs, 1) == 1) free_grid(g);
+}
+
+/* ---- views --------------------------------------------------------------------------------------------- */
+
+void ng_request_init(ng_request *r, ng_task task) {
+    *r = (ng_request){.task = task, .max_cost_usd = NAN};
+}
+
+void ng_request_set_text(ng_request *r, const char *text, size_t len) {
+    r->text_part_ = (ng_part){NG_PART_TEXT, text, len};
+    r->text_message_ = (ng_message){"user", &r->text_part_, 1};
+    r->messages = &r->text_message_;
+    r->n_messages = 1;
+}
+
+size_t ng_grid_n_entries(const ng_grid *g) { return g->n_members; }
+
+ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i) {
+    const grid_member *m = &g->members[i];
+    ng_grid_entry e = {.name = m->name, .model_path = m->model_path, .task = m->task, .tier = m->tier_level, .upstream = m->upstream};
+    const char *why = NULL;
+    e.available = ng_member_runs(m, &why);
+    e.why = e.available ? NULL : why;
+    return e;
+}
+
+ng_grid_config_view ng_grid_get_config(const ng_grid *g) {
+    return (ng_grid_config_view){g->config.listen, g->path, (uint32_t)g->config.cascade.hold_tokens};
+}
+
+ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
+    ng_grid *w = (ng_grid *)g; /* atomics are read through a plain pointer */
+    ng_records_stats r = g->records ? ng_records_get_stats(g->records) : (ng_records_stats){0};
+    return (ng_grid_stats){.requests = atomic_load(&w->stats.requests),
+                           .answered_nano = atomic_load(&w->stats.answered[0]),
+                           .answered_small = atomic_load(&w->stats.answered[1]),
+                           .answered_medium = atomic_load(&w->stats.answered[2]),
+                           .escalations = atomic_load(&w->stats.escalations),
+                           .abstentions = atomic_load(&w->stats.abstentions),
+                           .cache_hits = atomic_load(&w->stats.cache_hits),
+                           .cache_misses = atomic_load(&w->stats.cache_misses),
+                           .errors = atomic_load(&w->stats.errors),
+                           .records_written = r.written,
+                           .records_sampled_out = r.sampled_out,
+                           .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
+                           .completion_tokens = atomic_load(&w->stats.completion_tokens),
+                           .cost_usd = (double)atomic_load(&w->stats.cost_nano_usd) * 1e-9};
+}
+
+ng_status ng_grid_flush(ng_grid *g, ng_error *err) {
+    return g->records ? ng_records_flush(g->records, err) : NG_OK;
+}

@@ -1,0 +1,113 @@
+/* grid_parts.h: the inside of struct ng_grid, for the files of this room only.
+ *
+ * grid.c opens and closes it, ask.c walks one request through it, cascade.c climbs the tiers,
+ * signals.c looks at the text.  After ng_grid_open nothing of it changes but what is marked atomic and
+ * what the members' own headers guard, so requests share it without a lock. */
+#ifndef NG_GRID_GRID_PARTS_H
+#define NG_GRID_GRID_PARTS_H
+
+#include "cache.h"
+#include "grid_config.h"
+#include "records.h"
+#include "route/route.h"
+#include <nanogrid/head.h>
+#include <stdatomic.h>
+
+/* One that can answer: an expert or an upstream. */
+typedef struct grid_member {
+    const char *name;
+    ng_task task; /* AUTO: any (upstreams) */
+    ng_tier_level tier_level;
+    bool upstream;
+    ng_tier tier;             /* self NULL: cannot run, see why */
+    const char *model_path;   /* NULL: upstreams, rules alone */
+    const char *upstream_model;
+    const char *why;          /* unavailable since the grid was opened; NULL: available */
+    double threshold;         /* of its contract; NaN: none; INFINITY: it can never be kept */
+    double max_error;         /* NaN: no contract */
+    const char *const *languages;
+    size_t n_languages;
+    double prompt_per_1m, completion_per_1m;
+} grid_member;
+
+/* How heads are opened and contracts computed; tests put fakes here. */
+typedef struct grid_hooks {
+    /* `name`: the expert's, or "router/task", "router/expert", "signal/pii". */
+    ng_status (*open_head)(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err);
+    ng_status (*calibrate)(void *ctx, double *threshold, const char *model_path, double max_error, ng_error *err);
+    bool (*file_exists)(const char *path);
+    void *ctx;
+} grid_hooks;
+
+struct ng_grid {
+    _Atomic int refs;
+    ng_arena *arena;
+    ng_grid_config config;
+    const char *path, *dir; /* of grid.yaml; "(built in)" and "" */
+    grid_hooks hooks;
+    int n_threads;
+    grid_member *members;   /* experts, then upstreams, in configuration order */
+    size_t n_experts, n_members;
+    ng_tier task_router, expert_router, pii; /* self NULL: absent */
+    const char *pii_why, *router_why;        /* when absent although wanted */
+    const grid_member *language;             /* the expert that tells languages, or NULL */
+    bool languages_matter;                   /* some expert names the languages it serves */
+    ng_cache *cache;                         /* NULL: off */
+    ng_records *records;                     /* NULL: off */
+    char *records_path;
+    struct {
+        _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses, errors,
+            prompt_tokens, completion_tokens, cost_nano_usd;
+    } stats;
+};
+
+/* ng_grid_open over a text (NULL: the built-in grid) and with hooks (NULL: the real ones). */
+ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml, const char *path,
+                            const grid_hooks *hooks, ng_error *err) NG_MUST_USE;
+
+enum { GRID_TEXT_MAX = 4 << 20, GRID_CANDIDATES_MAX = 64 };
+
+/* One request on its way. */
+typedef struct asking {
+    ng_grid *grid;
+    const ng_request *request;
+    ng_tier_request req;  /* what tiers are sent; task and expert change from tier to tier */
+    const char *text;     /* the last message of the user */
+    size_t len;
+    ng_limits limits;
+    uint64_t t0_ns, expert_ns; /* expert_ns: spent inside experts and upstreams */
+    ng_record rec;             /* fills up on the way; copied when pushed */
+    ng_task task;
+    const grid_member *pinned; /* named by the request */
+    const grid_member *chosen; /* by the router */
+    ng_answer *probed;         /* the chosen expert's answer, where choosing meant asking */
+    double probed_us;
+    ng_answer *best;           /* the answer so far; best_member gave it */
+    const grid_member *best_member;
+    ng_error first_error;      /* of a tier that failed */
+    size_t n_failed;
+    bool undecided;            /* the router says: none of the tasks */
+    bool out_of_scope;         /* or the expert says so */
+    bool passing;              /* something transient (health, cost, deadline) shaped the answer */
+    bool committed;            /* a token has reached the asker: the tier cannot change any more */
+    bool answered;             /* `best` keeps its contract */
+} asking;
+
+/* signals.c */
+void ng_ask_signals(asking *a);
+/* choose.c: sets task and chosen (or pinned).  NG_ENOEXPERT, NG_ENOTFOUND, NG_EINVALID. */
+ng_status ng_ask_choose(asking *a, ng_error *err);
+/* cascade.c: sets best, or fails. */
+ng_status ng_ask_cascade(asking *a, ng_error *err);
+
+/* ask.c, for the others */
+ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);
+void ng_ask_warn(asking *a, const char *fmt, ...) NG_PRINTF(2, 3);
+bool ng_member_runs(const grid_member *m, const char **why);
+double ng_member_cost(const grid_member *m, const asking *a);
+bool ng_ask_admits(asking *a, const grid_member *m, char *outcome);
+/* Sends the request to a member with `task`; answer is new.  Adds to expert_ns and *us. */
+ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us, ng_error *err);
+ng_status ng_ask_no_expert(asking *a, ng_error *err);
+
+#endif

@@ -1,0 +1,73 @@
+/* signals.c: what the grid looks at before it decides: personal data and language.
+ *
+ * Each signal is taken only where it can change something: personal data where an upstream could be
+ * asked or the text could be kept, the language where an expert names the languages that it serves.
+ * What cannot be looked at counts as the strictest case: without a detector all text is personal. */
+#include "grid_parts.h"
+
+#include "core/clock.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A language is believed from this confidence on and for texts of at least this many bytes: language
+ * models err on single words (two of three are right at best), and a wrong language would send an
+ * English request away. */
+static const double LANGUAGE_SURE = 0.9;
+enum { LANGUAGE_MIN_BYTES = 20 };
+
+/* Dates and addresses of pages say nothing about a person. */
+static bool is_personal(const char *label) {
+    return strcmp(label, "date") && strcmp(label, "time") && strcmp(label, "url");
+}
+
+static int8_t find_personal(asking *a) {
+    ng_answer *found;
+    ng_error err = {0};
+    if (!a->grid->pii.self || ng_answer_new(&found)) return 1;
+    ng_tier_request r = a->req;
+    r.task = found->task = NG_TASK_EXTRACT;
+    r.params = (ng_params){0};
+    int8_t personal = a->grid->pii.submit(a->grid->pii.self, &r, found, &err) != NG_OK;
+    for (size_t i = 0; i < found->n_entities; i++) personal |= is_personal(found->entities[i].label);
+    ng_answer_free(found);
+    return personal;
+}
+
+static bool pii_matters(const asking *a) {
+    const ng_grid *g = a->grid;
+    return g->config.pii != NG_PRIVACY_ANY && (g->n_members > g->n_experts || g->config.records.text) &&
+           a->limits.privacy < g->config.pii;
+}
+
+static void take_language(asking *a) {
+    const grid_member *m = a->grid->language;
+    ng_answer *said;
+    ng_error err = {0};
+    if (!a->grid->languages_matter || !m || a->len < LANGUAGE_MIN_BYTES || ng_answer_new(&said)) return;
+    uint64_t t0 = ng_clock_ns();
+    ng_tier_request r = a->req;
+    r.task = said->task = NG_TASK_DETECT_LANGUAGE;
+    r.expert = m->name;
+    r.params = (ng_params){0};
+    if (m->tier.submit(m->tier.self, &r, said, &err) == NG_OK && said->label && said->confidence >= LANGUAGE_SURE) {
+        snprintf(a->rec.language, sizeof a->rec.language, "%s", said->label);
+        a->limits.language = a->rec.language;
+    }
+    a->rec.language_us = (double)(ng_clock_ns() - t0) * 1e-3;
+    ng_answer_free(said);
+}
+
+void ng_ask_signals(asking *a) {
+    a->rec.pii = -1;
+    if (pii_matters(a)) {
+        uint64_t t0 = ng_clock_ns();
+        a->rec.pii = find_personal(a);
+        a->rec.pii_us = (double)(ng_clock_ns() - t0) * 1e-3;
+        if (a->rec.pii) a->limits.privacy = ng_privacy_meet(a->limits.privacy, a->grid->config.pii);
+        if (!a->grid->pii.self)
+            ng_ask_warn(a, "personal data cannot be looked for (%s): the text is treated as personal", a->grid->pii_why);
+    }
+    if (!a->pinned && (a->task == NG_TASK_AUTO || a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_MODERATE)) take_language(a);
+    a->rec.privacy = a->limits.privacy;
+}

@@ -1,0 +1,113 @@
+/* fake_tier.c: see fake_tier.h. */
+#include "fake_tier.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct {
+    char name[48];
+    fake f;
+} fakes[32];
+static size_t n_fakes;
+
+void fake_reset(void) {
+    memset(fakes, 0, sizeof fakes);
+    n_fakes = 0;
+}
+
+fake *fake_get(const char *name) {
+    for (size_t i = 0; i < n_fakes; i++)
+        if (!strcmp(fakes[i].name, name)) return &fakes[i].f;
+    snprintf(fakes[n_fakes].name, sizeof fakes[0].name, "%s", name);
+    fakes[n_fakes].f.confidence = NAN;
+    return &fakes[n_fakes++].f;
+}
+
+static ng_status generate(fake *f, const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    char text[512] = "";
+    a->finish = "stop";
+    for (int i = 0; i < f->n_tokens; i++) {
+        char piece[16];
+        snprintf(piece, sizeof piece, "t%d ", i);
+        if (f->fails && i == f->fails_after) return ng_fail(err, f->fails, "the fake broke off");
+        strcat(text, piece);
+        ng_token_event e = {.id = i, .text = piece, .len = strlen(piece)};
+        a->completion_tokens++;
+        if (req->on_token && !req->on_token(req->on_token_ctx, &e)) {
+            a->finish = "cancelled";
+            break;
+        }
+    }
+    const char *whole = f->text ? f->text : text;
+    a->answer = ng_answer_strndup(a, whole, strlen(whole));
+    return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "fake: out of memory");
+}
+
+static ng_status classify(const fake *f, ng_answer *a, ng_error *err) {
+    a->label = f->label ? ng_answer_strndup(a, f->label, strlen(f->label)) : NULL;
+    a->scores = ng_answer_alloc(a, 5 * sizeof *a->scores);
+    if (!a->scores || (f->label && !a->label)) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
+    if (f->label) a->scores[a->n_scores++] = (ng_score){a->label, (float)f->confidence};
+    for (int i = 0; i < 4 && f->labels[i]; i++) a->scores[a->n_scores++] = (ng_score){f->labels[i], f->p[i]};
+    return NG_OK;
+}
+
+static ng_status extract(const fake *f, const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    const ng_part *p = &req->messages[req->n_messages - 1].parts[0];
+    const char *at = memchr(p->text, '@', p->len);
+    if (!at || !f->entity) return NG_OK;
+    a->entities = ng_answer_alloc(a, sizeof *a->entities);
+    if (!a->entities) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
+    a->entities[0] = (ng_entity){.start = (size_t)(at - p->text), .end = (size_t)(at - p->text) + 1, .label = f->entity, .text = "@", .score = 1};
+    a->n_entities = 1;
+    return NG_OK;
+}
+
+static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    fake *f = self;
+    f->calls++;
+    f->task = req->task;
+    f->n_labels = req->params.n_labels;
+    if (req->expert) snprintf(f->expert, sizeof f->expert, "%s", req->expert);
+    if (f->sleep_ms) usleep((useconds_t)f->sleep_ms * 1000);
+    if (f->fails && !f->fails_after) return ng_fail(err, f->fails, "the fake is down");
+    a->confidence = f->confidence;
+    a->in_scope = !f->out_of_scope;
+    a->prompt_tokens = 10;
+    switch (req->task) {
+    case NG_TASK_GENERATE: return generate(f, req, a, err);
+    case NG_TASK_EXTRACT: return extract(f, req, a, err);
+    default: return classify(f, a, err);
+    }
+}
+
+static bool healthy(void *self, const char **why) {
+    const fake *f = self;
+    *why = f->unhealthy;
+    return !f->unhealthy;
+}
+
+static void cancel(void *self) { (void)self; }
+
+static ng_status open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err) {
+    (void)ctx, (void)spec, (void)err;
+    *out = (ng_tier){fake_get(name), submit, healthy, cancel, cancel};
+    return NG_OK;
+}
+
+static ng_status calibrate(void *ctx, double *threshold, const char *path, double max_error, ng_error *err) {
+    (void)ctx, (void)max_error;
+    if (strstr(path, "uncalibrated")) return ng_fail(err, NG_ENOTFOUND, "%s has no calibration set", path);
+    *threshold = 0.8;
+    return NG_OK;
+}
+
+static bool file_exists(const char *path) { return !strstr(path, "missing"); }
+
+const grid_hooks fake_hooks = {open_head, calibrate, file_exists, NULL};
+
+ng_status fake_open_upstream(ng_tier *out, const ng_upstream_config *c, ng_error *err) {
+    return open_head(NULL, out, c->name, NULL, err);
+}
