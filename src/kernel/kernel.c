@@ -12,6 +12,10 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void fill(void) {
     for (int i = 0; i < 3; i++) {
         ng_kernels_fill_ref(&tables[i]);
+#if defined(__x86_64__)
+        if (i >= 1) ng_kernels_fill_avx2(&tables[i]);
+        if (i >= 2) ng_kernels_fill_avx512(&tables[i]);
+#endif
         tables[i].level = (ng_cpu_level)i;
     }
 }
