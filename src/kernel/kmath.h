@@ -6,7 +6,7 @@
  * Written as the exact list of float operations (multiply, then add; never fused) that the SIMD
  * versions in lanes_*.h perform lane by lane, so that all levels give the same bits.  libm has no
  * place here: its last bit differs between machines.  Error of ng_k_exp: below 2 ulp; of ng_k_erf:
- * below 3e-7 absolute. */
+ * below 6e-7 absolute. */
 #ifndef NG_KERNEL_KMATH_H
 #define NG_KERNEL_KMATH_H
 
