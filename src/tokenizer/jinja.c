@@ -233,7 +233,7 @@ static void run_for(ng_jinja *j, const program *prog, size_t *i, size_t to) {
     }
     ng_jval list = ng_jinja_operand(j, &c);
     at_end(j, &c);
-    if (!j->status && list.kind != NG_J_LIST)
+    if (!j->status && list.kind != NG_J_LIST && list.kind != NG_J_UNDEFINED) /* Jinja walks over nothing */
         ng_jinja_fail(j, NG_EUNSUPPORTED, "a for over no list", s->code.p, (size_t)(s->code.end - s->code.p));
     int scope = j->n_vars;
     for (size_t k = 0; k < list.len && !j->status; k++) {
@@ -299,6 +299,8 @@ static void run(ng_jinja *j, const program *prog, size_t from, size_t to) {
             run_if(j, prog, &i, to);
         } else if (begins(s, "for")) {
             run_for(j, prog, &i, to);
+        } else if (begins(s, "macro")) { /* a definition does nothing; a call of it is refused */
+            while (i < to && !begins(&prog->segs[i], "endmacro")) i++;
         } else if (ng_jinja_word(&c, "set")) {
             run_set(j, c);
         } else {

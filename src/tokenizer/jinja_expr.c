@@ -6,6 +6,8 @@
 #include "jinja.h"
 
 #include "core/checked.h"
+#include "core/utf8.h"
+#include "text/unicode.h"
 
 #include <string.h>
 
@@ -118,14 +120,17 @@ static size_t read_items(ng_jinja *j, ng_jcursor *c, const char *close, ng_jval 
     return n;
 }
 
+static ng_jval *new_items(ng_jinja *j, size_t n) {
+    ng_jval *items = ng_arena_array(j->arena, n, sizeof *items);
+    if (!items) j->status = ng_fail(j->err, NG_ENOMEM, "chat template: out of memory");
+    return items;
+}
+
 static ng_jval read_list(ng_jinja *j, ng_jcursor *c) {
     ng_jval items[ARGS_MAX], names[ARGS_MAX], *kept;
     size_t n = read_items(j, c, "]", items, names);
     if (j->status) return undefined;
-    if (!(kept = ng_arena_array(j->arena, n, sizeof *kept))) {
-        j->status = ng_fail(j->err, NG_ENOMEM, "chat template: out of memory");
-        return undefined;
-    }
+    if (!(kept = new_items(j, n))) return undefined;
     memcpy(kept, items, n * sizeof *kept);
     return ng_jval_list(kept, n);
 }
@@ -179,12 +184,37 @@ static ng_jval primary(ng_jinja *j, ng_jcursor *c) {
 
 /* ---- postfix ----------------------------------------------------------------------------------- */
 
-static bool blank(char ch) { return ch == ' ' || (ch >= '\t' && ch <= '\r'); }
+/* Length of the character at the beginning or end of s[0..n) if Python's strip() would drop it, or 0. */
+static size_t stripped_char(const char *s, size_t n, bool at_end, const ng_jval *set) {
+    if (!n) return 0;
+    const char *p = at_end ? s + n - 1 : s;
+    if (set) return memchr(set->str, *p, set->len) ? 1 : 0; /* ASCII in all templates there are */
+    while (p > s && ((unsigned char)*p & 0xC0) == 0x80) p--;
+    uint32_t cp;
+    size_t len = ng_utf8_decode(&cp, p, (size_t)(s + n - p));
+    return (ng_unicode(cp) & NG_U_SPACE) || (cp >= 0x1C && cp <= 0x1F) ? len : 0;
+}
 
-static ng_jval trimmed(ng_jval v) {
-    while (v.len && blank(v.str[0])) v.str++, v.len--;
-    while (v.len && blank(v.str[v.len - 1])) v.len--;
+/* Without the characters of `set` (white space where it is NULL) at the sides asked for. */
+static ng_jval stripped(ng_jval v, const ng_jval *set, bool left, bool right) {
+    size_t n;
+    while (left && (n = stripped_char(v.str, v.len, false, set))) v.str += n, v.len -= n;
+    while (right && (n = stripped_char(v.str, v.len, true, set))) v.len -= n;
     return v;
+}
+
+static ng_jval split(ng_jinja *j, const ng_jval *v, const ng_jval *by) {
+    size_t n = 1;
+    const char *end = v->str + v->len, *p = v->str, *hit;
+    for (const char *q = p; (hit = memmem(q, (size_t)(end - q), by->str, by->len)); q = hit + by->len) n++;
+    ng_jval *items = new_items(j, n);
+    if (!items) return undefined;
+    for (size_t i = 0; i < n; i++) {
+        hit = i + 1 < n ? memmem(p, (size_t)(end - p), by->str, by->len) : end;
+        items[i] = ng_jval_strn(p, (size_t)(hit - p));
+        p = hit + by->len;
+    }
+    return ng_jval_list(items, n);
 }
 
 static ng_jval changed_case(ng_jinja *j, ng_jval v, bool upper) {
@@ -210,10 +240,16 @@ static ng_jval filter(ng_jinja *j, ng_jcursor *c, ng_jval v) {
     if (j->status || j->dry) return undefined;
     if (is_word(&name, "default") && n >= 1)
         return v.kind == NG_J_UNDEFINED || (n == 2 && ng_jval_truth(&items[1]) && !ng_jval_truth(&v)) ? items[0] : v;
-    if (!n && v.kind == NG_J_STR && is_word(&name, "trim")) return trimmed(v);
+    if (!n && v.kind == NG_J_STR && is_word(&name, "trim")) return stripped(v, NULL, true, true);
     if (!n && v.kind == NG_J_STR && (is_word(&name, "upper") || is_word(&name, "lower")))
         return changed_case(j, v, name.str[0] == 'u');
-    if (!n && v.kind == NG_J_LIST && (is_word(&name, "length") || is_word(&name, "count"))) return ng_jval_int((int64_t)v.len);
+    if (!n && (is_word(&name, "length") || is_word(&name, "count")) && (v.kind == NG_J_LIST || v.kind == NG_J_MAP))
+        return ng_jval_int((int64_t)(v.kind == NG_J_LIST ? v.len : *v.map_len));
+    if (!n && v.kind == NG_J_STR && is_word(&name, "length")) { /* in characters; the text is UTF-8 */
+        int64_t chars = 0;
+        for (size_t i = 0; i < v.len; i++) chars += ((unsigned char)v.str[i] & 0xC0) != 0x80;
+        return ng_jval_int(chars);
+    }
     fail_here(j, "this filter", &here);
     return undefined;
 }
@@ -223,8 +259,18 @@ static ng_jval method(ng_jinja *j, ng_jcursor *c, ng_jval v, const ng_jval *name
     ng_jcursor here = {name->str, c->end};
     size_t n = read_items(j, c, ")", items, names);
     if (j->status || j->dry) return undefined;
-    if (v.kind == NG_J_STR && is_word(name, "strip") && !n) return trimmed(v);
-    if (v.kind == NG_J_STR && n == 1 && items[0].kind == NG_J_STR) {
+    const ng_jval *first = n == 1 && items[0].kind == NG_J_STR ? &items[0] : NULL;
+    if (v.kind == NG_J_STR && (!n || first)) {
+        if (is_word(name, "strip")) return stripped(v, first, true, true);
+        if (is_word(name, "lstrip")) return stripped(v, first, true, false);
+        if (is_word(name, "rstrip")) return stripped(v, first, false, true);
+    }
+    if (v.kind == NG_J_MAP && first && is_word(name, "get")) {
+        ng_jval got = lookup(&v, first);
+        return got.kind == NG_J_UNDEFINED ? (ng_jval){.kind = NG_J_NONE} : got;
+    }
+    if (v.kind == NG_J_STR && first) {
+        if (is_word(name, "split") && first->len) return split(j, &v, first);
         bool fits = items[0].len <= v.len;
         if (is_word(name, "startswith")) return ng_jval_bool(fits && !memcmp(v.str, items[0].str, items[0].len));
         if (is_word(name, "endswith"))
@@ -253,9 +299,18 @@ static size_t clamped(int64_t i, size_t len) {
     return i < 0 ? 0 : i > (int64_t)len ? len : (size_t)i;
 }
 
+static ng_jval reversed(ng_jinja *j, ng_jval v, const ng_jcursor *here) {
+    if (j->dry) return undefined;
+    if (v.kind != NG_J_LIST) return fail_here(j, "a subscript of this value", here), undefined;
+    ng_jval *items = new_items(j, v.len);
+    for (size_t i = 0; items && i < v.len; i++) items[i] = v.items[v.len - 1 - i];
+    return items ? ng_jval_list(items, v.len) : undefined;
+}
+
 static ng_jval subscript(ng_jinja *j, ng_jcursor *c, ng_jval v) {
     ng_jcursor here = *c;
     ng_jval from = ng_jval_int(0), to = ng_jval_int((int64_t)v.len);
+    if (ng_jinja_accept(c, "::-1]")) return reversed(j, v, &here);
     bool slice = ng_jinja_accept(c, ":");
     if (!slice) {
         from = ng_jinja_expression(j, c);
