@@ -135,6 +135,7 @@ void ng_http_reply(ng_http_x *x, int status, ng_buf *body) {
 
 typedef struct head_facts {
     size_t n, bytes, n_length, n_coding, n_host;
+    bool blank; /* white space in a name: "Content-Length :" is another field to another parser */
     const char *length, *coding;
 } head_facts;
 
@@ -143,6 +144,7 @@ static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const 
     head_facts *f = cls;
     f->n++;
     f->bytes += strlen(key) + (value ? strlen(value) : 0) + 4;
+    if (strpbrk(key, " \t")) f->blank = true;
     if (!strcasecmp(key, "content-length")) f->n_length++, f->length = value;
     if (!strcasecmp(key, "transfer-encoding")) f->n_coding++, f->coding = value;
     if (!strcasecmp(key, "host")) f->n_host++;
@@ -167,6 +169,7 @@ static bool check_head(ng_http_x *x, const char *method, const char *url) {
     else if (strlen(url) >= sizeof x->url) refuse(x, 414, "the request target is longer than 511 bytes");
     else if (f.n > NG_HTTP_HEADERS_MAX) refuse(x, 431, "more than 100 header lines");
     else if (f.bytes > h->opt.header_max) refuse(x, 431, "the header lines are too long");
+    else if (f.blank) refuse(x, 400, "white space in the name of a header");
     else if (f.n_length > 1) refuse(x, 400, "more than one Content-Length");
     else if (f.n_coding > 1) refuse(x, 400, "more than one Transfer-Encoding");
     else if (f.n_length && f.n_coding) refuse(x, 400, "Content-Length together with Transfer-Encoding");
