@@ -1,0 +1,56 @@
+/* head_extractive.c: the task summarize by choosing sentences.
+ *
+ * Holds one immutable model; any thread may apply it.  The answer has no confidence: whether a summary
+ * is right has no calibration set here. */
+#include "head_ops.h"
+
+#include "summary.h"
+#include <math.h>
+#include <string.h>
+
+enum { SUMMARY_BYTES_MAX = 4 << 20 };
+
+static bool extractive_serves(ng_task task, const char *arch) {
+    return task == NG_TASK_SUMMARIZE && !strcmp(arch, "nanogrid-extractive");
+}
+
+static ng_status extractive_open(void **self, const ng_head_spec *spec, ng_error *err) {
+    return ng_extractive_open((ng_extractive **)self, spec->path, err);
+}
+
+static ng_status warn_cut(ng_answer *a, ng_error *err) {
+    static const char text[] = "max_tokens is smaller than every sentence: the best one was cut";
+    a->warnings = ng_answer_alloc(a, sizeof *a->warnings);
+    if (!a->warnings) return ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    a->warnings[0] = text;
+    a->n_warnings = 1;
+    return NG_OK;
+}
+
+static ng_status extractive_apply(void *self, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
+    const char *text;
+    size_t len;
+    bool cut = false;
+    ng_buf out = ng_buf_init(SUMMARY_BYTES_MAX);
+    const ng_summary_options opt = {req->params.max_sentences, req->params.max_tokens};
+    ng_status s = ng_request_text(req, &text, &len, err);
+    if (!s && len > SUMMARY_BYTES_MAX)
+        s = ng_fail(err, NG_ELIMIT, "summarize: the text has %zu bytes; at most %d are taken", len, SUMMARY_BYTES_MAX);
+    if (!s) s = ng_summarize(&out, self, text, len, &opt, &cut, err);
+    if (!s && cut) s = warn_cut(answer, err);
+    if (!s) {
+        answer->answer = ng_answer_strndup(answer, out.data, out.len);
+        if (!answer->answer) s = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    }
+    ng_buf_clear(&out);
+    if (s) return s;
+    answer->task = NG_TASK_SUMMARIZE;
+    answer->confidence = NAN;
+    answer->in_scope = true;
+    return NG_OK;
+}
+
+static void extractive_close(void *self) { ng_extractive_close(self); }
+
+const ng_head_ops ng_head_extractive = {"extractive", extractive_serves, extractive_open, extractive_apply,
+                                        extractive_close};

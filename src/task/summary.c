@@ -1,0 +1,102 @@
+/* summary.c: chooses sentences by the model's score until the limits are reached.
+ *
+ * Greedy by score; a sentence that nearly repeats a chosen one (cosine over 0.7: wire reports quote
+ * themselves) is passed over while others remain, and so is one that no longer fits max_tokens.  What
+ * is chosen keeps the order of the text, since later sentences lean on earlier ones. */
+#include "summary.h"
+
+#include "text/words.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { NEAR_COPIES_WATCHED = 32 }; /* comparisons are quadratic in what is chosen */
+static const double near_copy = 0.7;
+
+typedef struct choice {
+    const ng_extractive_doc *doc;
+    const double *scores;
+    bool *chosen, *passed;
+    size_t picks[NEAR_COPIES_WATCHED], n_picks, n_chosen, n_tokens;
+} choice;
+
+static size_t best_left(const choice *c) {
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < c->doc->len; i++)
+        if (!c->chosen[i] && !c->passed[i] && (best == SIZE_MAX || c->scores[i] > c->scores[best])) best = i;
+    return best;
+}
+
+static bool repeats(const choice *c, size_t i) {
+    for (size_t k = 0; k < c->n_picks; k++)
+        if (ng_extractive_similarity(c->doc, i, c->picks[k]) > near_copy) return true;
+    return false;
+}
+
+static void choose(choice *c, size_t max_sentences, size_t max_tokens) {
+    size_t i;
+    while (c->n_chosen < max_sentences && (i = best_left(c)) != SIZE_MAX) {
+        size_t words = c->doc->sentences[i].n_words;
+        if (words == 0 || (max_tokens && c->n_tokens + words > max_tokens) || repeats(c, i)) {
+            c->passed[i] = true;
+            continue;
+        }
+        c->chosen[i] = true;
+        c->n_chosen++;
+        c->n_tokens += words;
+        if (c->n_picks < NEAR_COPIES_WATCHED) c->picks[c->n_picks++] = i;
+    }
+}
+
+/* The first max_tokens words of the best sentence. */
+static bool cut_best(ng_buf *out, choice *c, const char *text, const ng_span *spans, size_t max_tokens) {
+    for (size_t i = 0; i < c->doc->len; i++) c->passed[i] = c->doc->sentences[i].n_words == 0;
+    size_t best = best_left(c), pos = 0;
+    if (best == SIZE_MAX) return false;
+    const char *s = text + spans[best].start;
+    ng_word w = {0};
+    for (size_t n = 0; n < max_tokens; n++)
+        if (!ng_word_next(s, spans[best].end - spans[best].start, &pos, &w)) break;
+    ng_buf_put(out, s, w.end);
+    return true;
+}
+
+static ng_status write_summary(ng_buf *out, choice *c, const char *text, const ng_span *spans,
+                               const ng_summary_options *opt, bool *cut) {
+    size_t n = c->doc->len, third = (n + 2) / 3;
+    size_t max = opt->max_sentences ? opt->max_sentences : opt->max_tokens ? n : third < 3 ? third : 3;
+    choose(c, max, opt->max_tokens);
+    bool first = true;
+    for (size_t i = 0; i < n; i++) {
+        if (!c->chosen[i]) continue;
+        if (!first) ng_buf_putc(out, ' ');
+        ng_buf_put(out, text + spans[i].start, spans[i].end - spans[i].start);
+        first = false;
+    }
+    if (first && opt->max_tokens) *cut = cut_best(out, c, text, spans, opt->max_tokens);
+    return out->status;
+}
+
+ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, size_t len,
+                       const ng_summary_options *opt, bool *cut, ng_error *err) {
+    ng_span *spans;
+    size_t n;
+    ng_extractive_doc *doc = NULL;
+    *cut = false;
+    ng_status s = ng_sentences(text, len, &spans, &n, err);
+    if (s) return s;
+    s = ng_extractive_doc_new(&doc, text, spans, n, err);
+    double *scores = calloc(n + 1, sizeof *scores);
+    bool *marks = calloc(2 * n + 1, sizeof *marks);
+    if (!s && (!scores || !marks)) s = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    if (!s) {
+        choice c = {.doc = doc, .scores = scores, .chosen = marks, .passed = marks + n};
+        ng_extractive_score(m, doc, scores);
+        s = write_summary(out, &c, text, spans, opt, cut);
+        if (s) (void)ng_fail(err, s, "summarize: the summary does not fit %zu bytes", out->max);
+    }
+    free(marks);
+    free(scores);
+    ng_extractive_doc_free(doc);
+    free(spans);
+    return s;
+}

@@ -1,0 +1,24 @@
+/* summary.h: the sentences of a text that say most of it, in the text's own order.
+ *
+ *     ng_buf out = ng_buf_init(1 << 20);
+ *     ng_summary_options o = {.max_sentences = 2};  bool cut;
+ *     if (ng_summarize(&out, model, text, len, &o, &cut, &err)) ..
+ *
+ * Stateless beyond the model; calls are thread-safe. */
+#ifndef NG_TASK_SUMMARY_H
+#define NG_TASK_SUMMARY_H
+
+#include "model/extractive.h"
+#include <nanogrid/buf.h>
+
+typedef struct ng_summary_options {
+    uint32_t max_sentences; /* 0: a third of the text's sentences, at least 1 and at most 3 */
+    uint32_t max_tokens;    /* words in all; 0: no limit */
+} ng_summary_options;
+
+/* Appends the chosen sentences, one space between them.  A text without words gives nothing.  Where
+ * not even one sentence fits max_tokens, the best is cut after so many words and *cut is true. */
+ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, size_t len,
+                       const ng_summary_options *opt, bool *cut, ng_error *err) NG_MUST_USE;
+
+#endif
