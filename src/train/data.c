@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "train/task_requests.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,13 @@ static ng_status parse_file(const ng_source *s, const ng_recipe *r, bool need_la
     ng_map map = {0};
     if (ng_arena_new(&arena, 4096)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     char *path = source_path(s, r, arena, err);
-    ng_status st = path ? ng_map_open(&map, path, err) : err && err->code ? err->code : NG_ENOTFOUND;
+    ng_status st = path ? NG_OK : err && err->code ? err->code : NG_ENOTFOUND;
+    if (!st && s->format == NG_FORMAT_REQUESTS) {
+        st = ng_requests_make(s, r, path, fn, ctx, err);
+        ng_arena_free(arena);
+        return st;
+    }
+    if (!st) st = ng_map_open(&map, path, err);
     if (!st) st = ng_source_parse(s, path, (const char *)map.data, map.len, need_label, fn, ctx, err);
     ng_map_close(&map);
     ng_arena_free(arena);

@@ -14,7 +14,7 @@ static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), has
 
 static const ng_config_field source_fields[] = {
     {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
-    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines"},
+    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests"},
     {"text", NG_CONFIG_STR, AT(ng_source, text), .help = "column or key of the text", .dflt = "text"},
     {"label", NG_CONFIG_STR, AT(ng_source, label), .help = "column or key of the label", .dflt = "label"},
     {"value", NG_CONFIG_STR, AT(ng_source, value), .help = "one label for every row"},
@@ -23,17 +23,18 @@ static const ng_config_field source_fields[] = {
     {"rename", NG_CONFIG_STRS, AT(ng_source, rename), .help = "old=new; old= drops the row"},
     {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
+    {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
     {"limit", NG_CONFIG_INT, AT(ng_source, limit), .help = "most rows", .dflt = "0", .min = 0, .max = 1e9},
     {"", NG_CONFIG_LINE, AT(ng_source, line)},
     {0}};
-static const ng_config_schema source_schema = {"a data source", sizeof(ng_source), source_fields};
+const ng_config_schema ng_source_schema = {"a data source", sizeof(ng_source), source_fields};
 
 static const ng_config_field data_fields[] = {
-    {"train", NG_CONFIG_LIST, AT(ng_recipe_data, train), .sub = &source_schema, .required = true},
-    {"dev", NG_CONFIG_LIST, AT(ng_recipe_data, dev), .sub = &source_schema},
-    {"test", NG_CONFIG_LIST, AT(ng_recipe_data, test), .sub = &source_schema},
-    {"oos_dev", NG_CONFIG_LIST, AT(ng_recipe_data, oos_dev), .sub = &source_schema},
-    {"oos_test", NG_CONFIG_LIST, AT(ng_recipe_data, oos_test), .sub = &source_schema},
+    {"train", NG_CONFIG_LIST, AT(ng_recipe_data, train), .sub = &ng_source_schema, .required = true},
+    {"dev", NG_CONFIG_LIST, AT(ng_recipe_data, dev), .sub = &ng_source_schema},
+    {"test", NG_CONFIG_LIST, AT(ng_recipe_data, test), .sub = &ng_source_schema},
+    {"oos_dev", NG_CONFIG_LIST, AT(ng_recipe_data, oos_dev), .sub = &ng_source_schema},
+    {"oos_test", NG_CONFIG_LIST, AT(ng_recipe_data, oos_test), .sub = &ng_source_schema},
     {0}};
 static const ng_config_schema data_schema = {"data", sizeof(ng_recipe_data), data_fields};
 

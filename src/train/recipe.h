@@ -35,7 +35,7 @@
  * A SOURCE is a file and how to read it:
  *
  *       - file: clinc150/train.tsv      below $NANOGRID_DATA; ./x is beside the recipe
- *         format: tsv                   [by extension] tsv (header line) | jsonl | lines
+ *         format: tsv                   [by extension] tsv (header line) | jsonl | lines | requests
  *         text: text                    [text] column or key of the text
  *         label: label                  [label] column or key of the label
  *         value: toxic                  instead of label: every row has this one
@@ -44,6 +44,7 @@
  *         rename: ["0=negative"]        labels by other names; "x=" drops the row
  *         where: ["fold<8", "a=x|y"]    all must hold: = != (texts, | means or), < <= > >= (numbers)
  *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`
+ *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
  * The text hash is ng_hash64 of the bytes with a seed of its own (ng_text_hash), so a split does not
@@ -60,7 +61,7 @@ typedef struct ng_source_hash {
 } ng_source_hash;
 
 typedef struct ng_source {
-    const char *file, *text, *label, *value;
+    const char *file, *text, *label, *value, *split;
     int format; /* ng_source_format */
     ng_config_strs positive, negative, rename, where;
     ng_source_hash hash;
@@ -68,7 +69,7 @@ typedef struct ng_source {
     int line; /* in the recipe */
 } ng_source;
 
-typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES } ng_source_format;
+typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES, NG_FORMAT_REQUESTS } ng_source_format;
 
 typedef struct ng_recipe_data {
     ng_config_list train, dev, test, oos_dev, oos_test; /* of ng_source */
@@ -111,6 +112,6 @@ const char *ng_recipe_task_name(const ng_recipe *r);
  * NULL, below models/NAME beside the recipe's folder; NULL when memory is out. */
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) NG_MUST_USE;
 
-extern const ng_config_schema ng_recipe_schema;
+extern const ng_config_schema ng_recipe_schema, ng_source_schema;
 
 #endif

@@ -1,0 +1,29 @@
+/* task_requests.h: requests as people type them, made from templates and texts: the data of the task
+ * router.
+ *
+ *     recipe:   data: {train: [{file: ./task-router/requests.yaml, format: requests, split: train, limit: 24000}]}
+ *
+ * A source of the format `requests` is a YAML file beside the recipe:
+ *
+ *     templates: templates.tsv      beside this file: task, split, weight, template
+ *     seed: 1
+ *     noise: {typo: 0.02, lower: 0.2, polite: 0.3, greeting: 0.1, closing: 0.1, break: 0.3}
+ *     fillers:
+ *       - {name: u, train: [SOURCE, ..], dev: [..], test: [..], max_bytes: 300}
+ *       - {name: p, train: [..], dev: [..], test: [..], sentences: [2, 8]}
+ *
+ * A template is text with {name} where a filler stands; one that begins with "~" may be asked for more
+ * politely.  A task that begins with "@" is no task but a list of fillers of that name ("@lang"); the
+ * lists @greeting, @polite and @closing stand around requests.  Split is train, dev, test or *.  Tasks
+ * come in turn, so they are equally frequent.  The same seed gives the same requests on every machine;
+ * each split draws its own. */
+#ifndef NG_TRAIN_TASK_REQUESTS_H
+#define NG_TRAIN_TASK_REQUESTS_H
+
+#include "train/data.h"
+
+/* Gives s->limit rows (text and task) of s->split to `row`. */
+ng_status ng_requests_make(const ng_source *s, const ng_recipe *r, const char *path, ng_row_fn *row, void *ctx,
+                           ng_error *err) NG_MUST_USE;
+
+#endif
