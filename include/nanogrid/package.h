@@ -29,7 +29,7 @@ NG_API ng_status ng_packages_list(ng_packages *out, ng_error *err) NG_MUST_USE;
 NG_API void ng_packages_clear(ng_packages *p);
 /* The folder of "nanogrid/intent" or "intent" into out[cap].  NG_ENOTFOUND names the roots. */
 NG_API ng_status ng_package_find(char *out, size_t cap, const char *ref, ng_error *err) NG_MUST_USE;
-/* Appends a package's card.json. */
-NG_API ng_status ng_package_card(ng_buf *out, const char *ref, ng_error *err) NG_MUST_USE;
+/* Appends a package's card: one line of JSON, or `path  value` lines for people. */
+NG_API ng_status ng_package_card(ng_buf *out, const char *ref, bool json, ng_error *err) NG_MUST_USE;
 
 #endif

@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { HELD_TOP_MAX = 20 }; /* ng_generate_options.n_top goes no further */
+
 typedef struct line {
     const grid_member *m[GRID_CANDIDATES_MAX];
     size_t n;
@@ -71,11 +73,19 @@ static line line_up(const asking *a) {
 
 /* ---- holding tokens back ----------------------------------------------------------------------- */
 
+/* One token held back: its text stands in held.text, its alternatives are copied. */
+typedef struct held_token {
+    ng_token_event event;
+    size_t text_at;
+    ng_token_prob top[HELD_TOP_MAX];
+} held_token;
+
 typedef struct held {
     asking *a;
-    size_t max, n_tokens;
-    ng_buf text;   /* of the held tokens */
-    bool stopped;  /* the asker said stop */
+    held_token *tokens; /* [len, max]; NULL: nothing is held back */
+    size_t len, max;
+    ng_buf text;
+    bool stopped;       /* the asker said stop */
 } held;
 
 static bool let_through(held *h, const ng_token_event *e) {
@@ -85,18 +95,41 @@ static bool let_through(held *h, const ng_token_event *e) {
 }
 
 static bool release(held *h) {
-    ng_token_event e = {.id = -1, .logprob = NAN, .text = h->text.data, .len = h->text.len};
-    bool on = h->text.len == 0 || let_through(h, &e);
-    ng_buf_reset(&h->text);
-    h->max = 0;
-    return on;
+    for (size_t i = 0; i < h->len && !h->stopped; i++) {
+        ng_token_event e = h->tokens[i].event;
+        e.text = h->text.data + h->tokens[i].text_at;
+        e.top = e.n_top ? h->tokens[i].top : NULL;
+        let_through(h, &e);
+    }
+    h->len = h->max = 0;
+    return !h->stopped;
 }
 
 static bool hold_token(void *ctx, const ng_token_event *e) {
     held *h = ctx;
     if (h->max == 0) return let_through(h, e);
+    held_token *t = &h->tokens[h->len++];
+    t->event = *e;
+    t->text_at = h->text.len;
+    if (t->event.n_top > HELD_TOP_MAX) t->event.n_top = HELD_TOP_MAX;
+    if (t->event.n_top) memcpy(t->top, e->top, t->event.n_top * sizeof *t->top);
     ng_buf_put(&h->text, e->text, e->len);
-    return ++h->n_tokens < h->max || release(h);
+    ng_buf_putc(&h->text, 0); /* texts of events end in a NUL */
+    return !h->text.status && (h->len < h->max || release(h));
+}
+
+/* Begins to hold where the answer may still change its tier. */
+static ng_status hold_begin(held *h, asking *a, bool may_escalate, ng_error *err) {
+    *h = (held){.a = a, .text = ng_buf_init(1u << 20)};
+    h->max = may_escalate ? (size_t)a->grid->config.cascade.hold_tokens : 0;
+    if (!h->max) return NG_OK;
+    h->tokens = calloc(h->max, sizeof *h->tokens);
+    return h->tokens ? NG_OK : ng_fail(err, NG_ENOMEM, "cascade: out of memory");
+}
+
+static void hold_end(held *h) {
+    ng_buf_clear(&h->text);
+    free(h->tokens);
 }
 
 /* ---- one candidate ------------------------------------------------------------------------------ */
@@ -122,12 +155,34 @@ static ng_task task_for(const asking *a, const grid_member *m) {
     return bare && lost ? NG_TASK_GENERATE : a->task;
 }
 
+static bool keeps_contract(const grid_member *m, const ng_answer *said) {
+    return said->in_scope && (isnan(m->threshold) || said->confidence >= m->threshold);
+}
+
+static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **out, double *us, ng_error *err) {
+    held h;
+    bool may_escalate = higher_admitted(a, l, i);
+    ng_status s = hold_begin(&h, a, may_escalate, err);
+    if (s) return s;
+    a->req.on_token = hold_token;
+    a->req.on_token_ctx = &h;
+    s = ng_ask_member(a, l->m[i], NG_TASK_GENERATE, out, us, err);
+    if (!s && h.text.status) {
+        ng_answer_free(*out);
+        *out = NULL;
+        s = ng_fail(err, h.text.status, "the held tokens: %s", ng_status_text(h.text.status));
+    }
+    if (!s && (keeps_contract(l->m[i], *out) || !may_escalate)) release(&h);
+    hold_end(&h);
+    return s;
+}
+
 static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **out, double *us, ng_error *err) {
     const grid_member *m = l->m[i];
     ng_task task = task_for(a, m);
     const char *labels[NG_RECORD_SCORES];
-    held h = {.a = a, .max = (size_t)a->grid->config.cascade.hold_tokens, .text = ng_buf_init(1u << 20)};
     ng_tier_request kept = a->req;
+    ng_status s;
     if (a->probed && m == a->chosen) {
         *out = a->probed;
         *us = a->probed_us;
@@ -138,17 +193,9 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
         a->req.params.labels = labels;
         a->req.params.n_labels = lend_labels(a, labels);
     }
-    if (task == NG_TASK_GENERATE && a->request->on_token) {
-        if (!higher_admitted(a, l, i)) h.max = 0;
-        a->req.on_token = hold_token;
-        a->req.on_token_ctx = &h;
-    }
-    ng_status s = ng_ask_member(a, m, task, out, us, err);
+    if (task == NG_TASK_GENERATE && a->request->on_token) s = ask_generation(a, l, i, out, us, err);
+    else s = ng_ask_member(a, m, task, out, us, err);
     a->req = kept;
-    bool judged_good = !s && ((*out)->in_scope && (isnan(m->threshold) || (*out)->confidence >= m->threshold));
-    if (h.text.status && !s) s = ng_fail(err, h.text.status, "the held tokens: %s", ng_status_text(h.text.status));
-    if (!s && (judged_good || !higher_admitted(a, l, i))) release(&h);
-    ng_buf_clear(&h.text);
     return s;
 }
 
@@ -161,7 +208,7 @@ static void keep_best(asking *a, const grid_member *m, ng_answer *said) {
 /* Judges a complete answer, which it takes; true when the climb ends here. */
 static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_step *step) {
     bool unsure = !isnan(m->threshold) && !(said->confidence >= m->threshold);
-    bool good = said->in_scope && !unsure;
+    bool good = keeps_contract(m, said);
     step->confidence = said->confidence;
     bool abstained = !said->in_scope;
     snprintf(step->outcome, sizeof step->outcome, "%s", abstained ? "abstained" : unsure ? "below-contract" : "answered");
@@ -233,6 +280,14 @@ static ng_status abstain(asking *a, ng_error *err) {
     return NG_OK;
 }
 
+/* A held answer that stands in the end, since all above it failed, is told in one piece. */
+static void tell_held(asking *a) {
+    const ng_answer *b = a->best;
+    if (a->committed || !a->request->on_token || b->task != NG_TASK_GENERATE || !b->answer) return;
+    ng_token_event e = {.id = -1, .logprob = NAN, .text = b->answer, .len = strlen(b->answer)};
+    a->request->on_token(a->request->on_token_ctx, &e);
+}
+
 ng_status ng_ask_cascade(asking *a, ng_error *err) {
     line l = line_up(a);
     bool resigned = a->undecided && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
@@ -242,5 +297,6 @@ ng_status ng_ask_cascade(asking *a, ng_error *err) {
     for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
     if (!s && !a->best && a->undecided) s = abstain(a, err);
     if (!s && !a->best) s = fail_unanswered(a, err);
+    if (!s) tell_held(a);
     return s;
 }

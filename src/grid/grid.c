@@ -86,6 +86,8 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     if (!found && !c->built_in)
         return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name, why.text);
     if (*path && !(m->model_path = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
+    char *roots = strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
+    if (!found && roots) *roots = 0;
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
     ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
     ng_status s = o->g->hooks.open_head(o->g->hooks.ctx, &m->tier, m->name, &spec, o->err);

@@ -48,14 +48,6 @@ ng_status ng_package_find(char *out, size_t cap, const char *ref, ng_error *err)
                    name, at[0], at[1], at[2]);
 }
 
-ng_status ng_package_card(ng_buf *out, const char *ref, ng_error *err) {
-    char dir[PATH_CAP], path[PATH_CAP + 16];
-    ng_status s = ng_package_find(dir, sizeof dir, ref, err);
-    if (s) return s;
-    if (!join(path, sizeof path, dir, "card.json")) return ng_fail(err, NG_ELIMIT, "%.80s: the path is too long", dir);
-    return ng_file_read(out, path, err);
-}
-
 static uint64_t folder_bytes(const char *dir, bool *is_package) {
     ng_dir_list l;
     uint64_t bytes = 0;

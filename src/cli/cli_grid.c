@@ -1,0 +1,157 @@
+/* cli_grid.c: see cli_grid.h. */
+#include "cli_grid.h"
+
+#include <nanogrid/text.h>
+#include <nanogrid/tools/upstream.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "a,b" to items, in place of the text's own commas. */
+static size_t split(const char *text, const char *items[CLI_LIST_MAX]) {
+    size_t n = 0;
+    for (char *p = (char *)text; p && *p && n < CLI_LIST_MAX;) {
+        items[n++] = p;
+        p = strchr(p, ',');
+        if (p) *p++ = 0;
+    }
+    return n;
+}
+
+static bool in_range(long v, long max) { return v >= 0 && v <= max; }
+
+/* A parameter that the given task does not take is refused; with the router's choice it is told. */
+static int check_fit(const cli_ask *a, ng_task t) {
+    static const struct {
+        const char *name;
+        size_t at;
+        ng_task task, other;
+    } texts[] = {
+        {"labels", offsetof(cli_ask, labels), NG_TASK_CLASSIFY, NG_TASK_CLASSIFY},
+        {"types", offsetof(cli_ask, types), NG_TASK_EXTRACT, NG_TASK_EXTRACT},
+        {"offsets", offsetof(cli_ask, offsets), NG_TASK_EXTRACT, NG_TASK_EXTRACT},
+        {"to", offsetof(cli_ask, to), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
+        {"from", offsetof(cli_ask, from), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        const char *v = *(const char *const *)(const void *)((const char *)a + texts[i].at);
+        if (v && t != NG_TASK_AUTO && t != texts[i].task) return cli_usage("--%s does not apply to %s", texts[i].name, ng_task_name(t));
+        if (v && t == NG_TASK_AUTO && !a->expert)
+            return cli_usage("--%s needs --task %s", texts[i].name, ng_task_name(texts[i].task));
+    }
+    if (a->top_k && t != NG_TASK_AUTO && t != NG_TASK_CLASSIFY && t != NG_TASK_DETECT_LANGUAGE)
+        return cli_usage("--top-k does not apply to %s", ng_task_name(t));
+    if (a->max_sentences && t != NG_TASK_AUTO && t != NG_TASK_SUMMARIZE)
+        return cli_usage("--max-sentences does not apply to %s", ng_task_name(t));
+    if (a->max_tokens && t != NG_TASK_AUTO && t != NG_TASK_SUMMARIZE && t != NG_TASK_GENERATE)
+        return cli_usage("--max-tokens does not apply to %s", ng_task_name(t));
+    if (a->max_sentences && a->max_tokens) return cli_usage("--max-sentences and --max-tokens exclude each other");
+    if (t == NG_TASK_TRANSLATE && !a->to) return cli_usage("translate needs --to LANG");
+    return 0;
+}
+
+static int check_ranges(const cli_ask *a) {
+    if (!in_range(a->top_k, 4096)) return cli_usage("--top-k: %ld is out of range, use 1 to 4096", a->top_k);
+    if (!in_range(a->max_sentences, 1000)) return cli_usage("--max-sentences: %ld is out of range, use 1 to 1000", a->max_sentences);
+    if (!in_range(a->max_tokens, 1 << 20)) return cli_usage("--max-tokens: %ld is out of range, use 1 to 1048576", a->max_tokens);
+    if (!in_range(a->deadline_ms, 86400000)) return cli_usage("--deadline-ms: %ld is out of range", a->deadline_ms);
+    if (!in_range(a->threads, 1024)) return cli_usage("--threads: %ld is out of range, use 1 to 1024", a->threads);
+    if (a->offsets && strcmp(a->offsets, "bytes") && strcmp(a->offsets, "chars"))
+        return cli_usage("--offsets: '%s' is not one of bytes|chars", a->offsets);
+    return 0;
+}
+
+int cli_ask_check(cli_ask *a, ng_request *r) {
+    ng_task task = NG_TASK_AUTO;
+    if (a->task && !ng_task_parse(&task, a->task)) {
+        char known[256] = "";
+        for (int i = NG_TASK_AUTO; i < NG_TASK_COUNT; i++) {
+            size_t len = strlen(known);
+            snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", ng_task_name((ng_task)i));
+        }
+        return cli_usage("there is no task '%s'; known: %s", a->task, known);
+    }
+    ng_request_init(r, task);
+    if (a->privacy && !ng_privacy_parse(&r->privacy, a->privacy))
+        return cli_usage("--privacy: '%s' is not one of local|mesh|any", a->privacy);
+    int code = check_ranges(a);
+    if (!code) code = check_fit(a, task);
+    if (code) return code;
+    r->model = a->expert;
+    r->max_cost_usd = a->max_cost >= 0 ? a->max_cost : NAN;
+    r->deadline_ms = a->deadline_ms;
+    r->params.top_k = (uint32_t)a->top_k;
+    r->params.max_sentences = (uint32_t)a->max_sentences;
+    r->params.max_tokens = (uint32_t)a->max_tokens;
+    r->params.to = a->to, r->params.from = a->from;
+    r->params.offsets_chars = a->offsets && !strcmp(a->offsets, "chars");
+    r->params.n_labels = split(a->labels, a->label_items);
+    r->params.labels = a->label_items;
+    r->params.n_types = split(a->types, a->type_items);
+    r->params.types = a->type_items;
+    if (a->max_tokens && task == NG_TASK_GENERATE) {
+        r->params.generate = ng_generate_options_default();
+        r->params.generate.n_predict = (uint32_t)a->max_tokens;
+        r->params.has_generate = true;
+    }
+    return 0;
+}
+
+ng_status cli_grid_open(ng_grid **out, const cli_ask *a, bool records, ng_error *err) {
+    ng_grid_options o = {.path = a->grid, .open_upstream = ng_upstream_open, .no_records = !records, .n_threads = (int)a->threads};
+    return ng_grid_open(out, &o, err);
+}
+
+static void put_error(ng_buf *b, const ng_error *err) {
+    ng_json j = ng_json_init(b);
+    ng_json_object(&j);
+    ng_json_key(&j, "error"), ng_json_object(&j);
+    ng_json_key(&j, "message"), ng_json_str(&j, err->text);
+    ng_json_key(&j, "type"), ng_json_str(&j, ng_status_type(err->code));
+    ng_json_key(&j, "code"), ng_json_str(&j, ng_status_name(err->code));
+    ng_json_end(&j), ng_json_end(&j);
+}
+
+static int each_line(const cli_ask *a, ng_buf *text, cli_text_fn *fn, void *ctx) {
+    ng_buf b = ng_buf_init((size_t)1 << 30);
+    bool failed = false, unread = false;
+    for (size_t i = 0, number = 1; i < text->len && !unread; number++) {
+        const char *nl = memchr(text->data + i, '\n', text->len - i);
+        size_t end = nl ? (size_t)(nl - text->data) : text->len;
+        ng_error err = {0};
+        text->data[end] = 0;
+        ng_buf_reset(&b);
+        if (fn(ctx, text->data + i, end - i, &b, &err)) {
+            failed = true;
+            ng_buf_reset(&b);
+            if (a->json) put_error(&b, &err);
+            fprintf(stderr, "nanogrid: line %zu: %s\n", number, err.text);
+        }
+        unread = cli_print(&b) != 0;
+        i = end + 1;
+    }
+    ng_buf_clear(&b);
+    return failed || unread;
+}
+
+static int one_text(const ng_buf *text, cli_text_fn *fn, void *ctx) {
+    ng_error err = {0};
+    ng_buf b = ng_buf_init((size_t)1 << 30);
+    int code = fn(ctx, text->data, text->len, &b, &err) ? cli_fail(&err) : cli_print(&b);
+    ng_buf_clear(&b);
+    return code;
+}
+
+int cli_each_text(const cli_ask *a, int argc, char **argv, cli_text_fn *fn, void *ctx) {
+    ng_error err = {0};
+    ng_buf text = ng_buf_init((size_t)256 << 20);
+    ng_status s = NG_OK;
+    if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
+    if (a->lines && (!argc || !strcmp(argv[0], "-"))) s = cli_read(&text, NULL, &err);
+    else if (a->lines) s = ng_buf_puts(&text, argv[0]);
+    else s = cli_text(&text, argc, argv, &err);
+    int code = s ? cli_fail(&err) : a->lines ? each_line(a, &text, fn, ctx) : one_text(&text, fn, ctx);
+    ng_buf_clear(&text);
+    return code;
+}

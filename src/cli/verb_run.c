@@ -1,0 +1,105 @@
+/* verb_run.c: `nanogrid run`: one request through the grid, and its answer. */
+#include "cli_grid.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static cli_ask ask = CLI_ASK_DEFAULT;
+static const cli_option options[] = {CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), CLI_PARAM_OPTIONS(&ask), {0}};
+
+typedef struct running {
+    ng_grid *grid;
+    ng_request request;
+} running;
+
+static void put_scores(ng_buf *b, const char *head, const ng_score *s, size_t n) {
+    for (size_t i = 0; i < n; i++) ng_buf_printf(b, "%s%s %.1f %%", i ? ", " : head, s[i].label, 100 * (double)s[i].p);
+}
+
+static void put_result(ng_buf *b, const ng_answer *a) {
+    switch (a->task) {
+    case NG_TASK_CLASSIFY:
+    case NG_TASK_DETECT_LANGUAGE: ng_buf_puts(b, a->label ? a->label : "(no answer: out of scope)"); break;
+    case NG_TASK_MODERATE: ng_buf_puts(b, a->flagged ? "flagged" : "fine"); break;
+    case NG_TASK_EXTRACT:
+        if (!a->n_entities) ng_buf_puts(b, "(nothing found)");
+        for (size_t i = 0; i < a->n_entities; i++)
+            ng_buf_printf(b, "%s%s: %s [%zu..%zu]", i ? "; " : "", a->entities[i].label, a->entities[i].text,
+                          a->entities[i].start, a->entities[i].end);
+        break;
+    case NG_TASK_EMBED:
+        for (size_t i = 0; i < a->n_embedding; i++) ng_buf_printf(b, "%s%.7g", i ? " " : "", (double)a->embedding[i]);
+        break;
+    default: ng_buf_puts(b, a->answer ? a->answer : "(no answer)");
+    }
+}
+
+static void put_route(ng_buf *b, const ng_answer *a) {
+    for (size_t i = 0; i < a->n_route; i++) {
+        const ng_route_step *s = &a->route[i];
+        ng_buf_printf(b, "%s%s", i ? " > " : "", s->step);
+        if (s->expert) ng_buf_printf(b, " %s", s->expert);
+        ng_buf_printf(b, ": %s", s->outcome);
+    }
+}
+
+static void put_facts(ng_buf *b, const ng_answer *a) {
+    ng_buf_printf(b, "%s (%s)", a->expert ? a->expert : "nobody", ng_tier_level_name(a->tier));
+    if (!isnan(a->confidence)) ng_buf_printf(b, ", %.1f %% sure", 100 * a->confidence);
+    ng_buf_printf(b, ", %.2f ms", a->latency_ms);
+    if (a->load_ms >= 0.1) ng_buf_printf(b, " (%.1f of it loading)", a->load_ms);
+    if (a->cost_usd > 0) ng_buf_printf(b, ", %.6f USD", a->cost_usd);
+}
+
+static void put_text(ng_buf *b, const ng_answer *a) {
+    put_result(b, a);
+    if (ask.lines) {
+        ng_buf_puts(b, "\t");
+        put_facts(b, a);
+        return;
+    }
+    ng_buf_puts(b, "\n\n  by       ");
+    put_facts(b, a);
+    if (a->n_scores > 1) put_scores(b, "\n  scores   ", a->scores, a->n_scores);
+    if (a->n_categories) put_scores(b, "\n  scores   ", a->categories, a->n_categories);
+    ng_buf_puts(b, "\n  way      ");
+    put_route(b, a);
+    if (a->reason) ng_buf_printf(b, "\n  because  %s", a->reason);
+    for (size_t i = 0; i < a->n_warnings; i++) ng_buf_printf(b, "\n  warning  %s", a->warnings[i]);
+    ng_buf_printf(b, "\n  more     nanogrid explain %s", a->decision_id);
+}
+
+static ng_status answer_one(void *ctx, const char *text, size_t len, ng_buf *b, ng_error *err) {
+    running *r = ctx;
+    ng_answer *a;
+    ng_request_set_text(&r->request, text, len);
+    ng_status s = ng_grid_ask(r->grid, &r->request, &a, err);
+    if (s) return s;
+    if (ask.json) {
+        ng_json j = ng_json_init(b);
+        ng_answer_json(&j, a);
+    } else {
+        put_text(b, a);
+    }
+    ng_answer_free(a);
+    return NG_OK;
+}
+
+static int run(int argc, char **argv) {
+    ng_error err = {0}, unrecorded = {0};
+    running r = {0};
+    int code = cli_ask_check(&ask, &r.request);
+    if (code) return code;
+    if (cli_grid_open(&r.grid, &ask, true, &err)) return cli_fail(&err);
+    code = cli_each_text(&ask, argc, argv, answer_one, &r);
+    if (ng_grid_flush(r.grid, &unrecorded)) fprintf(stderr, "nanogrid: %s\n", unrecorded.text);
+    ng_grid_close(r.grid);
+    return code;
+}
+
+const cli_verb cli_verb_run = {
+    "run", "[TEXT] [--task T] [--expert NAME] [--grid FILE] [--lines] [--json]", "route one request and answer it",
+    "The router decides what is asked for and which expert answers; an answer that is out of scope or below its "
+    "contract escalates to a higher tier where one may be asked.  Without TEXT the text is standard input.",
+    options, run};

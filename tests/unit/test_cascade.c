@@ -1,0 +1,386 @@
+/* Tests of the cascade: thresholds of contracts, escalation and fallback, hard limits, held tokens,
+ * deadlines; and the fault sweep over opening a grid and asking it. */
+#include "fake_tier.h"
+#include "fault.h"
+
+#include "core/hash.h"
+#include "gguf/gguf.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char home[] = "/tmp/ng-cascade-XXXXXX";
+static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no_records = true};
+
+#define YAML                                                                                       \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\n"                            \
+    "experts:\n  - {name: intent, task: classify, model: m, contract: {max_error: 0.02}}\n"         \
+    "  - {name: chat, task: generate, model: m}\n"                                                  \
+    "upstreams:\n"                                                                                  \
+    "  - {name: dear, base_url: \"http://x/v1\", model: d, pricing: {prompt_per_1m: 10, completion_per_1m: 20}}\n" \
+    "  - {name: cheap, base_url: \"http://x/v1\", model: c, pricing: {prompt_per_1m: 1, completion_per_1m: 2}}\n" \
+    "  - {name: edge, tier: small, base_url: \"http://x/v1\", model: e}\n"
+
+static int make_home(void **state) {
+    (void)state;
+    assert_non_null(mkdtemp(home));
+    setenv("NANOGRID_HOME", home, 1);
+    return 0;
+}
+
+static int drop_home(void **state) {
+    char cmd[64];
+    (void)state;
+    snprintf(cmd, sizeof cmd, "rm -r %s", home);
+    return system(cmd);
+}
+
+static int fresh(void **state) {
+    (void)state;
+    fake_reset();
+    *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9, .labels = {"bye"}, .p = {0.05f}};
+    *fake_get("chat") = (fake){.confidence = NAN, .n_tokens = 5};
+    *fake_get("edge") = (fake){.label = "edge label", .confidence = NAN, .n_tokens = 3};
+    *fake_get("cheap") = (fake){.label = "cheap label", .confidence = NAN, .n_tokens = 3};
+    *fake_get("dear") = (fake){.label = "dear label", .confidence = NAN, .n_tokens = 3};
+    return 0;
+}
+
+static ng_grid *open_grid(const char *yaml) {
+    ng_grid *g;
+    ng_error err = {0};
+    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    return g;
+}
+
+static ng_answer *ask(ng_grid *g, ng_request *r) {
+    ng_answer *a;
+    ng_error err = {0};
+    if (ng_grid_ask(g, r, &a, &err)) fail_msg("%s", err.text);
+    return a;
+}
+
+static ng_request request(ng_task task, ng_message *m, ng_part *p) {
+    ng_request r;
+    ng_request_init(&r, task);
+    *p = (ng_part){NG_PART_TEXT, "some text", 9};
+    *m = (ng_message){"user", p, 1};
+    r.messages = m;
+    r.n_messages = 1;
+    return r;
+}
+
+static const char *outcome(const ng_answer *a, const char *expert) {
+    for (size_t i = 0; i < a->n_route; i++)
+        if (a->route[i].expert && !strcmp(a->route[i].expert, expert) && strcmp(a->route[i].step, "router")) return a->route[i].outcome;
+    return "none";
+}
+
+/* ---- thresholds ------------------------------------------------------------------------------------ */
+
+static void a_threshold_keeps_its_promise(void **state) {
+    (void)state;
+    float c[6] = {0.9f, 0.8f, 0.7f, 0.6f, 0.5f, 0.4f};
+    uint8_t right[6] = {1, 1, 1, 0, 1, 1};
+    double t;
+    assert_int_equal(ng_threshold_for(&t, c, right, 6, 0.25), NG_OK);
+    assert_true(t == (double)0.7f); /* (0 + 1) / (3 + 1) holds; below, (1 + 1) / 5, / 6, / 7 do not */
+    assert_int_equal(ng_threshold_for(&t, c, right, 6, 0.29), NG_OK);
+    assert_true(t == (double)0.4f); /* the lowest counts: 2 / 7 = 0.286 */
+    assert_int_equal(ng_threshold_for(&t, c, right, 6, 0.1), NG_OK);
+    assert_true(isinf(t)); /* six right answers cannot promise 10 % */
+    float tied[4] = {0.9f, 0.9f, 0.9f, 0.9f};
+    uint8_t mixed[4] = {1, 1, 1, 0};
+    assert_int_equal(ng_threshold_for(&t, tied, mixed, 4, 0.3), NG_OK);
+    assert_true(isinf(t)); /* a tie cannot be cut before its wrong one */
+    float nan[2] = {NAN, NAN};
+    assert_int_equal(ng_threshold_for(&t, nan, right, 2, 0.5), NG_OK);
+    assert_true(isinf(t));
+    assert_int_equal(ng_threshold_for(&t, NULL, NULL, 0, 0.5), NG_OK);
+    assert_true(isinf(t));
+}
+
+/* Calibrated draws: at each confidence c the answer is right with probability c. */
+static void draw(ng_rng *rng, float *c, uint8_t *right, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        c[i] = (float)(0.5 + 0.5 * ng_rng_unit(rng));
+        right[i] = ng_rng_unit(rng) < (double)c[i];
+    }
+}
+
+static void held_out_error_stays_below_the_promise(void **state) {
+    (void)state;
+    enum { N = 1000, ROUNDS = 100 };
+    static float c[N];
+    static uint8_t right[N];
+    ng_rng rng = ng_rng_seed(7);
+    double sum = 0, answered = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        double t;
+        draw(&rng, c, right, N);
+        assert_int_equal(ng_threshold_for(&t, c, right, N, 0.05), NG_OK);
+        draw(&rng, c, right, N);
+        size_t k = 0, wrong = 0;
+        for (size_t i = 0; i < N; i++)
+            if ((double)c[i] >= t) k++, wrong += !right[i];
+        sum += k ? (double)wrong / (double)k : 0;
+        answered += (double)k / N;
+    }
+    assert_true(sum / ROUNDS < 0.06); /* the mean over draws, with the noise of 100 rounds */
+    assert_true(answered / ROUNDS > 0.1 && answered / ROUNDS < 0.3); /* and it is not bought by silence: 0.2 is exact */
+}
+
+static void thresholds_come_from_the_package(void **state) {
+    (void)state;
+    char path[128], beside[128];
+    float c[4] = {0.9f, 0.8f, 0.7f, 0.6f};
+    uint8_t right[4] = {1, 1, 0, 0};
+    ng_gguf_writer *w;
+    ng_error err = {0};
+    double t;
+    snprintf(path, sizeof path, "%s/model.gguf", home);
+    snprintf(beside, sizeof beside, "%s/scores.gguf", home);
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_str(w, "general.architecture", "x");
+    assert_int_equal(ng_gguf_writer_commit(w, path, &err), NG_OK);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_ENOTFOUND);
+    assert_non_null(strstr(err.text, "has no calibration set"));
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 4);
+    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 4);
+    err = (ng_error){0};
+    assert_int_equal(ng_gguf_writer_commit(w, beside, &err), NG_OK);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_OK);
+    assert_true(t == (double)0.8f);
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 4);
+    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 3);
+    assert_int_equal(ng_gguf_writer_commit(w, beside, &err), NG_OK);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_EFORMAT);
+    unlink(path), unlink(beside);
+}
+
+/* ---- climbing -------------------------------------------------------------------------------------- */
+
+static void sure_answers_stay_and_unsure_ones_climb(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_grid *g = open_grid(YAML);
+    ng_answer *a = ask(g, &r); /* 0.9 >= 0.8 */
+    assert_true(!strcmp(a->expert, "intent") && !a->escalated && a->n_warnings == 0);
+    ng_answer_free(a);
+    fake_get("intent")->confidence = 0.7999;
+    a = ask(g, &r);
+    assert_true(a->escalated && a->tier == NG_TIER_SMALL && a->in_scope && isnan(a->confidence) && a->cost_usd == 0);
+    assert_string_equal(a->expert, "edge"); /* the lowest tier that may, before the cheaper price */
+    assert_string_equal(outcome(a, "intent"), "below-contract");
+    assert_string_equal(outcome(a, "edge"), "answered");
+    assert_true(fake_get("edge")->task == NG_TASK_CLASSIFY && fake_get("edge")->n_labels == 2); /* greet, bye */
+    ng_answer_free(a);
+    fake_get("intent")->confidence = NAN; /* no calibrated confidence keeps no contract */
+    a = ask(g, &r);
+    assert_true(a->escalated);
+    ng_answer_free(a);
+    ng_grid_stats s = ng_grid_get_stats(g);
+    assert_true(s.requests == 3 && s.answered_nano == 1 && s.answered_small == 2 && s.escalations == 2);
+    ng_grid_close(g);
+}
+
+static void a_failing_tier_costs_no_request(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_grid *g = open_grid(YAML);
+    fake_get("intent")->confidence = 0.5;
+    fake_get("edge")->fails = NG_ENET;
+    ng_answer *a = ask(g, &r); /* climbs past it, to the cheaper of the next tier */
+    assert_string_equal(a->expert, "cheap");
+    assert_true(a->tier == NG_TIER_MEDIUM && a->n_warnings == 1 && strstr(a->warnings[0], "upstream edge failed"));
+    assert_true(fabs(a->cost_usd - 10e-6) < 1e-12);
+    ng_answer_free(a);
+    fake_get("cheap")->fails = NG_ETIMEOUT;
+    fake_get("dear")->unhealthy = "breaker open";
+    a = ask(g, &r); /* everything above is down: the local answer stands */
+    assert_true(!strcmp(a->expert, "intent") && !strcmp(a->label, "greet") && !a->escalated && a->in_scope);
+    assert_string_equal(outcome(a, "cheap"), "failed");
+    assert_string_equal(outcome(a, "dear"), "skipped: breaker open");
+    assert_true(a->n_warnings == 3 && strstr(a->warnings[2], "below what intent promised (0.800 for at most 2 % error)"));
+    assert_non_null(strstr(a->reason, "below the contract, and no higher tier answered"));
+    ng_answer_free(a);
+    fake_get("intent")->fails = NG_EIO; /* nobody at all: the first cause is told */
+    ng_error err = {0};
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EIO);
+    assert_null(a);
+    fake_get("intent")->fails = NG_EINVALID; /* a bad request is nobody's to repair */
+    fake_get("cheap")->fails = NG_OK;
+    int before = fake_get("cheap")->calls;
+    err = (ng_error){0};
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EINVALID);
+    assert_int_equal(fake_get("cheap")->calls, before);
+    ng_grid_close(g);
+}
+
+static void out_of_scope_escalates_or_abstains(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_grid *g = open_grid(YAML);
+    fake_get("intent")->out_of_scope = true;
+    ng_answer *a = ask(g, &r);
+    assert_true(a->escalated && !a->in_scope && !strcmp(a->label, "edge label") && fake_get("edge")->n_labels == 0);
+    ng_answer_free(a);
+    r.privacy = NG_PRIVACY_LOCAL;
+    a = ask(g, &r);
+    assert_true(!a->escalated && !a->in_scope && a->label == NULL && !strcmp(a->expert, "intent"));
+    assert_string_equal(outcome(a, "edge"), "skipped: privacy local");
+    ng_answer_free(a);
+    r.privacy = NG_PRIVACY_ANY;
+    ng_grid_close(g);
+    g = open_grid(YAML "router: {abstain: answer}\n");
+    int before = fake_get("edge")->calls;
+    a = ask(g, &r);
+    assert_true(a->label == NULL && !a->in_scope && fake_get("edge")->calls == before);
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+static void limits_are_hard(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_grid *g = open_grid(YAML);
+    fake_get("intent")->confidence = 0.1;
+    fake_get("edge")->unhealthy = "down";
+    r.max_cost_usd = 0;
+    ng_answer *a = ask(g, &r);
+    assert_true(!strcmp(a->expert, "intent") && strstr(outcome(a, "cheap"), "skipped: cost"));
+    ng_answer_free(a);
+    r.max_cost_usd = 0.001; /* pays for the cheap one only */
+    fake_get("cheap")->fails = NG_ENET;
+    a = ask(g, &r);
+    assert_true(!strcmp(a->expert, "intent") && strstr(outcome(a, "dear"), "skipped: cost"));
+    ng_answer_free(a);
+    fake_get("cheap")->fails = NG_OK;
+    r.max_cost_usd = NAN;
+    r.deadline_ms = 20;
+    fake_get("intent")->sleep_ms = 40;
+    a = ask(g, &r);
+    assert_true(!strcmp(a->expert, "intent") && !strcmp(outcome(a, "cheap"), "skipped: deadline"));
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+/* ---- tokens ------------------------------------------------------------------------------------------ */
+
+typedef struct heard {
+    char text[256];
+    int events, stop_after;
+} heard;
+
+static bool hear(void *ctx, const ng_token_event *e) {
+    heard *h = ctx;
+    strncat(h->text, e->text, e->len);
+    return !(++h->events == h->stop_after);
+}
+
+#define CONTRACT_CHAT                                                                              \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {hold_tokens: 4}\n"  \
+    "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"            \
+    "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n"
+
+static void tokens_are_held_while_the_tier_may_change(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_GENERATE, &m, &p);
+    heard h = {.stop_after = -1};
+    r.on_token = hear, r.on_token_ctx = &h;
+    *fake_get("cloud") = (fake){.n_tokens = 2, .confidence = NAN};
+    *fake_get("chat") = (fake){.n_tokens = 3, .confidence = 0.3};
+    ng_grid *g = open_grid(CONTRACT_CHAT);
+    ng_answer *a = ask(g, &r); /* three tokens fit into the hold: none of them is ever heard */
+    assert_true(a->escalated && !strcmp(h.text, "t0 t1 ") && !strcmp(a->answer, "t0 t1 "));
+    ng_answer_free(a);
+    h = (heard){.stop_after = -1};
+    fake_get("chat")->n_tokens = 9; /* past the hold: the tier is settled, unsure or not */
+    a = ask(g, &r);
+    assert_true(!a->escalated && !strcmp(a->expert, "chat") && !strcmp(h.text, "t0 t1 t2 t3 t4 t5 t6 t7 t8 "));
+    assert_int_equal(h.events, 9);
+    ng_answer_free(a);
+    h = (heard){.stop_after = -1};
+    fake_get("chat")->n_tokens = 3, fake_get("chat")->confidence = 0.95;
+    a = ask(g, &r); /* sure: what was held is heard after all */
+    assert_true(!a->escalated && !strcmp(h.text, "t0 t1 t2 "));
+    ng_answer_free(a);
+    h = (heard){.stop_after = -1};
+    fake_get("chat")->confidence = 0.3, fake_get("cloud")->fails = NG_ENET;
+    a = ask(g, &r); /* the upstream fails before its first token: the held answer stands */
+    assert_true(!a->escalated && !strcmp(h.text, "t0 t1 t2 ") && a->n_warnings == 2);
+    ng_answer_free(a);
+    h = (heard){.stop_after = -1};
+    fake_get("cloud")->fails_after = 1;
+    ng_error err = {0};
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ENET); /* after its first token nothing may take its place */
+    assert_string_equal(h.text, "t0 ");
+    h = (heard){.stop_after = 2};
+    r.privacy = NG_PRIVACY_LOCAL; /* nobody above may: no need to hold */
+    a = ask(g, &r);
+    assert_true(h.events == 2 && !strcmp(a->finish, "cancelled"));
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+/* ---- every allocation fails once --------------------------------------------------------------------- */
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    static const ng_grid_options with_records = {.open_upstream = fake_open_upstream};
+    long lost = 0;
+    fake_get("intent")->confidence = 0.5;
+    FAULT_SWEEP(FAULT_ALLOC) {
+        ng_grid *g = NULL;
+        ng_answer *a = NULL, *b = NULL;
+        ng_error err = {0};
+        ng_status s = ng_grid_open_text(&g, &with_records, YAML "records: {keep: 1d}\n", "/cfg/t.yaml", &fake_hooks, &err);
+        if (s) assert_true(s == NG_ENOMEM && g == NULL && *err.text);
+        if (!s) s = ng_grid_ask(g, &r, &a, &err);
+        if (!s) s = ng_grid_route(g, &r, &b, &err);
+        assert_true(s == NG_OK || s == NG_ENOMEM);
+        if (g && ng_grid_flush(g, NULL)) lost++;
+        if (a) assert_true(a->decision_id[0] && a->n_route > 0);
+        ng_answer_free(a);
+        ng_answer_free(b);
+        ng_grid_close(g);
+        if (!s) fault_passed();
+    }
+    assert_true(fault_sweep_rounds() > 20);
+    assert_true(lost <= 2); /* a batch is tried again: a single failure loses none of it */
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_threshold_keeps_its_promise, fresh),
+        cmocka_unit_test_setup(held_out_error_stays_below_the_promise, fresh),
+        cmocka_unit_test_setup(thresholds_come_from_the_package, fresh),
+        cmocka_unit_test_setup(sure_answers_stay_and_unsure_ones_climb, fresh),
+        cmocka_unit_test_setup(a_failing_tier_costs_no_request, fresh),
+        cmocka_unit_test_setup(out_of_scope_escalates_or_abstains, fresh),
+        cmocka_unit_test_setup(limits_are_hard, fresh),
+        cmocka_unit_test_setup(tokens_are_held_while_the_tier_may_change, fresh),
+        cmocka_unit_test_setup(every_allocation_may_fail, fresh),
+    };
+    return cmocka_run_group_tests(tests, make_home, drop_home);
+}
