@@ -193,17 +193,18 @@ static void limits_are_kept(void **state) {
 
 static void a_killed_process_leaves_a_good_database(void **state) {
     (void)state;
+    ng_records_close(open_records(0, 86400000, 1 << 28)); /* a slow machine may kill before the first table */
     for (int round = 0; round < 5; round++) {
         pid_t pid = fork();
         if (pid == 0) {
             ng_records *r = open_records(0, 86400000, 1 << 28);
             for (;;) ng_records_push(r, make_record(true, "t"));
         }
-        usleep(80000 + round * 30000);
+        usleep(150000 + round * 50000);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         assert_int_equal(query("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
-        assert_int_equal(query("SELECT (SELECT count(*) FROM decisions) = (SELECT sum(requests) FROM usage)"), 1);
+        assert_int_equal(query("SELECT (SELECT count(*) FROM decisions) = (SELECT ifnull(sum(requests), 0) FROM usage)"), 1);
     }
     assert_true(query("SELECT count(*) FROM decisions") > 0);
 }
