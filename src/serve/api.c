@@ -86,6 +86,8 @@ void ng_call_new_id(ng_call *c, const char *prefix, char out[64]) {
 
 double ng_call_overhead_us(const ng_call *c) {
     ng_http_times t = ng_http_get_times(c->x);
+    if (t.answered && t.answered < c->told_ns) /* a stream: its first byte left while the expert was at work */
+        return (double)(c->asked_ns - t.started) / 1e3 + c->grid_us;
     uint64_t end = t.answered ? t.answered : ng_clock_ns();
     double ns = (double)(end - t.received) - (double)(t.started - t.received) - (double)c->expert_ns;
     return ns > 0 ? ns / 1e3 : 0;
@@ -303,7 +305,7 @@ static void handle(void *ctx, ng_http_x *x) {
 static void answering(void *ctx, ng_http_x *x) {
     (void)ctx;
     ng_call *c = ng_http_user(x);
-    if (!c || !c->measured) return;
+    if (!c || !c->asked_ns) return;
     char text[32];
     double us = ng_call_overhead_us(c);
     snprintf(text, sizeof text, "%.1f", us);

@@ -55,7 +55,8 @@ typedef struct ng_call {
     bool debug;
     char request_id[NG_REQUEST_ID_MAX + 1], traceparent[56];
     uint64_t expert_ns; /* spent in experts: what is not overhead */
-    bool measured;      /* an expert was asked, so an overhead exists */
+    uint64_t asked_ns, told_ns; /* when the grid was first asked, and last answered; 0: never */
+    double grid_us;     /* the grid's own share of overhead */
 } ng_call;
 
 /* api.c */

@@ -51,10 +51,12 @@ static bool timed(ng_call *c, ask_fn *ask, const ng_request *r, ng_answer **out)
     *out = NULL;
     uint64_t begin = ng_clock_ns();
     ng_status s = ask(c->grid, r, out, &err);
-    double spent = (double)(ng_clock_ns() - begin);
+    c->told_ns = ng_clock_ns();
+    double spent = (double)(c->told_ns - begin);
     double own = *out ? (*out)->overhead_us * 1e3 : 0;
     if (spent > own) c->expert_ns += (uint64_t)(spent - own);
-    c->measured = true;
+    if (!c->asked_ns) c->asked_ns = begin;
+    c->grid_us += own / 1e3;
     if (s == NG_OK) return true;
     if (err.code == NG_OK) ng_fail(&err, s, "%s", ng_status_text(s));
     return ng_call_over(c) ? false : ng_problem_from(&c->problem, &err);
