@@ -8,7 +8,7 @@
  *     }
  *     const ng_arch ng_arch_llama = {"llama", NG_MODEL_CAUSAL, load, scratch, forward};
  *
- * load() fills model->info (but for what model.c counts) and model->weights.  scratch() allocates the
+ * load() fills model->info (but for what model.c counts), model->kv_shape and model->weights.  scratch() allocates the
  * buffers of one session from session->arena; after it no heap call is made.  forward() is SPMD: every
  * thread of the session's pool runs it (tensor.h), so it places barriers and returns nothing. */
 #ifndef NG_MODEL_ARCH_H
@@ -26,6 +26,7 @@ struct ng_model {
     const ng_arch *arch;
     const ng_kernels *kernels;
     ng_model_info info;
+    ng_kv_shape kv_shape;   /* decoders */
     void *weights;          /* the architecture's own struct, in the arena */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;

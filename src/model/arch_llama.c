@@ -76,7 +76,6 @@ static ng_status load_sizes(ng_loader *l, llama *w, ng_error *err) {
     }
     *w = (llama){.n_embd = i->n_embd, .n_ff = i->n_ff, .n_head = i->n_head, .n_head_kv = i->n_head_kv,
                  .head_dim = head_dim, .n_rot = n_rot, .n_layer = i->n_layer, .n_vocab = i->n_vocab};
-    i->kv_bytes_per_tok = (uint64_t)2 * sizeof(uint16_t) * i->n_layer * i->n_head_kv * head_dim;
     return NG_OK;
 }
 
@@ -170,6 +169,7 @@ static ng_status load(ng_loader *l, ng_error *err) {
     w->layers = ng_arena_array(l->model->arena, w->n_layer, sizeof *w->layers);
     if (!w->layers) return ng_fail(err, NG_ENOMEM, "model: out of memory");
     for (size_t i = 0; !s && i < w->n_layer; i++) s = load_layer(l, w, i, eps, err);
+    l->model->kv_shape = (ng_kv_shape){w->n_layer, w->n_head_kv, w->head_dim, w->layers[0].wk.type == NG_TYPE_F32};
     return s;
 }
 

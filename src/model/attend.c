@@ -7,6 +7,8 @@
  * of positions.  Items are dealt out like cards (item i to thread i mod n): later tiles are longer. */
 #include "attend.h"
 
+#include <string.h>
+
 enum { PAGE = NG_KV_PAGE_TOK };
 
 static size_t scores_stride(const ng_session *s) { return ((size_t)s->n_ctx + PAGE - 1) / PAGE * PAGE; }
@@ -24,15 +26,16 @@ typedef struct tile {
 
 static void tile_scores(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
     const ng_kernels *k = s->model->kernels;
+    bool f32 = ng_kv_is_f32(&s->kv);
     size_t width = a->n_head * a->head_dim;
-    ng_gemm g = {.w_stride = a->head_dim * sizeof(uint16_t), .n_cols = a->head_dim,
+    ng_gemm g = {.w_stride = a->head_dim * (f32 ? sizeof(float) : sizeof(uint16_t)), .n_cols = a->head_dim,
                  .x = a->q + t->tok * width + t->head * a->head_dim, .x_stride = width, .n_tok = t->n,
                  .y_stride = t->stride};
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
         g.w = ng_kv_keys(&s->kv, p / PAGE, a->layer, kv_head);
         g.row_end = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         g.y = t->scores + p;
-        k->gemm_f16(&g);
+        (f32 ? k->gemm_f32 : k->gemm_f16)(&g);
     }
 }
 
@@ -47,6 +50,7 @@ static void tile_softmax(const ng_session *s, const ng_attend *a, const tile *t)
 }
 
 static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
+    const ng_kernels *k = s->model->kernels;
     size_t width = a->n_head * a->head_dim;
     ng_mix m = {.p_stride = t->stride, .v_stride = a->head_dim, .n_cols = a->head_dim, .n_q = t->n,
                 .y = a->out + t->tok * width + t->head * a->head_dim, .y_stride = width};
@@ -55,7 +59,7 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
         m.v = ng_kv_values(&s->kv, p / PAGE, a->layer, kv_head);
         m.n_pos = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         m.add = p > 0;
-        s->model->kernels->mix_f16(&m);
+        (ng_kv_is_f32(&s->kv) ? k->mix_f32 : k->mix_f16)(&m);
     }
 }
 
@@ -75,6 +79,11 @@ void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
     }
 }
 
+static void put_row(const ng_session *s, void *page, size_t row, const float *x, size_t n) {
+    if (ng_kv_is_f32(&s->kv)) memcpy((float *)page + row * n, x, n * sizeof *x);
+    else s->model->kernels->to_f16((uint16_t *)page + row * n, x, n);
+}
+
 void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in *in) {
     size_t hd = in->head_dim, heads = in->n_head + in->n_head_kv, begin, end;
     ng_team_slice(tm, in->n_tok * heads, 1, &begin, &end);
@@ -88,8 +97,7 @@ void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in 
         h -= in->n_head;
         float *k = in->k + (t * in->n_head_kv + h) * hd, *v = in->v + (t * in->n_head_kv + h) * hd;
         ng_rope_pairs(k, cs, in->n_rot);
-        size_t at = pos % PAGE * hd;
-        s->model->kernels->to_f16(ng_kv_keys(&s->kv, pos / PAGE, in->layer, h) + at, k, hd);
-        s->model->kernels->to_f16(ng_kv_values(&s->kv, pos / PAGE, in->layer, h) + at, v, hd);
+        put_row(s, ng_kv_keys(&s->kv, pos / PAGE, in->layer, h), pos % PAGE, k, hd);
+        put_row(s, ng_kv_values(&s->kv, pos / PAGE, in->layer, h), pos % PAGE, v, hd);
     }
 }

@@ -24,16 +24,23 @@ struct ng_kv_pool {
     uint8_t *bytes;
 };
 
+static size_t elem_bytes(const ng_kv_shape *s) { return s->is_f32 ? sizeof(float) : sizeof(uint16_t); }
+
+size_t ng_kv_bytes_per_tok(const ng_kv_shape *s) {
+    size_t n = 2 * elem_bytes(s); /* keys and values */
+    bool ok = ng_mul_ok(&n, n, s->head_dim) && ng_mul_ok(&n, n, s->n_head_kv) && ng_mul_ok(&n, n, s->n_layer);
+    return ok ? n : 0;
+}
+
 ng_status ng_kv_pool_new(ng_kv_pool **out, const ng_kv_shape *s, size_t n_pages, ng_error *err) {
-    size_t head = s->head_dim, bytes;
+    size_t page = ng_kv_bytes_per_tok(s), bytes;
     *out = NULL;
-    bool fits = ng_mul_ok(&head, head, NG_KV_PAGE_TOK * 2 * sizeof(uint16_t)) &&
-                ng_mul_ok(&head, head, s->n_head_kv) && ng_mul_ok(&head, head, s->n_layer) &&
-                ng_mul_ok(&bytes, head, n_pages) && n_pages < NO_PAGE;
+    bool fits = page && ng_mul_ok(&page, page, NG_KV_PAGE_TOK) && ng_mul_ok(&bytes, page, n_pages) &&
+                n_pages < NO_PAGE;
     if (!fits) return ng_fail(err, NG_ELIMIT, "KV cache: %zu pages are too many", n_pages);
     ng_kv_pool *p = calloc(1, sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "KV cache: out of memory");
-    *p = (ng_kv_pool){.holders = 1, .shape = *s, .n_pages = n_pages, .page_bytes = head};
+    *p = (ng_kv_pool){.holders = 1, .shape = *s, .n_pages = n_pages, .page_bytes = page};
     pthread_mutex_init(&p->lock, NULL);
     p->refs = calloc(n_pages + 1, sizeof *p->refs);
     p->next = calloc(n_pages + 1, sizeof *p->next);
@@ -177,16 +184,18 @@ void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
     kv->len = n;
 }
 
-static uint16_t *part(const ng_kv *kv, size_t page, size_t index) {
+static void *part(const ng_kv *kv, size_t page, size_t index) {
     assert(page < kv->n_pages);
     uint8_t *base = kv->pool->bytes + kv->pages[page] * kv->pool->page_bytes;
-    return (uint16_t *)base + index * NG_KV_PAGE_TOK * kv->pool->shape.head_dim;
+    return base + index * NG_KV_PAGE_TOK * kv->pool->shape.head_dim * elem_bytes(&kv->pool->shape);
 }
 
-uint16_t *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head) {
+bool ng_kv_is_f32(const ng_kv *kv) { return kv->pool->shape.is_f32; }
+
+void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head) {
     return part(kv, page, 2 * layer * kv->pool->shape.n_head_kv + head);
 }
 
-uint16_t *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head) {
+void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head) {
     return part(kv, page, (2 * layer + 1) * kv->pool->shape.n_head_kv + head);
 }

@@ -4,14 +4,14 @@
  *     ng_kv_pool_new(&pool, &shape, n_pages, &err);
  *     ng_kv_init(&kv, pool, n_pages, &err);
  *     ng_kv_reserve(&kv, n, &err);                  positions len .. len + n - 1 may be written
- *     ng_kv_keys(&kv, 0, layer, head)[..] = ..;
+ *     memcpy(ng_kv_keys(&kv, 0, layer, head), ..);
  *     ng_kv_advance(&kv, n);
  *     ng_kv_clear(&kv);  ng_kv_pool_release(pool);
  *
  * A sequence is a list of pages.  Sharing a prefix shares its pages; a page that is shared is copied
  * before it is written (ng_kv_reserve), so no sequence sees another's tokens.  The pool reserves
  * address space once and the system commits memory as pages are first written: no heap call is made
- * after the start.  A page, all F16: for each layer K[n_head_kv][64][head_dim], then V alike.
+ * after the start.  A page, F16 or F32: for each layer K[n_head_kv][64][head_dim], then V alike.
  *
  * Sequences of one pool may live on different threads (a lock guards page counts); a sequence belongs
  * to one. */
@@ -24,7 +24,9 @@ enum { NG_KV_PAGE_TOK = 64 };
 
 typedef struct ng_kv_shape {
     size_t n_layer, n_head_kv, head_dim;
+    bool is_f32; /* elements are float, for models whose weights are; else F16 */
 } ng_kv_shape;
+size_t ng_kv_bytes_per_tok(const ng_kv_shape *s);
 
 typedef struct ng_kv_pool ng_kv_pool;
 /* Holds one reference; NG_ENOMEM or NG_ELIMIT with the size in the message. */
@@ -53,7 +55,8 @@ void ng_kv_rewind(ng_kv *kv, size_t n);
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n);
 
 /* [64, head_dim] of page i (position / 64). */
-uint16_t *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);
-uint16_t *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head);
+void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);
+void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head);
+bool ng_kv_is_f32(const ng_kv *kv);
 
 #endif

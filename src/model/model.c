@@ -6,6 +6,7 @@
 #include "arch.h"
 
 #include "core/cpu.h"
+#include "tokenizer/vocab.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,8 +120,9 @@ static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
     if (!s) s = load_weights(m, err);
     if (s) return s;
     count_weights(m);
+    if (m->arch->kind == NG_MODEL_CAUSAL) m->info.kv_bytes_per_tok = ng_kv_bytes_per_tok(&m->kv_shape);
     if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
-    s = ng_tokenizer_open(&m->tokenizer, path, &m->tokenizer_error);
+    s = ng_tokenizer_load(&m->tokenizer, m->gguf, &m->tokenizer_error);
     return s == NG_ENOMEM ? ng_fail(err, s, "%s", m->tokenizer_error.text) : NG_OK;
 }
 

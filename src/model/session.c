@@ -92,11 +92,8 @@ static ng_status make_kv(ng_session *s, ng_error *err) {
     const ng_model_info *i = &s->model->info;
     if (i->kind != NG_MODEL_CAUSAL) return NG_OK;
     size_t n_pages = (s->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
-    /* 2 bytes an element, keys and values: kv_bytes_per_tok = 4 n_layer n_head_kv head_dim */
-    ng_kv_shape shape = {i->n_layer, i->n_head_kv,
-                         (size_t)(i->kv_bytes_per_tok / (4u * (uint64_t)i->n_layer * i->n_head_kv))};
     ng_kv_pool *pool;
-    ng_status status = ng_kv_pool_new(&pool, &shape, n_pages, err);
+    ng_status status = ng_kv_pool_new(&pool, &s->model->kv_shape, n_pages, err);
     if (status) return status;
     status = ng_kv_init(&s->kv, pool, n_pages, err);
     ng_kv_pool_release(pool);
