@@ -1,0 +1,257 @@
+/* verb_bench.c: `nanogrid bench`: how fast a model runs here.
+ *
+ * One row a test, named as llama-bench names them: ppN prefill of N tokens, tgN decoding of N tokens one
+ * by one after an empty context, encN one pass of an encoder over N tokens, tokenize.  Each test warms
+ * up, then runs -r times; avg_ts is the mean of the runs' tokens a second, stddev_ts their sample
+ * deviation, p50_ms the median time of a pass (tg: of a token). */
+#include "cli.h"
+
+#include <nanogrid/model.h>
+#include <nanogrid/system.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LENGTHS_MAX = 16, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
+
+static struct {
+    const char *model, *prompt, *generate, *encode, *tokenize;
+    long batch, threads, reps;
+    bool json;
+} o = {.batch = 1, .reps = 5};
+
+static const cli_option options[] = {
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", NULL},
+    {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
+    {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
+    {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
+    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, one after another (1)", NULL},
+    {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", NULL},
+    {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
+    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON array", NULL},
+    {0}};
+
+typedef struct bench {
+    const ng_model *model;
+    ng_session *session;
+    ng_machine machine;
+    int32_t *tokens;  /* [TOKENS_MAX] deterministic, inside the vocabulary */
+    float *out;       /* logits or vector */
+    double *pass_ms;  /* [reps * tokens] */
+    ng_buf text;      /* printed at the end */
+    ng_json json;
+    bool any;
+} bench;
+
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, size_t n) {
+    qsort(v, n, sizeof *v, by_value);
+    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+/* ---- the tests: one run each, passes' times appended to ms ------------------------------------------ */
+
+typedef struct test {
+    const char *kind; /* "pp", "tg", "enc" */
+    size_t n_tok;
+} test;
+
+static ng_status run_once(bench *b, const test *t, double *ms, ng_error *err) {
+    ng_session_rewind(b->session, 0);
+    ng_status s = NG_OK;
+    size_t n_passes = t->kind[0] == 't' ? t->n_tok : 1;
+    for (size_t i = 0; !s && i < n_passes; i++) {
+        double begin = now_ms();
+        if (t->kind[0] == 'p') s = ng_session_eval(b->session, b->tokens, t->n_tok, b->out, err);
+        else if (t->kind[0] == 't') s = ng_session_eval(b->session, b->tokens + i, 1, b->out, err);
+        else
+            for (long j = 0; !s && j < o.batch; j++)
+                s = ng_session_encode(b->session, b->tokens + j, t->n_tok, b->out, err);
+        ms[i] = now_ms() - begin;
+    }
+    return s;
+}
+
+static void print_common(bench *b, const char *name) {
+    ng_json_object(&b->json);
+    ng_json_key(&b->json, "test"), ng_json_str(&b->json, name);
+}
+
+static void print_machine(bench *b, int threads) {
+    ng_json_key(&b->json, "threads"), ng_json_int(&b->json, threads);
+    ng_json_key(&b->json, "cpu"), ng_json_str(&b->json, b->machine.cpu);
+    ng_json_key(&b->json, "kernel"), ng_json_str(&b->json, b->machine.kernel);
+    ng_json_end(&b->json);
+}
+
+static void report(bench *b, const test *t, const double *ts, double p50_ms) {
+    double mean = 0, var = 0;
+    for (long i = 0; i < o.reps; i++) mean += ts[i] / (double)o.reps;
+    for (long i = 0; i < o.reps; i++) var += (ts[i] - mean) * (ts[i] - mean);
+    double stddev = o.reps > 1 ? sqrt(var / (double)(o.reps - 1)) : 0;
+    char name[32];
+    snprintf(name, sizeof name, "%s%zu", t->kind, t->n_tok);
+    if (!o.json) {
+        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %d threads, %s\n", name, mean, stddev, p50_ms,
+               ng_session_threads(b->session), b->machine.kernel);
+        return;
+    }
+    print_common(b, name);
+    ng_json_key(&b->json, "avg_ts"), ng_json_fixed(&b->json, mean, 3);
+    ng_json_key(&b->json, "stddev_ts"), ng_json_fixed(&b->json, stddev, 3);
+    ng_json_key(&b->json, "p50_ms"), ng_json_fixed(&b->json, p50_ms, 4);
+    print_machine(b, ng_session_threads(b->session));
+}
+
+static ng_status run_test(bench *b, const char *kind, size_t n_tok, ng_error *err) {
+    test t = {kind, n_tok};
+    double ts[REPS_MAX];
+    size_t n_passes = kind[0] == 't' ? n_tok : 1, batch = kind[0] == 'e' ? (size_t)o.batch : 1;
+    free(b->pass_ms);
+    b->pass_ms = malloc((size_t)o.reps * n_passes * sizeof *b->pass_ms);
+    if (!b->pass_ms) return ng_fail(err, NG_ENOMEM, "out of memory");
+    ng_status s = run_once(b, &t, b->pass_ms, err); /* warm-up */
+    for (long r = 0; !s && r < o.reps; r++) {
+        double *ms = b->pass_ms + (size_t)r * n_passes, total = 0;
+        s = run_once(b, &t, ms, err);
+        for (size_t i = 0; i < n_passes; i++) total += ms[i];
+        ts[r] = (double)(n_tok * batch) / total * 1e3;
+    }
+    if (!s) report(b, &t, ts, median(b->pass_ms, (size_t)o.reps * n_passes));
+    return s;
+}
+
+static ng_status run_tokenize(bench *b, ng_error *err) {
+    const ng_tokenizer *t = ng_model_tokenizer(b->model, err);
+    if (!t) return err->code;
+    ng_buf text = ng_buf_init((size_t)256 << 20);
+    ng_status s = cli_read(&text, o.tokenize, err);
+    double ms[REPS_MAX], mean = 0;
+    for (long r = -1; !s && r < o.reps; r++) { /* -1 warms up */
+        int32_t *ids;
+        size_t n;
+        double begin = now_ms();
+        s = ng_tokenize(t, text.data, text.len, NULL, &ids, &n, err);
+        if (s) break;
+        free(ids);
+        if (r >= 0) ms[r] = now_ms() - begin, mean += (double)text.len / 1e3 / ms[r] / (double)o.reps;
+    }
+    if (!s && !o.json) printf("%-10s %10.2f MB/s\n", "tokenize", mean);
+    if (!s && o.json) {
+        print_common(b, "tokenize");
+        ng_json_key(&b->json, "mb_per_s"), ng_json_fixed(&b->json, mean, 3);
+        ng_json_key(&b->json, "p50_ms"), ng_json_fixed(&b->json, median(ms, (size_t)o.reps), 4);
+        print_machine(b, 1);
+    }
+    ng_buf_clear(&text);
+    return s;
+}
+
+/* ---- which tests ------------------------------------------------------------------------------------- */
+
+/* "16,128" into out; 0 lengths are left out, as `-n 0` in llama-bench. */
+static ng_status parse_lengths(const char *text, size_t *out, size_t *n, ng_error *err) {
+    *n = 0;
+    for (const char *p = text; p;) {
+        char *end;
+        long v = strtol(p, &end, 10);
+        if (end == p || (*end && *end != ',') || v < 0 || v > TOKENS_MAX || *n == LENGTHS_MAX)
+            return ng_fail(err, NG_EINVALID, "'%.40s' is not a list of at most %d lengths such as 16,128", text, LENGTHS_MAX);
+        if (v > 0) out[(*n)++] = (size_t)v;
+        p = *end ? end + 1 : NULL;
+    }
+    return NG_OK;
+}
+
+static const struct {
+    const char *kind;
+    const char **lengths;
+    const char *dflt;
+    ng_model_kind of;
+} kinds[] = {{"pp", &o.prompt, "512", NG_MODEL_CAUSAL},
+             {"tg", &o.generate, "128", NG_MODEL_CAUSAL},
+             {"enc", &o.encode, "16,128", NG_MODEL_ENCODER}};
+
+static ng_status open_session(bench *b, size_t longest, ng_error *err) {
+    ng_model_info info = ng_model_get_info(b->model);
+    if (longest > info.n_ctx_train)
+        return ng_fail(err, NG_ELIMIT, "%zu tokens do not fit the model's context of %u", longest, info.n_ctx_train);
+    ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest};
+    ng_status s = ng_session_new(&b->session, b->model, &opt, err);
+    size_t n = longest + (size_t)o.batch;
+    b->tokens = malloc(n * sizeof *b->tokens);
+    b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd) * sizeof *b->out);
+    if (!s && (!b->tokens || !b->out)) s = ng_fail(err, NG_ENOMEM, "out of memory");
+    uint32_t x = 1;
+    for (size_t i = 0; !s && i < n; i++) {
+        x = x * 1664525u + 1013904223u; /* Numerical Recipes' generator: any spread of ids will do */
+        b->tokens[i] = (int32_t)((x >> 8) % info.n_vocab);
+    }
+    return s;
+}
+
+static ng_status run_all(bench *b, ng_error *err) {
+    size_t lengths[3][LENGTHS_MAX], n[3] = {0}, longest = 0;
+    bool named = o.prompt || o.generate || o.encode || o.tokenize;
+    ng_model_info info = ng_model_get_info(b->model);
+    for (int k = 0; k < 3; k++) {
+        const char *text = *kinds[k].lengths ? *kinds[k].lengths : !named && info.kind == kinds[k].of ? kinds[k].dflt : NULL;
+        ng_status s = parse_lengths(text, lengths[k], &n[k], err);
+        if (s) return s;
+        if (n[k] && info.kind != kinds[k].of)
+            return ng_fail(err, NG_EINVALID, "%s is %s: it has no test %s", info.path,
+                           info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].kind);
+        for (size_t i = 0; i < n[k]; i++) longest = lengths[k][i] > longest ? lengths[k][i] : longest;
+    }
+    ng_status s = longest ? open_session(b, longest, err) : NG_OK;
+    for (int k = 0; k < 3; k++)
+        for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, kinds[k].kind, lengths[k][i], err);
+    if (!s && o.tokenize) s = run_tokenize(b, err);
+    return s;
+}
+
+static int run(int argc, char **argv) {
+    (void)argv;
+    if (argc) return cli_usage("bench takes no words");
+    if (!o.model) return cli_usage("bench needs -m FILE");
+    if (o.threads < 0 || o.threads > 256) return cli_usage("-t %ld: use 1 to 256, or 0 to measure", o.threads);
+    if (o.reps < 1 || o.reps > REPS_MAX) return cli_usage("-r %ld: use 1 to %d", o.reps, REPS_MAX);
+    if (o.batch < 1 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
+    ng_error err = {0};
+    ng_model *m = NULL;
+    bench b = {.text = ng_buf_init(1 << 20)};
+    b.json = ng_json_init(&b.text);
+    ng_status s = ng_machine_get(&b.machine, &err);
+    if (!s) s = ng_model_open(&m, o.model, &err);
+    b.model = m;
+    ng_json_array(&b.json);
+    if (!s) s = run_all(&b, &err);
+    ng_json_end(&b.json);
+    int code = s ? cli_fail(&err) : o.json ? cli_print(&b.text) : 0;
+    ng_session_free(b.session);
+    free(b.tokens);
+    free(b.out);
+    free(b.pass_ms);
+    ng_buf_clear(&b.text);
+    ng_model_close(m);
+    return code;
+}
+
+const cli_verb cli_verb_bench = {
+    "bench", "-m FILE [-p N] [-n N] [-e N] [--tokenize FILE]", "how fast a model runs on this machine",
+    "Prints tokens a second for each test asked for; without any, prefill and decoding of a decoder, or\n"
+    "passes of an encoder. NG_CPU caps the kernels used.", options, run};
