@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""logits and bench from the outside: the tiny golden models at every kernel level, wrong usage, and, where
+NANOGRID_FIXTURES holds the conformance fixtures (public/NAME/expected.json), their llama models."""
+import json
+import math
+import os
+import subprocess
+import sys
+
+NG = os.environ.get("NANOGRID", "build/nanogrid")
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
+LIMITS = {"f32": 4e-3, "f16": 2e-2}  # largest difference over the RMS of the logits
+QUANT_KL, QUANT_REL = 1e-2, 0.25
+failed = 0
+
+
+def check(ok, what):
+    global failed
+    if not ok:
+        failed += 1
+        print("FAIL", what)
+
+
+def run(*args, **env):
+    return subprocess.run([NG, *args], capture_output=True, text=True, env=dict(os.environ, **env), timeout=100)
+
+
+def logits(model, ids, **env):
+    r = run("logits", "-m", model, "--tokens", ",".join(map(str, ids)), "--json", **env)
+    if r.returncode:
+        return check(False, "%s: exit %d: %s" % (model, r.returncode, r.stderr.strip())) or []
+    check(r.stdout.count("\n") == 1, "logits --json stands on one line")
+    return json.loads(r.stdout)["logits"]
+
+
+def relative(want, got):
+    if len(want) != len(got):
+        return math.inf
+    return max(abs(a - b) for a, b in zip(want, got)) / math.sqrt(sum(v * v for v in want) / len(want))
+
+
+def kl(want, got):
+    def log_softmax(x):
+        m = max(x)
+        z = m + math.log(sum(math.exp(v - m) for v in x))
+        return [v - z for v in x]
+    return sum(math.exp(a) * (a - b) for a, b in zip(log_softmax(want), log_softmax(got)))
+
+
+def levels():
+    found = ["ref"]
+    for level in ("avx2", "avx512"):
+        r = run("logits", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), "--tokens", "1", NG_CPU=level)
+        if r.returncode == 0:
+            found.append(level)
+        else:
+            check(r.returncode == 2 and level in r.stderr, "an unavailable level is exit 2: " + r.stderr)
+            print("SKIP level %s: this machine lacks it" % level)
+    return found
+
+
+def golden():
+    for line in open(os.path.join(GOLDEN, "llama-tiny.txt")):
+        file, limit, ids, want = line.split()
+        path, want = os.path.join(GOLDEN, file), [float(v) for v in want.split(",")]
+        answers = [logits(path, ids.split(","), NG_CPU=level) for level in levels_here]
+        check(relative(want, answers[0]) <= float(limit), "%s: relative %.1e" % (file, relative(want, answers[0])))
+        check(all(a == answers[0] for a in answers), "%s: the levels differ" % file)
+
+
+def usage():
+    tiny = os.path.join(GOLDEN, "llama-tiny-f32.gguf")
+    for args, code, words in (
+            (["logits"], 2, "-m FILE"), (["logits", "-m", tiny, "--tokens", "1,x"], 2, "'x'"),
+            (["logits", "-m", tiny, "--tokens", "48"], 2, "ids 0 to 47"),
+            (["logits", "-m", tiny, "--tokens", ",".join(["1"] * 193)], 1, "192"),
+            (["logits", "-m", "/nonexistent.gguf", "--tokens", "1"], 1, "/nonexistent.gguf"),
+            (["logits", "-m", tiny, "--tokens", "1", "-t", "-1"], 2, "-t"),
+            (["bench"], 2, "-m FILE"), (["bench", "-m", tiny, "-p", "8,"], 2, "8,"),
+            (["bench", "-m", tiny, "-p", "500"], 1, "192"), (["bench", "-m", tiny, "-e", "4"], 2, "decoder"),
+            (["bench", "-m", tiny, "-r", "0"], 2, "-r")):
+        r = run(*args)
+        check(r.returncode == code and words in r.stderr and not r.stdout,
+              "%s: exit %d, %r" % (args, r.returncode, r.stderr))
+    r = run("logits", "-m", tiny, "--tokens", "1", NG_CPU="sse9")
+    check(r.returncode == 2 and "sse9" in r.stderr, "NG_CPU=sse9 is exit 2")
+
+
+def bench():
+    tiny = os.path.join(GOLDEN, "llama-tiny-mixed.gguf")
+    r = run("bench", "-m", tiny, "-p", "16,0", "-n", "8", "-t", "2", "-r", "2", "--json")
+    rows = json.loads(r.stdout) if r.returncode == 0 and r.stdout.count("\n") == 1 else []
+    check([x["test"] for x in rows] == ["pp16", "tg8"], "bench rows: %r %r" % (r.stdout, r.stderr))
+    for x in rows:
+        check(x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"], x)
+    r = run("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
+    check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"], "only the tests asked for")
+
+
+def fixtures():
+    root = os.path.join(os.environ.get("NANOGRID_FIXTURES", ""), "public")
+    if not os.environ.get("NANOGRID_FIXTURES") or not os.path.isdir(root):
+        return print("SKIP the conformance fixtures: NANOGRID_FIXTURES is not set")
+    for name in sorted(os.listdir(root)):
+        if not name.startswith(("llama-", "llama3")):
+            continue
+        x = json.load(open(os.path.join(root, name, "expected.json")))
+        for kind, file in x["files"].items():
+            path = os.path.join(root, name, file)
+            for p in x["prompts"] if kind in LIMITS else x["quantised"][kind]["prompts"]:
+                got, what = logits(path, p["tokens"]), "%s/%s, %d ids" % (name, kind, len(p["tokens"]))
+                r = relative(p["logits"], got)
+                if kind in LIMITS:
+                    check(r <= LIMITS[kind], "%s: relative %.1e" % (what, r))
+                else:
+                    check(r <= QUANT_REL and kl(p["logits"], got) <= QUANT_KL, "%s: relative %.1e" % (what, r))
+
+
+levels_here = levels()
+golden()
+usage()
+bench()
+fixtures()
+print("failed: %d" % failed if failed else "engine: all passed at %s" % ", ".join(levels_here))
+sys.exit(1 if failed else 0)
