@@ -28,6 +28,7 @@ enum {
     SEEN_TEXT_MIN = 512,          /* shorter texts do not repay the memory */
 };
 #define NONE UINT32_MAX
+enum { DROPPED = -1, REPLACED = -2 }; /* byte_id of bytes without token */
 
 struct ng_bpe_seen {
     const char *piece;
@@ -112,32 +113,28 @@ static ng_status read_merges(ng_bpe *b, ng_arena *a, const ng_gguf *g, ng_error 
 
 static size_t merge_short(const ng_bpe *b, const uint8_t *s, size_t n, int32_t *id);
 
-static ng_status read_bytes(ng_bpe *b, ng_arena *a, int32_t unk, ng_error *err) {
+static ng_status read_bytes(ng_bpe *b, ng_arena *a, ng_error *err) {
     uint32_t *pairs = b->byte_pairs = ng_arena_array(a, 256 * 256, sizeof *pairs);
     if (!pairs) return ng_fail(err, NG_ENOMEM, "tokenizer: the table of byte pairs");
     for (int c = 0; c < 256; c++) {
         char byte = (char)c;
         b->byte_id[c] = ng_token_table_get(&b->pieces, &byte, 1);
-        b->bytes_missing |= b->byte_id[c] < 0;
+        if (b->byte_id[c] >= 0) continue;
+        b->byte_id[c] = c == 0xC0 || c == 0xC1 || c >= 0xF5 ? REPLACED : DROPPED;
+        b->bytes_missing = true;
     }
     for (int l = 0; l < 256; l++)
         for (int r = 0; r < 256; r++)
             pairs[l << 8 | r] = b->byte_id[l] < 0 || b->byte_id[r] < 0 ? NONE : pair_rank(b, b->byte_id[l], b->byte_id[r]);
-    if (!b->bytes_missing) return NG_OK;
     static const uint8_t replacement[3] = {0xEF, 0xBF, 0xBD};
-    b->n_fallback = (int)merge_short(b, replacement, 3, b->fallback);
-    for (int i = 0; i < b->n_fallback; i++)
-        if (b->fallback[i] < 0) b->n_fallback = 0;
-    if (!b->n_fallback && unk >= 0) b->fallback[b->n_fallback++] = unk;
-    if (!b->n_fallback)
-        return ng_fail(err, NG_EFORMAT, "tokenizer: some bytes have no token, and there is none for U+FFFD nor an "
-                       "unknown token to stand for them");
+    if (b->byte_id[0xEF] >= 0 && b->byte_id[0xBF] >= 0 && b->byte_id[0xBD] >= 0)
+        b->n_replacement = merge_short(b, replacement, 3, b->replacement);
     return NG_OK;
 }
 
-ng_status ng_bpe_init(ng_bpe *b, ng_arena *a, const ng_gguf *g, size_t n_vocab, int32_t unk, ng_error *err) {
+ng_status ng_bpe_init(ng_bpe *b, ng_arena *a, const ng_gguf *g, size_t n_vocab, ng_error *err) {
     ng_status s = read_merges(b, a, g, err);
-    if (!s) s = read_bytes(b, a, unk, err);
+    if (!s) s = read_bytes(b, a, err);
     if (!s && !(b->whole = ng_arena_alloc(a, n_vocab))) s = ng_fail(err, NG_ENOMEM, "tokenizer: %zu tokens", n_vocab);
     return s;
 }
@@ -243,18 +240,23 @@ static ng_status encode_long(const ng_bpe *b, const char *s, size_t n, int32_t *
     return NG_OK;
 }
 
-/* Replaces the -1 of bytes without token among ids[from..): the result may be longer. */
+/* Bytes without token among ids[from..) go, or become U+FFFD: the result may be longer. */
 static ng_status fill_missing(const ng_bpe *b, ng_ids *ids, size_t from, ng_error *err) {
-    size_t missing = 0, n = ids->len;
-    for (size_t i = from; i < n; i++) missing += ids->data[i] < 0;
-    if (!missing) return NG_OK;
-    size_t extra = missing * (size_t)(b->n_fallback - 1);
-    if (ng_ids_reserve(ids, extra)) return ng_fail(err, NG_ENOMEM, "tokenizer: %zu ids", n + extra);
+    size_t n = ids->len, replaced = 0, kept = from;
+    for (size_t i = from; i < n; i++) { /* first what only goes */
+        if (ids->data[i] == DROPPED || (ids->data[i] == REPLACED && !b->n_replacement)) continue;
+        replaced += ids->data[i] == REPLACED;
+        ids->data[kept++] = ids->data[i];
+    }
+    ids->len = kept;
+    if (!replaced) return NG_OK;
+    size_t extra = replaced * (b->n_replacement - 1);
+    if (ng_ids_reserve(ids, extra)) return ng_fail(err, NG_ENOMEM, "tokenizer: %zu ids", kept + extra);
     size_t to = ids->len += extra;
-    for (size_t i = n; i-- > from;) {
-        if (ids->data[i] >= 0) ids->data[--to] = ids->data[i];
-        else
-            for (int k = b->n_fallback; k-- > 0;) ids->data[--to] = b->fallback[k];
+    for (size_t i = kept; i-- > from;) {
+        size_t k = ids->data[i] == REPLACED ? b->n_replacement : 0;
+        if (!k) ids->data[--to] = ids->data[i];
+        while (k) ids->data[--to] = b->replacement[--k];
     }
     return NG_OK;
 }

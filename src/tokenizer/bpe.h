@@ -5,7 +5,9 @@
  *     ng_bpe_scratch_clear(&scratch);
  *
  * Ids are those of the reference definition: within each piece of the pre-tokenizer the pair of the
- * lowest rank, leftmost first, is merged until none is left. */
+ * lowest rank, leftmost first, is merged until none is left.  A byte that the vocabulary has no token
+ * for (SmolLM2 lacks some control characters) is dropped, as both reference engines do; one that no
+ * UTF-8 text holds becomes U+FFFD. */
 #ifndef NG_TOKENIZER_BPE_H
 #define NG_TOKENIZER_BPE_H
 
@@ -28,18 +30,17 @@ typedef struct ng_bpe {
     uint32_t merges_mask;
     int32_t *merged;           /* [n_merges]: rank to id */
     uint32_t *byte_pairs;      /* [256 * 256]: ranks of pairs of single bytes; UINT32_MAX: none */
-    int32_t byte_id[256];      /* -1 where the vocabulary has no token for the byte */
+    int32_t byte_id[256];      /* where the vocabulary has no token for a byte: DROPPED or REPLACED */
     bool bytes_missing;
-    int32_t fallback[4];       /* U+FFFD, or the unknown token: what stands for a byte without token */
-    int n_fallback;
+    int32_t replacement[3];    /* U+FFFD, as far as it has tokens */
+    size_t n_replacement;
     /* Per id: do the merges turn the token's own bytes into it?  0 not known yet, 1 yes, 2 no.
      * Written by whoever finds out; every writer writes the same. */
     _Atomic uint8_t *whole;
 } ng_bpe;
 
-/* `text` and `offset` hold the bytes of each token, pieces is filled.  Reads tokenizer.ggml.merges. */
-ng_status ng_bpe_init(ng_bpe *b, ng_arena *a, const ng_gguf *g, size_t n_vocab, int32_t unk,
-                      ng_error *err) NG_MUST_USE;
+/* pretok is set and pieces is filled.  Reads tokenizer.ggml.merges. */
+ng_status ng_bpe_init(ng_bpe *b, ng_arena *a, const ng_gguf *g, size_t n_vocab, ng_error *err) NG_MUST_USE;
 
 /* "Ġthe" to " the": GPT-2's printable alphabet back to bytes.  out has room for len bytes; false when
  * a character stands for no byte. */

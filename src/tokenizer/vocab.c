@@ -180,7 +180,7 @@ static ng_status fill_bpe(ng_tokenizer *t, const ng_gguf *g, ng_error *err) {
         const char *text = ng_token_text(t, (int32_t)id, &len);
         if (len && t->type[id] == NG_TOKEN_NORMAL) ng_token_table_put(&t->bpe.pieces, text, len, (int32_t)id);
     }
-    return ng_bpe_init(&t->bpe, t->arena, g, t->n_vocab, t->unk, err);
+    return ng_bpe_init(&t->bpe, t->arena, g, t->n_vocab, err);
 }
 
 static const char mark[] = "\xE2\x96\x81"; /* U+2581 */
