@@ -281,18 +281,17 @@ static ng_status encode_piece(const ng_bpe *b, const char *s, size_t n, uint32_t
     return b->bytes_missing ? fill_missing(b, ids, from, err) : NG_OK;
 }
 
-/* Memory for way 1, in keeping with the text; doing without it is no failure. */
-static void start_seen(ng_bpe_scratch *scratch, size_t len) {
-    if (scratch->seen || len < SEEN_TEXT_MIN) return;
+/* Doing without this memory is no failure. */
+void ng_bpe_scratch_start(ng_bpe_scratch *s, size_t len) {
+    if (len < SEEN_TEXT_MIN) return;
     size_t n = 64;
     while (n < 4096 && n < len / 32) n *= 2;
-    scratch->seen = calloc(n, sizeof *scratch->seen);
-    scratch->n_seen = scratch->seen ? n : 0;
+    s->seen = calloc(n, sizeof *s->seen);
+    s->n_seen = s->seen ? n : 0;
 }
 
 ng_status ng_bpe_encode(const ng_bpe *b, const char *text, size_t len, ng_bpe_scratch *scratch, ng_ids *ids,
                         ng_error *err) {
-    start_seen(scratch, len);
     struct ng_bpe_seen *seen = scratch->seen;
     for (size_t i = 0, end; i < len; i = end) {
         end = ng_pretok_next(b->pretok, text, len, i);

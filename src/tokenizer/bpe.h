@@ -1,6 +1,7 @@
 /* bpe.h: byte-level byte-pair encoding (Sennrich et al. 2016; Radford et al. 2019).
  *
  *     ng_bpe_scratch scratch = {0};
+ *     ng_bpe_scratch_start(&scratch, len);           worth it for longer texts only
  *     ng_bpe_encode(&t->bpe, text, len, &scratch, &ids, &err);
  *     ng_bpe_scratch_clear(&scratch);
  *
@@ -53,6 +54,8 @@ typedef struct ng_bpe_scratch {
     size_t n_seen; /* a power of two, or 0 */
 } ng_bpe_scratch;
 
+/* Takes memory in keeping with a text of len bytes; a zeroed scratch works too. */
+void ng_bpe_scratch_start(ng_bpe_scratch *s, size_t len);
 /* Appends the ids of text.  One scratch serves all parts of one text, while `text` and the ids
  * written so far stay where they are by index. */
 ng_status ng_bpe_encode(const ng_bpe *b, const char *text, size_t len, ng_bpe_scratch *scratch,

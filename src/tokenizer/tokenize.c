@@ -46,6 +46,7 @@ ng_status ng_tokenize(const ng_tokenizer *t, const char *text, size_t len, const
     if (len > TEXT_MAX) return ng_fail(err, NG_ELIMIT, "tokenizer: a text of %zu bytes; at most %d", len, TEXT_MAX);
     if (ng_ids_reserve(&v, len / 4 + 8)) return ng_fail(err, NG_ENOMEM, "tokenizer: %zu bytes of text", len);
     if (opt->add_special && t->prefix >= 0) v.data[v.len++] = t->prefix;
+    if (t->kind == NG_TOKENIZER_BPE) ng_bpe_scratch_start(&scratch, len);
     ng_status s = encode_all(t, text, len, opt->parse_special, &scratch, &v, err);
     if (!s && opt->add_special && t->suffix >= 0) s = put_id(&v, t->suffix, err);
     ng_bpe_scratch_clear(&scratch);
