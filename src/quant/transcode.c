@@ -94,7 +94,12 @@ static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes
 }
 
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) {
-    const ng_transcode *t = transcode;
+    ng_transcode whole = *(const ng_transcode *)transcode;
+    const ng_transcode *t = &whole;
+    if (t->n_dims == 1 && t->rope_heads) { /* a bias: its elements move as the rows of its matrix do */
+        whole.dims[1] = whole.dims[0];
+        whole.dims[0] = 1;
+    }
     ng_transcoder *c = t->coder;
     size_t rows = (size_t)(t->dims[1] * t->dims[2] * t->dims[3]), from_bytes, to_bytes;
     ng_status s = NG_OK;

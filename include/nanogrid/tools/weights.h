@@ -51,9 +51,9 @@ typedef struct ng_weights_report {
 NG_API ng_status ng_quantize_file(ng_weights_report *out, const char *in_path, const char *out_path,
                                   const ng_weights_options *opt, ng_error *err) NG_MUST_USE;
 /* A Hugging Face folder (config.json, *.safetensors, tokenizer.json or vocab.txt) to GGUF, with the
- * names and conventions of llama.cpp's convert_hf_to_gguf.py.  Architectures: BertModel and its heads'
- * variants (sentence-transformers folders with their pooling), LlamaForCausalLM with a byte-level BPE
- * tokenizer.  NG_EUNSUPPORTED names what is not read. */
+ * names and conventions of llama.cpp's convert_hf_to_gguf.py.  Architectures: BertModel and
+ * BertForMaskedLM (sentence-transformers folders with their pooling; heads are left out), and
+ * LlamaForCausalLM with a byte-level BPE tokenizer.  NG_EUNSUPPORTED names what is not read. */
 NG_API ng_status ng_convert_folder(ng_weights_report *out, const char *folder, const char *out_path,
                                    const ng_weights_options *opt, ng_error *err) NG_MUST_USE;
 NG_API void ng_weights_report_clear(ng_weights_report *r);
