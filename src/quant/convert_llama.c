@@ -80,7 +80,7 @@ static ng_status put_rope_freqs(ng_convert *c, ng_error *err) {
 }
 
 /* head_dim is the file's word or hidden_size / heads; it must be even, since RoPE turns pairs. */
-static ng_status read_sizes(ng_convert *c, bool *has_head_dim, ng_error *err) {
+static ng_status read_sizes(ng_convert *c, ng_error *err) {
     const ng_hf *hf = c->hf;
     uint32_t vocab = 0, embd = 0, ff = 0, head = 0, ctx = 0;
     ng_status s = ng_hf_u32(hf, "num_hidden_layers", 1, 512, &c->n_layers, err);
@@ -91,8 +91,7 @@ static ng_status read_sizes(ng_convert *c, bool *has_head_dim, ng_error *err) {
     if (!s) s = ng_hf_u32(hf, "num_attention_heads", 1, 1024, &c->n_heads, err);
     c->n_heads_kv = c->n_heads;
     if (!s && ng_hf_has(hf, "num_key_value_heads")) s = ng_hf_u32(hf, "num_key_value_heads", 1, c->n_heads, &c->n_heads_kv, err);
-    *has_head_dim = ng_hf_has(hf, "head_dim");
-    if (!s && *has_head_dim) s = ng_hf_u32(hf, "head_dim", 1, 1 << 16, &head, err);
+    if (!s && ng_hf_has(hf, "head_dim")) s = ng_hf_u32(hf, "head_dim", 1, 1 << 16, &head, err);
     if (s) return s;
     if (!head) head = embd / c->n_heads;
     if (!head || head % 2 || c->n_heads % c->n_heads_kv)
@@ -124,9 +123,8 @@ static ng_status put_keys(ng_convert *c, ng_error *err) {
     const char *act = json_string_value(json_object_get(c->hf->config, "hidden_act"));
     if (act && strcmp(act, "silu"))
         return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s/config.json: hidden_act is %.40s, only silu is read", c->hf->path, act);
-    bool has_head_dim;
     float eps = 0;
-    ng_status s = read_sizes(c, &has_head_dim, err);
+    ng_status s = read_sizes(c, err);
     if (!s) s = ng_hf_f32(c->hf, "rms_norm_eps", &eps, err);
     if (s) return s;
     c->tied = ng_hf_true(c->hf, "tie_word_embeddings");
@@ -137,10 +135,8 @@ static ng_status put_keys(ng_convert *c, ng_error *err) {
     ng_gguf_put_u32(w, "llama.attention.head_count", c->n_heads);
     ng_gguf_put_u32(w, "llama.attention.head_count_kv", c->n_heads_kv);
     ng_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", eps);
-    if (has_head_dim) {
-        ng_gguf_put_u32(w, "llama.attention.key_length", (uint32_t)(c->sizes[NG_SIZE_Q] / c->n_heads));
-        ng_gguf_put_u32(w, "llama.attention.value_length", (uint32_t)(c->sizes[NG_SIZE_Q] / c->n_heads));
-    }
+    ng_gguf_put_u32(w, "llama.attention.key_length", (uint32_t)(c->sizes[NG_SIZE_Q] / c->n_heads));
+    ng_gguf_put_u32(w, "llama.attention.value_length", (uint32_t)(c->sizes[NG_SIZE_Q] / c->n_heads));
     ng_gguf_put_u32(w, "llama.vocab_size", (uint32_t)c->sizes[NG_SIZE_VOCAB]);
     s = put_rope(c, err);
     return s ? s : put_vocab(c, err);
