@@ -159,6 +159,7 @@ typedef struct sample_scan {
     ng_dataset *set;
     const ng_labels *labels; /* NULL: out-of-scope texts */
     const ng_source *source;
+    uint32_t index; /* of source */
     const ng_recipe *recipe;
 } sample_scan;
 
@@ -213,7 +214,8 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
     const sample_scan *c = ctx;
     const char *label = row->label ? row->label : c->source->value ? c->source->value : "";
     size_t len = row->label ? row->label_len : strlen(label);
-    ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .hash = ng_text_hash(row->text, row->text_len)};
+    ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .source = c->index,
+                   .hash = ng_text_hash(row->text, row->text_len)};
     if (c->labels) {
         if (!renamed(c->source, &label, &len)) return NG_OK;
         if (c->recipe->task == NG_RECIPE_MODERATE) {
@@ -258,6 +260,7 @@ ng_status ng_dataset_read(ng_dataset *out, const ng_config_list *sources, const 
     for (size_t i = 0; !st && i < sources->len; i++) {
         size_t first = out->len;
         c.source = (const ng_source *)sources->items + i;
+        c.index = (uint32_t)i;
         st = check_source(c.source, r, err);
         if (!st) st = parse_file(c.source, r, labels != NULL, add_sample, &c, err);
         if (!st && apply_limit(out, first, (size_t)c.source->limit))

@@ -19,6 +19,7 @@ typedef struct ng_sample {
     uint32_t len;
     int32_t label;    /* index; -1: none (out of scope), or several: see the masks */
     uint64_t holds, known; /* moderate: bit i: label i holds / is known */
+    uint32_t source;  /* which of the set's sources */
     uint64_t hash;    /* ng_text_hash */
 } ng_sample;
 
@@ -47,7 +48,9 @@ void ng_dataset_clear(ng_dataset *d);
 /* Keeps the samples for which keep[i]; order stays. */
 void ng_dataset_filter(ng_dataset *d, const bool *keep);
 
-/* The hash that splits data sets: the same for a text wherever it stands. */
+/* The hash that splits data sets and finds duplicates: over the text's letters and digits in lower
+ * case, with one gap for whatever stands between them, so that "What's up?" and "what s up" are the
+ * same text and never stand on both sides of a split.  A text without either is hashed as it is. */
 uint64_t ng_text_hash(const char *text, size_t len);
 /* Dev texts come in two halves: true for those that temperature and thresholds are fitted on, false for
  * the calibration set, on which nothing is fitted. */

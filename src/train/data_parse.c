@@ -6,6 +6,8 @@
 #include "data.h"
 
 #include "core/hash.h"
+#include "core/utf8.h"
+#include "text/unicode.h"
 #include <nanogrid/text.h>
 
 #include <jansson.h>
@@ -203,4 +205,20 @@ ng_status ng_source_parse(const ng_source *s, const char *name, const char *data
     return NG_OK;
 }
 
-uint64_t ng_text_hash(const char *text, size_t len) { return ng_hash64(text, len, 0x6e616e6f67726964ULL); }
+uint64_t ng_text_hash(const char *text, size_t len) {
+    uint64_t h = 0x6e616e6f67726964ULL;
+    bool gap = false, any = false;
+    for (size_t i = 0; i < len;) {
+        uint32_t cp;
+        i += ng_utf8_decode(&cp, text + i, len - i);
+        if (!(ng_unicode(cp) & (NG_U_LETTER | NG_U_NUMBER | NG_U_MARK))) {
+            gap = true;
+            continue;
+        }
+        if (gap && any) h = ng_hash_mix(h ^ ' ');
+        h = ng_hash_mix(h ^ ng_unicode_lower(cp));
+        gap = false;
+        any = true;
+    }
+    return any ? ng_hash_mix(h) : ng_hash64(text, len, h);
+}

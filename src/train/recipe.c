@@ -68,7 +68,7 @@ static const ng_config_field training_fields[] = {
 static const ng_config_schema training_schema = {"training", sizeof(ng_recipe_training), training_fields};
 
 static const ng_config_field oos_fields[] = {
-    {"in_scope", NG_CONFIG_NUM, AT(ng_recipe_oos, in_scope), .dflt = "0.98", .min = 0.5, .max = 1,
+    {"in_scope", NG_CONFIG_NUM, AT(ng_recipe_oos, in_scope), .dflt = "0.95", .min = 0.5, .max = 1,
      .help = "share of in-scope dev texts that the threshold keeps"},
     {0}};
 static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fields};

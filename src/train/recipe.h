@@ -16,10 +16,11 @@
  *     source: where           /
  *     labels: [a, b]          [all of the training data, sorted] fixes labels and their order
  *     duplicates: keep        [keep] | drop: training and dev texts that also stand in test are dropped
+ *                             (but for case and punctuation)
  *     data:
  *       train: [SOURCE, ..]   r
- *       dev: [SOURCE, ..]     texts with an even hash: early stopping, temperature, thresholds;
- *                             those with an odd hash: the calibration set (nothing is fitted on it)
+ *       dev: [SOURCE, ..]     one half by text hash: early stopping, temperature, thresholds;
+ *                             the other half: the calibration set (nothing is fitted on it)
  *       test: [SOURCE, ..]
  *       oos_dev, oos_test: [SOURCE, ..]   texts of no label (for the out-of-scope threshold; its measure)
  *     features: {bits: 18, words: 2, char_min: 3, char_max: 5, lower: true, fold: false, cross: true,
@@ -30,7 +31,8 @@
  *     training: {epochs: 20, rate: 0.5, l2: 0, dropout: 0, smoothing: 0, seed: 1, patience: 0,
  *                balance: 0, weight_bits: 8, prune_epochs: 3}
  *                             balance: 0 texts count alike .. 1 labels count alike
- *     oos: {in_scope: 0.98}   the out-of-scope threshold keeps this share of in-scope dev texts
+ *     oos: {in_scope: 0.95}   the out-of-scope threshold keeps at least this share of in-scope dev texts and
+ *                             else rejects as many out-of-scope ones as it can
  *
  * A SOURCE is a file and how to read it:
  *
@@ -47,8 +49,8 @@
  *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
- * The text hash is ng_hash64 of the bytes with a seed of its own (ng_text_hash), so a split does not
- * depend on order, file or machine. */
+ * The text hash is ng_text_hash (train/data.h): it does not depend on order, file or machine, nor on
+ * case and punctuation, so copies of a text always fall on the same side. */
 #ifndef NG_TRAIN_RECIPE_H
 #define NG_TRAIN_RECIPE_H
 
