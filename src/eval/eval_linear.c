@@ -13,7 +13,7 @@
 #include "core/clock.h"
 #include "core/cpu.h"
 #include "gguf/gguf.h"
-#include "metrics.h"
+#include "figures.h"
 #include "model/linear.h"
 #include "train/data.h"
 #include <math.h>

@@ -1,12 +1,12 @@
-/* metrics.h: how good predictions and their confidences are.
+/* figures.h: how good predictions and their confidences are.
  *
  *     double e = ng_metric_ece(confidence, correct, n, 15);
  *     double a = ng_metric_auroc(in_scope, n, out_of_scope, m);
  *
  * Pure functions with a fixed order of sums; ties are broken by position.  NaN where a figure has no
  * meaning (no samples).  Those that sort need memory and give NaN without it. */
-#ifndef NG_EVAL_METRICS_H
-#define NG_EVAL_METRICS_H
+#ifndef NG_EVAL_FIGURES_H
+#define NG_EVAL_FIGURES_H
 
 #include <stdbool.h>
 #include <stddef.h>

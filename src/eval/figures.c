@@ -1,5 +1,5 @@
-/* metrics.c: see metrics.h. */
-#include "metrics.h"
+/* figures.c: see figures.h. */
+#include "figures.h"
 
 #include <math.h>
 #include <stdlib.h>
