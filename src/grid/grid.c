@@ -170,7 +170,8 @@ static ng_status open_records(opening *o) {
     snprintf(path, sizeof path, "%s/nanogrid.db", home);
     if (!(g->records_path = ng_arena_strdup(g->arena, path))) return no_memory(o);
     if (o->opt->no_records) return NG_OK;
-    ng_records_options r = {.path = path, .keep_ms = g->config.records.keep_ms, .max_bytes = g->config.records.max};
+    ng_records_options r = {.path = path, .keep_ms = g->config.records.keep_ms, .max_bytes = g->config.records.max,
+                            .features = ng_record_features, .features_ctx = &g->features};
     return ng_records_open(&g->records, &r, o->err);
 }
 
@@ -178,6 +179,7 @@ static ng_status open_records(opening *o) {
 
 static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
+    ng_features_clear(&g->features);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++)
         if (g->members[i].tier.close) g->members[i].tier.close(g->members[i].tier.self);

@@ -18,7 +18,7 @@ static const char text[] =
     "  - {name: moderation, task: moderate, model: nanogrid/moderation, tier: nano, languages: [en]}\n"
     "  - {name: language-id, task: detect-language, model: nanogrid/language-id, tier: nano}\n"
     "  - {name: pii, task: extract, tier: nano}\n"
-    "  - {name: summarize, task: summarize, tier: nano}\n"
+    "  - {name: summarize, task: summarize, model: nanogrid/summarize, tier: nano}\n"
     "\n"
     "# Chat and embeddings come with a model of yours:\n"
     "#   models: {chat: {path: SmolLM2-135M-Instruct.Q4_1.gguf}, minilm: {path: all-minilm-l6-v2.gguf}}\n"

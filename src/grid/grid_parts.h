@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "grid_config.h"
+#include "record_features.h"
 #include "records.h"
 #include "route/route.h"
 #include <nanogrid/head.h>
@@ -55,6 +56,7 @@ struct ng_grid {
     ng_cache *cache;                         /* NULL: off */
     ng_records *records;                     /* NULL: off */
     char *records_path;
+    ng_features features;                    /* the writer's scratch */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses, errors,
             prompt_tokens, completion_tokens, cost_nano_usd;

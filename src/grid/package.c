@@ -48,6 +48,12 @@ ng_status ng_package_find(char *out, size_t cap, const char *ref, ng_error *err)
                    name, at[0], at[1], at[2]);
 }
 
+/* card.json, or X.card.json for the file X.gguf of a package that holds several. */
+static bool is_card(const char *name) {
+    size_t len = strlen(name);
+    return !strcmp(name, "card.json") || (len > 10 && !strcmp(name + len - 10, ".card.json"));
+}
+
 static uint64_t folder_bytes(const char *dir, bool *is_package) {
     ng_dir_list l;
     uint64_t bytes = 0;
@@ -56,7 +62,7 @@ static uint64_t folder_bytes(const char *dir, bool *is_package) {
     for (size_t i = 0; i < l.len; i++) {
         char path[PATH_CAP + 256];
         ng_map m;
-        if (!strcmp(l.names[i], "card.json")) *is_package = true;
+        *is_package |= is_card(l.names[i]);
         if (join(path, sizeof path, dir, l.names[i]) && ng_map_open(&m, path, NULL) == NG_OK) {
             bytes += m.len;
             ng_map_close(&m);
