@@ -52,7 +52,7 @@ static ng_status only_task(asking *a, ng_error *err) {
     for (size_t i = 0; i < g->n_experts; i++)
         if (!g->members[i].why && g->members[i].task != only) only = g->members[i].task, n++;
     if (n == 0 && g->n_members == g->n_experts) return ng_ask_no_expert(a, err);
-    if (n > 1)
+    if (n > 1 || (n && g->config.router.model)) /* a router that is missing is not a router left out */
         return ng_fail(err, NG_ENOEXPERT, "the request names no task and no router decides (%s); name a task or an expert",
                        g->router_why ? g->router_why : "router.model is not set");
     a->task = n ? only : NG_TASK_GENERATE;
