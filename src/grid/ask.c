@@ -68,7 +68,7 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     uint64_t t0 = ng_clock_ns();
     ng_status s = m->tier.submit(m->tier.self, &r, *out, err);
     uint64_t spent = ng_clock_ns() - t0;
-    a->expert_ns += spent;
+    a->expert_ns += spent; /* with loading, which overhead_us leaves out too */
     *us = (double)spent * 1e-3;
     double cost = ((*out)->prompt_tokens * m->prompt_per_1m + (*out)->completion_tokens * m->completion_per_1m) * 1e-6;
     a->rec.cost_usd += cost;
@@ -285,6 +285,13 @@ static void explain_choice(asking *a) {
                  a->best_member->name, a->best_member->threshold, 100 * a->best_member->max_error);
 }
 
+/* What the grid itself took: neither experts nor the first loading of router heads. */
+static double overhead_us(const asking *a, double total_ns) {
+    double loads_us = (a->rec.tasks.load_ms + a->rec.experts.load_ms) * 1e3;
+    double us = (total_ns - (double)a->expert_ns) * 1e-3 - loads_us;
+    return us > 0 ? us : 0;
+}
+
 static ng_status finish(asking *a, ng_error *err) {
     ng_answer *out = a->best;
     ng_record *rec = &a->rec;
@@ -309,7 +316,7 @@ static ng_status finish(asking *a, ng_error *err) {
         return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     double total = (double)(ng_clock_ns() - a->t0_ns);
     out->latency_ms = total * 1e-6;
-    out->overhead_us = (total - (double)a->expert_ns) * 1e-3;
+    out->overhead_us = overhead_us(a, total);
     return NG_OK;
 }
 
@@ -471,7 +478,7 @@ static ng_status fill_decision(asking *a, ng_answer *out, ng_error *err) {
     bool ok = (!m || out->expert) && out->reason && copy_scores(out, d) && copy_route(out, &a->rec) && copy_warnings(out, &a->rec);
     double total = (double)(ng_clock_ns() - a->t0_ns);
     out->latency_ms = total * 1e-6;
-    out->overhead_us = (total - (double)a->expert_ns) * 1e-3;
+    out->overhead_us = overhead_us(a, total);
     out->load_ms = a->rec.load_ms;
     return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "answer: out of memory");
 }

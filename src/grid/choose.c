@@ -68,6 +68,7 @@ static ng_status route_task(asking *a, ng_error *err) {
     ng_record_step *step = ng_ask_step(a, "router", NULL);
     step->latency_us = d->latency_us;
     step->confidence = d->confidence;
+    a->rec.load_ms += d->load_ms;
     if (s || !d->n_scores || !ng_task_parse(&a->task, d->scores[0].label) || a->task == NG_TASK_AUTO) {
         d->n_scores = 0;
         snprintf(step->outcome, sizeof step->outcome, "failed");
@@ -121,6 +122,24 @@ static void probe(asking *a, const grid_member *const *m, size_t n, double floor
     }
 }
 
+/* A favourite with less than this is none: the router was trained on experts that this grid lacks. */
+static const double FITS_AT_ALL = 0.1;
+
+static const grid_member *find_member(const ng_grid *g, ng_task task, const char *name) {
+    for (size_t i = 0; i < g->n_experts; i++)
+        if (g->members[i].task == task && !strcmp(g->members[i].name, name)) return &g->members[i];
+    return NULL;
+}
+
+static void add_reason(asking *a, const char *fmt, ...) {
+    size_t len = strlen(a->rec.reason);
+    va_list ap;
+    if (len && len + 2 < sizeof a->rec.reason) len += (size_t)snprintf(a->rec.reason + len, sizeof a->rec.reason - len, ", ");
+    va_start(ap, fmt);
+    vsnprintf(a->rec.reason + len, sizeof a->rec.reason - len, fmt, ap);
+    va_end(ap);
+}
+
 static void choose_classifier(asking *a, const grid_member *const *m, size_t n) {
     ng_decision *d = &a->rec.experts;
     const grid_member *unknown[GRID_CANDIDATES_MAX];
@@ -131,21 +150,31 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         ng_ask_warn(a, "the expert router failed: %s", err.text);
         d->n_scores = 0;
     }
+    a->rec.load_ms += d->load_ms;
     for (size_t i = 0; i < n; i++) {
         double p = ng_decision_score(d, m[i]->name);
         if (p < 0) unknown[n_unknown++] = m[i];
         else if (p > best) best = p, a->chosen = m[i];
     }
-    bool knew = a->chosen != NULL;
-    if (n_unknown) probe(a, unknown, n_unknown, best);
-    if (!a->chosen) a->chosen = m[0];
-    size_t len = strlen(a->rec.reason);
-    if (knew && a->chosen && !a->probed)
-        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s fits best among %zu experts (%.2f)", len ? ", " : "",
-                 a->chosen->name, n, best);
-    else
-        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s is surest among %zu experts asked", len ? ", " : "",
-                 a->chosen->name, n_unknown);
+    /* The favourite stays the favourite where it cannot be asked: what is about sports is no sentiment
+     * because the expert for topics is down.  The cascade then skips it and climbs. */
+    const grid_member *favourite = d->n_scores ? find_member(a->grid, a->task, d->scores[0].label) : NULL;
+    if (favourite && favourite != a->chosen) a->chosen = favourite, best = (double)d->scores[0].p;
+    if (a->chosen && best < FITS_AT_ALL) a->chosen = NULL;
+    const grid_member *routed = a->chosen;
+    double routed_p = best;
+    if (n_unknown) probe(a, unknown, n_unknown, routed ? best : -1);
+    if (a->chosen && a->chosen == routed) add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
+    else if (a->chosen) add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
+    else if (n_unknown) a->chosen = unknown[0], add_reason(a, "none of %zu experts is in scope", n);
+    else a->undecided = true, add_reason(a, "none of %zu experts fits", n);
+}
+
+/* Configured, not admitted: which expert a text is for does not change when another is down. */
+static size_t count_experts(const asking *a) {
+    size_t n = 0;
+    for (size_t i = 0; i < a->grid->n_experts; i++) n += a->grid->members[i].task == a->task;
+    return n;
 }
 
 static void choose_expert(asking *a) {
@@ -153,14 +182,10 @@ static void choose_expert(asking *a) {
     uint64_t t0 = ng_clock_ns(), spent = a->expert_ns;
     size_t n = find_candidates(a, m);
     if (n == 0) return;
-    if (n > 1 && a->task == NG_TASK_CLASSIFY && !a->request->params.n_labels) choose_classifier(a, m, n);
-    else a->chosen = m[0];
-    if (n == 1 || a->task != NG_TASK_CLASSIFY) {
-        size_t len = strlen(a->rec.reason);
-        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%s%s serves it", len ? ", " : "", a->chosen->name);
-    }
+    if (count_experts(a) > 1 && a->task == NG_TASK_CLASSIFY && !a->request->params.n_labels) choose_classifier(a, m, n);
+    else a->chosen = m[0], add_reason(a, "%s serves it", m[0]->name);
     ng_record_step *step = ng_ask_step(a, "router", a->chosen);
-    snprintf(step->outcome, sizeof step->outcome, "decided");
+    snprintf(step->outcome, sizeof step->outcome, "%s", a->undecided ? "abstained" : "decided");
     step->latency_us = (double)(ng_clock_ns() - t0 - (a->expert_ns - spent)) * 1e-3;
 }
 

@@ -45,7 +45,7 @@ typedef struct ng_decision {
     size_t n_scores;
     double confidence; /* of the best label; NaN: not calibrated */
     bool in_scope;
-    double latency_us;
+    double latency_us, load_ms; /* load_ms: of the first call, part of latency_us */
 } ng_decision;
 
 /* Asks a head (an ng_tier over a classifier) about the request's text. */

@@ -29,6 +29,7 @@ ng_status ng_router_decide(ng_decision *out, const ng_tier *head, const ng_tier_
         }
         out->confidence = a->confidence;
         out->in_scope = a->in_scope && a->n_scores > 0;
+        out->load_ms = a->load_ms;
         out->latency_us = (double)(ng_clock_ns() - t0) * 1e-3;
     }
     ng_answer_free(a);

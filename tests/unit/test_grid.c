@@ -207,6 +207,28 @@ static void an_unknown_expert_must_be_surer_than_the_router(void **state) {
     ng_grid_close(g);
 }
 
+static void the_favourite_is_not_replaced_when_it_is_down(void **state) {
+    (void)state;
+    ng_grid *g = open_grid(BASE EXPERTS UPSTREAM);
+    fake_get("topic")->unhealthy = "broken";
+    ng_answer *a = ask(g, NG_TASK_CLASSIFY, "who won"); /* no intent because topic is down */
+    assert_true(a->escalated && !strcmp(a->expert, "cloud") && fake_get("intent")->calls == 0);
+    assert_string_equal(step_of(a, "topic"), "skipped: broken");
+    ng_answer_free(a);
+    ng_request r;
+    ng_error err = {0};
+    ng_request_init(&r, NG_TASK_CLASSIFY);
+    ng_request_set_text(&r, "x", 1);
+    r.privacy = NG_PRIVACY_LOCAL;
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ENOEXPERT);
+    assert_non_null(strstr(err.text, "topic is ruled out (broken)"));
+    *fake_get("router/expert") = (fake){.label = "chess", .confidence = 0.95, .labels = {"intent", "topic"}, .p = {0.03f, 0.02f}};
+    a = ask(g, NG_TASK_CLASSIFY, "e4 e5"); /* the router knows an expert that this grid lacks: nobody here fits */
+    assert_true(!a->in_scope && a->escalated && fake_get("intent")->calls == 0);
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
 static void without_an_expert_router_the_surest_in_scope_wins(void **state) {
     (void)state;
     ng_grid *g = open_grid("embedded: false\nmodels: {m: {path: m.gguf}}\n" EXPERTS);
@@ -536,6 +558,7 @@ int main(void) {
         cmocka_unit_test_setup(documents_every_key, fresh),
         cmocka_unit_test_setup(routes_to_task_and_expert, fresh),
         cmocka_unit_test_setup(an_unknown_expert_must_be_surer_than_the_router, fresh),
+        cmocka_unit_test_setup(the_favourite_is_not_replaced_when_it_is_down, fresh),
         cmocka_unit_test_setup(without_an_expert_router_the_surest_in_scope_wins, fresh),
         cmocka_unit_test_setup(names_bypass_the_router, fresh),
         cmocka_unit_test_setup(a_language_that_no_expert_serves_is_a_filter, fresh),
