@@ -293,8 +293,28 @@ static bool put_break(maker *m, const char *t, size_t i, size_t len) {
     return true;
 }
 
+static ng_status put_template(maker *m, const char *t, size_t len);
+
+/* "[a|b|c]" at i: one of them, any may be empty. */
+static ng_status put_alternative(maker *m, const char *t, size_t len) {
+    uint32_t n = 1;
+    for (size_t i = 0; i < len; i++) n += t[i] == '|';
+    uint32_t pick = ng_rng_below(&m->rng, n);
+    size_t start = 0;
+    while (pick > 0) pick -= t[start++] == '|';
+    const char *bar = memchr(t + start, '|', len - start);
+    return put_template(m, t + start, bar ? (size_t)(bar - t) - start : len - start);
+}
+
 static ng_status put_template(maker *m, const char *t, size_t len) {
     for (size_t i = 0; i < len;) {
+        const char *end = t[i] == '[' ? memchr(t + i, ']', len - i) : NULL;
+        if (end) {
+            ng_status s = put_alternative(m, t + i + 1, (size_t)(end - t) - i - 1);
+            if (s) return s;
+            i = (size_t)(end - t) + 1;
+            continue;
+        }
         const char *close = t[i] == '{' ? memchr(t + i, '}', len - i) : NULL;
         if (close) {
             ng_status s = put_filler(m, t + i + 1, (size_t)(close - t) - i - 1);

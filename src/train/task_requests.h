@@ -12,7 +12,8 @@
  *       - {name: u, train: [SOURCE, ..], dev: [..], test: [..], max_bytes: 300}
  *       - {name: p, train: [..], dev: [..], test: [..], sentences: [2, 8]}
  *
- * A template is text with {name} where a filler stands; one that begins with "~" may be asked for more
+ * A template is text with {name} where a filler stands and [a|b|c] where one of several wordings does;
+ * alternatives do not nest but may hold fillers.  One that begins with "~" may be asked for more
  * politely.  A task that begins with "@" is no task but a list of fillers of that name ("@lang"); the
  * lists @greeting, @polite and @closing stand around requests.  Split is train, dev, test or *.  Tasks
  * come in turn, so they are equally frequent.  The same seed gives the same requests on every machine;
