@@ -199,12 +199,23 @@ static ng_status overlay(merger *m, ng_config_list *out, ng_config_list base, ng
     return NG_OK;
 }
 
+static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+
+/* A copy of the built-in text is still the built-in grid: its packages may be missing. */
+static void mark_built_in(ng_grid_config *c, const ng_grid_config *base) {
+    grid_expert_config *e = c->experts.items;
+    const grid_expert_config *b = base->experts.items;
+    for (size_t i = 0; i < c->experts.len; i++)
+        for (size_t k = 0; k < base->experts.len; k++)
+            e[i].built_in |= !strcmp(e[i].name, b[k].name) && e[i].task == b[k].task && same_text(e[i].model, b[k].model);
+}
+
 static ng_status resolve_models(merger *m) {
     grid_expert_config *e = m->config->experts.items;
     const grid_model_config *models = m->config->models.items;
     for (size_t i = 0; i < m->config->experts.len; i++)
         for (size_t k = 0; e[i].model && k < m->config->models.len; k++)
-            if (!strcmp(models[k].name, e[i].model)) e[i].resolved = &models[k];
+            if (!strcmp(models[k].name, e[i].model)) e[i].resolved = &models[k], e[i].built_in = false;
     return NG_OK;
 }
 
@@ -231,6 +242,7 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
         if ((s = overlay(&m, &out->experts, base.experts, out->experts, sizeof(grid_expert_config)))) return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
+    mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);
 }

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING_LEN = 1024, BATCH = 256, GATHER_MS = 20, DROPPED_MAX = 64, RETRY_MS = 100, RETRIES_AT_END = 20,
+enum { RING_LEN = 1024, BATCH = 256, GATHER_MS = 20, DROPPED_MAX = 64, RETRY_MS = 100, RETRIES_AT_END = 4,
        REOPEN_MS = 10000, PRUNE_EVERY = 64 };
 
 struct ng_records {
