@@ -30,8 +30,9 @@ static uint64_t read_key(const ng_gguf *g, const char *key) {
     if (!ng_gguf_get_bool(g, key, &b, &err)) sum += b;
     if (ng_gguf_get_array(g, key, &a, &err)) return sum;
     for (size_t k = 0; k < a.len; k++)
-        sum += a.kind == NG_GGUF_STRING ? sum_of(a.strs[k].data, a.strs[k].len)
-                                        : (uint64_t)ng_gguf_array_int(&a, k) + (ng_gguf_array_num(&a, k) > 0);
+        sum += a.kind == NG_GGUF_STRING
+                   ? sum_of(a.strs[k].data, a.strs[k].len)
+                   : (uint64_t)ng_gguf_array_int(&a, k) + (ng_gguf_array_num(&a, k) > 0);
     return sum;
 }
 

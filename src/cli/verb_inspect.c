@@ -3,9 +3,7 @@
 
 #include <nanogrid/inspect.h>
 
-static struct {
-    bool json, tensors;
-} o;
+static struct { bool json, tensors; } o;
 
 static const cli_option options[] = {
     {"tensors", 0, CLI_FLAG, &o.tensors, NULL, "list every tensor", NULL},
@@ -28,9 +26,13 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_inspect = {
-    "inspect", "FILE [--tensors] [--json]", "what is in a model file",
-    "Reads GGUF and safetensors. The whole header is checked: a file that inspect shows has sound sizes, offsets and "
-    "names; one that it refuses is named with the byte and the field. Long values are cut in the text and arrays of "
-    "more than 16 elements in both.",
-    options, run};
+const cli_verb cli_verb_inspect = {"inspect",
+                                   "FILE [--tensors] [--json]",
+                                   "what is in a model file",
+                                   "Reads GGUF and safetensors. The whole header is checked: a "
+                                   "file that inspect shows has sound sizes, offsets and "
+                                   "names; one that it refuses is named with the byte and the "
+                                   "field. Long values are cut in the text and arrays of "
+                                   "more than 16 elements in both.",
+                                   options,
+                                   run};

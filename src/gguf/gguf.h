@@ -14,8 +14,8 @@
 
 #include <nanogrid/status.h>
 
-/* X(NAME, id, "name", elements a block, bytes a block): ggml's tensor types that we know.  Ours have
- * ids >= 1000 and never stand in a file that others are told to read. */
+/* X(NAME, id, "name", elements a block, bytes a block): ggml's tensor types that we know.  Ours
+ * have ids >= 1000 and never stand in a file that others are told to read. */
 #define NG_TENSOR_TYPES(X)                                                                         \
     X(F32, 0, "F32", 1, 4)                                                                         \
     X(F16, 1, "F16", 1, 2)                                                                         \
@@ -54,8 +54,19 @@ bool ng_type_row_bytes(uint32_t type, uint64_t n, size_t *bytes);
 
 /* Value types of metadata (gguf.md: gguf_metadata_value_type). */
 typedef enum ng_gguf_kind {
-    NG_GGUF_U8, NG_GGUF_I8, NG_GGUF_U16, NG_GGUF_I16, NG_GGUF_U32, NG_GGUF_I32, NG_GGUF_F32,
-    NG_GGUF_BOOL, NG_GGUF_STRING, NG_GGUF_ARRAY, NG_GGUF_U64, NG_GGUF_I64, NG_GGUF_F64,
+    NG_GGUF_U8,
+    NG_GGUF_I8,
+    NG_GGUF_U16,
+    NG_GGUF_I16,
+    NG_GGUF_U32,
+    NG_GGUF_I32,
+    NG_GGUF_F32,
+    NG_GGUF_BOOL,
+    NG_GGUF_STRING,
+    NG_GGUF_ARRAY,
+    NG_GGUF_U64,
+    NG_GGUF_I64,
+    NG_GGUF_F64,
     NG_GGUF_KIND_COUNT
 } ng_gguf_kind;
 
@@ -67,7 +78,7 @@ typedef struct ng_str {
 } ng_str;
 
 typedef struct ng_gguf_array {
-    ng_gguf_kind kind;  /* of the elements; never ARRAY */
+    ng_gguf_kind kind; /* of the elements; never ARRAY */
     size_t len;
     const void *data;   /* fixed-size kinds: len unaligned little-endian values */
     const ng_str *strs; /* STRING: [len] */
@@ -83,7 +94,8 @@ typedef struct ng_gguf_tensor {
 } ng_gguf_tensor;
 
 ng_status ng_gguf_open(ng_gguf **out, const char *path, ng_error *err) NG_MUST_USE;
-/* The same over memory that outlives the result (fuzzing, embedded models). `name` is for messages. */
+/* The same over memory that outlives the result (fuzzing, embedded models). `name` is for
+ * messages. */
 ng_status ng_gguf_open_memory(ng_gguf **out, const void *data, size_t len, const char *name,
                               ng_error *err) NG_MUST_USE;
 void ng_gguf_close(ng_gguf *g);
@@ -91,36 +103,46 @@ void ng_gguf_close(ng_gguf *g);
 const char *ng_gguf_path(const ng_gguf *g);
 size_t ng_gguf_file_bytes(const ng_gguf *g);
 
-/* Metadata.  `has` tells presence; the getters convert between integer kinds when the value fits and
- * fail with NG_EFORMAT naming the key when it is missing, of another kind or out of range.  The `_or`
- * forms give `dflt` for a missing key only.  Strings are borrowed and NOT NUL-terminated (ng_str). */
+/* Metadata.  `has` tells presence; the getters convert between integer kinds when the value fits
+ * and fail with NG_EFORMAT naming the key when it is missing, of another kind or out of range.  The
+ * `_or` forms give `dflt` for a missing key only.  Strings are borrowed and NOT NUL-terminated
+ * (ng_str). */
 bool ng_gguf_has(const ng_gguf *g, const char *key);
 size_t ng_gguf_n_keys(const ng_gguf *g);
 const char *ng_gguf_key(const ng_gguf *g, size_t i, ng_gguf_kind *kind);
-ng_status ng_gguf_get_u32(const ng_gguf *g, const char *key, uint32_t *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_u64(const ng_gguf *g, const char *key, uint64_t *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_i64(const ng_gguf *g, const char *key, int64_t *out, ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_u32(const ng_gguf *g, const char *key, uint32_t *out,
+                          ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_u64(const ng_gguf *g, const char *key, uint64_t *out,
+                          ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_i64(const ng_gguf *g, const char *key, int64_t *out,
+                          ng_error *err) NG_MUST_USE;
 ng_status ng_gguf_get_f32(const ng_gguf *g, const char *key, float *out, ng_error *err) NG_MUST_USE;
 ng_status ng_gguf_get_bool(const ng_gguf *g, const char *key, bool *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_str(const ng_gguf *g, const char *key, ng_str *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_array(const ng_gguf *g, const char *key, ng_gguf_array *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_u32_or(const ng_gguf *g, const char *key, uint32_t dflt, uint32_t *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_f32_or(const ng_gguf *g, const char *key, float dflt, float *out, ng_error *err) NG_MUST_USE;
-ng_status ng_gguf_get_bool_or(const ng_gguf *g, const char *key, bool dflt, bool *out, ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_str(const ng_gguf *g, const char *key, ng_str *out,
+                          ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_array(const ng_gguf *g, const char *key, ng_gguf_array *out,
+                            ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_u32_or(const ng_gguf *g, const char *key, uint32_t dflt, uint32_t *out,
+                             ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_f32_or(const ng_gguf *g, const char *key, float dflt, float *out,
+                             ng_error *err) NG_MUST_USE;
+ng_status ng_gguf_get_bool_or(const ng_gguf *g, const char *key, bool dflt, bool *out,
+                              ng_error *err) NG_MUST_USE;
 /* Element i of a fixed-size array as a number; i < len. */
 double ng_gguf_array_num(const ng_gguf_array *a, size_t i);
 int64_t ng_gguf_array_int(const ng_gguf_array *a, size_t i);
 
 size_t ng_gguf_n_tensors(const ng_gguf *g);
 const ng_gguf_tensor *ng_gguf_tensor_at(const ng_gguf *g, size_t i);
-const ng_gguf_tensor *ng_gguf_find_tensor(const ng_gguf *g, const char *name); /* NULL when absent */
+const ng_gguf_tensor *ng_gguf_find_tensor(const ng_gguf *g,
+                                          const char *name); /* NULL when absent */
 
 /* ---- writing ------------------------------------------------------------------------------------
  *     ng_gguf_writer *w;
  *     ng_gguf_writer_new(&w);
  *     ng_gguf_put_str(w, "general.architecture", "llama");
- *     ng_gguf_put_tensor(w, "x.weight", NG_TYPE_F32, 2, dims, data);   data must live until the commit
- *     ng_gguf_writer_commit(w, "out.gguf", &err);    header, then tensors, written atomically; frees w
+ *     ng_gguf_put_tensor(w, "x.weight", NG_TYPE_F32, 2, dims, data);  data lives until the commit
+ *     ng_gguf_writer_commit(w, "out.gguf", &err);   written atomically; frees w
  * Errors of the put calls are sticky and reported by the commit. Keys and tensors keep their order;
  * a repeated key replaces the earlier value. */
 typedef struct ng_gguf_writer ng_gguf_writer;
@@ -133,14 +155,15 @@ void ng_gguf_put_f32(ng_gguf_writer *w, const char *key, float v);
 void ng_gguf_put_bool(ng_gguf_writer *w, const char *key, bool v);
 void ng_gguf_put_str(ng_gguf_writer *w, const char *key, const char *v);
 void ng_gguf_put_strn(ng_gguf_writer *w, const char *key, const char *v, size_t len);
-void ng_gguf_put_array(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *data, size_t n);
+void ng_gguf_put_array(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *data,
+                       size_t n);
 void ng_gguf_put_strs(ng_gguf_writer *w, const char *key, const ng_str *strs, size_t n);
 /* Every key of `from` that `w` does not have yet. */
 void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from);
 void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
                         const uint64_t *dims, const void *data);
-/* The same with data made when its turn comes: the commit calls `make`, once, in the order of the puts;
- * *data must stay good until the next call.  So a file larger than memory can be written. */
+/* The same with data made when its turn comes: the commit calls `make`, once, in the order of the
+ * puts; *data must stay good until the next call.  So a file larger than memory can be written. */
 typedef ng_status ng_gguf_make_fn(void *ctx, const void **data, ng_error *err);
 void ng_gguf_put_tensor_made(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
                              const uint64_t *dims, ng_gguf_make_fn *make, void *ctx);

@@ -14,10 +14,12 @@ const char ng_gguf_alignment_key[] = "general.alignment";
 ng_type_info ng_type_get_info(uint32_t type) {
     switch (type) {
 #define TYPE_CASE(name, id, text, n, bytes)                                                        \
-    case id: return (ng_type_info){text, n, bytes};
+    case id:                                                                                       \
+        return (ng_type_info){text, n, bytes};
         NG_TENSOR_TYPES(TYPE_CASE)
 #undef TYPE_CASE
-    default: return (ng_type_info){NULL, 0, 0};
+    default:
+        return (ng_type_info){NULL, 0, 0};
     }
 }
 
@@ -41,12 +43,16 @@ static const struct {
     const char *name;
     size_t bytes;
 } kinds[NG_GGUF_KIND_COUNT] = {
-    [NG_GGUF_U8] = {"u8", 1},         [NG_GGUF_I8] = {"i8", 1},       [NG_GGUF_U16] = {"u16", 2},
-    [NG_GGUF_I16] = {"i16", 2},       [NG_GGUF_U32] = {"u32", 4},     [NG_GGUF_I32] = {"i32", 4},
-    [NG_GGUF_F32] = {"f32", 4},       [NG_GGUF_BOOL] = {"bool", 1},   [NG_GGUF_STRING] = {"string", 0},
-    [NG_GGUF_ARRAY] = {"array", 0},   [NG_GGUF_U64] = {"u64", 8},     [NG_GGUF_I64] = {"i64", 8},
+    [NG_GGUF_U8] = {"u8", 1},       [NG_GGUF_I8] = {"i8", 1},     [NG_GGUF_U16] = {"u16", 2},
+    [NG_GGUF_I16] = {"i16", 2},     [NG_GGUF_U32] = {"u32", 4},   [NG_GGUF_I32] = {"i32", 4},
+    [NG_GGUF_F32] = {"f32", 4},     [NG_GGUF_BOOL] = {"bool", 1}, [NG_GGUF_STRING] = {"string", 0},
+    [NG_GGUF_ARRAY] = {"array", 0}, [NG_GGUF_U64] = {"u64", 8},   [NG_GGUF_I64] = {"i64", 8},
     [NG_GGUF_F64] = {"f64", 8},
 };
 
-size_t ng_gguf_kind_bytes(uint32_t kind) { return kind < NG_GGUF_KIND_COUNT ? kinds[kind].bytes : 0; }
-const char *ng_gguf_kind_name(uint32_t kind) { return kind < NG_GGUF_KIND_COUNT ? kinds[kind].name : "?"; }
+size_t ng_gguf_kind_bytes(uint32_t kind) {
+    return kind < NG_GGUF_KIND_COUNT ? kinds[kind].bytes : 0;
+}
+const char *ng_gguf_kind_name(uint32_t kind) {
+    return kind < NG_GGUF_KIND_COUNT ? kinds[kind].name : "?";
+}

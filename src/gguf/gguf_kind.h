@@ -8,13 +8,13 @@
 
 enum {
     NG_GGUF_VERSION = 3,
-    NG_GGUF_ALIGNMENT = 32,             /* gguf.md: when general.alignment is absent */
+    NG_GGUF_ALIGNMENT = 32, /* gguf.md: when general.alignment is absent */
     NG_GGUF_ALIGNMENT_MAX = 1 << 20,
-    NG_GGUF_KEY_BYTES_MAX = 65535,      /* gguf.md */
-    NG_GGUF_NAME_BYTES_MAX = 63,        /* ggml: GGML_MAX_NAME - 1 */
-    NG_GGUF_KEYS_MAX = 1 << 16,         /* ours: real files have under 100 keys .. */
-    NG_GGUF_TENSORS_MAX = 1 << 16,      /* .. and under 10,000 tensors */
-    NG_GGUF_STRINGS_MAX = 1 << 22,      /* ours: strings in all arrays together */
+    NG_GGUF_KEY_BYTES_MAX = 65535, /* gguf.md */
+    NG_GGUF_NAME_BYTES_MAX = 63,   /* ggml: GGML_MAX_NAME - 1 */
+    NG_GGUF_KEYS_MAX = 1 << 16,    /* ours: real files have under 100 keys .. */
+    NG_GGUF_TENSORS_MAX = 1 << 16, /* .. and under 10,000 tensors */
+    NG_GGUF_STRINGS_MAX = 1 << 22, /* ours: strings in all arrays together */
 };
 extern const char ng_gguf_alignment_key[]; /* "general.alignment" */
 

@@ -28,8 +28,8 @@
 #include <stdlib.h>
 
 enum {
-    KV_BYTES_MIN = 8 + 1 + 4 + 1,              /* key length, key, kind, the smallest value */
-    TENSOR_BYTES_MIN = 8 + 1 + 4 + 8 + 4 + 8,  /* name length, name, n_dims, one dim, type, offset */
+    KV_BYTES_MIN = 8 + 1 + 4 + 1,             /* key length, key, kind, the smallest value */
+    TENSOR_BYTES_MIN = 8 + 1 + 4 + 8 + 4 + 8, /* name length, name, n_dims, one dim, type, offset */
     DATA_ALIGN = 8,
     COPY_ALIGN = 64,
     SHOWN_MAX = 72,
@@ -96,12 +96,14 @@ static shown show(const char *name, size_t len) {
 
 /* ---- words of the file ---------------------------------------------------------------------- */
 
-static size_t left(const walk *w) { return w->len - w->off; }
+static size_t left(const walk *w) {
+    return w->len - w->off;
+}
 
 static ng_status take(walk *w, const uint8_t **p, size_t n, const char *field) {
     if (n > left(w))
-        return bad(w, NG_EFORMAT, w->off, "%s needs %zu bytes, but the file ends after %zu", field, n,
-                   left(w));
+        return bad(w, NG_EFORMAT, w->off, "%s needs %zu bytes, but the file ends after %zu", field,
+                   n, left(w));
     *p = w->data + w->off;
     w->off += n;
     return NG_OK;
@@ -130,11 +132,13 @@ static ng_status take_string(walk *w, ng_str *out, uint64_t max, const char *fie
     ng_status s = take_u64(w, &n, field);
     if (s) return s;
     if (n > left(w))
-        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 " bytes long, but the file has %zu bytes left",
-                   field, n, left(w));
+        return bad(w, NG_EFORMAT, at,
+                   "%s is %" PRIu64 " bytes long, but the file has %zu bytes left", field, n,
+                   left(w));
     if (n > max)
-        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 " bytes long, more than the %" PRIu64 " allowed",
-                   field, n, max);
+        return bad(w, NG_EFORMAT, at,
+                   "%s is %" PRIu64 " bytes long, more than the %" PRIu64 " allowed", field, n,
+                   max);
     *out = (ng_str){(const char *)w->data + w->off, (size_t)n};
     w->off += (size_t)n;
     return NG_OK;
@@ -146,7 +150,8 @@ static ng_status take_name(walk *w, ng_str *out, uint64_t max, const char *field
     ng_status s = take_string(w, out, max, field);
     if (s) return s;
     if (out->len == 0) return bad(w, NG_EFORMAT, at, "%s is empty", field);
-    if (memchr(out->data, 0, out->len)) return bad(w, NG_EFORMAT, at, "%s holds a zero byte", field);
+    if (memchr(out->data, 0, out->len))
+        return bad(w, NG_EFORMAT, at, "%s holds a zero byte", field);
     w->name_bytes += out->len + 1;
     if (w->names) {
         memcpy(w->names, out->data, out->len);
@@ -199,16 +204,18 @@ static ng_status take_array(walk *w, kv *out, const char *field) {
     if (kind >= NG_GGUF_KIND_COUNT)
         return bad(w, NG_EFORMAT, at, "%s has elements of the unknown kind %" PRIu32, field, kind);
     if (n > left(w)) /* the smallest element takes a byte */
-        return bad(w, NG_EFORMAT, at + 4, "%s has %" PRIu64 " elements, but the file has %zu bytes left",
-                   field, n, left(w));
+        return bad(w, NG_EFORMAT, at + 4,
+                   "%s has %" PRIu64 " elements, but the file has %zu bytes left", field, n,
+                   left(w));
     out->array_kind = (ng_gguf_kind)kind;
     out->len = (size_t)n;
     out->data = w->data + w->off;
     if (kind == NG_GGUF_STRING) return take_strings(w, out, field);
     size_t bytes;
     if (!ng_mul_ok(&bytes, out->len, ng_gguf_kind_bytes(kind)) || bytes > left(w))
-        return bad(w, NG_EFORMAT, at + 4, "%s has %" PRIu64 " elements of %s, but the file has %zu bytes left",
-                   field, n, ng_gguf_kind_name(kind), left(w));
+        return bad(w, NG_EFORMAT, at + 4,
+                   "%s has %" PRIu64 " elements of %s, but the file has %zu bytes left", field, n,
+                   ng_gguf_kind_name(kind), left(w));
     w->off += bytes;
     return NG_OK;
 }
@@ -266,7 +273,8 @@ static ng_status take_dims(walk *w, ng_gguf_tensor *t, const char *name) {
         snprintf(field, sizeof field, "dimension %zu of tensor %s", i, name);
         if ((s = take_u64(w, &t->dims[i], field))) return s;
         if (t->dims[i] > INT64_MAX)
-            return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", more than any memory", field, t->dims[i]);
+            return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", more than any memory", field,
+                       t->dims[i]);
     }
     return NG_OK;
 }
@@ -282,26 +290,31 @@ static ng_status take_type(walk *w, ng_gguf_tensor *t, const char *name) {
     if (s) return s;
     ng_type_info info = ng_type_get_info(type);
     if (!info.name)
-        return bad(w, NG_EUNSUPPORTED, at, "%s is %" PRIu32 ", which this version does not read", field, type);
+        return bad(w, NG_EUNSUPPORTED, at, "%s is %" PRIu32 ", which this version does not read",
+                   field, type);
     t->type = (ng_type)type;
     if (t->dims[0] % info.block_len)
-        return bad(w, NG_EFORMAT, at, "rows of tensor %s have %" PRIu64 " elements, not a multiple of %s's %u",
-                   name, t->dims[0], info.name, (unsigned)info.block_len);
+        return bad(w, NG_EFORMAT, at,
+                   "rows of tensor %s have %" PRIu64 " elements, not a multiple of %s's %u", name,
+                   t->dims[0], info.name, (unsigned)info.block_len);
     bool fits = true;
-    for (size_t i = 0; i < 4; i++) fits = fits && ng_mul_ok(&n, n, t->dims[i] ? (size_t)t->dims[i] : 1);
+    for (size_t i = 0; i < 4; i++)
+        fits = fits && ng_mul_ok(&n, n, t->dims[i] ? (size_t)t->dims[i] : 1);
     size_t bytes;
     fits = fits && n <= INT64_MAX && ng_mul_ok(&bytes, n, info.block_bytes);
     if (!fits)
-        return bad(w, NG_EFORMAT, at, "tensor %s of %" PRIu64 " x %" PRIu64 " x %" PRIu64 " x %" PRIu64
-                   " %s is larger than any memory", name, t->dims[0], t->dims[1], t->dims[2], t->dims[3],
-                   info.name);
+        return bad(w, NG_EFORMAT, at,
+                   "tensor %s of %" PRIu64 " x %" PRIu64 " x %" PRIu64 " x %" PRIu64
+                   " %s is larger than any memory",
+                   name, t->dims[0], t->dims[1], t->dims[2], t->dims[3], info.name);
     bool empty = !t->dims[0] || !t->dims[1] || !t->dims[2] || !t->dims[3];
     t->bytes = empty ? 0 : n / info.block_len * info.block_bytes;
     return NG_OK;
 }
 
 /* `expected` is where the tensors before this one end, from the start of the data. */
-static ng_status take_tensor(walk *w, size_t i, ng_gguf_tensor *t, uint64_t alignment, uint64_t *expected) {
+static ng_status take_tensor(walk *w, size_t i, ng_gguf_tensor *t, uint64_t alignment,
+                             uint64_t *expected) {
     *t = (ng_gguf_tensor){0};
     char field[SHOWN_MAX + 64];
     snprintf(field, sizeof field, "name of tensor %zu", i);
@@ -316,17 +329,20 @@ static ng_status take_tensor(walk *w, size_t i, ng_gguf_tensor *t, uint64_t alig
     snprintf(field, sizeof field, "offset of tensor %s", name.text);
     if ((s = take_u64(w, &offset, field))) return s;
     if (offset % alignment)
-        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", not a multiple of the alignment %" PRIu64, field,
-                   offset, alignment);
+        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", not a multiple of the alignment %" PRIu64,
+                   field, offset, alignment);
     if (offset != *expected)
-        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", but the tensors before it end at %" PRIu64, field,
-                   offset, *expected);
+        return bad(w, NG_EFORMAT, at,
+                   "%s is %" PRIu64 ", but the tensors before it end at %" PRIu64, field, offset,
+                   *expected);
     uint64_t end, padded;
-    if (__builtin_add_overflow(offset, (uint64_t)t->bytes, &end) || !ng_pad_ok(&padded, end, alignment) ||
-        end > w->len)
-        return bad(w, NG_EFORMAT, at, "tensor %s has %zu bytes at offset %" PRIu64 ", past the end of the file of %zu",
+    if (__builtin_add_overflow(offset, (uint64_t)t->bytes, &end) ||
+        !ng_pad_ok(&padded, end, alignment) || end > w->len)
+        return bad(w, NG_EFORMAT, at,
+                   "tensor %s has %zu bytes at offset %" PRIu64 ", past the end of the file of %zu",
                    name.text, t->bytes, offset, w->len);
-    t->data = (const void *)(uintptr_t)offset; /* made a pointer once the start of the data is known */
+    t->data =
+        (const void *)(uintptr_t)offset; /* made a pointer once the start of the data is known */
     *expected = padded;
     return NG_OK;
 }
@@ -339,34 +355,43 @@ static ng_status take_magic(walk *w) {
     ng_status s = take(w, &magic, 4, "magic");
     if (s) return s;
     if (memcmp(magic, "GGUF", 4))
-        return bad(w, NG_EFORMAT, 0, "magic is %02x %02x %02x %02x, not \"GGUF\": this is no GGUF file",
-                   magic[0], magic[1], magic[2], magic[3]);
+        return bad(w, NG_EFORMAT, 0,
+                   "magic is %02x %02x %02x %02x, not \"GGUF\": this is no GGUF file", magic[0],
+                   magic[1], magic[2], magic[3]);
     if ((s = take_u32(w, &version, "version"))) return s;
     if (version == 0) return bad(w, NG_EFORMAT, 4, "version is 0");
     if ((version & 0xFFFF) == 0)
-        return bad(w, NG_EUNSUPPORTED, 4, "version is %" PRIu32 ": a big-endian file; convert it to little-endian",
+        return bad(w, NG_EUNSUPPORTED, 4,
+                   "version is %" PRIu32 ": a big-endian file; convert it to little-endian",
                    version);
     if (version == 1 || version > NG_GGUF_VERSION)
-        return bad(w, NG_EUNSUPPORTED, 4, "version is %" PRIu32 ", but only 2 and 3 are read; convert the model anew",
+        return bad(w, NG_EUNSUPPORTED, 4,
+                   "version is %" PRIu32 ", but only 2 and 3 are read; convert the model anew",
                    version);
     return NG_OK;
 }
 
-static ng_status take_count(walk *w, size_t *out, const char *field, size_t record_bytes, size_t max) {
+static ng_status take_count(walk *w, size_t *out, const char *field, size_t record_bytes,
+                            size_t max) {
     size_t at = w->off;
     uint64_t n;
     ng_status s = take_u64(w, &n, field);
     if (s) return s;
     if (n > left(w) / record_bytes)
-        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", but the file has %zu bytes left", field, n, left(w));
-    if (n > max) return bad(w, NG_ELIMIT, at, "%s is %" PRIu64 ", more than the %zu that are read", field, n, max);
+        return bad(w, NG_EFORMAT, at, "%s is %" PRIu64 ", but the file has %zu bytes left", field,
+                   n, left(w));
+    if (n > max)
+        return bad(w, NG_ELIMIT, at, "%s is %" PRIu64 ", more than the %zu that are read", field, n,
+                   max);
     *out = (size_t)n;
     return NG_OK;
 }
 
 static ng_status take_counts(walk *w, ng_gguf *g) {
     ng_status s = take_magic(w);
-    if (!s) s = take_count(w, &g->n_tensors, "number of tensors", TENSOR_BYTES_MIN, NG_GGUF_TENSORS_MAX);
+    if (!s)
+        s = take_count(w, &g->n_tensors, "number of tensors", TENSOR_BYTES_MIN,
+                       NG_GGUF_TENSORS_MAX);
     if (!s) s = take_count(w, &g->n_kv, "number of keys", KV_BYTES_MIN, NG_GGUF_KEYS_MAX);
     return s;
 }
@@ -380,7 +405,8 @@ static ng_status measure(walk *w, ng_gguf *g) {
         kv v;
         ng_str key;
         s = take_kv(w, i, &v, &key);
-        if (!s && key.len == strlen(ng_gguf_alignment_key) && !memcmp(key.data, ng_gguf_alignment_key, key.len))
+        if (!s && key.len == strlen(ng_gguf_alignment_key) &&
+            !memcmp(key.data, ng_gguf_alignment_key, key.len))
             s = take_alignment(w, &v, at, &g->alignment);
     }
     for (size_t i = 0; !s && i < g->n_tensors; i++) {
@@ -402,7 +428,9 @@ static ng_status fill_kvs(walk *w, ng_gguf *g) {
         if (s) return s;
         s = ng_name_index_add(&g->keys, key.data, &first);
         if (s == NG_ENOMEM) return out_of_memory(w);
-        if (s) return bad(w, NG_EFORMAT, at, "key %zu is %s, as key %zu is", i, show(key.data, key.len).text, first);
+        if (s)
+            return bad(w, NG_EFORMAT, at, "key %zu is %s, as key %zu is", i,
+                       show(key.data, key.len).text, first);
     }
     return NG_OK;
 }
@@ -416,8 +444,9 @@ static ng_status fill_tensors(walk *w, ng_gguf *g) {
         if (s) return s;
         s = ng_name_index_add(&g->tensor_names, t->name, &first);
         if (s == NG_ENOMEM) return out_of_memory(w);
-        if (s) return bad(w, NG_EFORMAT, at, "tensor %zu is named %s, as tensor %zu is", i,
-                          show(t->name, strlen(t->name)).text, first);
+        if (s)
+            return bad(w, NG_EFORMAT, at, "tensor %zu is named %s, as tensor %zu is", i,
+                       show(t->name, strlen(t->name)).text, first);
     }
     return NG_OK;
 }
@@ -425,21 +454,26 @@ static ng_status fill_tensors(walk *w, ng_gguf *g) {
 /* Offsets become pointers.  w stands at the end of the header. */
 static ng_status place_tensors(walk *w, ng_gguf *g) {
     uint64_t start;
-    if (!ng_pad_ok(&start, w->off, g->alignment)) return bad(w, NG_EFORMAT, w->off, "the header has no end");
+    if (!ng_pad_ok(&start, w->off, g->alignment))
+        return bad(w, NG_EFORMAT, w->off, "the header has no end");
     size_t askew = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         ng_gguf_tensor *t = &g->tensors[i];
         size_t offset = (size_t)(uintptr_t)t->data;
         if (start > g->len || offset > g->len - start || t->bytes > g->len - start - offset)
-            return bad(w, NG_EFORMAT, w->off, "tensor %s has %zu bytes at offset %zu of the data, which starts at "
-                       "byte %" PRIu64 ", but the file ends at byte %zu", show(t->name, strlen(t->name)).text,
-                       t->bytes, offset, start, g->len);
+            return bad(w, NG_EFORMAT, w->off,
+                       "tensor %s has %zu bytes at offset %zu of the data, which starts at "
+                       "byte %" PRIu64 ", but the file ends at byte %zu",
+                       show(t->name, strlen(t->name)).text, t->bytes, offset, start, g->len);
         t->data = g->data + start + offset;
-        if ((uintptr_t)t->data % DATA_ALIGN) askew += (t->bytes + COPY_ALIGN) & ~(size_t)(COPY_ALIGN - 1);
+        if ((uintptr_t)t->data % DATA_ALIGN)
+            askew += (t->bytes + COPY_ALIGN) & ~(size_t)(COPY_ALIGN - 1);
     }
     if (!askew) return NG_OK;
     uint8_t *to = g->copies = aligned_alloc(COPY_ALIGN, askew);
-    if (!to) return ng_fail(w->err, NG_ENOMEM, "gguf: %.200s: no memory to align %zu bytes of tensors", w->path, askew);
+    if (!to)
+        return ng_fail(w->err, NG_ENOMEM, "gguf: %.200s: no memory to align %zu bytes of tensors",
+                       w->path, askew);
     for (size_t i = 0; i < g->n_tensors; i++) {
         ng_gguf_tensor *t = &g->tensors[i];
         if ((uintptr_t)t->data % DATA_ALIGN == 0) continue;
@@ -459,16 +493,22 @@ static ng_status parse(ng_gguf *g, ng_error *err) {
     g->names = malloc(w.name_bytes + 1);
     g->strs = malloc((w.n_strs + 1) * sizeof *g->strs);
     if (!g->kvs || !g->tensors || !g->names || !g->strs) return out_of_memory(&w);
-    walk again = {.data = g->data, .len = g->len, .path = g->path, .err = err, .strs = g->strs, .names = g->names};
-    if ((s = take_counts(&again, g)) || (s = fill_kvs(&again, g)) || (s = fill_tensors(&again, g))) return s;
+    walk again = {.data = g->data,
+                  .len = g->len,
+                  .path = g->path,
+                  .err = err,
+                  .strs = g->strs,
+                  .names = g->names};
+    if ((s = take_counts(&again, g)) || (s = fill_kvs(&again, g)) || (s = fill_tensors(&again, g)))
+        return s;
     assert(again.off == w.off && again.n_strs == w.n_strs && again.name_bytes == w.name_bytes);
     return place_tensors(&again, g);
 }
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-static ng_status open_with(ng_gguf **out, ng_map map, const void *data, size_t len, const char *name,
-                           ng_error *err) {
+static ng_status open_with(ng_gguf **out, ng_map map, const void *data, size_t len,
+                           const char *name, ng_error *err) {
     *out = NULL;
     ng_gguf *g = calloc(1, sizeof *g);
     if (g) g->path = strdup(name);
@@ -493,7 +533,8 @@ ng_status ng_gguf_open(ng_gguf **out, const char *path, ng_error *err) {
     return s ? s : open_with(out, map, map.data, map.len, path, err);
 }
 
-ng_status ng_gguf_open_memory(ng_gguf **out, const void *data, size_t len, const char *name, ng_error *err) {
+ng_status ng_gguf_open_memory(ng_gguf **out, const void *data, size_t len, const char *name,
+                              ng_error *err) {
     return open_with(out, (ng_map){0}, data, len, name, err);
 }
 
@@ -513,10 +554,18 @@ void ng_gguf_close(ng_gguf *g) {
 
 /* ---- what is in it -------------------------------------------------------------------------- */
 
-const char *ng_gguf_path(const ng_gguf *g) { return g->path; }
-size_t ng_gguf_file_bytes(const ng_gguf *g) { return g->len; }
-size_t ng_gguf_n_keys(const ng_gguf *g) { return g->n_kv; }
-size_t ng_gguf_n_tensors(const ng_gguf *g) { return g->n_tensors; }
+const char *ng_gguf_path(const ng_gguf *g) {
+    return g->path;
+}
+size_t ng_gguf_file_bytes(const ng_gguf *g) {
+    return g->len;
+}
+size_t ng_gguf_n_keys(const ng_gguf *g) {
+    return g->n_kv;
+}
+size_t ng_gguf_n_tensors(const ng_gguf *g) {
+    return g->n_tensors;
+}
 
 bool ng_gguf_has(const ng_gguf *g, const char *key) {
     size_t at;
@@ -554,9 +603,10 @@ const void *ng_gguf_scalar_bytes(const ng_gguf *g, const char *key) {
     return found ? g->kvs[at].data : NULL;
 }
 
-static ng_status wrong_kind(const ng_gguf *g, const char *key, const kv *v, const char *want, ng_error *err) {
-    return ng_fail(err, NG_EFORMAT, "gguf: %.200s: byte %zu: the key %.64s is of kind %s, not %s", g->path,
-                   (size_t)(v->data - g->data), key, ng_gguf_kind_name(v->kind), want);
+static ng_status wrong_kind(const ng_gguf *g, const char *key, const kv *v, const char *want,
+                            ng_error *err) {
+    return ng_fail(err, NG_EFORMAT, "gguf: %.200s: byte %zu: the key %.64s is of kind %s, not %s",
+                   g->path, (size_t)(v->data - g->data), key, ng_gguf_kind_name(v->kind), want);
 }
 
 /* A whole number of any kind: its value and, for u64 beyond INT64_MAX, *big. */
@@ -564,16 +614,38 @@ static bool load_int(ng_gguf_kind kind, const uint8_t *p, int64_t *v, bool *big)
     uint16_t h;
     *big = false;
     switch (kind) {
-    case NG_GGUF_BOOL: *v = *p != 0; return true;
-    case NG_GGUF_U8: *v = *p; return true;
-    case NG_GGUF_I8: *v = (int8_t)*p; return true;
-    case NG_GGUF_U16: memcpy(&h, p, 2); *v = h; return true;
-    case NG_GGUF_I16: memcpy(&h, p, 2); *v = (int16_t)h; return true;
-    case NG_GGUF_U32: *v = ng_load_u32(p); return true;
-    case NG_GGUF_I32: *v = (int32_t)ng_load_u32(p); return true;
-    case NG_GGUF_U64: *v = (int64_t)ng_load_u64(p); *big = *v < 0; return true;
-    case NG_GGUF_I64: *v = (int64_t)ng_load_u64(p); return true;
-    default: return false;
+    case NG_GGUF_BOOL:
+        *v = *p != 0;
+        return true;
+    case NG_GGUF_U8:
+        *v = *p;
+        return true;
+    case NG_GGUF_I8:
+        *v = (int8_t)*p;
+        return true;
+    case NG_GGUF_U16:
+        memcpy(&h, p, 2);
+        *v = h;
+        return true;
+    case NG_GGUF_I16:
+        memcpy(&h, p, 2);
+        *v = (int16_t)h;
+        return true;
+    case NG_GGUF_U32:
+        *v = ng_load_u32(p);
+        return true;
+    case NG_GGUF_I32:
+        *v = (int32_t)ng_load_u32(p);
+        return true;
+    case NG_GGUF_U64:
+        *v = (int64_t)ng_load_u64(p);
+        *big = *v < 0;
+        return true;
+    case NG_GGUF_I64:
+        *v = (int64_t)ng_load_u64(p);
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -590,7 +662,8 @@ static bool load_real(ng_gguf_kind kind, const uint8_t *p, double *v) {
     return true;
 }
 
-static ng_status get_int(const ng_gguf *g, const char *key, int64_t *out, bool *big, ng_error *err) {
+static ng_status get_int(const ng_gguf *g, const char *key, int64_t *out, bool *big,
+                         ng_error *err) {
     const kv *v = NULL;
     ng_status s = find(g, key, &v, err);
     if (s) return s;
@@ -599,11 +672,13 @@ static ng_status get_int(const ng_gguf *g, const char *key, int64_t *out, bool *
     return NG_OK;
 }
 
-static ng_status out_of_range(const ng_gguf *g, const char *key, int64_t v, bool big, const char *range, ng_error *err) {
+static ng_status out_of_range(const ng_gguf *g, const char *key, int64_t v, bool big,
+                              const char *range, ng_error *err) {
     char text[32];
     if (big) snprintf(text, sizeof text, "%" PRIu64, (uint64_t)v);
     else snprintf(text, sizeof text, "%" PRId64, v);
-    return ng_fail(err, NG_EFORMAT, "gguf: %.200s: the key %.64s is %s, not within %s", g->path, key, text, range);
+    return ng_fail(err, NG_EFORMAT, "gguf: %.200s: the key %.64s is %s, not within %s", g->path,
+                   key, text, range);
 }
 
 ng_status ng_gguf_get_u32(const ng_gguf *g, const char *key, uint32_t *out, ng_error *err) {
@@ -670,23 +745,27 @@ ng_status ng_gguf_get_array(const ng_gguf *g, const char *key, ng_gguf_array *ou
     if (s) return s;
     if (v->kind != NG_GGUF_ARRAY) return wrong_kind(g, key, v, "an array", err);
     bool strings = v->array_kind == NG_GGUF_STRING;
-    *out = (ng_gguf_array){v->array_kind, v->len, strings ? NULL : v->data, strings ? v->strs : NULL};
+    *out =
+        (ng_gguf_array){v->array_kind, v->len, strings ? NULL : v->data, strings ? v->strs : NULL};
     return NG_OK;
 }
 
-ng_status ng_gguf_get_u32_or(const ng_gguf *g, const char *key, uint32_t dflt, uint32_t *out, ng_error *err) {
+ng_status ng_gguf_get_u32_or(const ng_gguf *g, const char *key, uint32_t dflt, uint32_t *out,
+                             ng_error *err) {
     if (ng_gguf_has(g, key)) return ng_gguf_get_u32(g, key, out, err);
     *out = dflt;
     return NG_OK;
 }
 
-ng_status ng_gguf_get_f32_or(const ng_gguf *g, const char *key, float dflt, float *out, ng_error *err) {
+ng_status ng_gguf_get_f32_or(const ng_gguf *g, const char *key, float dflt, float *out,
+                             ng_error *err) {
     if (ng_gguf_has(g, key)) return ng_gguf_get_f32(g, key, out, err);
     *out = dflt;
     return NG_OK;
 }
 
-ng_status ng_gguf_get_bool_or(const ng_gguf *g, const char *key, bool dflt, bool *out, ng_error *err) {
+ng_status ng_gguf_get_bool_or(const ng_gguf *g, const char *key, bool dflt, bool *out,
+                              ng_error *err) {
     if (ng_gguf_has(g, key)) return ng_gguf_get_bool(g, key, out, err);
     *out = dflt;
     return NG_OK;

@@ -1,9 +1,10 @@
 /* gguf_writer.c: collects keys and tensors, then writes them as GGUF v3 in one atomic commit.  See
  * gguf.h.
  *
- * Invariant: a value is encoded (kind word and all) the moment it is put, so that the caller's memory
- * is free again; only tensor data is borrowed until the commit.  Offsets are computed at the commit:
- * tensors follow each other in the order of the puts, padded to 32 bytes, as every reader demands.
+ * Invariant: a value is encoded (kind word and all) the moment it is put, so that the caller's
+ * memory is free again; only tensor data is borrowed until the commit.  Offsets are computed at the
+ * commit: tensors follow each other in the order of the puts, padded to 32 bytes, as every reader
+ * demands.
  *
  * The first error stays in the writer and comes out of the commit; a half-built file never appears,
  * since core/file writes beside the old one and renames. */
@@ -103,25 +104,37 @@ static ng_buf *put(ng_gguf_writer *w, const char *key, uint32_t kind) {
 
 static void finish(ng_gguf_writer *w, const char *key, const ng_buf *value) {
     if (value->status)
-        ng_fail(&w->err, value->status, "gguf: the value of key %.64s: %s", key, ng_status_text(value->status));
+        ng_fail(&w->err, value->status, "gguf: the value of key %.64s: %s", key,
+                ng_status_text(value->status));
 }
 
-static void put_value(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *v, size_t bytes) {
+static void put_value(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *v,
+                      size_t bytes) {
     ng_buf *value = put(w, key, kind);
     if (!value) return;
     ng_buf_put(value, v, bytes);
     finish(w, key, value);
 }
 
-void ng_gguf_put_u32(ng_gguf_writer *w, const char *key, uint32_t v) { put_value(w, key, NG_GGUF_U32, &v, sizeof v); }
-void ng_gguf_put_u64(ng_gguf_writer *w, const char *key, uint64_t v) { put_value(w, key, NG_GGUF_U64, &v, sizeof v); }
-void ng_gguf_put_i32(ng_gguf_writer *w, const char *key, int32_t v) { put_value(w, key, NG_GGUF_I32, &v, sizeof v); }
-void ng_gguf_put_f32(ng_gguf_writer *w, const char *key, float v) { put_value(w, key, NG_GGUF_F32, &v, sizeof v); }
+void ng_gguf_put_u32(ng_gguf_writer *w, const char *key, uint32_t v) {
+    put_value(w, key, NG_GGUF_U32, &v, sizeof v);
+}
+void ng_gguf_put_u64(ng_gguf_writer *w, const char *key, uint64_t v) {
+    put_value(w, key, NG_GGUF_U64, &v, sizeof v);
+}
+void ng_gguf_put_i32(ng_gguf_writer *w, const char *key, int32_t v) {
+    put_value(w, key, NG_GGUF_I32, &v, sizeof v);
+}
+void ng_gguf_put_f32(ng_gguf_writer *w, const char *key, float v) {
+    put_value(w, key, NG_GGUF_F32, &v, sizeof v);
+}
 void ng_gguf_put_bool(ng_gguf_writer *w, const char *key, bool v) {
     uint8_t byte = v;
     put_value(w, key, NG_GGUF_BOOL, &byte, 1);
 }
-void ng_gguf_put_str(ng_gguf_writer *w, const char *key, const char *v) { ng_gguf_put_strn(w, key, v, strlen(v)); }
+void ng_gguf_put_str(ng_gguf_writer *w, const char *key, const char *v) {
+    ng_gguf_put_strn(w, key, v, strlen(v));
+}
 
 static void append_str(ng_buf *out, const char *v, size_t len) {
     uint64_t n = len;
@@ -142,7 +155,8 @@ static void append_array_head(ng_buf *out, uint32_t kind, size_t n) {
     ng_buf_put(out, &len, sizeof len);
 }
 
-void ng_gguf_put_array(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *data, size_t n) {
+void ng_gguf_put_array(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, const void *data,
+                       size_t n) {
     size_t bytes;
     if (!ng_gguf_kind_bytes(kind) || !ng_mul_ok(&bytes, ng_gguf_kind_bytes(kind), n)) {
         ng_fail(&w->err, NG_EINVALID, "gguf: the key %.64s cannot hold %zu elements of %s", key, n,
@@ -211,9 +225,10 @@ static void put_pending(ng_gguf_writer *w, const char *name, ng_type type, uint3
     if (len == 0 || len > NG_GGUF_NAME_BYTES_MAX || !tensor_size(&p.t, type, n_dims, dims)) {
         const char *type_name = ng_type_get_info(type).name;
         ng_fail(&w->err, NG_EINVALID,
-                "gguf: the tensor %.64s cannot be written: its name is not 1 to %d bytes long, its dimensions are "
-                "not 1 to 4 positive numbers, or its rows do not fit the blocks of %s", name,
-                NG_GGUF_NAME_BYTES_MAX, type_name ? type_name : "an unknown type");
+                "gguf: the tensor %.64s cannot be written: its name is not 1 to %d bytes long, its "
+                "dimensions are "
+                "not 1 to 4 positive numbers, or its rows do not fit the blocks of %s",
+                name, NG_GGUF_NAME_BYTES_MAX, type_name ? type_name : "an unknown type");
         return;
     }
     pending *grown = grow(w->tensors, w->n_tensors, &w->cap_tensors, sizeof *grown);
@@ -221,7 +236,10 @@ static void put_pending(ng_gguf_writer *w, const char *name, ng_type type, uint3
     char *copy = NULL;
     ng_status s = grown ? index_copy(&w->tensor_names, name, &copy, &at) : NG_ENOMEM;
     if (s) {
-        ng_fail(&w->err, s, s == NG_ENOMEM ? "gguf: no memory for the tensor %.64s" : "gguf: the tensor %.64s is put twice", name);
+        ng_fail(&w->err, s,
+                s == NG_ENOMEM ? "gguf: no memory for the tensor %.64s"
+                               : "gguf: the tensor %.64s is put twice",
+                name);
         return;
     }
     p.t.name = copy;
@@ -240,8 +258,12 @@ void ng_gguf_put_tensor_made(ng_gguf_writer *w, const char *name, ng_type type, 
 
 /* ---- commit --------------------------------------------------------------------------------- */
 
-static void append_u32(ng_buf *b, uint32_t v) { ng_buf_put(b, &v, sizeof v); }
-static void append_u64(ng_buf *b, uint64_t v) { ng_buf_put(b, &v, sizeof v); }
+static void append_u32(ng_buf *b, uint32_t v) {
+    ng_buf_put(b, &v, sizeof v);
+}
+static void append_u64(ng_buf *b, uint64_t v) {
+    ng_buf_put(b, &v, sizeof v);
+}
 
 static ng_status append_header(ng_buf *b, const ng_gguf_writer *w, ng_error *err) {
     ng_buf_put(b, "GGUF", 4);
@@ -260,12 +282,14 @@ static ng_status append_header(ng_buf *b, const ng_gguf_writer *w, ng_error *err
         for (uint32_t d = 0; d < t->n_dims; d++) append_u64(b, t->dims[d]);
         append_u32(b, t->type);
         append_u64(b, offset);
-        if (__builtin_add_overflow(offset, (uint64_t)t->bytes, &offset) || !ng_pad_ok(&offset, offset, NG_GGUF_ALIGNMENT))
+        if (__builtin_add_overflow(offset, (uint64_t)t->bytes, &offset) ||
+            !ng_pad_ok(&offset, offset, NG_GGUF_ALIGNMENT))
             return ng_fail(err, NG_ELIMIT, "gguf: the tensors are larger than any file");
     }
     static const char zeros[NG_GGUF_ALIGNMENT];
     ng_buf_put(b, zeros, (size_t)-b->len % NG_GGUF_ALIGNMENT);
-    return b->status ? ng_fail(err, b->status, "gguf: the header: %s", ng_status_text(b->status)) : NG_OK;
+    return b->status ? ng_fail(err, b->status, "gguf: the header: %s", ng_status_text(b->status))
+                     : NG_OK;
 }
 
 static ng_status put_data(ng_writer *out, const ng_gguf_writer *w, ng_error *err) {

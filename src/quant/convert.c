@@ -1,9 +1,9 @@
 /* convert.c: a Hugging Face folder to GGUF.  See nanogrid/tools/weights.h.
  *
- * How.  The architecture (a table of rules, convert_arch.h) names every tensor that it reads with its
- * shape; each is looked up, checked and planned, and the writer then streams them through
- * transcode.c.  A tensor of the folder that no rule met is an error, not a shrug: a model with a part
- * left out would load and answer wrongly.
+ * How.  The architecture (a table of rules, convert_arch.h) names every tensor that it reads with
+ * its shape; each is looked up, checked and planned, and the writer then streams them through
+ * transcode.c.  A tensor of the folder that no rule met is an error, not a shrug: a model with a
+ * part left out would load and answer wrongly.
  *
  * Names and keys are llama.cpp's (convert_hf_to_gguf.py), so that llama.cpp reads the output. */
 #include "convert_arch.h"
@@ -20,15 +20,19 @@ enum { EXTRA_TENSORS = 4, NAME_MAX_BYTES = 160 };
 static const ng_convert_arch *const archs[] = {&ng_convert_bert, &ng_convert_llama, NULL};
 
 static ng_status find_arch(const ng_hf *hf, const ng_convert_arch **out, ng_error *err) {
-    const char *name = json_string_value(json_array_get(json_object_get(hf->config, "architectures"), 0));
+    const char *name =
+        json_string_value(json_array_get(json_object_get(hf->config, "architectures"), 0));
     for (size_t i = 0; name && archs[i]; i++)
         for (size_t k = 0; archs[i]->classes[k]; k++)
             if (!strcmp(archs[i]->classes[k], name)) {
                 *out = archs[i];
                 return NG_OK;
             }
-    return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s/config.json: the architecture %.60s is not read, only BertModel, "
-                   "BertForMaskedLM and LlamaForCausalLM", hf->path, name ? name : "(none)");
+    return ng_fail(
+        err, NG_EUNSUPPORTED,
+        "convert: %.200s/config.json: the architecture %.60s is not read, only BertModel, "
+        "BertForMaskedLM and LlamaForCausalLM",
+        hf->path, name ? name : "(none)");
 }
 
 /* ---- general.* ------------------------------------------------------------------------------ */
@@ -43,7 +47,8 @@ static const char *last_part(const ng_hf *hf, const char *path) {
 }
 
 static ng_status put_name(const ng_convert *c, ng_error *err) {
-    const char *name = c->opt ? c->opt->name : NULL, *origin = json_string_value(json_object_get(c->hf->config, "_name_or_path"));
+    const char *name = c->opt ? c->opt->name : NULL,
+               *origin = json_string_value(json_object_get(c->hf->config, "_name_or_path"));
     if (!name && origin && origin[0]) name = last_part(c->hf, origin);
     if (!name || !name[0]) name = last_part(c->hf, c->hf->path);
     if (!name) return ng_fail(err, NG_ENOMEM, "convert: %.200s: no memory", c->hf->path);
@@ -56,7 +61,8 @@ static ng_status put_license(const ng_convert *c, ng_error *err) {
     const char *text;
     ng_status s = ng_hf_text(c->hf, "README.md", &text, err);
     if (s || !text || strncmp(text, "---", 3)) return s;
-    for (const char *line = strchr(text, '\n'); line && strncmp(line, "\n---", 4); line = strchr(line + 1, '\n')) {
+    for (const char *line = strchr(text, '\n'); line && strncmp(line, "\n---", 4);
+         line = strchr(line + 1, '\n')) {
         if (strncmp(line, "\nlicense:", 9)) continue;
         const char *from = line + 9;
         while (*from == ' ') from++;
@@ -83,7 +89,8 @@ static void put_size_label(const ng_convert *c, uint64_t parameters) {
 
 /* ---- tensors -------------------------------------------------------------------------------- */
 
-static const ng_st_tensor *find_tensor(const ng_convert *c, const ng_convert_arch *arch, const char *name) {
+static const ng_st_tensor *find_tensor(const ng_convert *c, const ng_convert_arch *arch,
+                                       const char *name) {
     char full[NAME_MAX_BYTES + 16];
     for (size_t i = 0; arch->prefixes[i]; i++) {
         snprintf(full, sizeof full, "%s%s", arch->prefixes[i], name);
@@ -93,16 +100,23 @@ static const ng_st_tensor *find_tensor(const ng_convert *c, const ng_convert_arc
     return NULL;
 }
 
-static ng_status check_shape(const ng_convert *c, const ng_convert_rule *r, const ng_st_tensor *t, ng_error *err) {
+static ng_status check_shape(const ng_convert *c, const ng_convert_rule *r, const ng_st_tensor *t,
+                             ng_error *err) {
     uint32_t n_dims = r->shape[1] ? 2 : 1;
-    bool good = t->n_dims == n_dims && t->dims[0] == c->sizes[r->shape[0]] && (n_dims == 1 || t->dims[1] == c->sizes[r->shape[1]]);
+    bool good = t->n_dims == n_dims && t->dims[0] == c->sizes[r->shape[0]] &&
+                (n_dims == 1 || t->dims[1] == c->sizes[r->shape[1]]);
     if (!good)
-        return ng_fail(err, NG_EFORMAT, "convert: %.200s: tensor %.80s has the shape %" PRIu64 " x %" PRIu64 " (%u dimensions), but config.json "
-                       "gives %" PRIu64 " x %" PRIu64, c->hf->path, t->name, t->dims[0], n_dims > 1 ? t->dims[1] : 1, (unsigned)t->n_dims,
-                       c->sizes[r->shape[0]], n_dims > 1 ? c->sizes[r->shape[1]] : 1);
+        return ng_fail(err, NG_EFORMAT,
+                       "convert: %.200s: tensor %.80s has the shape %" PRIu64 " x %" PRIu64
+                       " (%u dimensions), but config.json "
+                       "gives %" PRIu64 " x %" PRIu64,
+                       c->hf->path, t->name, t->dims[0], n_dims > 1 ? t->dims[1] : 1,
+                       (unsigned)t->n_dims, c->sizes[r->shape[0]],
+                       n_dims > 1 ? c->sizes[r->shape[1]] : 1);
     if (t->type != NG_TYPE_F32 && t->type != NG_TYPE_F16 && t->type != NG_TYPE_BF16)
-        return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s: tensor %.80s is stored as %s; F32, F16 and BF16 are read", c->hf->path,
-                       t->name, t->dtype);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "convert: %.200s: tensor %.80s is stored as %s; F32, F16 and BF16 are read",
+                       c->hf->path, t->name, t->dtype);
     return NG_OK;
 }
 
@@ -113,7 +127,8 @@ static bool is_planned(const ng_convert *c, const char *name) {
     return false;
 }
 
-static ng_status add_tensor(ng_convert *c, const ng_convert_arch *arch, const ng_convert_rule *r, uint32_t layer, ng_error *err) {
+static ng_status add_tensor(ng_convert *c, const ng_convert_arch *arch, const ng_convert_rule *r,
+                            uint32_t layer, ng_error *err) {
     char from[NAME_MAX_BYTES], to[NAME_MAX_BYTES];
     /* The rules are constants of ours, each with at most one %u. */
 #pragma GCC diagnostic push
@@ -123,14 +138,22 @@ static ng_status add_tensor(ng_convert *c, const ng_convert_arch *arch, const ng
 #pragma GCC diagnostic pop
     if (r->flags & NG_CONVERT_ELSE && is_planned(c, to)) return NG_OK;
     const ng_st_tensor *t = find_tensor(c, arch, from);
-    if (r->flags & NG_CONVERT_UNTIED && c->tied) return NG_OK; /* found, so that it is not called unknown */
+    if (r->flags & NG_CONVERT_UNTIED && c->tied)
+        return NG_OK; /* found, so that it is not called unknown */
     if (!t && r->flags & NG_CONVERT_OPTIONAL) return NG_OK;
-    if (!t) return ng_fail(err, NG_EFORMAT, "convert: %.200s: tensor %s is missing", c->hf->path, from);
+    if (!t)
+        return ng_fail(err, NG_EFORMAT, "convert: %.200s: tensor %s is missing", c->hf->path, from);
     ng_status s = check_shape(c, r, t, err);
     if (s) return s;
-    ng_transcode item = {.name = to, .src = t->data, .from = (ng_type)t->type, .n_dims = t->n_dims, .dims = {1, 1, 1, 1}};
+    ng_transcode item = {.name = to,
+                         .src = t->data,
+                         .from = (ng_type)t->type,
+                         .n_dims = t->n_dims,
+                         .dims = {1, 1, 1, 1}};
     for (uint32_t d = 0; d < t->n_dims; d++) item.dims[d] = t->dims[t->n_dims - 1 - d];
-    item.rope_heads = r->flags & NG_CONVERT_ROPE_Q ? c->n_heads : r->flags & NG_CONVERT_ROPE_KV ? c->n_heads_kv : 0;
+    item.rope_heads = r->flags & NG_CONVERT_ROPE_Q    ? c->n_heads
+                      : r->flags & NG_CONVERT_ROPE_KV ? c->n_heads_kv
+                                                      : 0;
     return ng_weights_plan_add(c->plan, &item, err);
 }
 
@@ -142,7 +165,9 @@ static bool is_ignored(const ng_convert_arch *arch, const char *name) {
             const char *want = arch->ignored[i];
             /* "*" in front: the end of the name, else its head */
             size_t n = strlen(want), m = strlen(rest);
-            if (want[0] == '*' ? m >= n - 1 && !strcmp(rest + m - (n - 1), want + 1) : !strncmp(rest, want, n)) return true;
+            if (want[0] == '*' ? m >= n - 1 && !strcmp(rest + m - (n - 1), want + 1)
+                               : !strncmp(rest, want, n))
+                return true;
         }
     }
     return false;
@@ -153,8 +178,11 @@ static ng_status check_unused(const ng_convert *c, const ng_convert_arch *arch, 
         for (size_t k = 0; k < ng_safetensors_n_tensors(c->hf->shards[i]); k++) {
             const char *name = ng_safetensors_at(c->hf->shards[i], k)->name;
             if (!c->hf->used[i][k] && !is_ignored(arch, name))
-                return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s: tensor %.80s is unknown in the architecture %s; without it the "
-                               "model would answer wrongly", c->hf->path, name, arch->name);
+                return ng_fail(err, NG_EUNSUPPORTED,
+                               "convert: %.200s: tensor %.80s is unknown in the architecture %s; "
+                               "without it the "
+                               "model would answer wrongly",
+                               c->hf->path, name, arch->name);
         }
     return NG_OK;
 }
@@ -163,17 +191,20 @@ static ng_status add_tensors(ng_convert *c, const ng_convert_arch *arch, ng_erro
     ng_status s = arch->put_extra ? arch->put_extra(c, err) : NG_OK;
     for (size_t r = 0; !s && arch->rules[r].from; r++) {
         uint32_t n = strstr(arch->rules[r].from, "%u") ? c->n_layers : 1;
-        for (uint32_t layer = 0; !s && layer < n; layer++) s = add_tensor(c, arch, &arch->rules[r], layer, err);
+        for (uint32_t layer = 0; !s && layer < n; layer++)
+            s = add_tensor(c, arch, &arch->rules[r], layer, err);
     }
     return s ? s : check_unused(c, arch, err);
 }
 
 /* ---- all together --------------------------------------------------------------------------- */
 
-static ng_status convert(ng_convert *c, const ng_convert_arch *arch, const char *out_path, ng_error *err) {
+static ng_status convert(ng_convert *c, const ng_convert_arch *arch, const char *out_path,
+                         ng_error *err) {
     ng_gguf_writer *w = c->plan->writer;
     c->plan->report->arch = arch->name;
-    for (size_t i = 0; i < c->hf->n_shards; i++) c->plan->report->bytes_before += ng_safetensors_file_bytes(c->hf->shards[i]);
+    for (size_t i = 0; i < c->hf->n_shards; i++)
+        c->plan->report->bytes_before += ng_safetensors_file_bytes(c->hf->shards[i]);
     ng_gguf_put_str(w, "general.architecture", arch->name);
     ng_gguf_put_str(w, "general.type", "model");
     ng_status s = put_name(c, err);
@@ -185,8 +216,8 @@ static ng_status convert(ng_convert *c, const ng_convert_arch *arch, const char 
     return ng_weights_plan_commit(c->plan, out_path, err);
 }
 
-ng_status ng_convert_folder(ng_weights_report *out, const char *folder, const char *out_path, const ng_weights_options *opt,
-                            ng_error *err) {
+ng_status ng_convert_folder(ng_weights_report *out, const char *folder, const char *out_path,
+                            const ng_weights_options *opt, ng_error *err) {
     *out = (ng_weights_report){0};
     ng_hf *hf;
     ng_status s = ng_hf_open(&hf, folder, err);
@@ -194,7 +225,9 @@ ng_status ng_convert_folder(ng_weights_report *out, const char *folder, const ch
     const ng_convert_arch *arch = NULL;
     ng_weights_plan plan;
     s = find_arch(hf, &arch, err);
-    if (!s) s = ng_weights_plan_new(&plan, out, folder, opt, "F16", ng_hf_n_tensors(hf) + EXTRA_TENSORS, err);
+    if (!s)
+        s = ng_weights_plan_new(&plan, out, folder, opt, "F16", ng_hf_n_tensors(hf) + EXTRA_TENSORS,
+                                err);
     if (!s) {
         ng_convert c = {.hf = hf, .plan = &plan, .opt = opt};
         s = convert(&c, arch, out_path, err);

@@ -1,7 +1,8 @@
-/* convert_arch.h: one architecture's way from a Hugging Face folder to GGUF; a line in convert.c each.
+/* convert_arch.h: one architecture's way from a Hugging Face folder to GGUF; a line in convert.c.
  *
- *     static const ng_convert_rule rules[] = {{"model.norm.weight", "output_norm.weight", {D}, 0, 0}, ..};
- *     const ng_convert_arch ng_convert_llama = {.name = "llama", .put_keys = .., .rules = rules, ..};
+ *     static const ng_convert_rule rules[] = {
+ *         {"norm.weight", "output_norm.weight", {NG_SIZE_EMBD}, 0}, .., {0}};
+ *     const ng_convert_arch ng_convert_llama = {"llama", classes, .., rules, put_keys, NULL};
  */
 #ifndef NG_QUANT_CONVERT_ARCH_H
 #define NG_QUANT_CONVERT_ARCH_H
@@ -48,12 +49,14 @@ typedef struct ng_convert {
 
 typedef struct ng_convert_arch {
     const char *name;
-    const char *const *classes;  /* config.json's architectures, NULL ends it */
-    const char *const *prefixes; /* that may stand before the rules' names: "", "bert."; NULL ends it */
-    const char *const *ignored;  /* heads of names that are left out; NULL ends it */
+    const char *const *classes; /* config.json's architectures, NULL ends it */
+    const char *const
+        *prefixes; /* that may stand before the rules' names: "", "bert."; NULL ends it */
+    const char *const *ignored;   /* heads of names that are left out; NULL ends it */
     const ng_convert_rule *rules; /* from NULL ends it */
     ng_status (*put_keys)(ng_convert *c, ng_error *err); /* also fills sizes; general.* is done */
-    ng_status (*put_extra)(ng_convert *c, ng_error *err); /* tensors that the folder lacks; or NULL */
+    ng_status (*put_extra)(ng_convert *c,
+                           ng_error *err); /* tensors that the folder lacks; or NULL */
 } ng_convert_arch;
 
 extern const ng_convert_arch ng_convert_bert, ng_convert_llama;

@@ -7,26 +7,43 @@
 
 #include <string.h>
 
-enum { POOLING_MEAN = 1, POOLING_CLS = 2, POOLING_LAST = 3 }; /* llama.cpp: enum llama_pooling_type */
+enum {
+    POOLING_MEAN = 1,
+    POOLING_CLS = 2,
+    POOLING_LAST = 3
+}; /* llama.cpp: enum llama_pooling_type */
 
-static ng_status read_pooling(const ng_hf *hf, const json_t *modules, uint32_t *pooling, ng_error *err) {
+static ng_status read_pooling(const ng_hf *hf, const json_t *modules, uint32_t *pooling,
+                              ng_error *err) {
     const json_t *module;
     size_t i;
     json_array_foreach(modules, i, module) {
-        const char *type = json_string_value(json_object_get(module, "type")), *path = json_string_value(json_object_get(module, "path"));
-        if (!type || !path || strlen(type) < 7 || strcmp(type + strlen(type) - 7, "Pooling")) continue;
+        const char *type = json_string_value(json_object_get(module, "type")),
+                   *path = json_string_value(json_object_get(module, "path"));
+        if (!type || !path || strlen(type) < 7 || strcmp(type + strlen(type) - 7, "Pooling"))
+            continue;
         if (strstr(path, "..") || path[0] == '/')
-            return ng_fail(err, NG_EFORMAT, "convert: %.200s/modules.json: the path \"%.60s\" leads out of the folder", hf->path, path);
+            return ng_fail(
+                err, NG_EFORMAT,
+                "convert: %.200s/modules.json: the path \"%.60s\" leads out of the folder",
+                hf->path, path);
         const char *name = ng_arena_printf(hf->arena, "%s/config.json", path);
         json_t *p = NULL;
         ng_status s = name ? ng_hf_json(hf, name, true, &p, err) : NG_ENOMEM;
         if (s) return ng_fail(err, s, "convert: %.200s: no memory", hf->path);
         const char *mode = json_string_value(json_object_get(p, "pooling_mode"));
         if (!mode) mode = "";
-        if (json_is_true(json_object_get(p, "pooling_mode_mean_tokens")) || !strcmp(mode, "mean")) *pooling = POOLING_MEAN;
-        else if (json_is_true(json_object_get(p, "pooling_mode_cls_token")) || !strcmp(mode, "cls")) *pooling = POOLING_CLS;
-        else if (json_is_true(json_object_get(p, "pooling_mode_lasttoken")) || !strcmp(mode, "lasttoken")) *pooling = POOLING_LAST;
-        else s = ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s/%.60s: the pooling is neither mean, cls nor lasttoken", hf->path, name);
+        if (json_is_true(json_object_get(p, "pooling_mode_mean_tokens")) || !strcmp(mode, "mean"))
+            *pooling = POOLING_MEAN;
+        else if (json_is_true(json_object_get(p, "pooling_mode_cls_token")) || !strcmp(mode, "cls"))
+            *pooling = POOLING_CLS;
+        else if (json_is_true(json_object_get(p, "pooling_mode_lasttoken")) ||
+                 !strcmp(mode, "lasttoken"))
+            *pooling = POOLING_LAST;
+        else
+            s = ng_fail(err, NG_EUNSUPPORTED,
+                        "convert: %.200s/%.60s: the pooling is neither mean, cls nor lasttoken",
+                        hf->path, name);
         json_decref(p);
         return s;
     }
@@ -47,10 +64,14 @@ static ng_status check_config(const ng_hf *hf, ng_error *err) {
     const char *act = json_string_value(json_object_get(hf->config, "hidden_act"));
     const char *pos = json_string_value(json_object_get(hf->config, "position_embedding_type"));
     if (act && strcmp(act, "gelu"))
-        return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s/config.json: hidden_act is %.40s, only gelu is read", hf->path, act);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "convert: %.200s/config.json: hidden_act is %.40s, only gelu is read",
+                       hf->path, act);
     if (pos && strcmp(pos, "absolute"))
-        return ng_fail(err, NG_EUNSUPPORTED, "convert: %.200s/config.json: position_embedding_type is %.40s, only absolute is read",
-                       hf->path, pos);
+        return ng_fail(
+            err, NG_EUNSUPPORTED,
+            "convert: %.200s/config.json: position_embedding_type is %.40s, only absolute is read",
+            hf->path, pos);
     return NG_OK;
 }
 
@@ -68,8 +89,11 @@ static ng_status put_keys(ng_convert *c, ng_error *err) {
     if (!s) s = ng_hf_u32(c->hf, "num_attention_heads", 1, 1024, &c->n_heads, err);
     if (!s) s = ng_hf_f32(c->hf, "layer_norm_eps", &eps, err);
     if (s) return s;
-    const uint64_t sizes[NG_SIZE_COUNT] = {[NG_SIZE_VOCAB] = vocab, [NG_SIZE_EMBD] = embd, [NG_SIZE_FF] = ff,
-                                           [NG_SIZE_CTX] = ctx, [NG_SIZE_TYPES] = types};
+    const uint64_t sizes[NG_SIZE_COUNT] = {[NG_SIZE_VOCAB] = vocab,
+                                           [NG_SIZE_EMBD] = embd,
+                                           [NG_SIZE_FF] = ff,
+                                           [NG_SIZE_CTX] = ctx,
+                                           [NG_SIZE_TYPES] = types};
     memcpy(c->sizes, sizes, sizeof sizes);
     ng_gguf_put_u32(w, "bert.block_count", c->n_layers);
     ng_gguf_put_u32(w, "bert.context_length", ctx);
@@ -87,14 +111,19 @@ static ng_status put_keys(ng_convert *c, ng_error *err) {
     return s;
 }
 
-#define E NG_SIZE_EMBD
-#define F NG_SIZE_FF
+#define E   NG_SIZE_EMBD
+#define F   NG_SIZE_FF
 #define OPT NG_CONVERT_OPTIONAL
 /* A norm under its new names, or its old ones. */
 #define NORM(from, to)                                                                             \
     {from ".gamma", to ".weight", {E}, OPT}, {from ".weight", to ".weight", {E}, NG_CONVERT_ELSE}, \
-    {from ".beta", to ".bias", {E}, OPT}, {from ".bias", to ".bias", {E}, NG_CONVERT_ELSE}
-#define DENSE(from, to, rows, cols) {from ".weight", to ".weight", {rows, cols}, 0}, {from ".bias", to ".bias", {rows}, 0}
+        {from ".beta", to ".bias", {E}, OPT}, {                                                    \
+        from ".bias", to ".bias", {E}, NG_CONVERT_ELSE                                             \
+    }
+#define DENSE(from, to, rows, cols)                                                                \
+    {from ".weight", to ".weight", {rows, cols}, 0}, {                                             \
+        from ".bias", to ".bias", {rows}, 0                                                        \
+    }
 #define LAYER "encoder.layer.%u."
 static const ng_convert_rule rules[] = {
     {"embeddings.word_embeddings.weight", "token_embd.weight", {NG_SIZE_VOCAB, E}, 0},
@@ -113,6 +142,7 @@ static const ng_convert_rule rules[] = {
 
 static const char *const classes[] = {"BertModel", "BertForMaskedLM", NULL};
 static const char *const prefixes[] = {"", "bert.", NULL};
-static const char *const ignored[] = {"embeddings.position_ids", "pooler.dense.", "cls.predictions", "cls.seq_relationship", NULL};
+static const char *const ignored[] = {"embeddings.position_ids", "pooler.dense.", "cls.predictions",
+                                      "cls.seq_relationship", NULL};
 
 const ng_convert_arch ng_convert_bert = {"bert", classes, prefixes, ignored, rules, put_keys, NULL};

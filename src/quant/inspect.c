@@ -1,8 +1,9 @@
 /* inspect.c: see nanogrid/inspect.h.
  *
- * Both formats are read into one list of tensors and one list of metadata values, already rendered as
- * JSON text; the two printers then know nothing of formats.  Foreign strings pass through the JSON
- * writer, which escapes control characters and replaces invalid UTF-8, so a terminal is safe too. */
+ * Both formats are read into one list of tensors and one list of metadata values, already rendered
+ * as JSON text; the two printers then know nothing of formats.  Foreign strings pass through the
+ * JSON writer, which escapes control characters and replaces invalid UTF-8, so a terminal is safe
+ * too. */
 #include <nanogrid/inspect.h>
 
 #include "core/arena.h"
@@ -61,16 +62,26 @@ static void count(ng_inspection *in, const tensor *t) {
 
 static void json_element(ng_json *j, const ng_gguf_array *a, size_t i) {
     switch (a->kind) {
-    case NG_GGUF_STRING: ng_json_strn(j, a->strs[i].data, a->strs[i].len); break;
-    case NG_GGUF_BOOL: ng_json_bool(j, ng_gguf_array_int(a, i) != 0); break;
-    case NG_GGUF_F32: ng_json_f32(j, (float)ng_gguf_array_num(a, i)); break;
-    case NG_GGUF_F64: ng_json_num(j, ng_gguf_array_num(a, i)); break;
-    default: ng_json_int(j, ng_gguf_array_int(a, i));
+    case NG_GGUF_STRING:
+        ng_json_strn(j, a->strs[i].data, a->strs[i].len);
+        break;
+    case NG_GGUF_BOOL:
+        ng_json_bool(j, ng_gguf_array_int(a, i) != 0);
+        break;
+    case NG_GGUF_F32:
+        ng_json_f32(j, (float)ng_gguf_array_num(a, i));
+        break;
+    case NG_GGUF_F64:
+        ng_json_num(j, ng_gguf_array_num(a, i));
+        break;
+    default:
+        ng_json_int(j, ng_gguf_array_int(a, i));
     }
 }
 
 static void json_array(ng_json *j, const ng_gguf_array *a) {
-    static const char *const names[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+    static const char *const names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                        "bool", "string", "array", "u64", "i64", "f64"};
     bool cut = a->len > ARRAY_SHOWN;
     if (cut) {
         ng_json_object(j);
@@ -84,7 +95,8 @@ static void json_array(ng_json *j, const ng_gguf_array *a) {
     if (cut) ng_json_end(j);
 }
 
-static ng_status json_value(ng_json *j, const ng_gguf *g, const char *key, ng_gguf_kind kind, ng_error *err) {
+static ng_status json_value(ng_json *j, const ng_gguf *g, const char *key, ng_gguf_kind kind,
+                            ng_error *err) {
     ng_status s = NG_OK;
     ng_gguf_array a;
     ng_str str;
@@ -93,13 +105,24 @@ static ng_status json_value(ng_json *j, const ng_gguf *g, const char *key, ng_gg
     float f = 0;
     bool b = false;
     switch (kind) {
-    case NG_GGUF_ARRAY: if (!(s = ng_gguf_get_array(g, key, &a, err))) json_array(j, &a); break;
-    case NG_GGUF_STRING: if (!(s = ng_gguf_get_str(g, key, &str, err))) ng_json_strn(j, str.data, str.len); break;
-    case NG_GGUF_BOOL: if (!(s = ng_gguf_get_bool(g, key, &b, err))) ng_json_bool(j, b); break;
+    case NG_GGUF_ARRAY:
+        if (!(s = ng_gguf_get_array(g, key, &a, err))) json_array(j, &a);
+        break;
+    case NG_GGUF_STRING:
+        if (!(s = ng_gguf_get_str(g, key, &str, err))) ng_json_strn(j, str.data, str.len);
+        break;
+    case NG_GGUF_BOOL:
+        if (!(s = ng_gguf_get_bool(g, key, &b, err))) ng_json_bool(j, b);
+        break;
     case NG_GGUF_F32:
-    case NG_GGUF_F64: if (!(s = ng_gguf_get_f32(g, key, &f, err))) ng_json_f32(j, f); break;
-    case NG_GGUF_U64: if (!(s = ng_gguf_get_u64(g, key, &u, err))) ng_json_uint(j, u); break;
-    default: if (!(s = ng_gguf_get_i64(g, key, &i, err))) ng_json_int(j, i);
+    case NG_GGUF_F64:
+        if (!(s = ng_gguf_get_f32(g, key, &f, err))) ng_json_f32(j, f);
+        break;
+    case NG_GGUF_U64:
+        if (!(s = ng_gguf_get_u64(g, key, &u, err))) ng_json_uint(j, u);
+        break;
+    default:
+        if (!(s = ng_gguf_get_i64(g, key, &i, err))) ng_json_int(j, i);
     }
     return s;
 }
@@ -120,7 +143,8 @@ static ng_status read_keys(ng_inspection *in, const ng_gguf *g, ng_buf *b, ng_er
     return NG_OK;
 }
 
-static ng_status read_name(ng_inspection *in, const ng_gguf *g, const char *key, const char **out, ng_error *err) {
+static ng_status read_name(ng_inspection *in, const ng_gguf *g, const char *key, const char **out,
+                           ng_error *err) {
     ng_str str = {"", 0};
     ng_status s = ng_gguf_has(g, key) ? ng_gguf_get_str(g, key, &str, err) : NG_OK;
     if (s) return s;
@@ -141,7 +165,9 @@ static ng_status read_gguf(ng_inspection *in, const ng_gguf *g, ng_error *err) {
     for (size_t i = 0; i < in->sum.n_tensors; i++) {
         const ng_gguf_tensor *from = ng_gguf_tensor_at(g, i);
         tensor *t = &in->tensors[i];
-        *t = (tensor){.type = ng_type_get_info(from->type).name, .n_dims = from->n_dims, .bytes = from->bytes,
+        *t = (tensor){.type = ng_type_get_info(from->type).name,
+                      .n_dims = from->n_dims,
+                      .bytes = from->bytes,
                       .name = ng_arena_strdup(in->arena, from->name)};
         if (!t->name) return no_memory(in->sum.file, err);
         for (uint32_t d = 0; d < t->n_dims; d++) t->dims[d] = from->dims[t->n_dims - 1 - d];
@@ -183,7 +209,9 @@ static ng_status read_safetensors(ng_inspection *in, const ng_safetensors *f, ng
     for (size_t i = 0; i < in->sum.n_tensors; i++) {
         const ng_st_tensor *from = ng_safetensors_at(f, i);
         tensor *t = &in->tensors[i];
-        *t = (tensor){.type = from->dtype, .n_dims = from->n_dims, .bytes = from->bytes,
+        *t = (tensor){.type = from->dtype,
+                      .n_dims = from->n_dims,
+                      .bytes = from->bytes,
                       .name = ng_arena_strdup(in->arena, from->name)};
         if (!t->name) return no_memory(in->sum.file, err);
         memcpy(t->dims, from->dims, sizeof t->dims);
@@ -242,7 +270,9 @@ void ng_inspect_close(ng_inspection *i) {
     free(i);
 }
 
-ng_inspect_summary ng_inspect_get_summary(const ng_inspection *i) { return i->sum; }
+ng_inspect_summary ng_inspect_get_summary(const ng_inspection *i) {
+    return i->sum;
+}
 
 /* ---- printing ------------------------------------------------------------------------------- */
 
@@ -280,7 +310,8 @@ void ng_inspect_json(ng_json *j, const ng_inspection *in, bool tensors) {
     }
     ng_json_end(j);
     ng_json_key(j, "metadata"), ng_json_object(j);
-    for (size_t k = 0; k < in->n_metas; k++) ng_json_key(j, in->metas[k].key), ng_json_raw(j, in->metas[k].json);
+    for (size_t k = 0; k < in->n_metas; k++)
+        ng_json_key(j, in->metas[k].key), ng_json_raw(j, in->metas[k].json);
     ng_json_end(j);
     if (tensors) json_tensors(j, in);
     ng_json_end(j);
@@ -313,10 +344,12 @@ void ng_inspect_text(ng_buf *out, const ng_inspection *in, bool tensors) {
     ng_buf_printf(out, "%s: %s", in->sum.file, in->sum.format);
     if (in->sum.architecture[0]) ng_buf_puts(out, ", "), text_name(out, in->sum.architecture);
     if (in->sum.name[0]) ng_buf_puts(out, ", "), text_name(out, in->sum.name);
-    ng_buf_printf(out, "\n%" PRIu64 " parameters (%.1f M), %zu bytes (%.1f MB), %zu tensors\n", in->sum.parameters,
-                  (double)in->sum.parameters / 1e6, in->sum.bytes, (double)in->sum.bytes / 1e6, in->sum.n_tensors);
+    ng_buf_printf(out, "\n%" PRIu64 " parameters (%.1f M), %zu bytes (%.1f MB), %zu tensors\n",
+                  in->sum.parameters, (double)in->sum.parameters / 1e6, in->sum.bytes,
+                  (double)in->sum.bytes / 1e6, in->sum.n_tensors);
     for (size_t k = 0; k < in->n_types; k++)
-        ng_buf_printf(out, "  %-8s %6zu tensors %14zu bytes\n", in->types[k].type, in->types[k].tensors, in->types[k].bytes);
+        ng_buf_printf(out, "  %-8s %6zu tensors %14zu bytes\n", in->types[k].type,
+                      in->types[k].tensors, in->types[k].bytes);
     if (in->n_metas) ng_buf_puts(out, "metadata\n");
     for (size_t k = 0; k < in->n_metas; k++) {
         ng_buf_puts(out, "  ");
@@ -330,7 +363,8 @@ void ng_inspect_text(ng_buf *out, const ng_inspection *in, bool tensors) {
         const tensor *t = &in->tensors[i];
         ng_buf_printf(out, "  %-6s %12zu  ", t->type, t->bytes);
         text_name(out, t->name);
-        for (uint32_t d = 0; d < t->n_dims; d++) ng_buf_printf(out, "%s%" PRIu64, d ? " x " : "  ", t->dims[d]);
+        for (uint32_t d = 0; d < t->n_dims; d++)
+            ng_buf_printf(out, "%s%" PRIu64, d ? " x " : "  ", t->dims[d]);
         ng_buf_putc(out, '\n');
     }
 }

@@ -1,20 +1,24 @@
 /* quantize.c: one GGUF file to another precision.  See nanogrid/tools/weights.h.
  *
- * All keys are copied, save general.file_type; tensors keep their order.  The input stays mapped until
- * the output is renamed into place, so both may be the same file. */
+ * All keys are copied, save general.file_type; tensors keep their order.  The input stays mapped
+ * until the output is renamed into place, so both may be the same file. */
 #include "weights_report.h"
 
 static ng_status plan(ng_weights_plan *p, const ng_gguf *g, ng_error *err) {
     ng_status s = NG_OK;
     ng_str arch = {"", 0};
-    if (ng_gguf_has(g, "general.architecture")) s = ng_gguf_get_str(g, "general.architecture", &arch, err);
+    if (ng_gguf_has(g, "general.architecture"))
+        s = ng_gguf_get_str(g, "general.architecture", &arch, err);
     if (s) return s;
     p->report->arch = ng_arena_strndup(p->report->arena, arch.data, arch.len);
     p->report->bytes_before = ng_gguf_file_bytes(g);
     if (!p->report->arch) return ng_fail(err, NG_ENOMEM, "%.200s: no memory", p->file);
     for (size_t i = 0; !s && i < ng_gguf_n_tensors(g); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
-        ng_transcode item = {.name = t->name, .src = t->data, .from = t->type, .n_dims = t->n_dims,
+        ng_transcode item = {.name = t->name,
+                             .src = t->data,
+                             .from = t->type,
+                             .n_dims = t->n_dims,
                              .dims = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]}};
         s = ng_weights_plan_add(p, &item, err);
     }
@@ -26,7 +30,9 @@ static ng_status plan(ng_weights_plan *p, const ng_gguf *g, ng_error *err) {
 ng_status ng_quantize_file(ng_weights_report *out, const char *in_path, const char *out_path,
                            const ng_weights_options *opt, ng_error *err) {
     *out = (ng_weights_report){0};
-    if (!opt || !opt->type) return ng_fail(err, NG_EINVALID, "quantize needs a type: F32, F16, BF16, Q8_0, Q4_0 or Q4_1");
+    if (!opt || !opt->type)
+        return ng_fail(err, NG_EINVALID,
+                       "quantize needs a type: F32, F16, BF16, Q8_0, Q4_0 or Q4_1");
     ng_gguf *g;
     ng_status s = ng_gguf_open(&g, in_path, err);
     if (s) return s;

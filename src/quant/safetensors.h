@@ -1,4 +1,5 @@
-/* safetensors.h: reads one safetensors file (huggingface/safetensors, format 0.3), trusting nothing.
+/* safetensors.h: reads one safetensors file (huggingface/safetensors, format 0.3), trusting
+ * nothing.
  *
  *     ng_safetensors *f;
  *     if (ng_safetensors_open(&f, "model.safetensors", &err)) ..
@@ -27,15 +28,17 @@ typedef struct ng_st_tensor {
 typedef struct ng_safetensors ng_safetensors;
 ng_status ng_safetensors_open(ng_safetensors **out, const char *path, ng_error *err) NG_MUST_USE;
 /* The same over memory that outlives the result; `name` is for messages. */
-ng_status ng_safetensors_open_memory(ng_safetensors **out, const void *data, size_t len, const char *name,
-                                     ng_error *err) NG_MUST_USE;
+ng_status ng_safetensors_open_memory(ng_safetensors **out, const void *data, size_t len,
+                                     const char *name, ng_error *err) NG_MUST_USE;
 void ng_safetensors_close(ng_safetensors *f);
 
 const char *ng_safetensors_path(const ng_safetensors *f);
 size_t ng_safetensors_file_bytes(const ng_safetensors *f);
 size_t ng_safetensors_n_tensors(const ng_safetensors *f);
-const ng_st_tensor *ng_safetensors_at(const ng_safetensors *f, size_t i); /* in the order of the data */
-const ng_st_tensor *ng_safetensors_find(const ng_safetensors *f, const char *name); /* NULL when absent */
+const ng_st_tensor *ng_safetensors_at(const ng_safetensors *f,
+                                      size_t i); /* in the order of the data */
+const ng_st_tensor *ng_safetensors_find(const ng_safetensors *f,
+                                        const char *name); /* NULL when absent */
 /* "__metadata__": NULL when there is none; else key i < n, and its value. */
 size_t ng_safetensors_n_meta(const ng_safetensors *f);
 const char *ng_safetensors_meta(const ng_safetensors *f, size_t i, const char **value);

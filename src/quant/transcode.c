@@ -3,9 +3,10 @@
  * How.  The writer asks for one tensor at a time, so the scratch is as large as the largest tensor,
  * not as the model.  A tensor that keeps type and order is passed on from the mapping, unread.
  *
- * RoPE rows.  Hugging Face keeps, for each head of d rows, the first halves of all rotated pairs and
- * then the second halves; llama.cpp rotates neighbours.  Row 2j + i of a head in the GGUF is therefore
- * row i d/2 + j of the head in the safetensors (convert_hf_to_gguf.py: LlamaModel.permute). */
+ * RoPE rows.  Hugging Face keeps, for each head of d rows, the first halves of all rotated pairs
+ * and then the second halves; llama.cpp rotates neighbours.  Row 2j + i of a head in the GGUF is
+ * therefore row i d/2 + j of the head in the safetensors (convert_hf_to_gguf.py:
+ * LlamaModel.permute). */
 #include "transcode.h"
 
 #include "core/checked.h"
@@ -27,17 +28,20 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && !strcmp(s + n - m, end);
 }
 
-/* llama.cpp keeps these in F32 whatever is asked for (llama_model_quantize; base.py prepare_tensors). */
+/* llama.cpp keeps these in F32 whatever is asked for (llama_model_quantize; base.py
+ * prepare_tensors). */
 static bool stays_f32(const char *name) {
-    static const char *const ends[] = {"_norm.weight", "position_embd.weight", "token_types.weight",
-                                       "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "ssm_conv1d.weight",
-                                       "shortconv.conv.weight", "rope_freqs.weight"};
+    static const char *const ends[] = {
+        "_norm.weight",          "position_embd.weight",      "token_types.weight",
+        "ffn_gate_inp.weight",   "ffn_gate_inp_shexp.weight", "ssm_conv1d.weight",
+        "shortconv.conv.weight", "rope_freqs.weight"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         if (ends_with(name, ends[i])) return true;
     return !ends_with(name, ".weight");
 }
 
-ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want, bool *fell_back) {
+ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want,
+                       bool *fell_back) {
     *fell_back = false;
     if (n_dims < 2 || stays_f32(name)) return NG_TYPE_F32;
     *fell_back = dims[0] % ng_type_get_info(want).block_len != 0;
@@ -46,12 +50,18 @@ ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, 
 
 uint32_t ng_file_type(ng_type type) {
     switch (type) {
-    case NG_TYPE_F16: return 1;
-    case NG_TYPE_Q4_0: return 2;
-    case NG_TYPE_Q4_1: return 3;
-    case NG_TYPE_Q8_0: return 7;
-    case NG_TYPE_BF16: return 32;
-    default: return 0; /* all F32 */
+    case NG_TYPE_F16:
+        return 1;
+    case NG_TYPE_Q4_0:
+        return 2;
+    case NG_TYPE_Q4_1:
+        return 3;
+    case NG_TYPE_Q8_0:
+        return 7;
+    case NG_TYPE_BF16:
+        return 32;
+    default:
+        return 0; /* all F32 */
     }
 }
 
@@ -79,16 +89,21 @@ static size_t source_row(const ng_transcode *t, size_t r) {
     return head * d + k % 2 * (d / 2) + k / 2;
 }
 
-static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes, ng_error *err) {
+static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes,
+                           ng_error *err) {
     ng_transcoder *c = t->coder;
     size_t n = (size_t)t->dims[0];
     for (size_t r = 0; r < rows; r++) {
-        ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * from_bytes, c->row, n);
+        ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * from_bytes, c->row,
+                          n);
         if (!ng_quantize_row(t->to, c->row, c->bytes + r * to_bytes, n))
-            return ng_fail(err, NG_EFORMAT, "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "
-                           "not a number or too large); try F32 or BF16", t->file, r, t->name,
-                           ng_type_get_info(t->to).name);
-        if (c->progress && r % 1024 == 0) c->progress(c->progress_ctx, c->done + (double)r * (double)n, c->total);
+            return ng_fail(
+                err, NG_EFORMAT,
+                "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "
+                "not a number or too large); try F32 or BF16",
+                t->file, r, t->name, ng_type_get_info(t->to).name);
+        if (c->progress && r % 1024 == 0)
+            c->progress(c->progress_ctx, c->done + (double)r * (double)n, c->total);
     }
     return NG_OK;
 }
@@ -96,7 +111,8 @@ static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) {
     ng_transcode whole = *(const ng_transcode *)transcode;
     const ng_transcode *t = &whole;
-    if (t->n_dims == 1 && t->rope_heads) { /* a bias: its elements move as the rows of its matrix do */
+    if (t->n_dims == 1 &&
+        t->rope_heads) { /* a bias: its elements move as the rows of its matrix do */
         whole.dims[1] = whole.dims[0];
         whole.dims[0] = 1;
     }
@@ -105,8 +121,10 @@ ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) {
     ng_status s = NG_OK;
     *data = t->src;
     if (t->from != t->to || t->rope_heads) {
-        bool fits = ng_type_row_bytes(t->from, t->dims[0], &from_bytes) && ng_type_row_bytes(t->to, t->dims[0], &to_bytes);
-        assert(fits && ng_can_dequantize(t->from) && ng_can_quantize(t->to)); /* the caller chose the types */
+        bool fits = ng_type_row_bytes(t->from, t->dims[0], &from_bytes) &&
+                    ng_type_row_bytes(t->to, t->dims[0], &to_bytes);
+        assert(fits && ng_can_dequantize(t->from) &&
+               ng_can_quantize(t->to)); /* the caller chose the types */
         size_t bytes;
         if (!fits || !ng_mul_ok(&bytes, rows, to_bytes) || !reserve(c, bytes, (size_t)t->dims[0]))
             return ng_fail(err, NG_ENOMEM, "%.200s: no memory for tensor %.64s", t->file, t->name);

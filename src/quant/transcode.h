@@ -16,7 +16,7 @@
 typedef struct ng_transcoder {
     uint8_t *bytes; /* scratch: the tensor in its new type */
     size_t cap;
-    float *row;     /* scratch: [row_cap] */
+    float *row; /* scratch: [row_cap] */
     size_t row_cap;
     ng_progress_fn *progress;
     void *progress_ctx;
@@ -37,11 +37,13 @@ typedef struct ng_transcode {
 /* An ng_gguf_make_fn over an ng_transcode.  NG_EFORMAT: a value is not finite or does not fit. */
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) NG_MUST_USE;
 
-/* The type that a float tensor of this name and shape gets when `want` is asked for.  Vectors, norms,
- * biases, position and token-type tables and router weights stay F32, as llama.cpp keeps them; rows
- * that do not fit a block become F16, and *fell_back tells. */
-ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want, bool *fell_back);
-/* general.file_type of a file whose weights are mostly of this type (llama.cpp: enum llama_ftype). */
+/* The type that a float tensor of this name and shape gets when `want` is asked for.  Vectors,
+ * norms, biases, position and token-type tables and router weights stay F32, as llama.cpp keeps
+ * them; rows that do not fit a block become F16, and *fell_back tells. */
+ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want,
+                       bool *fell_back);
+/* general.file_type of a file whose weights are mostly of this type (llama.cpp: enum
+ * llama_ftype). */
 uint32_t ng_file_type(ng_type type);
 
 #endif

@@ -1,7 +1,8 @@
 /* weights_report.c: the plan of an output file, and what is said of it.  See weights_report.h.
  *
- * Invariant: items[i], report->tensors[i] and the writer's i-th tensor are the same tensor; the items
- * do not move after they were put, since the writer holds pointers to them until the commit. */
+ * Invariant: items[i], report->tensors[i] and the writer's i-th tensor are the same tensor; the
+ * items do not move after they were put, since the writer holds pointers to them until the
+ * commit. */
 #include "weights_report.h"
 
 #include "kernel/dequant.h"
@@ -16,12 +17,16 @@ static ng_status no_memory(const char *file, ng_error *err) {
 }
 
 ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, const char *file,
-                              const ng_weights_options *opt, const char *dflt, size_t n_tensors, ng_error *err) {
+                              const ng_weights_options *opt, const char *dflt, size_t n_tensors,
+                              ng_error *err) {
     *p = (ng_weights_plan){.report = report, .file = file, .cap = n_tensors};
     *report = (ng_weights_report){0};
     const char *type = opt && opt->type ? opt->type : dflt;
     if (!ng_type_parse(&p->want, type) || !ng_can_quantize(p->want))
-        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose F32, F16, BF16, Q8_0, Q4_0 or Q4_1", type);
+        return ng_fail(
+            err, NG_EINVALID,
+            "%.32s is no type that can be written: choose F32, F16, BF16, Q8_0, Q4_0 or Q4_1",
+            type);
     if (opt) p->coder.progress = opt->progress, p->coder.progress_ctx = opt->progress_ctx;
     ng_arena *a;
     if (ng_arena_new(&a, 0)) return no_memory(file, err);
@@ -45,10 +50,13 @@ void ng_weights_plan_clear(ng_weights_plan *p) {
 }
 
 static bool is_float(uint32_t type) {
-    return type != NG_TYPE_I8 && type != NG_TYPE_I16 && type != NG_TYPE_I32 && type != NG_TYPE_I64 && type != NG_TYPE_F64;
+    return type != NG_TYPE_I8 && type != NG_TYPE_I16 && type != NG_TYPE_I32 &&
+           type != NG_TYPE_I64 && type != NG_TYPE_F64;
 }
 
-static bool is_quantized(uint32_t type) { return ng_type_get_info(type).block_len > 1; }
+static bool is_quantized(uint32_t type) {
+    return ng_type_get_info(type).block_len > 1;
+}
 
 ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_error *err) {
     ng_weights_report *r = p->report;
@@ -60,25 +68,33 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
     item->file = p->file;
     item->name = row->name = ng_arena_strdup(r->arena, t->name);
     if (!item->name) return no_memory(p->file, err);
-    item->to = is_float(t->from) ? ng_weight_type(t->name, t->n_dims, t->dims, p->want, &row->fell_back) : t->from;
+    item->to = is_float(t->from)
+                   ? ng_weight_type(t->name, t->n_dims, t->dims, p->want, &row->fell_back)
+                   : t->from;
     if (item->to != item->from && !ng_can_dequantize(item->from))
-        return ng_fail(err, NG_EUNSUPPORTED, "%.200s: tensor %.64s is stored as %s, which cannot be read back to floats; "
-                       "start from the F16 or F32 file", p->file, t->name, ng_type_get_info(t->from).name);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%.200s: tensor %.64s is stored as %s, which cannot be read back to floats; "
+                       "start from the F16 or F32 file",
+                       p->file, t->name, ng_type_get_info(t->from).name);
     row->from = ng_type_get_info(item->from).name;
     row->to = ng_type_get_info(item->to).name;
     uint64_t rows = t->dims[1] * t->dims[2] * t->dims[3];
     row->elements = t->dims[0] * rows; /* cannot overflow: the source has that many */
     size_t before = 0, after = 0;
-    if (!ng_type_row_bytes(item->from, t->dims[0], &before) || !ng_type_row_bytes(item->to, t->dims[0], &after))
-        return ng_fail(err, NG_EFORMAT, "%.200s: rows of tensor %.64s do not fit their type", p->file, t->name);
+    if (!ng_type_row_bytes(item->from, t->dims[0], &before) ||
+        !ng_type_row_bytes(item->to, t->dims[0], &after))
+        return ng_fail(err, NG_EFORMAT, "%.200s: rows of tensor %.64s do not fit their type",
+                       p->file, t->name);
     row->bytes_before = before * rows;
     row->bytes_after = after * rows;
     r->parameters += row->elements;
     r->n_fell_back += row->fell_back;
-    r->n_requantized += is_quantized(item->from) && is_quantized(item->to) && item->from != item->to;
+    r->n_requantized +=
+        is_quantized(item->from) && is_quantized(item->to) && item->from != item->to;
     p->coder.total += (double)row->elements;
     r->n_tensors++;
-    ng_gguf_put_tensor_made(p->writer, item->name, item->to, item->n_dims, item->dims, ng_transcode_make, item);
+    ng_gguf_put_tensor_made(p->writer, item->name, item->to, item->n_dims, item->dims,
+                            ng_transcode_make, item);
     return NG_OK;
 }
 
@@ -90,7 +106,8 @@ ng_status ng_weights_plan_commit(ng_weights_plan *p, const char *out_path, ng_er
     ng_status s = ng_gguf_writer_commit(w, out_path, err);
     if (s) return s;
     struct stat st;
-    if (stat(out_path, &st)) return ng_fail(err, NG_EIO, "%.200s: it was written and is gone", out_path);
+    if (stat(out_path, &st))
+        return ng_fail(err, NG_EIO, "%.200s: it was written and is gone", out_path);
     p->report->bytes_after = (size_t)st.st_size;
     return NG_OK;
 }
@@ -137,13 +154,16 @@ void ng_weights_report_text(ng_buf *out, const ng_weights_report *r) {
     ng_buf_printf(out, "%-40s %6s %6s %12s %12s\n", "tensor", "from", "to", "bytes", "now");
     for (size_t i = 0; i < r->n_tensors; i++) {
         const ng_weights_tensor *t = &r->tensors[i];
-        ng_buf_printf(out, "%-40s %6s %6s %12zu %12zu%s\n", t->name, t->from, t->to, t->bytes_before, t->bytes_after,
+        ng_buf_printf(out, "%-40s %6s %6s %12zu %12zu%s\n", t->name, t->from, t->to,
+                      t->bytes_before, t->bytes_after,
                       t->fell_back ? "  rows do not fit the blocks" : "");
     }
-    ng_buf_printf(out, "%zu tensors, %llu parameters, %zu bytes before, %zu after (%.1f %%)\n", r->n_tensors,
-                  (unsigned long long)r->parameters, r->bytes_before, r->bytes_after,
+    ng_buf_printf(out, "%zu tensors, %llu parameters, %zu bytes before, %zu after (%.1f %%)\n",
+                  r->n_tensors, (unsigned long long)r->parameters, r->bytes_before, r->bytes_after,
                   r->bytes_before ? 100.0 * (double)r->bytes_after / (double)r->bytes_before : 0.0);
     if (r->n_requantized)
-        ng_buf_printf(out, "%zu tensors were quantised before and lost precision twice: start from F16 where you can\n",
+        ng_buf_printf(out,
+                      "%zu tensors were quantised before and lost precision twice: start from F16 "
+                      "where you can\n",
                       r->n_requantized);
 }

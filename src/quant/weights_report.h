@@ -2,8 +2,8 @@
  *
  *     ng_weights_plan p;
  *     if ((s = ng_weights_plan_new(&p, report, file, options, n_tensors, &err))) ..
- *     s = ng_weights_plan_add(&p, name, data, from, n_dims, dims, rope_heads, &err);   once a tensor
- *     s = ng_weights_plan_commit(&p, out_path, &err);          writes p.writer's keys and all tensors
+ *     s = ng_weights_plan_add(&p, &transcode, &err);     once a tensor
+ *     s = ng_weights_plan_commit(&p, out_path, &err);   writes p.writer's keys and all tensors
  *     ng_weights_plan_clear(&p);                               always; the report is the caller's
  *
  * A plan and its report belong to one thread. */
@@ -30,7 +30,8 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
 /* `name` is copied, `data` borrowed until the commit.  Float tensors get the type of
  * ng_weight_type(), others keep theirs. */
 ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_error *err) NG_MUST_USE;
-ng_status ng_weights_plan_commit(ng_weights_plan *p, const char *out_path, ng_error *err) NG_MUST_USE;
+ng_status ng_weights_plan_commit(ng_weights_plan *p, const char *out_path,
+                                 ng_error *err) NG_MUST_USE;
 void ng_weights_plan_clear(ng_weights_plan *p);
 
 #endif

@@ -1,5 +1,5 @@
-/* Tests of the safetensors reader on hostile files and of convert under faults.  What convert writes
- * is compared with llama.cpp's converter in tests/cli/test_convert.py. */
+/* Tests of the safetensors reader on hostile files and of convert under faults.  What convert
+ * writes is compared with llama.cpp's converter in tests/cli/test_convert.py. */
 #include "core/file.h"
 #include "gguf/gguf.h"
 #include "quant/safetensors.h"
@@ -37,9 +37,11 @@ static ng_status open_laid(const char *header, size_t data, ng_safetensors **f, 
     return ng_safetensors_open_memory(f, p, len, "f.safetensors", err);
 }
 
-static const char good[] = "{\"__metadata__\": {\"format\": \"pt\"}, \"b\": {\"dtype\": \"BF16\", \"shape\": [2, 3], \"data_offsets\": [4, 16]}, "
-                           "\"a\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [0, 4]}, "
-                           "\"none\": {\"dtype\": \"I64\", \"shape\": [0, 7], \"data_offsets\": [4, 4]}}   ";
+static const char good[] =
+    "{\"__metadata__\": {\"format\": \"pt\"}, \"b\": {\"dtype\": \"BF16\", \"shape\": [2, 3], "
+    "\"data_offsets\": [4, 16]}, "
+    "\"a\": {\"dtype\": \"F32\", \"shape\": [], \"data_offsets\": [0, 4]}, "
+    "\"none\": {\"dtype\": \"I64\", \"shape\": [0, 7], \"data_offsets\": [4, 4]}}   ";
 
 static void a_good_file_is_read(void **state) {
     (void)state;
@@ -65,7 +67,8 @@ static void a_good_file_is_read(void **state) {
     ng_safetensors_close(f);
 }
 
-#define T(dtype, shape, offsets) "{\"w\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": " offsets "}}"
+#define T(dtype, shape, offsets)                                                                   \
+    "{\"w\": {\"dtype\": \"" dtype "\", \"shape\": " shape ", \"data_offsets\": " offsets "}}"
 static void bad_headers_are_told_apart(void **state) {
     (void)state;
     static const struct {
@@ -84,28 +87,34 @@ static void bad_headers_are_told_apart(void **state) {
         {"{\"w\\u0000\": {}}", 0, NG_EFORMAT, "header: "},
         {T("F33", "[1]", "[0, 4]"), 4, NG_EUNSUPPORTED, "dtype of tensor w is F33"},
         {T("F32", "1", "[0, 4]"), 4, NG_EFORMAT, "shape of tensor w is no list"},
-        {T("F32", "[1,1,1,1,1,1,1,1,1]", "[0, 4]"), 4, NG_EFORMAT, "shape of tensor w is no list of at most 8"},
+        {T("F32", "[1,1,1,1,1,1,1,1,1]", "[0, 4]"), 4, NG_EFORMAT,
+         "shape of tensor w is no list of at most 8"},
         {T("F32", "[-1]", "[0, 4]"), 4, NG_EFORMAT, "dimension 0 of tensor w"},
         {T("F32", "[1.0]", "[0, 4]"), 4, NG_EFORMAT, "dimension 0 of tensor w"},
         {T("F32", "[99999999999999999999]", "[0, 4]"), 4, NG_EFORMAT, "header: too big integer"},
         {T("F32", "[4294967296, 4294967296]", "[0, 4]"), 4, NG_EFORMAT, "dimension 1 of tensor w"},
-        {T("F32", "[4611686018427387905]", "[0, 4]"), 4, NG_EFORMAT, "tensor w is larger than any memory"},
+        {T("F32", "[4611686018427387905]", "[0, 4]"), 4, NG_EFORMAT,
+         "tensor w is larger than any memory"},
         {T("F32", "[1]", "[0]"), 4, NG_EFORMAT, "data_offsets of tensor w are not two numbers"},
-        {T("F32", "[1]", "[0, \"4\"]"), 4, NG_EFORMAT, "data_offsets of tensor w are not two numbers"},
+        {T("F32", "[1]", "[0, \"4\"]"), 4, NG_EFORMAT,
+         "data_offsets of tensor w are not two numbers"},
         {T("F32", "[1]", "[-4, 0]"), 4, NG_EFORMAT, "data_offsets of tensor w are -4 to 0"},
         {T("F32", "[1]", "[4, 0]"), 4, NG_EFORMAT, "data_offsets of tensor w are 4 to 0"},
         {T("F32", "[1]", "[0, 8]"), 8, NG_EFORMAT, "but its shape needs 4 bytes"},
         {T("F32", "[2]", "[0, 8]"), 4, NG_EFORMAT, "the file has 4 bytes of data"},
-        {T("F32", "[1]", "[4, 8]"), 8, NG_EFORMAT, "tensor w begins at offset 4, but the one before it ends at 0"},
+        {T("F32", "[1]", "[4, 8]"), 8, NG_EFORMAT,
+         "tensor w begins at offset 4, but the one before it ends at 0"},
         {T("F32", "[1]", "[0, 4]"), 8, NG_EFORMAT, "the tensors take 4 bytes, but the file has 8"},
-        {"{\"a\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [0, 4]}, \"b\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [0, 4]}}",
+        {"{\"a\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [0, 4]}, \"b\": "
+         "{\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [0, 4]}}",
          4, NG_EFORMAT, "tensor b begins at offset 0, but the one before it ends at 4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ng_safetensors *f;
         ng_error err;
         ng_status s = open_laid(cases[i].header, cases[i].data, &f, &err);
-        if (s != cases[i].status || !strstr(err.text, cases[i].says) || !strstr(err.text, "f.safetensors"))
+        if (s != cases[i].status || !strstr(err.text, cases[i].says) ||
+            !strstr(err.text, "f.safetensors"))
             fail_msg("%s: %s: %s", cases[i].header, ng_status_name(s), err.text);
         assert_null(f);
     }
@@ -154,7 +163,7 @@ static void damage_is_survived(void **state) {
     assert_true(opened > 100 && opened < len * 8);
 }
 
-/* ---- convert under faults --------------------------------------------------------------------- */
+/* ---- convert under faults -------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/nanogrid-test-convert-XXXXXX";
 
@@ -169,20 +178,29 @@ static void put_weights(void) {
     static const struct {
         const char *name;
         int rows, cols; /* rows 0: a vector */
-    } t[] = {{"embeddings.word_embeddings.weight", 6, 32}, {"embeddings.position_embeddings.weight", 4, 32},
-             {"embeddings.token_type_embeddings.weight", 2, 32}, {"embeddings.LayerNorm.weight", 0, 32},
+    } t[] = {{"embeddings.word_embeddings.weight", 6, 32},
+             {"embeddings.position_embeddings.weight", 4, 32},
+             {"embeddings.token_type_embeddings.weight", 2, 32},
+             {"embeddings.LayerNorm.weight", 0, 32},
              {"embeddings.LayerNorm.bias", 0, 32},
-#define LAYER "encoder.layer.0."
+#define LAYER             "encoder.layer.0."
 #define DENSE(name, r, c) {LAYER name ".weight", r, c}, {LAYER name ".bias", 0, r}
-             DENSE("attention.self.query", 32, 32), DENSE("attention.self.key", 32, 32), DENSE("attention.self.value", 32, 32),
-             DENSE("attention.output.dense", 32, 32), DENSE("intermediate.dense", 64, 32), DENSE("output.dense", 32, 64),
-             {LAYER "attention.output.LayerNorm.weight", 0, 32}, {LAYER "attention.output.LayerNorm.bias", 0, 32},
-             {LAYER "output.LayerNorm.weight", 0, 32}, {LAYER "output.LayerNorm.bias", 0, 32}};
+             DENSE("attention.self.query", 32, 32),
+             DENSE("attention.self.key", 32, 32),
+             DENSE("attention.self.value", 32, 32),
+             DENSE("attention.output.dense", 32, 32),
+             DENSE("intermediate.dense", 64, 32),
+             DENSE("output.dense", 32, 64),
+             {LAYER "attention.output.LayerNorm.weight", 0, 32},
+             {LAYER "attention.output.LayerNorm.bias", 0, 32},
+             {LAYER "output.LayerNorm.weight", 0, 32},
+             {LAYER "output.LayerNorm.bias", 0, 32}};
     ng_buf head = ng_buf_init(1 << 16), file = ng_buf_init(1 << 20);
     size_t at = 0;
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         size_t n = (size_t)(t[i].rows ? t[i].rows : 1) * (size_t)t[i].cols * 4;
-        ng_buf_printf(&head, "%s\"%s\": {\"dtype\": \"F32\", \"shape\": [", i ? ", " : "{", t[i].name);
+        ng_buf_printf(&head, "%s\"%s\": {\"dtype\": \"F32\", \"shape\": [", i ? ", " : "{",
+                      t[i].name);
         if (t[i].rows) ng_buf_printf(&head, "%d, ", t[i].rows);
         ng_buf_printf(&head, "%d], \"data_offsets\": [%zu, %zu]}", t[i].cols, at, at + n);
         at += n;
@@ -203,8 +221,10 @@ static void put_weights(void) {
 
 static void converting_survives_every_fault(void **state) {
     (void)state;
-    static const char config[] = "{\"architectures\": [\"BertModel\"], \"hidden_size\": 32, \"intermediate_size\": 64, \"layer_norm_eps\": 1e-12, "
-                                 "\"max_position_embeddings\": 4, \"num_attention_heads\": 2, \"num_hidden_layers\": 1, \"type_vocab_size\": 2, "
+    static const char config[] = "{\"architectures\": [\"BertModel\"], \"hidden_size\": 32, "
+                                 "\"intermediate_size\": 64, \"layer_norm_eps\": 1e-12, "
+                                 "\"max_position_embeddings\": 4, \"num_attention_heads\": 2, "
+                                 "\"num_hidden_layers\": 1, \"type_vocab_size\": 2, "
                                  "\"vocab_size\": 6}";
     static const char vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n##b\n", out_name[] = "out.gguf";
     put_file("config.json", config, sizeof config - 1);
@@ -252,7 +272,8 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    static const char *const names[] = {"config.json", "vocab.txt", "model.safetensors", "out.gguf"};
+    static const char *const names[] = {"config.json", "vocab.txt", "model.safetensors",
+                                        "out.gguf"};
     char path[128];
     for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);
@@ -263,8 +284,10 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_good_file_is_read),               cmocka_unit_test(bad_headers_are_told_apart),
-        cmocka_unit_test(deep_and_long_headers_are_refused), cmocka_unit_test(damage_is_survived),
+        cmocka_unit_test(a_good_file_is_read),
+        cmocka_unit_test(bad_headers_are_told_apart),
+        cmocka_unit_test(deep_and_long_headers_are_refused),
+        cmocka_unit_test(damage_is_survived),
         cmocka_unit_test(converting_survives_every_fault),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,5 +1,6 @@
-/* Tests of src/gguf: what is written can be read, the getters convert and refuse, messages name file,
- * byte and field, every allocation and every write may fail.  Hostile files: test_gguf_malformed.c. */
+/* Tests of src/gguf: what is written can be read, the getters convert and refuse, messages name
+ * file, byte and field, every allocation and every write may fail.  Hostile files:
+ * test_gguf_malformed.c. */
 #include "core/file.h"
 #include "gguf/gguf.h"
 #include "gguf/name_index.h"
@@ -159,7 +160,7 @@ static void getters_refuse_by_name(void **state) {
     do {                                                                                           \
         err = (ng_error){0};                                                                       \
         assert_int_equal(call, NG_EFORMAT);                                                        \
-        if (!strstr(err.text, wanted)) fail_msg("%s", err.text);                                     \
+        if (!strstr(err.text, wanted)) fail_msg("%s", err.text);                                   \
         assert_non_null(strstr(err.text, path));                                                   \
     } while (0)
     REFUSED(ng_gguf_get_u32(g, "absent", &n, &err), "absent is missing");
@@ -192,7 +193,8 @@ static void getters_refuse_by_name(void **state) {
 
 static void writer_errors_are_sticky(void **state) {
     (void)state;
-    uint64_t dims[4] = {33, 1, 1, 1}, huge[4] = {1ULL << 40, 1ULL << 40, 1, 1}, zero[1] = {0}, ok[1] = {32};
+    uint64_t dims[4] = {33, 1, 1, 1}, huge[4] = {1ULL << 40, 1ULL << 40, 1, 1}, zero[1] = {0},
+             ok[1] = {32};
     char long_name[80];
     memset(long_name, 'x', sizeof long_name);
     long_name[64] = 0;
@@ -201,14 +203,30 @@ static void writer_errors_are_sticky(void **state) {
         ng_error err = {0};
         assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
         switch (i) {
-        case 0: ng_gguf_put_tensor(w, "t", NG_TYPE_Q8_0, 1, dims, ""); break;
-        case 1: ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 2, huge, ""); break;
-        case 2: ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 1, zero, ""); break;
-        case 3: ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 5, ok, ""); break;
-        case 4: ng_gguf_put_tensor(w, long_name, NG_TYPE_F32, 1, ok, ""); break;
-        case 5: ng_gguf_put_u32(w, "", 1); break;
-        case 6: ng_gguf_put_u32(w, "general.alignment", 64); break;
-        case 7: ng_gguf_put_array(w, "k", NG_GGUF_STRING, "", 0); break;
+        case 0:
+            ng_gguf_put_tensor(w, "t", NG_TYPE_Q8_0, 1, dims, "");
+            break;
+        case 1:
+            ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 2, huge, "");
+            break;
+        case 2:
+            ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 1, zero, "");
+            break;
+        case 3:
+            ng_gguf_put_tensor(w, "t", NG_TYPE_F32, 5, ok, "");
+            break;
+        case 4:
+            ng_gguf_put_tensor(w, long_name, NG_TYPE_F32, 1, ok, "");
+            break;
+        case 5:
+            ng_gguf_put_u32(w, "", 1);
+            break;
+        case 6:
+            ng_gguf_put_u32(w, "general.alignment", 64);
+            break;
+        case 7:
+            ng_gguf_put_array(w, "k", NG_GGUF_STRING, "", 0);
+            break;
         case 8:
             ng_gguf_put_tensor(w, "t", NG_TYPE_I8, 1, ok, blocks);
             ng_gguf_put_tensor(w, "t", NG_TYPE_I8, 1, ok, blocks);
@@ -304,7 +322,8 @@ static void writing_survives_every_fault(void **state) {
             ng_error read_err = {0};
             fault_arm(0, 0);
             assert_int_equal(ng_file_read(&b, path, &read_err), NG_OK);
-            /* The very last fsync is that of the folder, after the rename: old or new, never half. */
+            /* The very last fsync is that of the folder, after the rename: old or new, never
+             * half. */
             assert_true(!strcmp(b.data, "old") || (b.len > 500 && !memcmp(b.data, "GGUF", 4)));
             ng_buf_clear(&b);
         }
@@ -330,7 +349,9 @@ static void foreign_files_are_named(void **state) {
     assert_non_null(strstr(err.text, "byte 0: magic needs 4 bytes"));
     err = (ng_error){0};
     assert_int_equal(ng_gguf_open_memory(&g, "PK\3\4........", 12, "model.zip", &err), NG_EFORMAT);
-    assert_string_equal(err.text, "gguf: model.zip: byte 0: magic is 50 4b 03 04, not \"GGUF\": this is no GGUF file");
+    assert_string_equal(
+        err.text,
+        "gguf: model.zip: byte 0: magic is 50 4b 03 04, not \"GGUF\": this is no GGUF file");
 }
 
 int main(void) {
@@ -338,10 +359,14 @@ int main(void) {
     if (fd < 0) return 1;
     close(fd);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_written_can_be_read), cmocka_unit_test(getters_refuse_by_name),
-        cmocka_unit_test(writer_errors_are_sticky),    cmocka_unit_test(types_know_their_rows),
-        cmocka_unit_test(index_finds_all_names),       cmocka_unit_test(reading_survives_no_memory),
-        cmocka_unit_test(writing_survives_every_fault), cmocka_unit_test(foreign_files_are_named),
+        cmocka_unit_test(what_is_written_can_be_read),
+        cmocka_unit_test(getters_refuse_by_name),
+        cmocka_unit_test(writer_errors_are_sticky),
+        cmocka_unit_test(types_know_their_rows),
+        cmocka_unit_test(index_finds_all_names),
+        cmocka_unit_test(reading_survives_no_memory),
+        cmocka_unit_test(writing_survives_every_fault),
+        cmocka_unit_test(foreign_files_are_named),
     };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(path);

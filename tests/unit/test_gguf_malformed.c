@@ -1,7 +1,7 @@
 /* Hostile GGUF files, generated: every class of damage that ggml's own test knows (and some more),
- * each from many seeds; truncation at every byte of the header; every single-bit flip of a header of
- * 64 KiB.  What is asked: a typed code, a message with file, byte and field, little time, bounded
- * memory (RLIMIT_AS), never a read past the end (each file stands before a guard page). */
+ * each from many seeds; truncation at every byte of the header; every single-bit flip of a header
+ * of 64 KiB.  What is asked: a typed code, a message with file, byte and field, little time,
+ * bounded memory (RLIMIT_AS), never a read past the end (each file stands before a guard page). */
 #include "core/clock.h"
 #include "core/file.h"
 #include "core/hash.h"
@@ -81,7 +81,7 @@ typedef enum class_id {
 #define CLASS_ENUM(name, status, field) name,
     CLASSES(CLASS_ENUM)
 #undef CLASS_ENUM
-    CLASS_COUNT
+        CLASS_COUNT
 } class_id;
 static const struct {
     const char *name, *field;
@@ -92,7 +92,7 @@ static const struct {
 #undef CLASS_ROW
 };
 
-/* ---- the generator ---------------------------------------------------------------------------- */
+/* ---- the generator --------------------------------------------------------------------------- */
 
 typedef struct maker {
     ng_buf b;
@@ -102,8 +102,12 @@ typedef struct maker {
     uint32_t alignment;
 } maker;
 
-static void u32(maker *m, uint32_t v) { ng_buf_put(&m->b, &v, 4); }
-static void u64(maker *m, uint64_t v) { ng_buf_put(&m->b, &v, 8); }
+static void u32(maker *m, uint32_t v) {
+    ng_buf_put(&m->b, &v, 4);
+}
+static void u64(maker *m, uint64_t v) {
+    ng_buf_put(&m->b, &v, 8);
+}
 static void str(maker *m, const char *s, size_t n) {
     u64(m, n);
     ng_buf_put(&m->b, s, n);
@@ -119,8 +123,11 @@ static void add_array(maker *m, bool hurt) {
     if (kind == NG_GGUF_ARRAY || (hurt && m->is == KV_BAD_STRING_IN_ARRAY)) kind = NG_GGUF_STRING;
     if (hurt && m->is == KV_BAD_ARRAY_SIZE && kind == NG_GGUF_STRING) kind = NG_GGUF_F64;
     size_t n = 2 + ng_rng_below(&m->rng, 15);
-    u32(m, hurt && m->is == KV_NESTED_ARRAY ? NG_GGUF_ARRAY : hurt && m->is == KV_BAD_ARRAY_TYPE ? 13 : kind);
-    /* 2^63 elements; or so many that the product with the element's size wraps to something small */
+    u32(m, hurt && m->is == KV_NESTED_ARRAY     ? NG_GGUF_ARRAY
+           : hurt && m->is == KV_BAD_ARRAY_TYPE ? 13
+                                                : kind);
+    /* 2^63 elements; or so many that the product with the element's size wraps to something
+     * small */
     uint64_t lies[] = {1ULL << 63, (1ULL << 61) + 1, UINT64_MAX};
     u64(m, hurt && m->is == KV_BAD_ARRAY_SIZE ? lies[ng_rng_below(&m->rng, 3)] : n);
     if (kind != NG_GGUF_STRING) {
@@ -137,8 +144,9 @@ static void add_array(maker *m, bool hurt) {
 static void add_value(maker *m, bool hurt) {
     uint32_t kind = ng_rng_below(&m->rng, NG_GGUF_KIND_COUNT);
     if (hurt && m->is == KV_BAD_VALUE_SIZE) kind = NG_GGUF_STRING;
-    if (hurt && (m->is == KV_BAD_ARRAY_SIZE || m->is == KV_BAD_ARRAY_TYPE || m->is == KV_NESTED_ARRAY ||
-                 m->is == KV_BAD_STRING_IN_ARRAY)) kind = NG_GGUF_ARRAY;
+    if (hurt && (m->is == KV_BAD_ARRAY_SIZE || m->is == KV_BAD_ARRAY_TYPE ||
+                 m->is == KV_NESTED_ARRAY || m->is == KV_BAD_STRING_IN_ARRAY))
+        kind = NG_GGUF_ARRAY;
     u32(m, hurt && m->is == KV_BAD_TYPE ? 13 + ng_rng_below(&m->rng, 1000) : kind);
     if (kind == NG_GGUF_ARRAY) {
         add_array(m, hurt);
@@ -171,23 +179,29 @@ static void add_kv(maker *m, size_t i, bool hurt) {
 }
 
 static bool has_alignment(class_id is) {
-    return is == KV_BAD_ALIGN || is == KV_ZERO_ALIGN || is == KV_WRONG_TYPE_ALIGN || is == TENSORS_BAD_ALIGN ||
-           is == TENSORS_CUSTOM_ALIGN || is == DATA_BAD_ALIGN || is == DATA_CUSTOM_ALIGN;
+    return is == KV_BAD_ALIGN || is == KV_ZERO_ALIGN || is == KV_WRONG_TYPE_ALIGN ||
+           is == TENSORS_BAD_ALIGN || is == TENSORS_CUSTOM_ALIGN || is == DATA_BAD_ALIGN ||
+           is == DATA_CUSTOM_ALIGN;
 }
 
 static void add_alignment(maker *m) {
     str(m, "general.alignment", 17);
     u32(m, m->is == KV_WRONG_TYPE_ALIGN ? NG_GGUF_I32 : NG_GGUF_U32);
-    m->alignment = m->is == KV_ZERO_ALIGN ? 0 : classes[m->is].status ? 13 : 1u << ng_rng_below(&m->rng, 9);
+    m->alignment = m->is == KV_ZERO_ALIGN  ? 0
+                   : classes[m->is].status ? 13
+                                           : 1u << ng_rng_below(&m->rng, 9);
     u32(m, m->is == KV_WRONG_TYPE_ALIGN ? 32 : m->alignment);
 }
 
 static size_t shape(maker *m, size_t i, uint32_t *type, uint32_t *n_dims, uint64_t *dims) {
-    static const uint32_t types[] = {0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 24, 25, 26, 27, 28, 30};
+    static const uint32_t types[] = {0,  1,  2,  3,  6,  7,  8,  10, 11,
+                                     12, 13, 14, 24, 25, 26, 27, 28, 30};
     *type = i == 0 ? NG_TYPE_I8 : types[ng_rng_below(&m->rng, sizeof types / sizeof *types)];
     ng_type_info t = ng_type_get_info(*type);
     *n_dims = 1 + ng_rng_below(&m->rng, 4);
-    dims[0] = i == 0 ? 5 : t.block_len * (1 + ng_rng_below(&m->rng, 3)); /* 5 bytes: then padding matters */
+    dims[0] =
+        i == 0 ? 5
+               : t.block_len * (1 + ng_rng_below(&m->rng, 3)); /* 5 bytes: then padding matters */
     size_t bytes = dims[0] / t.block_len * t.block_bytes;
     for (size_t d = 1; d < 4; d++) {
         dims[d] = i && d < *n_dims ? 1 + ng_rng_below(&m->rng, 3) : 1;
@@ -198,24 +212,32 @@ static size_t shape(maker *m, size_t i, uint32_t *type, uint32_t *n_dims, uint64
 
 /* Shapes that only hurt: the bytes that they pretend to have. */
 static void hurt_shape(maker *m, uint32_t *type, uint32_t *n_dims, uint64_t *dims) {
-    static const uint64_t lies[][4] = {{1ULL << 40, 1ULL << 40, 1, 1}, {1ULL << 31, 1ULL << 30, 1, 1},
-                                       {4, (1ULL << 30) - 1, (1ULL << 30) + 1, 1}, {0x7FFFFFFFFFFFFFC0, 1, 1, 1}};
-    int lie = m->is == TENSORS_NE_TOO_BIG ? 0 : m->is == TENSORS_NBYTES_TOO_BIG ? 1 : m->is == TENSORS_NBYTES_PAD_WRAP ? 2
-              : m->is == DATA_MEM_SIZE_OVERFLOW ? 3 : -1;
+    static const uint64_t lies[][4] = {{1ULL << 40, 1ULL << 40, 1, 1},
+                                       {1ULL << 31, 1ULL << 30, 1, 1},
+                                       {4, (1ULL << 30) - 1, (1ULL << 30) + 1, 1},
+                                       {0x7FFFFFFFFFFFFFC0, 1, 1, 1}};
+    int lie = m->is == TENSORS_NE_TOO_BIG        ? 0
+              : m->is == TENSORS_NBYTES_TOO_BIG  ? 1
+              : m->is == TENSORS_NBYTES_PAD_WRAP ? 2
+              : m->is == DATA_MEM_SIZE_OVERFLOW  ? 3
+                                                 : -1;
     static const uint32_t lie_types[] = {NG_TYPE_I8, NG_TYPE_I64, NG_TYPE_F32, NG_TYPE_I8};
     if (lie >= 0) {
         *type = lie_types[lie];
         *n_dims = lie == 3 ? 1 : lie == 2 ? 3 : 2;
         memcpy(dims, lies[lie], sizeof lies[lie]);
     }
-    if (m->is == TENSORS_BAD_SHAPE) dims[ng_rng_below(&m->rng, *n_dims)] = (uint64_t)-1 - ng_rng_below(&m->rng, 100);
+    if (m->is == TENSORS_BAD_SHAPE)
+        dims[ng_rng_below(&m->rng, *n_dims)] = (uint64_t)-1 - ng_rng_below(&m->rng, 100);
     if (m->is == TENSORS_BAD_ROW) *type = NG_TYPE_Q4_0, dims[0] = 33;
-    if (m->is == TENSORS_BAD_TYPE) *type = ng_rng_below(&m->rng, 2) ? 4 : 1000 + ng_rng_below(&m->rng, 100);
+    if (m->is == TENSORS_BAD_TYPE)
+        *type = ng_rng_below(&m->rng, 2) ? 4 : 1000 + ng_rng_below(&m->rng, 100);
 }
 
 static void add_tensor(maker *m, size_t i, bool hurt, uint64_t *offset) {
     char name[100];
-    int n = snprintf(name, sizeof name, "my_tensor_%zu", hurt && m->is == TENSORS_DUPLICATE_NAME ? i - 1 : i);
+    int n = snprintf(name, sizeof name, "my_tensor_%zu",
+                     hurt && m->is == TENSORS_DUPLICATE_NAME ? i - 1 : i);
     if (hurt && m->is == TENSORS_BAD_NAME_SIZE) n = snprintf(name, sizeof name, "%064zu", i);
     str(m, name, hurt && m->is == TENSORS_EMPTY_NAME ? 0 : (size_t)n);
     uint32_t type, n_dims;
@@ -224,41 +246,53 @@ static void add_tensor(maker *m, size_t i, bool hurt, uint64_t *offset) {
     if (hurt) hurt_shape(m, &type, &n_dims, dims);
     if (hurt && m->is == TENSORS_ZERO_DIM) dims[ng_rng_below(&m->rng, n_dims)] = 0, bytes = 0;
     u32(m, hurt && m->is == TENSORS_BAD_N_DIMS ? 5 + ng_rng_below(&m->rng, 1u << 30)
-           : hurt && m->is == TENSORS_N_DIMS_0 ? 0 : n_dims);
+           : hurt && m->is == TENSORS_N_DIMS_0 ? 0
+                                               : n_dims);
     for (size_t d = 0; d < n_dims; d++) u64(m, dims[d]);
     u32(m, type);
     if (hurt && m->is == TENSORS_BAD_OFFSET) at += ng_rng_below(&m->rng, 2) ? 32 : 1;
     if (hurt && m->is == TENSORS_OVERLAP) at -= 32;
     u64(m, at);
-    size_t pad = m->is == TENSORS_INCONSISTENT_ALIGN || m->is == DATA_INCONSISTENT_ALIGN ? 1 : m->alignment;
+    size_t pad =
+        m->is == TENSORS_INCONSISTENT_ALIGN || m->is == DATA_INCONSISTENT_ALIGN ? 1 : m->alignment;
     if (pad == 13 || pad == 0) pad = 1;
     *offset += (bytes + pad - 1) / pad * pad;
 }
 
 static void make(maker *m, class_id is, uint64_t seed) {
-    *m = (maker){.b = ng_buf_init(GUARDED_BYTES), .rng = ng_rng_seed(seed * 1000 + is), .is = is, .alignment = 32};
+    *m = (maker){.b = ng_buf_init(GUARDED_BYTES),
+                 .rng = ng_rng_seed(seed * 1000 + is),
+                 .is = is,
+                 .alignment = 32};
     bool bare = is <= HEADER_EMPTY;
     m->n_kv = bare ? 0 : 3 + ng_rng_below(&m->rng, 30);
     m->n_tensors = bare || is <= KV_SUCCESS ? 0 : 3 + ng_rng_below(&m->rng, 12);
     ng_buf_put(&m->b, is == HEADER_BAD_MAGIC ? "FUGG" : "GGUF", 4);
-    u32(m, is == HEADER_BAD_VERSION_0 ? 0 : is == HEADER_BAD_VERSION_1 ? 1 : is == HEADER_BIG_ENDIAN ? 3u << 24
-           : is == HEADER_BAD_VERSION_FUTURE ? 4 + ng_rng_below(&m->rng, 60000) : 2 + ng_rng_below(&m->rng, 2));
+    u32(m, is == HEADER_BAD_VERSION_0        ? 0
+           : is == HEADER_BAD_VERSION_1      ? 1
+           : is == HEADER_BIG_ENDIAN         ? 3u << 24
+           : is == HEADER_BAD_VERSION_FUTURE ? 4 + ng_rng_below(&m->rng, 60000)
+                                             : 2 + ng_rng_below(&m->rng, 2));
     u64(m, is == HEADER_BAD_N_TENSORS ? UINT64_MAX >> ng_rng_below(&m->rng, 40) : m->n_tensors);
-    u64(m, is == HEADER_BAD_N_KV ? UINT64_MAX >> ng_rng_below(&m->rng, 40) : m->n_kv + has_alignment(is));
-    size_t hurt = 1 + ng_rng_below(&m->rng, 2); /* not the first: damage must be found among good records */
+    u64(m, is == HEADER_BAD_N_KV ? UINT64_MAX >> ng_rng_below(&m->rng, 40)
+                                 : m->n_kv + has_alignment(is));
+    size_t hurt =
+        1 + ng_rng_below(&m->rng, 2); /* not the first: damage must be found among good records */
     for (size_t i = 0; i < m->n_kv; i++) add_kv(m, i, i == hurt);
     if (has_alignment(is)) add_alignment(m);
     uint64_t offset = 0;
-    for (size_t i = 0; i < m->n_tensors; i++) add_tensor(m, i, i == hurt || (is == DATA_MEM_SIZE_OVERFLOW && i > hurt), &offset);
+    for (size_t i = 0; i < m->n_tensors; i++)
+        add_tensor(m, i, i == hurt || (is == DATA_MEM_SIZE_OVERFLOW && i > hurt), &offset);
     m->header_bytes = m->b.len;
-    if (m->alignment) while (m->b.len % m->alignment) ng_buf_putc(&m->b, 0);
+    if (m->alignment)
+        while (m->b.len % m->alignment) ng_buf_putc(&m->b, 0);
     m->data_start = m->b.len;
     if (is == DATA_NOT_ENOUGH_DATA) offset -= 32 + ng_rng_below(&m->rng, (uint32_t)offset - 32);
     for (uint64_t i = 0; i < offset; i++) ng_buf_putc(&m->b, (char)(i % 251));
     assert_int_equal(m->b.status, NG_OK);
 }
 
-/* ---- opening before a guard page --------------------------------------------------------------- */
+/* ---- opening before a guard page ------------------------------------------------------------- */
 
 static char *guard; /* the first byte that must not be touched */
 static long opened;
@@ -303,10 +337,12 @@ static uint64_t touch(const ng_gguf *g) {
         ng_str s;
         ng_error err = {0};
         sum += strlen(key);
-        if (kind == NG_GGUF_STRING && !ng_gguf_get_str(g, key, &s, &err)) sum += ng_hash64(s.data, s.len, 0);
+        if (kind == NG_GGUF_STRING && !ng_gguf_get_str(g, key, &s, &err))
+            sum += ng_hash64(s.data, s.len, 0);
         if (kind != NG_GGUF_ARRAY || ng_gguf_get_array(g, key, &a, &err)) continue;
         for (size_t k = 0; k < a.len; k++)
-            sum += a.kind == NG_GGUF_STRING ? ng_hash64(a.strs[k].data, a.strs[k].len, 0) : (uint64_t)ng_gguf_array_int(&a, k);
+            sum += a.kind == NG_GGUF_STRING ? ng_hash64(a.strs[k].data, a.strs[k].len, 0)
+                                            : (uint64_t)ng_gguf_array_int(&a, k);
     }
     for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
@@ -325,7 +361,8 @@ static void check_accepted(const ng_gguf *g, const maker *m) {
         snprintf(name, sizeof name, "my_tensor_%zu", i);
         const ng_gguf_tensor *t = ng_gguf_find_tensor(g, name);
         assert_non_null(t);
-        for (size_t k = 0; k < t->bytes; k++) assert_int_equal(((const uint8_t *)t->data)[k], (offset + k) % 251);
+        for (size_t k = 0; k < t->bytes; k++)
+            assert_int_equal(((const uint8_t *)t->data)[k], (offset + k) % 251);
         offset += (t->bytes + m->alignment - 1) / m->alignment * m->alignment;
     }
 }
@@ -341,7 +378,8 @@ static void every_class_is_told_apart(void **state) {
             memcpy(guard - m.b.len, m.b.data, m.b.len);
             ng_status s = open_guarded(m.b.len, &g, &err);
             if (s != classes[is].status || !strstr(err.text, classes[is].field))
-                fail_msg("%s, seed %d: %s: %s", classes[is].name, (int)seed, ng_status_name(s), err.text);
+                fail_msg("%s, seed %d: %s: %s", classes[is].name, (int)seed, ng_status_name(s),
+                         err.text);
             if (!s) check_accepted(g, &m);
             ng_gguf_close(s ? NULL : g);
             ng_buf_clear(&m.b);
@@ -385,7 +423,8 @@ static void every_truncation_is_refused(void **state) {
             size_t end = m.n_tensors ? m.data_start + 1 : m.header_bytes;
             for (size_t len = 0; len < end; len++) {
                 memcpy(guard - len, m.b.data, len);
-                if (open_guarded(len, &g, &err) == NG_OK) fail_msg("%s cut at %zu is accepted", classes[is].name, len);
+                if (open_guarded(len, &g, &err) == NG_OK)
+                    fail_msg("%s cut at %zu is accepted", classes[is].name, len);
             }
             ng_buf_clear(&m.b);
         }
@@ -394,7 +433,10 @@ static void every_truncation_is_refused(void **state) {
 
 /* A header of 64 KiB: a vocabulary, scores, a few tensors. */
 static size_t make_long_header(maker *m) {
-    *m = (maker){.b = ng_buf_init(GUARDED_BYTES), .rng = ng_rng_seed(11), .is = DATA_SUCCESS, .alignment = 32};
+    *m = (maker){.b = ng_buf_init(GUARDED_BYTES),
+                 .rng = ng_rng_seed(11),
+                 .is = DATA_SUCCESS,
+                 .alignment = 32};
     ng_buf_put(&m->b, "GGUF", 4);
     u32(m, 3), u64(m, 4), u64(m, 3 + 20);
     str(m, "general.architecture", 20), u32(m, NG_GGUF_STRING), str(m, "llama", 5);
@@ -416,7 +458,8 @@ static size_t make_long_header(maker *m) {
 static void every_bit_flip_is_survived(void **state) {
     (void)state;
     maker m;
-    size_t header = make_long_header(&m), len = m.b.len, step = SANITIZED ? 13 : 1, refused = 0, n = 0;
+    size_t header = make_long_header(&m), len = m.b.len, step = SANITIZED ? 13 : 1, refused = 0,
+           n = 0;
     assert_true(header > 64000);
     char *file = guard - len;
     memcpy(file, m.b.data, len);
@@ -432,7 +475,8 @@ static void every_bit_flip_is_survived(void **state) {
         }
         file[bit / 8] ^= (char)(1 << bit % 8);
     }
-    assert_true(refused > 1000); /* flips in noise are no damage; those in lengths, kinds and offsets are */
+    assert_true(refused >
+                1000); /* flips in noise are no damage; those in lengths, kinds and offsets are */
     ng_buf_clear(&m.b);
 }
 
@@ -448,7 +492,8 @@ static void random_damage_is_survived(void **state) {
         memcpy(guard - m.b.len, m.b.data, m.b.len);
         for (uint32_t k = 1 + ng_rng_below(&rng, 4); k; k--) {
             static const uint8_t bytes[] = {0, 1, 0x7f, 0x80, 0xff};
-            guard[-(long)m.b.len + ng_rng_below(&rng, (uint32_t)m.header_bytes)] = (char)bytes[ng_rng_below(&rng, 5)];
+            guard[-(long)m.b.len + ng_rng_below(&rng, (uint32_t)m.header_bytes)] =
+                (char)bytes[ng_rng_below(&rng, 5)];
         }
         if (!open_guarded(m.b.len, &g, &err)) {
             touch(g);
@@ -482,7 +527,8 @@ static void all_stayed_small_and_quick(void **state) {
 
 static int set_up(void **state) {
     (void)state;
-    char *p = mmap(NULL, GUARDED_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, GUARDED_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
     if (p == MAP_FAILED || mprotect(p + GUARDED_BYTES, 4096, PROT_NONE)) return -1;
     guard = p + GUARDED_BYTES;
     if (SANITIZED) return 0; /* the shadow needs terabytes of address space */
@@ -496,9 +542,12 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_class_is_told_apart),   cmocka_unit_test(files_on_disk_behave_the_same),
-        cmocka_unit_test(every_truncation_is_refused), cmocka_unit_test(every_bit_flip_is_survived),
-        cmocka_unit_test(random_damage_is_survived),   cmocka_unit_test(limits_are_told),
+        cmocka_unit_test(every_class_is_told_apart),
+        cmocka_unit_test(files_on_disk_behave_the_same),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(every_bit_flip_is_survived),
+        cmocka_unit_test(random_damage_is_survived),
+        cmocka_unit_test(limits_are_told),
         cmocka_unit_test(all_stayed_small_and_quick),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -1,5 +1,6 @@
-/* Tests of src/quant: blocks equal gguf-py's (tests/golden/quant_blocks.bin), a file changes precision
- * as documented, values that a type cannot hold are refused, every allocation and write may fail. */
+/* Tests of src/quant: blocks equal gguf-py's (tests/golden/quant_blocks.bin), a file changes
+ * precision as documented, values that a type cannot hold are refused, every allocation and write
+ * may fail. */
 #include "core/file.h"
 #include "gguf/gguf.h"
 #include "kernel/dequant.h"
@@ -21,7 +22,8 @@ static char in_path[] = "/tmp/nanogrid-test-quantize-XXXXXX", out_path[64];
 
 static void blocks_equal_the_reference(void **state) {
     (void)state;
-    static const ng_type types[] = {NG_TYPE_F16, NG_TYPE_BF16, NG_TYPE_Q8_0, NG_TYPE_Q4_0, NG_TYPE_Q4_1};
+    static const ng_type types[] = {NG_TYPE_F16, NG_TYPE_BF16, NG_TYPE_Q8_0, NG_TYPE_Q4_0,
+                                    NG_TYPE_Q4_1};
     ng_map m;
     ng_error err = {0};
     assert_int_equal(ng_map_open(&m, "tests/golden/quant_blocks.bin", &err), NG_OK);
@@ -37,7 +39,8 @@ static void blocks_equal_the_reference(void **state) {
             uint8_t got[128];
             memcpy(row, x + i * sizeof row, sizeof row);
             assert_true(ng_quantize_row(types[t], row, got, 32));
-            if (memcmp(got, want, bytes)) fail_msg("%s: block %zu differs", ng_type_get_info(types[t]).name, i);
+            if (memcmp(got, want, bytes))
+                fail_msg("%s: block %zu differs", ng_type_get_info(types[t]).name, i);
         }
     }
     assert_ptr_equal(want, m.data + m.len);
@@ -46,7 +49,8 @@ static void blocks_equal_the_reference(void **state) {
 
 static void what_a_type_cannot_hold_is_refused(void **state) {
     (void)state;
-    static const ng_type types[] = {NG_TYPE_F32, NG_TYPE_F16, NG_TYPE_BF16, NG_TYPE_Q8_0, NG_TYPE_Q4_0, NG_TYPE_Q4_1};
+    static const ng_type types[] = {NG_TYPE_F32,  NG_TYPE_F16,  NG_TYPE_BF16,
+                                    NG_TYPE_Q8_0, NG_TYPE_Q4_0, NG_TYPE_Q4_1};
     uint8_t dst[4 * 64];
     for (size_t t = 0; t < 6; t++) {
         float row[64] = {0};
@@ -57,9 +61,11 @@ static void what_a_type_cannot_hold_is_refused(void **state) {
         row[40] = -INFINITY;
         assert_false(ng_quantize_row(types[t], row, dst, 64));
         row[40] = -65520.0f; /* infinity as a half, harmless as the largest of a block of 8 bits */
-        assert_int_equal(ng_quantize_row(types[t], row, dst, 64), types[t] != NG_TYPE_F16 && types[t] != NG_TYPE_Q4_1);
+        assert_int_equal(ng_quantize_row(types[t], row, dst, 64),
+                         types[t] != NG_TYPE_F16 && types[t] != NG_TYPE_Q4_1);
         row[40] = 1e30f;
-        assert_int_equal(ng_quantize_row(types[t], row, dst, 64), types[t] == NG_TYPE_F32 || types[t] == NG_TYPE_BF16);
+        assert_int_equal(ng_quantize_row(types[t], row, dst, 64),
+                         types[t] == NG_TYPE_F32 || types[t] == NG_TYPE_BF16);
     }
     assert_false(ng_can_quantize(NG_TYPE_Q4_K));
 }
@@ -86,7 +92,8 @@ static void write_input(float extra) {
     assert_int_equal(ng_gguf_writer_commit(w, in_path, &err), NG_OK);
 }
 
-static ng_status quantize(const char *from, const char *to, const char *type, ng_weights_report *r, ng_error *err) {
+static ng_status quantize(const char *from, const char *to, const char *type, ng_weights_report *r,
+                          ng_error *err) {
     ng_weights_options o = {.type = type};
     return ng_quantize_file(r, from, to, &o, err);
 }
@@ -106,8 +113,9 @@ static void a_file_changes_as_documented(void **state) {
     ng_buf b = ng_buf_init(4096);
     ng_json j = ng_json_init(&b);
     ng_weights_report_json(&j, &r);
-    assert_non_null(strstr(b.data, "\"types\": {\"F32\": 3, \"F16\": 1, \"Q8_0\": 1, \"I8\": 1}, \"requantized\": 0, "
-                                   "\"fell_back\": [\"blk.0.attn_q.weight\"]}"));
+    assert_non_null(strstr(
+        b.data, "\"types\": {\"F32\": 3, \"F16\": 1, \"Q8_0\": 1, \"I8\": 1}, \"requantized\": 0, "
+                "\"fell_back\": [\"blk.0.attn_q.weight\"]}"));
     ng_buf_reset(&b);
     ng_weights_report_text(&b, &r);
     assert_non_null(strstr(b.data, "rows do not fit the blocks"));
@@ -125,7 +133,8 @@ static void a_file_changes_as_documented(void **state) {
     for (size_t row = 0; row < 4; row++) {
         float back[64];
         ng_dequantize_row(t->type, (const uint8_t *)t->data + row * 68, back, 64);
-        for (int i = 0; i < 64; i++) assert_true(fabsf(back[i] - matrix[row * 64 + i]) < 1.0f / 200);
+        for (int i = 0; i < 64; i++)
+            assert_true(fabsf(back[i] - matrix[row * 64 + i]) < 1.0f / 200);
     }
     assert_int_equal(ng_gguf_find_tensor(g, "blk.0.attn_norm.weight")->type, NG_TYPE_F32);
     assert_int_equal(ng_gguf_find_tensor(g, "position_embd.weight")->type, NG_TYPE_F32);
@@ -150,7 +159,8 @@ static void refusals_name_the_tensor(void **state) {
     write_input(NAN);
     unlink(out_path);
     assert_int_equal(quantize(in_path, out_path, "Q4_1", &r, &err), NG_EFORMAT);
-    assert_non_null(strstr(err.text, "row 1 of tensor token_embd.weight has a value that Q4_1 cannot hold"));
+    assert_non_null(
+        strstr(err.text, "row 1 of tensor token_embd.weight has a value that Q4_1 cannot hold"));
     assert_false(ng_file_exists(out_path));
     err = (ng_error){0};
     assert_int_equal(quantize(in_path, out_path, "Q4_K", &r, &err), NG_EINVALID);
@@ -174,13 +184,21 @@ static void rope_rows_are_interleaved(void **state) {
     float src[8][2]; /* two heads of four rows */
     for (int i = 0; i < 16; i++) src[i / 2][i % 2] = (float)i;
     ng_transcoder c = {0};
-    ng_transcode t = {.coder = &c, .name = "q", .file = "f", .src = src, .from = NG_TYPE_F32, .to = NG_TYPE_F32,
-                      .n_dims = 2, .dims = {2, 8, 1, 1}, .rope_heads = 2};
+    ng_transcode t = {.coder = &c,
+                      .name = "q",
+                      .file = "f",
+                      .src = src,
+                      .from = NG_TYPE_F32,
+                      .to = NG_TYPE_F32,
+                      .n_dims = 2,
+                      .dims = {2, 8, 1, 1},
+                      .rope_heads = 2};
     const void *data;
     ng_error err = {0};
     assert_int_equal(ng_transcode_make(&t, &data, &err), NG_OK);
     static const int order[8] = {0, 2, 1, 3, 4, 6, 5, 7};
-    for (int r = 0; r < 8; r++) assert_memory_equal((const float *)data + r * 2, src[order[r]], sizeof src[0]);
+    for (int r = 0; r < 8; r++)
+        assert_memory_equal((const float *)data + r * 2, src[order[r]], sizeof src[0]);
     ng_transcoder_clear(&c);
 }
 
@@ -207,9 +225,12 @@ int main(void) {
     close(fd);
     snprintf(out_path, sizeof out_path, "%s.out", in_path);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_equal_the_reference),   cmocka_unit_test(what_a_type_cannot_hold_is_refused),
-        cmocka_unit_test(a_file_changes_as_documented), cmocka_unit_test(refusals_name_the_tensor),
-        cmocka_unit_test(rope_rows_are_interleaved),    cmocka_unit_test(quantising_survives_every_fault),
+        cmocka_unit_test(blocks_equal_the_reference),
+        cmocka_unit_test(what_a_type_cannot_hold_is_refused),
+        cmocka_unit_test(a_file_changes_as_documented),
+        cmocka_unit_test(refusals_name_the_tensor),
+        cmocka_unit_test(rope_rows_are_interleaved),
+        cmocka_unit_test(quantising_survives_every_fault),
     };
     int bad = cmocka_run_group_tests(tests, NULL, NULL);
     unlink(in_path);

@@ -23,9 +23,9 @@
 typedef void ng_progress_fn(void *ctx, double done, double total);
 
 typedef struct ng_weights_options {
-    const char *type;         /* F32, F16, BF16, Q8_0, Q4_0, Q4_1, any case; convert: NULL is F16 */
-    const char *pre;          /* convert: tokenizer.ggml.pre; NULL: found from the tokenizer's own pattern */
-    const char *name;         /* convert: general.name; NULL: from config.json or the folder's name */
+    const char *type; /* F32, F16, BF16, Q8_0, Q4_0, Q4_1, any case; convert: NULL is F16 */
+    const char *pre; /* convert: tokenizer.ggml.pre; NULL: found from the tokenizer's own pattern */
+    const char *name; /* convert: general.name; NULL: from config.json or the folder's name */
     ng_progress_fn *progress; /* or NULL */
     void *progress_ctx;
 } ng_weights_options;
@@ -38,10 +38,11 @@ typedef struct ng_weights_tensor {
 } ng_weights_tensor;
 
 typedef struct ng_weights_report {
-    void *arena;           /* owns all that is pointed to */
+    void *arena; /* owns all that is pointed to */
     const char *arch, *type;
     ng_weights_tensor *tensors; /* [n_tensors] in file order */
-    size_t n_tensors, n_fell_back, n_requantized; /* requantized: from one quantised type to another */
+    size_t n_tensors, n_fell_back,
+        n_requantized; /* requantized: from one quantised type to another */
     uint64_t parameters;
     size_t bytes_before, bytes_after; /* whole files (convert: all safetensors files) */
 } ng_weights_report;
@@ -58,8 +59,8 @@ NG_API ng_status ng_convert_folder(ng_weights_report *out, const char *folder, c
                                    const ng_weights_options *opt, ng_error *err) NG_MUST_USE;
 NG_API void ng_weights_report_clear(ng_weights_report *r);
 
-/* {"arch", "type", "parameters", "bytes_before", "bytes_after", "types": {"Q8_0": n, ..}, "requantized",
- * "fell_back": ["name", ..]} */
+/* {"arch", "type", "parameters", "bytes_before", "bytes_after", "types": {"Q8_0": n, ..},
+ * "requantized", "fell_back": ["name", ..]} */
 NG_API void ng_weights_report_json(ng_json *j, const ng_weights_report *r);
 /* A table for people, one line a tensor and the sums. */
 NG_API void ng_weights_report_text(ng_buf *out, const ng_weights_report *r);
