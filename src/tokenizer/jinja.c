@@ -299,6 +299,8 @@ static void run(ng_jinja *j, const program *prog, size_t from, size_t to) {
             run_if(j, prog, &i, to);
         } else if (begins(s, "for")) {
             run_for(j, prog, &i, to);
+        } else if (begins(s, "generation") || begins(s, "endgeneration")) {
+            continue; /* transformers' marks for training: no text */
         } else if (begins(s, "macro")) { /* a definition does nothing; a call of it is refused */
             while (i < to && !begins(&prog->segs[i], "endmacro")) i++;
         } else if (ng_jinja_word(&c, "set")) {

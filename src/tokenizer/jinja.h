@@ -8,7 +8,7 @@
  * Statements: for, if / elif / else, set (also of a namespace's attribute).  Expressions: literals,
  * lists, or and not, comparisons, in, is, + - % ~, the conditional, attributes, subscripts, slices of
  * lists, the filters trim, length, upper, lower and default, the methods strip, lstrip, rstrip, split,
- * get, startswith and endswith, namespace() and raise_exception().  White space is treated as transformers does it
+ * replace, get, startswith and endswith, namespace() and raise_exception().  White space is treated as transformers does it
  * (trim_blocks, lstrip_blocks).  NG_EUNSUPPORTED names what is not known; parts of the template that
  * are not reached may hold anything. */
 #ifndef NG_TOKENIZER_JINJA_H

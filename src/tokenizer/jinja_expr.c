@@ -230,6 +230,23 @@ static ng_jval changed_case(ng_jinja *j, ng_jval v, bool upper) {
     return ng_jval_strn(out, v.len);
 }
 
+/* Every `from` in v becomes `to`. */
+static ng_jval replaced(ng_jinja *j, const ng_jval *v, const ng_jval *from, const ng_jval *to) {
+    ng_jval parts = split(j, v, from);
+    size_t n = 0, all;
+    if (j->status || !ng_mul_ok(&all, parts.len, to->len) || !ng_add_ok(&all, all, v->len)) return undefined;
+    char *text = ng_arena_alloc(j->arena, all + 1);
+    if (!text) {
+        j->status = ng_fail(j->err, NG_ENOMEM, "chat template: out of memory");
+        return undefined;
+    }
+    for (size_t i = 0; i < parts.len; i++) {
+        if (i) memcpy(text + n, to->str, to->len), n += to->len;
+        memcpy(text + n, parts.items[i].str, parts.items[i].len), n += parts.items[i].len;
+    }
+    return ng_jval_strn(text, n);
+}
+
 static ng_jval filter(ng_jinja *j, ng_jcursor *c, ng_jval v) {
     ng_jinja_spaces(c);
     ng_jcursor here = *c;
@@ -276,6 +293,9 @@ static ng_jval method(ng_jinja *j, ng_jcursor *c, ng_jval v, const ng_jval *name
         if (is_word(name, "endswith"))
             return ng_jval_bool(fits && !memcmp(v.str + v.len - items[0].len, items[0].str, items[0].len));
     }
+    if (v.kind == NG_J_STR && n == 2 && is_word(name, "replace") && items[0].kind == NG_J_STR && items[0].len &&
+        items[1].kind == NG_J_STR)
+        return replaced(j, &v, &items[0], &items[1]);
     fail_here(j, "this method", &here);
     return undefined;
 }

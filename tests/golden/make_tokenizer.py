@@ -93,7 +93,7 @@ TEMPLATES = {
     "space": "  {# a note #}\n  {% set ns = namespace(seen=false, n=0) %}\n{% for m in messages %}\n    {% if loop.first %}\n  first: {{ m.role }}\n"
              "    {% elif loop.last -%}\n   last\n  {%- else %}\n middle {{ loop.index }} of {{ loop.length }}\n    {% endif %}\n"
              "    {% set ns.n = ns.n + 1 %}\n{% endfor %}\n{{ ns.n }}, {{ ns.seen }}, {{ missing }}, {{ none is none }} {{ missing | default('x') }}\n\n",
-    "reverse": "{% macro unused(x) %}{{ x|tojson }}{% endmacro %}{% for m in messages[::-1] %}{{ loop.index }}:{{ m.content.split('</t>')[-1].lstrip('\\n') | upper"
+    "reverse": "{% macro unused(x) %}{{ x|tojson }}{% endmacro %}{% for m in messages[::-1] %}{{ loop.index }}:{{ m.content.split('</t>')[-1].lstrip('\\n').replace('a', 'b.').replace('H', '') | upper"
                " if m.content is string and m.role in ['user', 'system'] else m.content | length }};{% endfor %}{{ messages[-1].role }}{{ messages[5] is undefined }}",
 }
 U = lambda role, content: {"role": role, "content": content}
