@@ -66,7 +66,7 @@ static ng_status load_sizes(ng_loader *l, llama *w, ng_error *err) {
     if (!s) s = ng_load_u32_or(l, "attention.value_length", head_dim, DIM_MAX, &value_dim, err);
     if (!s) s = ng_load_u32_or(l, "rope.dimension_count", head_dim, head_dim, &n_rot, err);
     if (s) return s;
-    if (value_dim != head_dim || n_rot % 2)
+    if (value_dim != head_dim || n_rot % 2 || head_dim % 2)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: heads with keys of %u, values of %u and %u rotated elements are not run",
                        i->path, head_dim, value_dim, n_rot);
     if (ng_gguf_has(l->model->gguf, "llama.expert_count")) {
@@ -209,14 +209,11 @@ static void attention(const ng_team *tm, ng_session *s, const ng_batch *b, size_
     ng_linear(tm, &y->wq, &c->h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
     ng_linear(tm, &y->wk, &c->h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
     ng_linear(tm, &y->wv, &c->h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
-    ng_team_barrier(tm);
     ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, n, b->pos, l, w->n_head,
                                            w->n_head_kv, w->head_dim, w->n_rot});
     ng_team_barrier(tm);
-    ng_attend_run(tm, s, &(ng_attend){c->q, c->att.x, n, b->pos, l, w->n_head, w->head_dim,
+    ng_attend_run(tm, s, &(ng_attend){c->q, &c->att, n, b->pos, l, w->n_head, w->head_dim,
                                       1.0f / sqrtf((float)w->head_dim), c->scores});
-    ng_team_barrier(tm);
-    ng_act_quantize(tm, k, &c->att, n);
     ng_team_barrier(tm);
     ng_linear(tm, &y->wo, &c->att, n, (ng_out){.y = c->x, .stride = w->n_embd, .bias = y->bo, .add = true});
     ng_team_barrier(tm);
@@ -238,9 +235,8 @@ static void feed_forward(const ng_team *tm, ng_session *s, const ng_batch *b, si
     for (size_t t = 0; t < n && begin < end; t++) {
         size_t at = t * w->n_ff + begin;
         k->silu_mul(c->ff.x + at, c->gate + at, c->up + at, end - begin);
+        ng_act_quantize_cols(k, &c->ff, t, begin, end);
     }
-    ng_team_barrier(tm);
-    ng_act_quantize(tm, k, &c->ff, n);
     ng_team_barrier(tm);
     ng_linear(tm, &y->down, &c->ff, n, (ng_out){.y = c->x, .stride = w->n_embd, .bias = y->bdown, .add = true});
     ng_team_barrier(tm);

@@ -53,7 +53,7 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
     const ng_kernels *k = s->model->kernels;
     size_t width = a->n_head * a->head_dim;
     ng_mix m = {.p_stride = t->stride, .v_stride = a->head_dim, .n_cols = a->head_dim, .n_q = t->n,
-                .y = a->out + t->tok * width + t->head * a->head_dim, .y_stride = width};
+                .y = a->out->x + t->tok * width + t->head * a->head_dim, .y_stride = width};
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
         m.p = t->scores + p;
         m.v = ng_kv_values(&s->kv, p / PAGE, a->layer, kv_head);
@@ -63,9 +63,17 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
     }
 }
 
+/* The int8 form of the tile's outputs, which only this thread has. */
+static void tile_quantize(const ng_session *s, const ng_attend *a, const tile *t) {
+    size_t begin = t->head * a->head_dim;
+    for (size_t i = t->tok; i < t->tok + t->n; i++)
+        ng_act_quantize_cols(s->model->kernels, a->out, i, begin, begin + a->head_dim);
+}
+
 void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
     size_t tiles = (a->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE, n_items = tiles * a->n_head;
     size_t group = a->n_head / s->model->info.n_head_kv;
+    bool by_head = a->head_dim % 32 == 0; /* else a block of 32 columns spans two heads */
     tile t = {.stride = scores_stride(s)};
     t.scores = a->scores + (size_t)tm->part * NG_ATTEND_TILE * t.stride;
     for (size_t i = (size_t)tm->part; i < n_items; i += (size_t)tm->n_parts) {
@@ -76,28 +84,46 @@ void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
         tile_scores(s, a, &t, t.head / group);
         tile_softmax(s, a, &t);
         tile_mix(s, a, &t, t.head / group);
+        if (by_head) tile_quantize(s, a, &t);
+    }
+    if (by_head || !a->out->q.q) return;
+    ng_team_barrier(tm);
+    ng_act_quantize(tm, s->model->kernels, a->out, a->n_tok);
+}
+
+/* Rows [begin, end) of one token's heads, x[row]: the pairs among the first n_rot of each head. */
+static void rotate_rows(float *x, const ng_attend_in *in, const float *cos_sin, size_t begin, size_t end) {
+    for (size_t r = begin; r < end;) {
+        size_t head_end = (r / in->head_dim + 1) * in->head_dim, e = r % in->head_dim;
+        size_t stop = head_end < end ? head_end : end, rot_end = r - e + in->n_rot;
+        if (rot_end > r) ng_rope_pairs(x + r, cos_sin + e, (rot_end < stop ? rot_end : stop) - r);
+        r = stop;
     }
 }
 
-static void put_row(const ng_session *s, void *page, size_t row, const float *x, size_t n) {
-    if (ng_kv_is_f32(&s->kv)) memcpy((float *)page + row * n, x, n * sizeof *x);
-    else s->model->kernels->to_f16((uint16_t *)page + row * n, x, n);
+static void put_part(const ng_session *s, void *page, size_t at, const float *x, size_t n) {
+    if (ng_kv_is_f32(&s->kv)) memcpy((float *)page + at, x, n * sizeof *x);
+    else s->model->kernels->to_f16((uint16_t *)page + at, x, n);
+}
+
+static void put_rows(const ng_session *s, const ng_attend_in *in, size_t t, size_t begin, size_t end) {
+    size_t hd = in->head_dim, width = in->n_head_kv * hd, pos = in->pos + t;
+    for (size_t r = begin; r < end;) {
+        size_t h = r / hd, stop = (h + 1) * hd < end ? (h + 1) * hd : end, at = pos % PAGE * hd + r % hd;
+        put_part(s, ng_kv_keys(&s->kv, pos / PAGE, in->layer, h), at, in->k + t * width + r, stop - r);
+        put_part(s, ng_kv_values(&s->kv, pos / PAGE, in->layer, h), at, in->v + t * width + r, stop - r);
+        r = stop;
+    }
 }
 
 void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in *in) {
-    size_t hd = in->head_dim, heads = in->n_head + in->n_head_kv, begin, end;
-    ng_team_slice(tm, in->n_tok * heads, 1, &begin, &end);
-    for (size_t i = begin; i < end; i++) {
-        size_t t = i / heads, h = i % heads, pos = in->pos + t;
-        const float *cs = in->cos_sin + t * in->n_rot;
-        if (h < in->n_head) {
-            ng_rope_pairs(in->q + (t * in->n_head + h) * hd, cs, in->n_rot);
-            continue;
-        }
-        h -= in->n_head;
-        float *k = in->k + (t * in->n_head_kv + h) * hd, *v = in->v + (t * in->n_head_kv + h) * hd;
-        ng_rope_pairs(k, cs, in->n_rot);
-        put_row(s, ng_kv_keys(&s->kv, pos / PAGE, in->layer, h), pos % PAGE, k, hd);
-        put_row(s, ng_kv_values(&s->kv, pos / PAGE, in->layer, h), pos % PAGE, v, hd);
+    size_t n_q = in->n_head * in->head_dim, n_kv = in->n_head_kv * in->head_dim, begin, end;
+    ng_linear_slice(tm, n_q, &begin, &end);
+    for (size_t t = 0; t < in->n_tok; t++)
+        rotate_rows(in->q + t * n_q, in, in->cos_sin + t * in->n_rot, begin, end);
+    ng_linear_slice(tm, n_kv, &begin, &end);
+    for (size_t t = 0; t < in->n_tok; t++) {
+        rotate_rows(in->k + t * n_kv, in, in->cos_sin + t * in->n_rot, begin, end);
+        put_rows(s, in, t, begin, end);
     }
 }

@@ -1,9 +1,8 @@
 /* attend.h: causal attention of a batch over the pages of a sequence.
  *
- *     ng_attend a = {.q = q, .out = att.x, .n_tok = n, .pos = pos, .layer = l, .n_head = 9,
- *                    .head_dim = 64, .scale = 0.125f, .scores = scores};
- *     ng_attend_store(tm, s, &kvs);  ng_team_barrier(tm);
- *     ng_attend_run(tm, s, &a);
+ *     ng_linear(tm, &wq, ..q), .. wk, wv
+ *     ng_attend_store(tm, s, &in);  ng_team_barrier(tm);      q, k rotated; k, v in the pages
+ *     ng_attend_run(tm, s, &a);     ng_team_barrier(tm);      a.out is complete, in both forms
  *
  * Each query takes the keys of its own past, itself included, so a token's result does not depend on
  * how the batch was cut. */
@@ -15,8 +14,8 @@
 enum { NG_ATTEND_TILE = 8 }; /* queries of one head that share a pass over the keys */
 
 typedef struct ng_attend {
-    const float *q;   /* [n_tok, n_head * head_dim], rotated */
-    float *out;       /* the same shape */
+    const float *q;    /* [n_tok, n_head * head_dim], rotated */
+    const ng_act *out; /* the same shape */
     size_t n_tok, pos, layer, n_head, head_dim;
     float scale;      /* of the scores: 1 / sqrt(head_dim) */
     float *scores;    /* ng_attend_scratch floats, one part a thread */
@@ -26,7 +25,8 @@ typedef struct ng_attend {
 size_t ng_attend_scratch(const ng_session *s);
 void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a);
 
-/* Rotates q and k in place and writes k and v into the pages, for this thread's share. */
+/* Rotates q and k in place and writes k and v into the pages: those rows that this thread's ng_linear
+ * has just made, so no barrier is needed between.  head_dim is even. */
 typedef struct ng_attend_in {
     float *q, *k, *v;      /* [n_tok, n_head * head_dim], [n_tok, n_head_kv * head_dim] twice */
     const float *cos_sin;  /* [n_tok, n_rot] */

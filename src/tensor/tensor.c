@@ -71,6 +71,13 @@ void ng_act_quantize(const ng_team *tm, const ng_kernels *k, const ng_act *act, 
     if (end > begin) k->quantize_q8(&q, act->x + begin, end - begin);
 }
 
+void ng_act_quantize_cols(const ng_kernels *k, const ng_act *act, size_t tok, size_t begin, size_t end) {
+    if (!act->q.q) return;
+    size_t at = tok * act->n_cols + begin;
+    ng_q8 q = q8_at(&act->q, at);
+    k->quantize_q8(&q, act->x + at, end - begin);
+}
+
 void ng_act_norm(const ng_team *tm, const ng_kernels *k, const ng_act *act, const float *x,
                  const ng_norm *norm, size_t n_tok) {
     size_t begin, end, n = act->n_cols;

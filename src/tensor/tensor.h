@@ -70,6 +70,9 @@ bool ng_act_init(ng_act *act, ng_arena *a, size_t max_tok, size_t n_cols, bool i
 /* The int8 form of this thread's share of the blocks of n_tok rows; nothing when none is wanted. */
 void ng_act_quantize(const ng_team *tm, const ng_kernels *k, const ng_act *act, size_t n_tok);
 
+/* The same for columns [begin, end) of row `tok`, multiples of 32, which the caller has just written. */
+void ng_act_quantize_cols(const ng_kernels *k, const ng_act *act, size_t tok, size_t begin, size_t end);
+
 typedef struct ng_norm {
     const float *w, *b; /* b NULL: RMSNorm; else LayerNorm */
     float eps;

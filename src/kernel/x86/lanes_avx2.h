@@ -166,7 +166,7 @@ static inline int32_t load4(const int8_t *x) {
 static inline __m256i dot16_half(__m256i acc, const __m256i *w, const __m256i *x, unsigned bits) {
     const __m256i ones = _mm256_set1_epi16(1);
     if (bits == 8) {
-        for (int g = 0; g < 4; g++) {
+        _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++) {
             __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w[g]), _mm256_sign_epi8(x[g], w[g]));
             acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, ones));
         }
@@ -180,7 +180,7 @@ static inline __m256i dot16_half(__m256i acc, const __m256i *w, const __m256i *x
 }
 static inline vi vi_dot16(vi acc, const vb *w, const int8_t *x, unsigned bits) {
     __m256i b[4], wa[4] = {w[0].a, w[1].a, w[2].a, w[3].a}, wb[4] = {w[0].b, w[1].b, w[2].b, w[3].b};
-    for (int g = 0; g < 4; g++) b[g] = _mm256_set1_epi32(load4(x + 4 * g));
+    _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++) b[g] = _mm256_set1_epi32(load4(x + 4 * g));
     return (vi){dot16_half(acc.a, wa, b, bits), dot16_half(acc.b, wb, b, bits)};
 }
 

@@ -99,7 +99,7 @@ static inline int32_t load4(const int8_t *x) {
 /* acc + the products of 16 columns, w[4], with x[16]; bits of the codes. */
 static inline vi vi_dot16(vi acc, const vb *w, const int8_t *x, unsigned bits) {
     (void)bits;
-    for (int g = 0; g < 4; g++) acc = _mm512_dpbusd_epi32(acc, w[g], _mm512_set1_epi32(load4(x + 4 * g)));
+    _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++) acc = _mm512_dpbusd_epi32(acc, w[g], _mm512_set1_epi32(load4(x + 4 * g)));
     return acc;
 }
 
