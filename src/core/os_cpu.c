@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -163,4 +164,14 @@ void ng_memory_get(uint64_t *total_bytes, uint64_t *available_bytes) {
 void ng_memory_self(uint64_t *rss_bytes, uint64_t *peak_bytes) {
     if (rss_bytes) *rss_bytes = proc_kib("/proc/self/status", "VmRSS:");
     if (peak_bytes) *peak_bytes = proc_kib("/proc/self/status", "VmHWM:");
+}
+
+void *ng_memory_alloc_huge(size_t bytes) {
+    enum { HUGE = 2 << 20, SMALL = 64 };
+    size_t align = bytes >= 4 * (size_t)HUGE ? HUGE : SMALL;
+    if (bytes > SIZE_MAX - align) return NULL;
+    bytes = (bytes / align + 1) * align;
+    void *p = aligned_alloc(align, bytes);
+    if (p && align == HUGE) (void)madvise(p, bytes, MADV_HUGEPAGE); /* a wish: without it all works */
+    return p;
 }

@@ -27,6 +27,7 @@ struct ng_model {
     const ng_kernels *kernels;
     ng_model_info info;
     ng_kv_shape kv_shape;   /* decoders */
+    uint8_t *panels;        /* repacked weights of all matrices */
     void *weights;          /* the architecture's own struct, in the arena */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;

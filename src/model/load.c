@@ -84,7 +84,7 @@ ng_status ng_load_mat(ng_loader *l, ng_mat *m, const char *name, size_t n_rows, 
                       ng_error *err) {
     const ng_gguf_tensor *t;
     ng_status s = find_mat(l, name, n_rows, n_cols, &t, err);
-    if (!s) s = ng_mat_init(m, t, l->model->kernels, l->model->arena, err);
+    if (!s) s = ng_mat_init(m, t, l->model->kernels, err);
     if (!s) l->mats[l->n_mats++] = m;
     return s;
 }

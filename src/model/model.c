@@ -5,6 +5,7 @@
  * weight that is silently left out gives a model that almost works. */
 #include "arch.h"
 
+#include "core/checked.h"
 #include "core/cpu.h"
 #include "tokenizer/vocab.h"
 #include <stdio.h>
@@ -43,9 +44,28 @@ static void pack_part(void *ctx, int part, int n_parts) {
     for (size_t i = 0; i < job->l->n_mats; i++) ng_mat_pack(&tm, job->l->mats[i]);
 }
 
+/* One block for the panels of all matrices, in the order in which the architecture asked for them,
+ * which is the order of use. */
+static ng_status place_all(const ng_loader *l, ng_error *err) {
+    size_t total = 0;
+    for (size_t i = 0; i < l->n_mats; i++)
+        if (!ng_add_ok(&total, total, ng_mat_panel_bytes(l->mats[i]))) total = SIZE_MAX / 2;
+    l->model->panels = ng_memory_alloc_huge(total + 1);
+    if (!l->model->panels)
+        return ng_fail(err, NG_ENOMEM, "%s: no memory for %zu MiB of repacked weights", l->model->info.path, total >> 20);
+    uint8_t *p = l->model->panels;
+    for (size_t i = 0; i < l->n_mats; i++) {
+        size_t n = ng_mat_panel_bytes(l->mats[i]);
+        if (n) ng_mat_place(l->mats[i], p);
+        p += n;
+    }
+    return NG_OK;
+}
+
 static ng_status pack_all(const ng_loader *l, ng_error *err) {
     pack_job job = {l, NULL};
-    ng_status s = ng_pool_new(&job.pool, 0, err);
+    ng_status s = place_all(l, err);
+    if (!s) s = ng_pool_new(&job.pool, 0, err);
     if (s) return s;
     ng_pool_run(job.pool, pack_part, &job);
     ng_pool_free(job.pool);
@@ -143,6 +163,7 @@ void ng_model_close(ng_model *m) {
     if (!m) return;
     ng_tokenizer_close(m->tokenizer);
     ng_gguf_close(m->gguf);
+    free(m->panels);
     ng_arena_free(m->arena);
     free(m);
 }

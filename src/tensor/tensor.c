@@ -14,21 +14,23 @@ ng_status ng_mat_init_lookup(ng_mat *m, const ng_gguf_tensor *t, ng_error *err) 
                    m->n_cols, ng_type_get_info(t->type).name);
 }
 
-ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, ng_arena *a, ng_error *err) {
+ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, ng_error *err) {
     ng_status s = ng_mat_init_lookup(m, t, err);
     if (s) return s;
-    size_t n_rows = m->n_rows, n_cols = m->n_cols, bytes;
     m->gemm = ng_kernels_gemm(k, t->type);
-    m->w = m->stored;
-    m->w_stride = m->stored_stride;
     m->is_q8 = ng_quant_get_info(t->type).bits != 0;
-    if (!m->is_q8) return NG_OK;
-    m->w_stride = ng_panel_bytes(t->type, n_cols);
-    size_t n_panels = (n_rows + NG_PANEL_ROWS - 1) / NG_PANEL_ROWS;
-    m->w = ng_mul_ok(&bytes, n_panels, m->w_stride) ? ng_arena_alloc(a, bytes) : NULL;
-    if (!m->w) return ng_fail(err, NG_ENOMEM, "tensor %s: no memory to repack %zu rows", t->name, n_rows);
+    m->w = m->is_q8 ? NULL : m->stored;
+    m->w_stride = m->is_q8 ? ng_panel_bytes(t->type, m->n_cols) : m->stored_stride;
     return NG_OK;
 }
+
+size_t ng_mat_panel_bytes(const ng_mat *m) {
+    size_t n_panels = (m->n_rows + NG_PANEL_ROWS - 1) / NG_PANEL_ROWS, bytes;
+    if (!m->is_q8) return 0;
+    return ng_mul_ok(&bytes, n_panels, m->w_stride) ? bytes : SIZE_MAX;
+}
+
+void ng_mat_place(ng_mat *m, uint8_t *panels) { m->w = panels; }
 
 void ng_mat_pack(const ng_team *tm, const ng_mat *m) {
     if (!m->is_q8) return;

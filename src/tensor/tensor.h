@@ -44,10 +44,11 @@ typedef struct ng_mat {
 } ng_mat;
 
 bool ng_mat_can(uint32_t type);
-/* A two-dimensional tensor; the caller has checked its shape and that ng_mat_can(type).  Panels are
- * taken from `a` and filled by ng_mat_pack. */
-ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, ng_arena *a,
-                      ng_error *err) NG_MUST_USE;
+/* A two-dimensional tensor; the caller has checked its shape and that ng_mat_can(type).  A matrix with
+ * ng_mat_panel_bytes > 0 must be given that much memory (64-byte aligned) and be packed before use. */
+ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, ng_error *err) NG_MUST_USE;
+size_t ng_mat_panel_bytes(const ng_mat *m); /* 0: used where it lies; SIZE_MAX: too big for this machine */
+void ng_mat_place(ng_mat *m, uint8_t *panels);
 /* For ng_mat_row only. */
 ng_status ng_mat_init_lookup(ng_mat *m, const ng_gguf_tensor *t, ng_error *err) NG_MUST_USE;
 /* This thread's share of repacking; nothing for float weights. */

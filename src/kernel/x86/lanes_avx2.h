@@ -20,8 +20,8 @@ typedef vf vm;
 
 enum {
     LANES_TOK = 4,
-    LANES_ROWS = 2,
-    LANES_TOKS = 2,
+    LANES_ROWS = 4,
+    LANES_TOKS = 1,
     LANES_OFFSET8 = 0 /* vb_load8 makes 8-bit codes signed: maddubs would overflow on unsigned ones */
 };
 
@@ -113,6 +113,13 @@ static inline float v_fold(vf x) {
     __m128 q = fold_to_4(x);
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+/* The folds of four at once. */
+static inline void v_fold4(float y[4], const vf *x) {
+    __m128 a = fold_to_4(x[0]), b = fold_to_4(x[1]), c = fold_to_4(x[2]), d = fold_to_4(x[3]);
+    __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+    __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+    _mm_storeu_ps(y, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
 }
 static inline float v_top(vf x) {
     __m256 h = _mm256_max_ps(x.a, x.b);

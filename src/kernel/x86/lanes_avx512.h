@@ -70,6 +70,15 @@ static inline float v_fold(vf a) {
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
+/* The folds of four at once. */
+static inline void v_fold4(float y[4], const vf *a) {
+    vf ab = v_add(_mm512_shuffle_f32x4(a[0], a[1], 0x44), _mm512_shuffle_f32x4(a[0], a[1], 0xEE));
+    vf cd = v_add(_mm512_shuffle_f32x4(a[2], a[3], 0x44), _mm512_shuffle_f32x4(a[2], a[3], 0xEE));
+    vf q = v_add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xDD));
+    q = v_add(q, _mm512_shuffle_ps(q, q, 0x4E));
+    q = v_add(q, _mm512_shuffle_ps(q, q, 0xB1));
+    _mm_storeu_ps(y, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, q)));
+}
 static inline float v_top(vf a) { return _mm512_reduce_max_ps(a); }
 
 /* ---- integers ------------------------------------------------------------------------------------- */

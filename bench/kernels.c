@@ -1,0 +1,143 @@
+/* kernels.c: times the kernels of kernels.def at every level that this machine has.
+ *
+ *     build/kernels [LEVEL]
+ *
+ * Products with quantised weights: one token over weights that fit the L2 cache (what the instructions
+ * allow), over 64 MiB (what memory allows), and 64 tokens (prefill).  Others: rows of 576 floats in
+ * the L1 cache.  Times are processor time of one thread, the best of five runs. */
+#include "core/hash.h"
+#include "kernel/kernel.h"
+#include "kernel/panel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { COLS = 768, MAX_TOK = 64, ROW = 576 };
+static ng_rng rng;
+static float x[MAX_TOK * COLS], y[MAX_TOK * 65536], w[COLS], b[COLS];
+static int8_t q[MAX_TOK * COLS];
+static float d[MAX_TOK * COLS / 32], s[MAX_TOK * COLS / 32];
+static int32_t sum[MAX_TOK * COLS / 16];
+static uint16_t halves[COLS];
+static const ng_q8 q8 = {q, d, s, sum};
+
+static double now_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+typedef void job_fn(const ng_kernels *k, const void *arg);
+
+/* Seconds of one call. */
+static double best_of(job_fn *fn, const ng_kernels *k, const void *arg) {
+    double best = 1e9;
+    for (int round = 0; round < 5; round++) {
+        size_t n = 0;
+        double begin = now_s(), took;
+        do {
+            fn(k, arg);
+            n++;
+            took = now_s() - begin;
+        } while (took < 0.02);
+        best = took / (double)n < best ? took / (double)n : best;
+    }
+    return best;
+}
+
+typedef struct product {
+    uint32_t type;
+    ng_gemm g;
+} product;
+
+static void run_product(const ng_kernels *k, const void *arg) {
+    const product *p = arg;
+    ng_kernels_gemm(k, p->type)(&p->g);
+}
+
+static void time_product(const ng_kernels *k, const char *name, uint32_t type) {
+    size_t panel = ng_panel_bytes(type, COLS), row_bytes = type == 0 ? 4 * COLS : panel ? panel / 16 : 2 * COLS;
+    size_t small = (192u << 10) / row_bytes / 16 * 16, big = (64u << 20) / row_bytes / 16 * 16;
+    if (big > 65536) big = 65536;
+    uint8_t *weights = aligned_alloc(64, big * row_bytes);
+    if (!weights) return;
+    for (size_t i = 0; i < big * row_bytes; i++) weights[i] = (uint8_t)((ng_rng_next(&rng) & 0x3F) | 0x04); /* no NaN */
+    product p = {type, {.w = weights, .w_stride = panel ? panel : row_bytes, .n_cols = COLS, .x = x, .x_stride = COLS,
+                        .q = q8, .n_tok = 1, .y = y, .y_stride = big}};
+    p.g.row_end = small;
+    double cached = best_of(run_product, k, &p);
+    p.g.n_tok = MAX_TOK;
+    double many = best_of(run_product, k, &p);
+    p.g.n_tok = 1;
+    p.g.row_end = big;
+    double memory = best_of(run_product, k, &p);
+    printf("%-12s %-8s 1 token %6.1f GB/s in L2, %6.1f from memory; 64 tokens %6.1f Gmac/s\n", name,
+           ng_cpu_level_name(k->level), (double)(small * row_bytes) / cached / 1e9, (double)(big * row_bytes) / memory / 1e9,
+           (double)small * COLS * MAX_TOK / many / 1e9);
+    free(weights);
+}
+
+static void run_quantize_q8(const ng_kernels *k, const void *arg) { (void)arg, k->quantize_q8(&q8, x, ROW); }
+static void run_softmax(const ng_kernels *k, const void *arg) { (void)arg, memcpy(y, x, ROW * 4), k->softmax(y, ROW, 0.1f); }
+static void run_rmsnorm(const ng_kernels *k, const void *arg) { (void)arg, k->rmsnorm(y, x, w, ROW, 1e-5f); }
+static void run_layernorm(const ng_kernels *k, const void *arg) { (void)arg, k->layernorm(y, x, &(ng_affine){w, b}, ROW, 1e-5f); }
+static void run_silu_mul(const ng_kernels *k, const void *arg) { (void)arg, k->silu_mul(y, x, w, ROW); }
+static void run_gelu(const ng_kernels *k, const void *arg) { (void)arg, k->gelu(y, x, ROW); }
+static void run_add(const ng_kernels *k, const void *arg) { (void)arg, k->add(y, x, ROW); }
+static void run_to_f16(const ng_kernels *k, const void *arg) { (void)arg, k->to_f16(halves, x, ROW); }
+
+static void time_row(const ng_kernels *k, const char *name, job_fn *fn) {
+    double t = best_of(fn, k, NULL);
+    printf("%-12s %-8s %6.3f ns a value\n", name, ng_cpu_level_name(k->level), t / ROW * 1e9);
+}
+
+/* 64 positions of 64 columns for 8 queries, as attention asks for a page. */
+static void run_mix(const ng_kernels *k, const void *arg) {
+    ng_mix m = {.p = w, .p_stride = 64, .v_stride = 64, .n_pos = 64, .n_cols = 64, .n_q = 8, .y = y, .y_stride = 64};
+    m.v = x;
+    (arg ? k->mix_f32 : k->mix_f16)(&m);
+}
+
+static void time_mix(const ng_kernels *k, const char *name, const void *is_f32) {
+    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 8 / best_of(run_mix, k, is_f32) / 1e9);
+}
+
+#define time_gemm(type) time_product(k, "gemm " #type, NG_TYPE_##type)
+#define time_gemm_f32() time_gemm(F32)
+#define time_gemm_f16() time_gemm(F16)
+#define time_gemm_bf16() time_gemm(BF16)
+#define time_gemm_q4_0() time_gemm(Q4_0)
+#define time_gemm_q4_1() time_gemm(Q4_1)
+#define time_gemm_q5_0() time_gemm(Q5_0)
+#define time_gemm_q5_1() time_gemm(Q5_1)
+#define time_gemm_q8_0() time_gemm(Q8_0)
+#define time_gemm_q4_k() time_gemm(Q4_K)
+#define time_gemm_q5_k() time_gemm(Q5_K)
+#define time_gemm_q6_k() time_gemm(Q6_K)
+#define time_quantize_q8() time_row(k, "quantize_q8", run_quantize_q8)
+#define time_mix_f16() time_mix(k, "mix_f16", NULL)
+#define time_mix_f32() time_mix(k, "mix_f32", "")
+#define time_softmax() time_row(k, "softmax", run_softmax)
+#define time_rmsnorm() time_row(k, "rmsnorm", run_rmsnorm)
+#define time_layernorm() time_row(k, "layernorm", run_layernorm)
+#define time_silu_mul() time_row(k, "silu_mul", run_silu_mul)
+#define time_gelu() time_row(k, "gelu", run_gelu)
+#define time_add() time_row(k, "add", run_add)
+#define time_to_f16() time_row(k, "to_f16", run_to_f16)
+
+int main(int argc, char **argv) {
+    rng = ng_rng_seed(1);
+    for (int i = 0; i < MAX_TOK * COLS; i++) x[i] = (float)(ng_rng_unit(&rng) * 2 - 1);
+    for (int i = 0; i < COLS; i++) w[i] = (float)ng_rng_unit(&rng);
+    ng_kernels_at(NG_CPU_REF)->quantize_q8(&q8, x, (size_t)MAX_TOK * COLS);
+    for (int level = NG_CPU_REF; level <= NG_CPU_AVX512; level++) {
+        const ng_kernels *k = ng_kernels_at((ng_cpu_level)level);
+        if (!k || (argc > 1 && strcmp(argv[1], ng_cpu_level_name(k->level)))) continue;
+#define KERNEL(ret, name, params, shape) time_##name();
+#include "kernel/kernels.def"
+#undef KERNEL
+    }
+    return 0;
+}
