@@ -199,8 +199,9 @@ static ng_status put_label(const evaluation *e, const scored *s, size_t c, doubl
     } figures[] = {{"texts", (double)(n_yes + n_no)},
                    {"accuracy", n_yes + n_no ? (double)(tp + n_no - fp) / (double)(n_yes + n_no) : NAN},
                    {"f1", *f1},
-                   {"auroc", yes && no ? ng_metric_auroc(yes, n_yes, no, n_no) : NAN}};
-    for (size_t i = 0; i < 4; i++) {
+                   {"auroc", yes && no ? ng_metric_auroc(yes, n_yes, no, n_no) : NAN},
+                   {"recall_fpr1", yes && no ? ng_metric_recall_at(yes, n_yes, no, n_no, 0.01) : NAN}};
+    for (size_t i = 0; i < 5; i++) {
         snprintf(name, sizeof name, "%.30s.%s", label, figures[i].what);
         put(e, name, figures[i].value);
     }

@@ -114,6 +114,19 @@ double ng_metric_fpr(const float *positive, size_t n, const float *negative, siz
     return passed / (double)m;
 }
 
+double ng_metric_recall_at(const float *positive, size_t n, const float *negative, size_t m, double fpr) {
+    ranked *r = n && m ? join(positive, n, negative, m) : NULL;
+    double kept = 0, passed = 0, recall = 0;
+    if (!r) return NAN;
+    for (size_t i = 0, k; i < n + m; i = k) {
+        for (k = i; k < n + m && r[k].score >= r[i].score; k++) kept += r[k].mark, passed += !r[k].mark;
+        if (passed > fpr * (double)m) break;
+        recall = kept / (double)n;
+    }
+    free(r);
+    return recall;
+}
+
 static int rising(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;

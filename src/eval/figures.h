@@ -24,6 +24,8 @@ double ng_metric_macro_f1(const int32_t *gold, const int32_t *predicted, size_t 
 double ng_metric_auroc(const float *positive, size_t n, const float *negative, size_t m);
 /* Share of negatives that stay when the threshold keeps `keep` of the positives. */
 double ng_metric_fpr(const float *positive, size_t n, const float *negative, size_t m, double keep);
+/* Share of positives at or above the lowest threshold that lets at most `fpr` of the negatives pass. */
+double ng_metric_recall_at(const float *positive, size_t n, const float *negative, size_t m, double fpr);
 /* The q-quantile (0..1) of n values, by nearest rank; sorts them. */
 double ng_metric_quantile(double *values, size_t n, double q);
 

@@ -36,6 +36,7 @@ typedef struct requests_spec {
     int64_t seed;
     noise_spec noise;
     ng_config_list fillers;
+    ng_config_strs tasks;
 } requests_spec;
 
 static const ng_config_field filler_fields[] = {
@@ -63,6 +64,7 @@ static const ng_config_field spec_fields[] = {
     {"seed", NG_CONFIG_INT, offsetof(requests_spec, seed), .dflt = "1", .min = 0, .max = 9e15},
     {"noise", NG_CONFIG_GROUP, offsetof(requests_spec, noise), .sub = &noise_schema},
     {"fillers", NG_CONFIG_LIST, offsetof(requests_spec, fillers), .sub = &filler_schema},
+    {"tasks", NG_CONFIG_STRS, offsetof(requests_spec, tasks), .help = "only these; all when left out"},
     {0}};
 static const ng_config_schema spec_schema = {"requests", sizeof(requests_spec), spec_fields};
 
@@ -360,11 +362,18 @@ static ng_status put_request(maker *m, const item *t) {
     return NG_OK;
 }
 
+static bool task_wanted(const maker *m, const list *l) {
+    if (l->name[0] == '@' || l->filler) return false;
+    for (size_t i = 0; i < m->spec.tasks.len; i++)
+        if (!strcmp(l->name, m->spec.tasks.items[i])) return true;
+    return m->spec.tasks.len == 0;
+}
+
 static ng_status make_rows(maker *m, ng_row_fn *row, void *ctx) {
     const list *tasks[LISTS_MAX];
     size_t n_tasks = 0;
     for (size_t i = 0; i < m->n_lists; i++)
-        if (m->lists[i].name[0] != '@' && !m->lists[i].filler) tasks[n_tasks++] = &m->lists[i];
+        if (task_wanted(m, &m->lists[i])) tasks[n_tasks++] = &m->lists[i];
     if (n_tasks == 0)
         return ng_fail(m->err, NG_EFORMAT, "%s: no templates of the split %s", m->path, m->source->split);
     for (size_t i = 0; i < (size_t)m->source->limit; i++) {

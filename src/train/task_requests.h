@@ -7,6 +7,7 @@
  *
  *     templates: templates.tsv      beside this file: task, split, weight, template
  *     seed: 1
+ *     tasks: [extract]              only these; all when left out
  *     noise: {typo: 0.02, lower: 0.2, polite: 0.3, greeting: 0.1, closing: 0.1, break: 0.3}
  *     fillers:
  *       - {name: u, train: [SOURCE, ..], dev: [..], test: [..], max_bytes: 300}
