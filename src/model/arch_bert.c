@@ -113,17 +113,17 @@ static ng_status load_keys(ng_loader *l, float *eps, uint32_t *pooling, ng_error
 
 static bool contains(ng_str s, const char *word) { return memmem(s.data, s.len, word, strlen(word)) != NULL; }
 
-/* How much of a text sentence-transformers reads.  llama.cpp's converter does not write it; the MiniLM
- * family is the case that matters: a table of 512 positions, but trained and used on 256, and on 300
- * tokens the two vectors are 0.96 apart. */
+/* How much of a text sentence-transformers reads: our converter writes it, llama.cpp's does not.  The
+ * MiniLM family is the case that matters there: a table of 512 positions, but used on 256, and on 300
+ * tokens the two vectors have a cosine of 0.96. */
 static uint32_t seq_max(const ng_model *m) {
     const ng_gguf *g = m->gguf;
     uint32_t n = m->info.n_ctx_train;
     ng_gguf_array tags;
     ng_str name;
-    if (ng_gguf_has(g, "bert.max_seq_length")) {
+    if (ng_gguf_has(g, "nanogrid.max_seq_length")) {
         uint32_t given;
-        if (!ng_gguf_get_u32(g, "bert.max_seq_length", &given, NULL) && given >= 2 && given < n) n = given;
+        if (!ng_gguf_get_u32(g, "nanogrid.max_seq_length", &given, NULL) && given >= 2 && given < n) n = given;
     } else if (!ng_gguf_get_str(g, "general.name", &name, NULL) && contains(name, "MiniLM") &&
                !ng_gguf_get_array(g, "general.tags", &tags, NULL) && tags.kind == NG_GGUF_STRING) {
         for (size_t i = 0; i < tags.len; i++)

@@ -60,6 +60,17 @@ static ng_status put_pooling(const ng_convert *c, ng_error *err) {
     return s;
 }
 
+/* How much of a text sentence-transformers reads; a key of ours, as GGUF has none. */
+static ng_status put_max_seq(const ng_convert *c, ng_error *err) {
+    json_t *p;
+    ng_status s = ng_hf_json(c->hf, "sentence_bert_config.json", false, &p, err);
+    if (s) return s;
+    json_int_t n = json_integer_value(json_object_get(p, "max_seq_length"));
+    json_decref(p);
+    if (n >= 2 && n <= 1 << 24) ng_gguf_put_u32(c->plan->writer, "nanogrid.max_seq_length", (uint32_t)n);
+    return NG_OK;
+}
+
 static ng_status check_config(const ng_hf *hf, ng_error *err) {
     const char *act = json_string_value(json_object_get(hf->config, "hidden_act"));
     const char *pos = json_string_value(json_object_get(hf->config, "position_embedding_type"));
@@ -102,7 +113,7 @@ static ng_status put_keys(ng_convert *c, ng_error *err) {
     ng_gguf_put_u32(w, "bert.attention.head_count", c->n_heads);
     ng_gguf_put_f32(w, "bert.attention.layer_norm_epsilon", eps);
     ng_gguf_put_bool(w, "bert.attention.causal", false);
-    if ((s = put_pooling(c, err))) return s;
+    if ((s = put_pooling(c, err)) || (s = put_max_seq(c, err))) return s;
     ng_gguf_put_u32(w, "tokenizer.ggml.token_type_count", types);
     ng_hf_vocab v;
     if ((s = ng_hf_vocab_read(&v, c->hf, vocab, err))) return s;

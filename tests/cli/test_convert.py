@@ -289,7 +289,7 @@ def same_model(mine, theirs, what, loose=()):
         else:
             check(a[name] == b[name], f"{what}: {name} differs ({a[name][:2]} {b[name][:2]})")
     for key in sorted(set(a_keys) | set(b_keys)):
-        if not key.startswith("general.") or key in ("general.architecture", "general.file_type", "general.size_label"):
+        if not key.startswith(("general.", "nanogrid.")) or key in ("general.architecture", "general.file_type", "general.size_label"):
             check(a_keys.get(key) == b_keys.get(key), f"{what}: {key} is {str(a_keys.get(key))[:60]}, not {str(b_keys.get(key))[:60]}")
 
 

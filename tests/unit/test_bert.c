@@ -151,7 +151,7 @@ static int drop_temp(void **state) {
     return unlink(temp_path);
 }
 
-static void short_reader(ng_gguf_writer *w) { ng_gguf_put_u32(w, "bert.max_seq_length", 40); }
+static void short_reader(ng_gguf_writer *w) { ng_gguf_put_u32(w, "nanogrid.max_seq_length", 40); }
 
 /* A model that reads less than its positions allow cuts there, and beyond its positions it refuses. */
 static void models_may_read_less_than_they_hold(void **state) {
