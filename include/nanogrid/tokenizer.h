@@ -28,7 +28,7 @@ typedef struct ng_tokenize_options {
 } ng_tokenize_options;
 
 /* Any bytes are accepted, invalid UTF-8 too; opt may be NULL.  *ids ends with free() (never NULL on
- * success).  Input longer than 256 MiB is NG_ELIMIT. */
+ * success).  Input longer than 256 MiB, or 32 MiB without any break for BPE, is NG_ELIMIT. */
 NG_API ng_status ng_tokenize(const ng_tokenizer *t, const char *text, size_t len,
                              const ng_tokenize_options *opt, int32_t **ids, size_t *n,
                              ng_error *err) NG_MUST_USE;
@@ -54,7 +54,8 @@ NG_API int32_t ng_tokenizer_bos(const ng_tokenizer *t);
 NG_API int32_t ng_tokenizer_eos(const ng_tokenizer *t);
 /* EOS, EOT (<|im_end|>, <|eot_id|>, ..): ids that end a generation. */
 NG_API bool ng_tokenizer_is_eog(const ng_tokenizer *t, int32_t id);
-/* The id of a token's exact text, or -1. */
+/* The id of a token's exact text (for byte-level vocabularies the bytes it stands for), or -1.  Walks
+ * the vocabulary: ask once, not per token. */
 NG_API int32_t ng_tokenizer_find(const ng_tokenizer *t, const char *text, size_t len);
 /* The raw bytes that `id` stands for, borrowed; "" for control tokens or a bad id. */
 NG_API const char *ng_tokenizer_piece(const ng_tokenizer *t, int32_t id, size_t *len);
@@ -64,9 +65,10 @@ typedef struct ng_chat_message {
     const char *text; /* NUL-terminated UTF-8 */
 } ng_chat_message;
 
-/* Renders messages as the model was trained to see them (ChatML where the GGUF's
- * tokenizer.chat_template says so); `open` adds the header of the assistant's turn.  A template
- * that this version cannot render is NG_EUNSUPPORTED. */
+/* Renders messages as the model was trained to see them, by running the file's own
+ * tokenizer.chat_template (Jinja); `open` adds the header of the assistant's turn.  A file without a
+ * template, or one that this version cannot render, is NG_EUNSUPPORTED with the place; what the
+ * template itself refuses (roles that do not alternate, say) is NG_EINVALID with its words. */
 NG_API ng_status ng_chat_render(const ng_tokenizer *t, const ng_chat_message *messages, size_t n,
                                 bool open, ng_buf *out, ng_error *err) NG_MUST_USE;
 

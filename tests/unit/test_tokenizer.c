@@ -3,6 +3,7 @@
  * jinja2, refusals, and every failing allocation. */
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/pool.h"
 #include "fault.h"
 #include "gguf/gguf.h"
 #include <nanogrid/text.h>
@@ -437,6 +438,39 @@ static void unknown_templates_are_refused(void **state) {
     ng_tokenizer_close(t);
 }
 
+/* ---- threads ----------------------------------------------------------------------------------- */
+
+typedef struct shared_job {
+    const ng_tokenizer *t;
+    int32_t *ids[4];
+    size_t n[4];
+} shared_job;
+
+static void tokenize_part(void *ctx, int part, int n_parts) {
+    static const char text[] = "The quick brown fox jumped; it's \xC3\xA9t\xC3\xA9 in \xE6\x9D\xB1\xE4\xBA\xAC, foolishness 1234 of wisdom";
+    shared_job *job = ctx;
+    (void)n_parts;
+    for (int round = 0; round < 200; round++) {
+        free(job->ids[part]);
+        if (ng_tokenize(job->t, text, sizeof text - 1, NULL, &job->ids[part], &job->n[part], NULL)) abort();
+    }
+}
+
+static void threads_share_a_tokenizer(void **state) {
+    (void)state;
+    shared_job job = {.t = open_golden("smollm")};
+    ng_pool *pool;
+    assert_int_equal(ng_pool_new(&pool, 4, NULL), NG_OK);
+    ng_pool_run(pool, tokenize_part, &job);
+    ng_pool_free(pool);
+    for (int i = 0; i < 4; i++) {
+        assert_true(job.n[i] > 10 && job.n[i] == job.n[0]);
+        assert_memory_equal(job.ids[i], job.ids[0], job.n[0] * sizeof(int32_t));
+    }
+    for (int i = 0; i < 4; i++) free(job.ids[i]);
+    ng_tokenizer_close((ng_tokenizer *)job.t);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------ */
 
 static void sweep(const char *path, const char *text, size_t len) {
@@ -481,6 +515,7 @@ int main(void) {
         cmocka_unit_test(bad_vocabularies_are_refused),
         cmocka_unit_test(templates_render_as_jinja2_does),
         cmocka_unit_test(unknown_templates_are_refused),
+        cmocka_unit_test(threads_share_a_tokenizer),
         cmocka_unit_test(allocation_failures_are_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
