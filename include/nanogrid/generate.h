@@ -47,6 +47,8 @@ typedef struct ng_generate_options {
     size_t n_stop;            /* at most 16, each 1..256 bytes */
     ng_token_fn *on_token;    /* or NULL; the text of events never contains part of a stop text */
     void *on_token_ctx;
+    bool (*abandoned)(void *ctx); /* asked while the prompt is read: true ends it as "cancelled"; or NULL */
+    void *abandoned_ctx;
 } ng_generate_options;
 
 NG_API ng_generate_options ng_generate_options_default(void);

@@ -45,6 +45,8 @@ typedef struct ng_request {
     bool no_cache;
     ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
     void *on_token_ctx;
+    bool (*abandoned)(void *ctx); /* asked now and then, from this thread: true ends the request; or NULL */
+    void *abandoned_ctx;
 
     ng_part text_part_; /* storage of ng_request_text */
     ng_message text_message_;

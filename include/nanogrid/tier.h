@@ -55,6 +55,8 @@ typedef struct ng_tier_request {
     int64_t deadline_ms;       /* of the monotonic clock; 0: none */
     ng_token_fn *on_token;     /* generate: text as it comes; or NULL */
     void *on_token_ctx;
+    bool (*abandoned)(void *ctx); /* asked while nothing comes: true ends the call, nobody waits; or NULL */
+    void *abandoned_ctx;
     const char *traceparent;   /* W3C trace context to pass on, or NULL */
 } ng_tier_request;
 

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_MAX = 64 << 20, TEXT_PER_TOKEN = 8 };
+enum { TEXT_MAX = 64 << 20, TEXT_PER_TOKEN = 8, PROMPT_PIECE = 256 };
 
 typedef struct run {
     const ng_source *src;
@@ -146,14 +146,31 @@ static ng_status step(run *r, bool *more, ng_error *err) {
     return NG_OK;
 }
 
+/* The whole prompt at once, or, when somebody may leave meanwhile, in pieces with a question before
+ * each; the logits are the same bits either way.  *more is false when nobody waits any longer. */
+static ng_status read_prompt(run *r, const int32_t *prompt, size_t n, bool *more, ng_error *err) {
+    size_t piece = r->opt->abandoned ? PROMPT_PIECE : n;
+    ng_status s = NG_OK;
+    for (size_t at = 0; at < n && !s; at += piece) {
+        if (r->opt->abandoned && r->opt->abandoned(r->opt->abandoned_ctx)) {
+            r->g->finish = "cancelled";
+            *more = false;
+            return NG_OK;
+        }
+        s = r->src->eval(r->src->self, prompt + at, n - at < piece ? n - at : piece, r->logits, err);
+    }
+    return s;
+}
+
 static ng_status loop(run *r, const int32_t *prompt, size_t n, ng_error *err) {
     ng_generation *g = r->g;
     double t0 = ng_clock_ms();
-    ng_status s = r->src->eval(r->src->self, prompt, n, r->logits, err);
+    bool more = true;
+    ng_status s = read_prompt(r, prompt, n, &more, err);
     if (s) return s;
     double t1 = ng_clock_ms();
     g->prompt_ms = t1 - t0;
-    for (bool more = true; !s;) {
+    while (more && !s) {
         s = step(r, &more, err);
         if (s || !more) break;
         s = r->src->eval(r->src->self, &g->tokens[g->n_tokens - 1], 1, r->logits, err);

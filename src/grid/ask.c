@@ -138,7 +138,8 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     a->limits = (ng_limits){.privacy = r->privacy, .max_cost_usd = r->max_cost_usd,
                             .deadline_ms = deadline ? (int64_t)ng_clock_ms() + deadline : 0};
     a->req = (ng_tier_request){.task = r->task, .messages = r->messages, .n_messages = r->n_messages,
-                               .params = r->params, .deadline_ms = a->limits.deadline_ms, .traceparent = r->traceparent};
+                               .params = r->params, .deadline_ms = a->limits.deadline_ms, .traceparent = r->traceparent,
+                               .abandoned = r->abandoned, .abandoned_ctx = r->abandoned_ctx};
     ng_record *rec = &a->rec;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);

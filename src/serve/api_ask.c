@@ -19,6 +19,8 @@ static bool find_model(const ng_grid *g, const char *name, ng_grid_entry *out) {
     return false;
 }
 
+static bool abandoned(void *ctx) { return ng_http_cancelled(((const ng_call *)ctx)->x); }
+
 bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model, const char *user) {
     ng_request_init(r, task);
     if (model && *model && strcmp(model, "auto")) {
@@ -39,6 +41,8 @@ bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model,
     r->max_cost_usd = c->max_cost_usd;
     r->deadline_ms = c->deadline_ms;
     r->tenant = user;
+    r->abandoned = abandoned;
+    r->abandoned_ctx = c;
     r->request_id = c->request_id;
     r->traceparent = c->traceparent[0] ? c->traceparent : NULL;
     return true;

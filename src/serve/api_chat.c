@@ -16,7 +16,6 @@
 #include "core/clock.h"
 #include "core/hash.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct chat {
@@ -154,7 +153,7 @@ static bool on_token(void *ctx, const ng_token_event *e) {
     t->last_ns = ng_clock_ns();
     if (!t->n_tokens++) t->first_ns = t->last_ns;
     if (ng_http_cancelled(t->c->x)) return false;
-    bool logged = t->req.logprobs && !isnan(e->logprob);
+    bool logged = t->req.logprobs && e->id >= 0; /* -1: an upstream's, or what was held back of the text */
     if (logged) {
         ng_buf *b = &t->logprobs[t->index];
         ng_buf_puts(b, b->len ? ", " : "[");

@@ -2,6 +2,8 @@
  * the model file, which is read once a model and only when somebody asks (a few MiB). */
 #include "serve/api_logprobs.h"
 
+#include "core/clock.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,9 +44,11 @@ bool ng_logprobs_tokenizer(const ng_tokenizer **out, ng_call *c, const char *mod
     }
     if (!path) return true;
     ng_error err = {0};
+    uint64_t begin = ng_clock_ns();
     pthread_mutex_lock(&c->api->tokenizers_lock);
     *out = load(c->api, path, &err);
     pthread_mutex_unlock(&c->api->tokenizers_lock);
+    c->expert_ns += ng_clock_ns() - begin; /* loading, as a model's is */
     return *out || ng_problem_from(&c->problem, &err);
 }
 
@@ -69,7 +73,7 @@ static void put_token(ng_json *j, const char *text, size_t len, float logprob) {
 }
 
 void ng_logprobs_put(ng_json *j, const ng_tokenizer *t, const ng_token_event *e) {
-    bool local = t && e->id >= 0; /* an upstream's token has no id of ours */
+    bool local = t != NULL;
     size_t len = e->len;
     const char *text = local ? ng_tokenizer_piece(t, e->id, &len) : e->text;
     ng_json_object(j);

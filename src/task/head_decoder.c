@@ -144,6 +144,8 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     size_t n = 0;
     opt.on_token = on_token;
     opt.on_token_ctx = &w;
+    opt.abandoned = req->abandoned;
+    opt.abandoned_ctx = req->abandoned_ctx;
     ng_status s = ng_generate_options_check(&opt, err);
     if (!s) s = render(d, req, a, &ids, &n, err);
     if (!s) {

@@ -80,7 +80,8 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg) {
 static int on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     transfer *t = arg;
     (void)a, (void)b, (void)c, (void)d;
-    if (atomic_load(&t->client->epoch) == t->epoch) return 0;
+    bool left = t->call->abandoned && t->call->abandoned(t->call->abandoned_ctx);
+    if (!left && atomic_load(&t->client->epoch) == t->epoch) return 0;
     t->status = NG_ECANCELLED;
     return 1;
 }

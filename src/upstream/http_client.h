@@ -24,6 +24,8 @@ typedef struct ng_http_call {
     int64_t timeout_ms, connect_timeout_ms;
     ng_http_piece_fn *on_piece; /* NULL: a 200 reply is collected in `reply` */
     void *on_piece_ctx;
+    bool (*abandoned)(void *ctx); /* asked at least once a second: true ends the call; or NULL */
+    void *abandoned_ctx;
     /* results */
     long http;    /* status; 0 when there was no reply */
     ng_buf reply; /* caller-initialised; error replies land here in any case */

@@ -171,6 +171,7 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *answe
     reply r = {.req = req, .text = ng_buf_init(REPLY_MAX), .err = err};
     ng_buf body = ng_buf_init(BODY_MAX);
     ng_http_call call = {.url = u->url, .key = u->key_env ? getenv(u->key_env) : NULL, .traceparent = req->traceparent,
+                         .abandoned = req->abandoned, .abandoned_ctx = req->abandoned_ctx,
                          .connect_timeout_ms = u->config.connect_timeout_ms, .reply = ng_buf_init(REPLY_MAX)};
     ng_sse_reader_init(&r.sse, on_event, &r);
     if (stream) call.on_piece = on_piece, call.on_piece_ctx = &r;
