@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BINS = 15, TIMED_MIN = 4000, TIMED_MAX = 20000 };
+enum { BINS = 15, TIMED_MIN = 4000, TIMED_MAX = 20000, CONFUSION_LABELS_MAX = 10 };
 
 /* What the model says of one set of texts. */
 typedef struct scored {
@@ -158,9 +158,22 @@ static void put_parts(const evaluation *e, const scored *s) {
         for (size_t i = 0; i < s->n; i++)
             if (s->data.items[i].source == k) n++, right += s->correct[i];
         char name[48];
-        snprintf(name, sizeof name, "by_file.%.*s", (int)strcspn(file, "."), file);
+        snprintf(name, sizeof name, "by_file.%zu-%.*s", k + 1, (int)strcspn(file, "."), file);
         put(e, name, n ? (double)right / (double)n : NAN);
     }
+}
+
+/* What was taken for what, where the labels are few enough to be read: counts by gold>predicted. */
+static void put_confusion(const evaluation *e, const scored *s) {
+    for (size_t g = 0; s->n_labels <= CONFUSION_LABELS_MAX && g < s->n_labels; g++)
+        for (size_t p = 0; p < s->n_labels; p++) {
+            size_t n = 0;
+            for (size_t i = 0; i < s->n; i++)
+                n += s->gold[i] == (int32_t)g && s->predicted[i] == (int32_t)p;
+            char name[48];
+            snprintf(name, sizeof name, "confusion.%.17s>%.17s", e->labels.names[g], e->labels.names[p]);
+            if (n) put(e, name, (double)n);
+        }
 }
 
 static void put_oos(const evaluation *e, const scored *in, const scored *out) {
@@ -256,6 +269,7 @@ static ng_status put_all(const evaluation *e) {
     if (ng_linear_multi_label(e->model)) st = put_moderate(e, s);
     else put(e, "f1", ng_metric_macro_f1(s->gold, s->predicted, s->n, s->n_labels));
     if (!st) st = put_unseen(e, s);
+    if (!ng_linear_multi_label(e->model)) put_confusion(e, s);
     put_parts(e, s);
     put_confidence(e, s);
     put_oos(e, s, &e->oos);
