@@ -16,8 +16,8 @@
  *       Q6_K             as Q4_0, but in blocks of 16 columns with the dx of their 32
  *   - float products and sums: value i goes to lane i % 16, lanes start at +0 and take their values in
  *     rising order (multiply, then add), and ng_k_fold() adds the lanes in a fixed tree;
- *   - mix: one accumulator an output, positions rising; then bias, then the residual:
- *     y = acc;  y = acc + bias;  with `add`: y = y_old + (acc + bias).
+ *   - mix: one accumulator an output, rows of v rising.
+ * Products with weights then add bias and residual: y = acc;  y = acc + bias;  with `add`: y = y_old + (acc + bias).
  * A kernel never splits a sum over threads; callers split outputs. */
 #ifndef NG_KERNEL_KERNEL_H
 #define NG_KERNEL_KERNEL_H

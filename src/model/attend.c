@@ -1,13 +1,14 @@
 /* attend.c: causal attention over KV pages.  See attend.h (Vaswani et al. 2017; grouped heads, Ainslie
  * et al. 2023).
  *
- * One item of work is a tile of up to 8 successive queries of one head.  Scores of a page are a small
- * matrix product whose weights are the page's keys, so they use the kernel of F16 weights and its
- * order of addition; the softmax runs over each query's own past; the values are added in the order
- * of positions.  Items are dealt out like cards (item i to thread i mod n): later tiles are longer. */
+ * One item of work is a tile of up to 8 successive queries of one head.  Keys lie transposed in their
+ * pages, so both products are the same kernel, mix: scores add q[c] * K[c, positions] over the columns
+ * of the head, outputs add p[position] * V[position, columns] over the positions, each in rising order
+ * and without folding lanes.  The softmax runs over each query's own past.  Items are dealt out like
+ * cards (item i to thread i mod n): later tiles are longer. */
 #include "attend.h"
 
-#include <string.h>
+#include "kernel/half.h"
 
 enum { PAGE = NG_KV_PAGE_TOK };
 
@@ -26,16 +27,14 @@ typedef struct tile {
 
 static void tile_scores(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
     const ng_kernels *k = s->model->kernels;
-    bool f32 = ng_kv_is_f32(&s->kv);
     size_t width = a->n_head * a->head_dim;
-    ng_gemm g = {.w_stride = a->head_dim * (f32 ? sizeof(float) : sizeof(uint16_t)), .n_cols = a->head_dim,
-                 .x = a->q + t->tok * width + t->head * a->head_dim, .x_stride = width, .n_tok = t->n,
-                 .y_stride = t->stride};
+    ng_mix m = {.p = a->q + t->tok * width + t->head * a->head_dim, .p_stride = width, .v_stride = PAGE,
+                .n_pos = a->head_dim, .n_q = t->n, .y_stride = t->stride};
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
-        g.w = ng_kv_keys(&s->kv, p / PAGE, a->layer, kv_head);
-        g.row_end = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
-        g.y = t->scores + p;
-        (f32 ? k->gemm_f32 : k->gemm_f16)(&g);
+        m.v = ng_kv_keys(&s->kv, p / PAGE, a->layer, kv_head);
+        m.n_cols = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
+        m.y = t->scores + p;
+        (ng_kv_is_f32(&s->kv) ? k->mix_f32 : k->mix_f16)(&m);
     }
 }
 
@@ -101,17 +100,20 @@ static void rotate_rows(float *x, const ng_attend_in *in, const float *cos_sin, 
     }
 }
 
-static void put_part(const ng_session *s, void *page, size_t at, const float *x, size_t n) {
-    if (ng_kv_is_f32(&s->kv)) memcpy((float *)page + at, x, n * sizeof *x);
-    else s->model->kernels->to_f16((uint16_t *)page + at, x, n);
-}
-
+/* Elements [begin, end) of one token's k and v, as values of a head, or as a column of its keys. */
 static void put_rows(const ng_session *s, const ng_attend_in *in, size_t t, size_t begin, size_t end) {
-    size_t hd = in->head_dim, width = in->n_head_kv * hd, pos = in->pos + t;
+    size_t hd = in->head_dim, width = in->n_head_kv * hd, page = (in->pos + t) / PAGE, at = (in->pos + t) % PAGE;
+    bool f32 = ng_kv_is_f32(&s->kv);
     for (size_t r = begin; r < end;) {
-        size_t h = r / hd, stop = (h + 1) * hd < end ? (h + 1) * hd : end, at = pos % PAGE * hd + r % hd;
-        put_part(s, ng_kv_keys(&s->kv, pos / PAGE, in->layer, h), at, in->k + t * width + r, stop - r);
-        put_part(s, ng_kv_values(&s->kv, pos / PAGE, in->layer, h), at, in->v + t * width + r, stop - r);
+        size_t h = r / hd, stop = (h + 1) * hd < end ? (h + 1) * hd : end, c = r % hd;
+        const float *k = in->k + t * width + r, *v = in->v + t * width + r;
+        void *keys = ng_kv_keys(&s->kv, page, in->layer, h), *values = ng_kv_values(&s->kv, page, in->layer, h);
+        if (f32) memcpy((float *)values + at * hd + c, v, (stop - r) * sizeof *v);
+        else s->model->kernels->to_f16((uint16_t *)values + at * hd + c, v, stop - r);
+        for (size_t i = 0; i < stop - r; i++) {
+            if (f32) ((float *)keys)[(c + i) * PAGE + at] = k[i];
+            else ((uint16_t *)keys)[(c + i) * PAGE + at] = ng_f32_to_f16(k[i]);
+        }
         r = stop;
     }
 }

@@ -11,7 +11,8 @@
  * A sequence is a list of pages.  Sharing a prefix shares its pages; a page that is shared is copied
  * before it is written (ng_kv_reserve), so no sequence sees another's tokens.  The pool reserves
  * address space once and the system commits memory as pages are first written: no heap call is made
- * after the start.  A page, F16 or F32: for each layer K[n_head_kv][64][head_dim], then V alike.
+ * after the start.  A page, F16 or F32: for each layer K[n_head_kv][head_dim][64], then
+ * V[n_head_kv][64][head_dim]: keys lie transposed so that the lanes of a score are positions.
  *
  * Sequences of one pool may live on different threads (a lock guards page counts); a sequence belongs
  * to one. */
@@ -54,7 +55,7 @@ void ng_kv_rewind(ng_kv *kv, size_t n);
 /* `kv` becomes the first n tokens of `from` (same pool), by reference. */
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n);
 
-/* [64, head_dim] of page i (position / 64). */
+/* Of page i (position / 64): keys [head_dim, 64], values [64, head_dim]. */
 void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);
 void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head);
 bool ng_kv_is_f32(const ng_kv *kv);

@@ -15,6 +15,7 @@ enum {
     LANES_TOK = 8,      /* tokens that share one unpacking of a block */
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
+    LANES_MIX = 8,      /* queries that share a pass over the values */
     LANES_OFFSET8 = 128 /* what vb_load8 leaves on 8-bit codes */
 };
 
