@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define EVAL(name) extern const ng_eval_ops ng_eval_##name;
@@ -123,6 +122,8 @@ static void put_card(ng_json *j, const ng_card *c, const ng_eval_result *r) {
     ng_json_end(j);
 }
 
+static int append(const char *text, size_t len, void *out) { return ng_buf_put(out, text, len) ? -1 : 0; }
+
 ng_status ng_card_write(const ng_card *card, const ng_eval_result *r, const char *path, ng_error *err) {
     ng_buf line = ng_buf_init(1 << 22);
     ng_json j = ng_json_init(&line);
@@ -130,12 +131,11 @@ ng_status ng_card_write(const ng_card *card, const ng_eval_result *r, const char
     put_card(&j, card, r);
     /* Indented for people and for version control; 12 digits keep every printed figure as it is. */
     json_t *tree = line.status ? NULL : json_loadb(line.data, line.len, 0, &why);
-    char *text = tree ? json_dumps(tree, JSON_INDENT(2) | JSON_REAL_PRECISION(12) | JSON_PRESERVE_ORDER) : NULL;
     ng_buf_reset(&line);
-    if (text) ng_buf_puts(&line, text), ng_buf_putc(&line, '\n');
-    ng_status s = !text || line.status ? ng_fail(err, NG_ENOMEM, "%s: out of memory", path)
-                                       : ng_file_write_atomic(path, line.data, line.len, err);
-    free(text);
+    size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(12) | JSON_PRESERVE_ORDER;
+    bool ok = tree && !json_dump_callback(tree, append, &line, flags) && !ng_buf_putc(&line, '\n');
+    ng_status s = ok ? ng_file_write_atomic(path, line.data, line.len, err)
+                     : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     json_decref(tree);
     ng_buf_clear(&line);
     return s;

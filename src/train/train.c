@@ -294,10 +294,13 @@ static ng_status write_model(trainer *t) {
         return s;
     t->result->dev_accuracy = NAN;
     if (t->tune.len) s = calibrate(t, m, &e);
-    t->result->model_bytes = ng_linear_file_bytes(m);
     t->result->n_rows = t->rows.n;
     ng_linear_close(m);
-    return s;
+    ng_map file;
+    if (s || (s = ng_map_open(&file, t->result->model_path, t->err))) return s;
+    t->result->model_bytes = file.len;
+    ng_map_close(&file);
+    return NG_OK;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------- */

@@ -1,0 +1,291 @@
+/* Tests of src/train/data*.c and recipe.c: rows, conditions, splits, labels, and what is refused. */
+#include "fault.h"
+#include "train/data.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[64];
+
+static void put_file(const char *name, const char *text) {
+    char p[128];
+    snprintf(p, sizeof p, "%s/%s", dir, name);
+    FILE *f = fopen(p, "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static const char *recipe_path(void) {
+    static char p[128];
+    snprintf(p, sizeof p, "%s/r.yaml", dir);
+    return p;
+}
+
+typedef struct loaded {
+    ng_arena *arena;
+    ng_recipe recipe;
+    ng_labels labels;
+    ng_dataset data;
+} loaded;
+
+static void unload(loaded *l) {
+    ng_dataset_clear(&l->data);
+    ng_labels_clear(&l->labels);
+    ng_arena_free(l->arena);
+    *l = (loaded){0};
+}
+
+/* Reads the training set of the recipe that is written now. */
+static ng_status load(loaded *l, ng_error *err) {
+    *l = (loaded){0};
+    ng_status s = ng_arena_new(&l->arena, 0);
+    if (s) return s;
+    if ((s = ng_recipe_read(&l->recipe, recipe_path(), l->arena, err)) || (s = ng_labels_read(&l->labels, &l->recipe, err)))
+        return s;
+    return ng_dataset_read(&l->data, &l->recipe.data.train, &l->labels, &l->recipe, err);
+}
+
+static void put_recipe(const char *task, const char *train) {
+    char text[2048];
+    snprintf(text, sizeof text, "name: t\ntask: %s\ndata:\n  train:\n    - %s\n", task, train);
+    put_file("r.yaml", text);
+}
+
+/* Loads a one-source recipe over `file` and expects an error that names `what`. */
+static void refused(const char *source, const char *what) {
+    loaded l;
+    ng_error err = {0};
+    put_recipe("classify", source);
+    ng_status s = load(&l, &err);
+    unload(&l);
+    if (!s) fail_msg("accepted: %s", source);
+    if (!strstr(err.text, what)) fail_msg("'%s' does not name '%s'", err.text, what);
+}
+
+static void tsv_columns_by_name(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.tsv", "id\tclass\tbody\r\n1\tx\tone\r\n2\ty\ttwo words\r\n3\tx\tthree\n");
+    put_recipe("classify", "{file: ./a.tsv, text: body, label: class}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.labels.len, 2);
+    assert_string_equal(l.labels.names[0], "x");
+    assert_int_equal(l.data.len, 3);
+    assert_string_equal(l.data.items[1].text, "two words");
+    assert_int_equal(l.data.items[1].label, 1);
+    assert_int_equal(l.data.items[2].len, 5); /* the carriage return is gone */
+    unload(&l);
+}
+
+static void jsonl_and_lines(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.jsonl", "{\"text\": \"caf\\u00e9\", \"n\": 3, \"ok\": true}\n\n{\"text\": \"b\", \"n\": 10, \"ok\": false}\n");
+    put_file("b.txt", "first line\nsecond\n\nthird");
+    put_recipe("classify", "{file: ./a.jsonl, label: n, where: [\"ok=true\", \"n<9.5\"]}\n"
+                           "    - {file: ./b.txt, value: line}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 4);
+    assert_string_equal(l.data.items[0].text, "caf\xC3\xA9");
+    assert_string_equal(l.labels.names[l.data.items[0].label], "3");
+    assert_string_equal(l.labels.names[l.data.items[3].label], "line");
+    assert_string_equal(l.data.items[3].text, "third");
+    assert_int_equal(l.data.items[3].source, 1);
+    unload(&l);
+}
+
+static void conditions_and_names(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.tsv", "label\tfold\ttext\n0\t1\ta\n1\t2\tb\n2\t9\tc\n1\t10\td\n0\t5\t\n");
+    put_recipe("classify", "{file: ./a.tsv, where: [\"fold>=2\", \"text!=\"], rename: [\"1=one\", \"2=\"]}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2); /* 2 is dropped by its new name, the empty text by the condition */
+    assert_int_equal(l.labels.len, 1);
+    assert_string_equal(l.labels.names[0], "one");
+    unload(&l);
+    put_recipe("classify", "{file: ./a.tsv, where: [\"fold=1|9\"]}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2);
+    unload(&l);
+}
+
+static void moderate_knows_what_it_knows(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.txt", "bad words\n");
+    put_file("b.tsv", "label\ttext\nx|z\tboth\n\tnone\n");
+    put_recipe("moderate", "{file: ./a.txt, positive: [x], negative: [y]}\n    - {file: ./b.tsv}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.labels.len, 3); /* x y z */
+    assert_int_equal(l.data.items[0].holds, 1);
+    assert_int_equal(l.data.items[0].known, 3);
+    assert_int_equal(l.data.items[1].holds, 5);
+    assert_int_equal(l.data.items[1].known, 7);
+    assert_int_equal(l.data.items[2].holds, 0);
+    unload(&l);
+}
+
+static void splits_do_not_depend_on_order(void **state) {
+    (void)state;
+    char text[20000] = "label\ttext\n", back[20000] = "label\ttext\n";
+    for (int i = 0; i < 400; i++) sprintf(text + strlen(text), "a\tsentence number %d\n", i);
+    for (int i = 399; i >= 0; i--) sprintf(back + strlen(back), "a\tSentence, number %d!\n", i);
+    loaded l;
+    size_t total = 0, tunes = 0;
+    for (int k = 0; k < 4; k++) {
+        char source[100];
+        size_t n[2];
+        uint64_t sum[2] = {0, 0};
+        snprintf(source, sizeof source, "{file: ./a.tsv, hash: {of: 4, keep: [%d]}}", k);
+        put_recipe("classify", source);
+        for (int side = 0; side < 2; side++) {
+            put_file("a.tsv", side ? back : text);
+            assert_int_equal(load(&l, NULL), NG_OK);
+            n[side] = l.data.len;
+            for (size_t i = 0; i < l.data.len; i++) sum[side] += l.data.items[i].hash;
+            for (size_t i = 0; i < l.data.len && !side; i++) tunes += ng_text_tunes(l.data.items[i].hash);
+            unload(&l);
+        }
+        assert_int_equal(n[0], n[1]); /* case, punctuation and order do not matter */
+        assert_true(sum[0] == sum[1]);
+        assert_in_range(n[0], 60, 140);
+        total += n[0];
+    }
+    assert_int_equal(total, 400);
+    assert_in_range(tunes, 150, 250); /* halves of every share, not one share */
+    put_recipe("classify", "{file: ./a.tsv, limit: 17}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 17);
+    unload(&l);
+}
+
+static void duplicates_are_found(void **state) {
+    (void)state;
+    loaded a, b;
+    bool keep[8];
+    put_file("a.txt", "What's up?\nhello\n:-)\n");
+    put_recipe("classify", "{file: ./a.txt, value: x}");
+    assert_int_equal(load(&a, NULL), NG_OK);
+    put_file("a.txt", "what s UP\nhello there\n:-(\n");
+    assert_int_equal(load(&b, NULL), NG_OK);
+    assert_int_equal(ng_dataset_duplicates(&b.data, &a.data, keep), 1);
+    assert_false(keep[0]);
+    assert_true(keep[1] && keep[2]); /* signs alone are compared as they are */
+    ng_dataset_filter(&b.data, keep);
+    assert_int_equal(b.data.len, 2);
+    assert_string_equal(b.data.items[0].text, "hello there");
+    unload(&a);
+    unload(&b);
+}
+
+static void broken_data_name_file_and_line(void **state) {
+    (void)state;
+    put_file("bad.tsv", "label\ttext\na\tfine\na\ttoo\tmany\n");
+    refused("{file: ./bad.tsv}", "bad.tsv:3: 3 columns");
+    put_file("bad.tsv", "label\ttext\na\tfine\nb\t\n");
+    refused("{file: ./bad.tsv}", "bad.tsv:3: the text is empty");
+    put_file("bad.tsv", "label\ttext\na\tf\xFFne\n");
+    refused("{file: ./bad.tsv}", "bad.tsv:2: the text is not UTF-8");
+    refused("{file: ./bad.tsv, text: body}", "bad.tsv:2: the row has no text column 'body'");
+    refused("{file: ./bad.tsv, where: [\"x=1\"]}", "no column for the condition");
+    refused("{file: ./bad.tsv, where: [\"label\"]}", "is not column=value");
+    refused("{file: ./bad.tsv, where: [\"label<3\"]}", "no number");
+    put_file("bad.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\n{\"text\": \n");
+    refused("{file: ./bad.jsonl}", "bad.jsonl:2: no JSON object");
+    put_file("bad.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\n[1]\n");
+    refused("{file: ./bad.jsonl}", "bad.jsonl:2: no JSON object");
+    put_file("bad.jsonl", "{\"text\": \"a\"}\n");
+    refused("{file: ./bad.jsonl}", "no label column");
+    put_file("bad.jsonl", "{\"text\": \"a\\u0000b\", \"label\": \"x\"}\n");
+    refused("{file: ./bad.jsonl}", "bad.jsonl:1");
+    put_file("empty.tsv", "");
+    refused("{file: ./empty.tsv}", "no labels");
+    refused("{file: ./missing.tsv}", "missing.tsv");
+    refused("{file: ./empty.tsv, rename: [x]}", "is not old=new");
+    refused("{file: ./empty.tsv, positive: [x]}", "belong to the task moderate");
+    refused("{file: ./empty.tsv, colour: red}", "unknown key 'colour'");
+}
+
+static void missing_data_folder_is_told(void **state) {
+    (void)state;
+    char *old = getenv("NANOGRID_DATA") ? strdup(getenv("NANOGRID_DATA")) : NULL;
+    unsetenv("NANOGRID_DATA");
+    refused("{file: somewhere/train.tsv}", "NANOGRID_DATA is not set");
+    if (old) setenv("NANOGRID_DATA", old, 1);
+    free(old);
+}
+
+static void recipes_are_checked(void **state) {
+    (void)state;
+    static const char *const bad[][2] = {
+        {"name: ../x\ntask: classify\ndata: {train: [{file: a}]}\n", "no folder name"},
+        {"name: x\ntask: classify\noutput: a/b.gguf\ndata: {train: [{file: a}]}\n", "output"},
+        {"name: x\ntask: classify\ndata: {train: []}\n", "data.train is empty"},
+        {"name: x\ntask: classify\ndata: {train: [{file: a}]}\ntraining: {weight_bits: 5}\n", "weight_bits"},
+        {"name: x\ntask: translate\ndata: {train: [{file: a}]}\n", "translate"},
+        {"name: x\ntask: classify\n", "data"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ng_arena *arena;
+        ng_recipe r;
+        ng_error err = {0};
+        put_file("r.yaml", bad[i][0]);
+        assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
+        assert_int_not_equal(ng_recipe_read(&r, recipe_path(), arena, &err), NG_OK);
+        if (!strstr(err.text, bad[i][1])) fail_msg("'%s' does not name '%s'", err.text, bad[i][1]);
+        ng_arena_free(arena);
+    }
+}
+
+static void files_of_a_package(void **state) {
+    (void)state;
+    ng_arena *arena;
+    assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
+    ng_recipe r = {.name = "n", .output = "model.gguf", .path = "recipes/x.yaml"};
+    assert_string_equal(ng_recipe_path(&r, NULL, "model", arena), "recipes/../models/n/model.gguf");
+    assert_string_equal(ng_recipe_path(&r, "out", "card", arena), "out/card.json");
+    r.output = "task.gguf";
+    r.path = "x.yaml";
+    assert_string_equal(ng_recipe_path(&r, NULL, "scores", arena), "./../models/n/task.scores.gguf");
+    assert_string_equal(ng_recipe_path(&r, "out", "card", arena), "out/task.card.json");
+    ng_arena_free(arena);
+}
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    put_file("a.tsv", "label\ttext\na\tone\nb\ttwo\na\tthree\n");
+    put_recipe("classify", "{file: ./a.tsv, rename: [\"a=x\"], limit: 2}");
+    FAULT_SWEEP(FAULT_ALLOC) {
+        loaded l;
+        ng_error err = {0};
+        ng_status s = load(&l, &err);
+        unload(&l);
+        if (!s) fault_passed();
+    }
+    assert_true(fault_sweep_rounds() > 5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tsv_columns_by_name),          cmocka_unit_test(jsonl_and_lines),
+        cmocka_unit_test(conditions_and_names),         cmocka_unit_test(moderate_knows_what_it_knows),
+        cmocka_unit_test(splits_do_not_depend_on_order), cmocka_unit_test(duplicates_are_found),
+        cmocka_unit_test(broken_data_name_file_and_line), cmocka_unit_test(missing_data_folder_is_told),
+        cmocka_unit_test(recipes_are_checked),          cmocka_unit_test(files_of_a_package),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+    snprintf(dir, sizeof dir, "/tmp/ng_test_data_%d", (int)getpid());
+    mkdir(dir, 0700);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command) ? 1 : failed;
+}

@@ -1,0 +1,366 @@
+/* Tests of src/train (fit, calibrate, train) and src/eval on data small enough to be made here. */
+#include "core/hash.h"
+#include "core/math.h"
+#include "eval/figures.h"
+#include "fault.h"
+#include "model/linear.h"
+#include "train/calibrate.h"
+#include "train/fit.h"
+#include <nanogrid/head.h>
+#include <nanogrid/tools/eval.h>
+#include <nanogrid/tools/train.h>
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[64];
+
+static const char *in_dir(const char *name) {
+    static char p[32][128];
+    static int k;
+    k = (k + 1) % 32;
+    snprintf(p[k], sizeof p[k], "%s/%s", dir, name);
+    return p[k];
+}
+
+static FILE *create(const char *name) {
+    FILE *f = fopen(in_dir(name), "wb");
+    assert_non_null(f);
+    return f;
+}
+
+/* Sentences of three kinds of words with noise words between, so that a model can learn them. */
+static void put_set(const char *name, int n, uint64_t seed) {
+    static const char *const words[3][4] = {{"apple", "pear", "plum", "cherry"}, {"hammer", "saw", "drill", "nail"},
+                                            {"rain", "snow", "cloud", "storm"}};
+    static const char *const labels[3] = {"fruit", "tool", "weather"}, *const noise[4] = {"the", "a", "one", "some"};
+    ng_rng r = ng_rng_seed(seed);
+    FILE *f = create(name);
+    fputs("label\ttext\n", f);
+    for (int i = 0; i < n; i++) {
+        int c = i % 3;
+        fprintf(f, "%s\t%s %s %s %s %u\n", labels[c], noise[ng_rng_below(&r, 4)], words[c][ng_rng_below(&r, 4)],
+                noise[ng_rng_below(&r, 4)], words[c][ng_rng_below(&r, 4)], ng_rng_below(&r, 1000));
+    }
+    fclose(f);
+}
+
+static void put_recipe(const char *data, const char *more) {
+    FILE *f = create("r.yaml");
+    fprintf(f, "name: t\ntask: classify\ndata:\n%s"
+               "features: {bits: 12, words: 1, char_min: 2, char_max: 3, rows: 150, unknown: 6}\n%s", data, more);
+    fclose(f);
+}
+
+static const char *const full = "  train: [{file: ./train.tsv}]\n  dev: [{file: ./dev.tsv}]\n  test: [{file: ./test.tsv}]\n"
+                                "  oos_dev: [{file: ./oos.txt}]\n  oos_test: [{file: ./oos.txt}]\n";
+
+static void put_all(void) {
+    put_set("train.tsv", 150, 1);
+    put_set("dev.tsv", 90, 2);
+    put_set("test.tsv", 60, 3);
+    FILE *f = create("oos.txt");
+    for (int i = 0; i < 20; i++) fprintf(f, "zygote quux %d blorb\n", i);
+    fclose(f);
+    put_recipe(full, "training: {epochs: 4, prune_epochs: 2, dropout: 0.1, smoothing: 0.1}\n");
+}
+
+static ng_status train(ng_train_result *r, const char *out, int64_t seed, ng_error *err) {
+    ng_train_options o = {.out_dir = out, .seed = seed};
+    return ng_train(r, in_dir("r.yaml"), &o, err);
+}
+
+static size_t read_file(const char *path, char *out, size_t cap) {
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(out, 1, cap, f);
+    fclose(f);
+    return n;
+}
+
+static void same_seed_same_bytes(void **state) {
+    (void)state;
+    static char a[65536], b[65536];
+    ng_train_result r;
+    size_t n;
+    put_all();
+    assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
+    assert_int_equal(r.n_labels, 3);
+    assert_int_equal(r.n_rows, 150); /* fewer than the features: the selection ran */
+    assert_true(r.n_features > 150);
+    assert_true(r.dev_accuracy > 0.95);
+    n = read_file(r.model_path, a, sizeof a);
+    assert_int_equal(n, r.model_bytes);
+    assert_int_equal(train(&r, in_dir("out2"), 1, NULL), NG_OK); /* the recipe's own seed is 1 */
+    assert_int_equal(read_file(r.model_path, b, sizeof b), n);
+    assert_memory_equal(a, b, n);
+    assert_int_equal(train(&r, in_dir("out2"), 2, NULL), NG_OK);
+    read_file(r.model_path, b, sizeof b);
+    assert_true(memcmp(a, b, n) != 0);
+}
+
+static double figure(const ng_eval_result *r, const char *name) {
+    for (size_t i = 0; i < r->n; i++)
+        if (!strcmp(r->items[i].name, name)) return r->items[i].value;
+    fail_msg("no figure %s", name);
+    return NAN;
+}
+
+static void eval_measures_and_writes_the_card(void **state) {
+    (void)state;
+    ng_eval_options o = {in_dir("out"), true};
+    ng_eval_result a, b;
+    put_all();
+    ng_train_result r;
+    assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
+    assert_int_equal(ng_eval(&a, in_dir("r.yaml"), &o, NULL), NG_OK);
+    assert_true(figure(&a, "accuracy") > 0.95);
+    assert_true(figure(&a, "oos.auroc") > 0.9);
+    assert_true(figure(&a, "texts") == 60);
+    assert_true(access(in_dir("out/card.json"), R_OK) == 0 && access(in_dir("out/scores.gguf"), R_OK) == 0);
+    assert_int_equal(ng_eval(&b, in_dir("r.yaml"), &o, NULL), NG_OK);
+    for (size_t i = 0; i < a.n; i++)
+        if (!a.items[i].measured) assert_memory_equal(&a.items[i].value, &b.items[i].value, sizeof(double));
+}
+
+static void a_head_answers(void **state) {
+    (void)state;
+    ng_train_result r;
+    put_all();
+    assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
+    ng_head *h;
+    ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = r.model_path};
+    assert_int_equal(ng_head_open(&h, &spec, NULL), NG_OK);
+    ng_answer *a;
+    ng_part part = {NG_PART_TEXT, "some hammer and a nail", 22};
+    ng_message m = {"user", &part, 1};
+    ng_tier_request req = {.task = NG_TASK_CLASSIFY, .messages = &m, .n_messages = 1};
+    assert_int_equal(ng_answer_new(&a), NG_OK);
+    assert_int_equal(ng_head_apply(h, &req, a, NULL), NG_OK);
+    assert_string_equal(a->label, "tool");
+    assert_int_equal(a->n_scores, 3);
+    assert_true(a->in_scope && a->confidence > 0.5 && a->scores[0].p >= a->scores[1].p);
+    ng_answer_free(a);
+    assert_int_equal(ng_answer_new(&a), NG_OK);
+    part = (ng_part){NG_PART_TEXT, "qqqq vvvv", 9};
+    assert_int_equal(ng_head_apply(h, &req, a, NULL), NG_OK);
+    assert_null(a->label); /* out of scope: abstains, but keeps its scores */
+    assert_false(a->in_scope);
+    assert_int_equal(a->n_scores, 3);
+    ng_answer_free(a);
+    ng_head_close(h);
+    spec.task = NG_TASK_MODERATE;
+    ng_error err = {0};
+    assert_int_equal(ng_head_open(&h, &spec, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "classify"));
+}
+
+static void training_refused(const char *data, const char *more, const char *what) {
+    ng_train_result r;
+    ng_error err = {0};
+    put_recipe(data, more);
+    ng_status s = train(&r, in_dir("bad"), -1, &err);
+    if (!s) fail_msg("accepted: %s %s", data, more);
+    if (!strstr(err.text, what)) fail_msg("'%s' does not name '%s'", err.text, what);
+    assert_true(access(in_dir("bad/model.gguf"), R_OK) != 0);
+}
+
+static void bad_training_is_refused(void **state) {
+    (void)state;
+    put_all();
+    training_refused("  train: [{file: ./train.tsv}]\n", "labels: [fruit, tool, weather, nothing]\n", "'nothing' has no training text");
+    training_refused("  train: [{file: ./train.tsv}]\n", "labels: [fruit, tool]\n", "'weather' is none of the 2 labels");
+    training_refused("  train: [{file: ./train.tsv, value: one}]\n", "", "one label alone");
+    training_refused("  train: [{file: ./train.tsv, where: [\"label=none\"]}]\n", "", "no labels");
+    training_refused("  train: [{file: ./train.tsv}]\n  dev: [{file: ./oos.txt, value: other}]\n", "", "'other' is none");
+    training_refused("  train: [{file: ./train.tsv}]\n", "training: {smoothing: .nan}\n", "smoothing");
+    training_refused("  train: [{file: ./train.tsv}]\n", "training: {rate: 1e9}\n", "rate");
+}
+
+static void test_copies_are_counted_or_dropped(void **state) {
+    (void)state;
+    ng_train_result r;
+    put_all();
+    put_set("test.tsv", 30, 1); /* the first texts of train */
+    assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
+    assert_true(r.n_duplicates >= 30 && !r.duplicates_dropped && r.n_train == 150);
+    put_recipe(full, "duplicates: drop\n");
+    size_t n = r.n_duplicates;
+    assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
+    assert_true(r.n_duplicates == n && r.duplicates_dropped && r.n_train <= 120);
+}
+
+static bool stop_at_second(void *ctx, const ng_train_step *s) {
+    (void)ctx;
+    return s->step < 2;
+}
+
+static void training_can_be_stopped(void **state) {
+    (void)state;
+    ng_train_options o = {.out_dir = in_dir("stopped"), .seed = -1, .on_step = stop_at_second};
+    ng_train_result r;
+    put_all();
+    assert_int_equal(ng_train(&r, in_dir("r.yaml"), &o, NULL), NG_ECANCELLED);
+    assert_true(access(in_dir("stopped/model.gguf"), R_OK) != 0);
+}
+
+static void moderate_learns_each_label(void **state) {
+    (void)state;
+    FILE *f = create("m.tsv");
+    fputs("label\ttext\n", f);
+    for (int i = 0; i < 120; i++)
+        fprintf(f, "%s\tnumber %d %s %s\n", i % 4 == 0 ? "rude|loud" : i % 4 == 1 ? "rude" : i % 4 == 2 ? "loud" : "", i * 7,
+                i % 4 < 2 ? "idiot" : "friend", i % 4 == 0 || i % 4 == 2 ? "shout" : "quiet");
+    fclose(f);
+    f = create("r.yaml");
+    fputs("name: t\ntask: moderate\ndata:\n  train: [{file: ./m.tsv}]\n  dev: [{file: ./m.tsv}]\n  test: [{file: ./m.tsv}]\n"
+          "features: {bits: 12, rows: 4096}\n", f);
+    fclose(f);
+    ng_train_result r;
+    ng_eval_result e;
+    ng_eval_options o = {in_dir("mod"), false};
+    assert_int_equal(train(&r, in_dir("mod"), -1, NULL), NG_OK);
+    assert_int_equal(ng_eval(&e, in_dir("r.yaml"), &o, NULL), NG_OK);
+    assert_true(figure(&e, "rude.auroc") > 0.99 && figure(&e, "loud.f1") > 0.95);
+    ng_linear *m;
+    ng_linear_scratch *s;
+    float p[2];
+    assert_int_equal(ng_linear_open(&m, r.model_path, NULL), NG_OK);
+    assert_int_equal(ng_linear_scratch_new(&s, m, NULL), NG_OK);
+    assert_int_equal(ng_linear_apply(m, s, "you idiot, be quiet", 19, p, NULL), NG_OK);
+    assert_true(p[1] > 0.5f && p[0] < 0.5f); /* loud, rude */
+    ng_linear_scratch_free(s);
+    ng_linear_close(m);
+}
+
+static void every_allocation_may_fail(void **state) {
+    (void)state;
+    put_set("train.tsv", 12, 1);
+    put_set("dev.tsv", 12, 2);
+    put_set("test.tsv", 6, 3);
+    put_recipe("  train: [{file: ./train.tsv}]\n  dev: [{file: ./dev.tsv}]\n  test: [{file: ./test.tsv}]\n",
+               "training: {epochs: 1, prune_epochs: 1, patience: 1, dropout: 0.1}\n");
+    FAULT_SWEEP(FAULT_ALLOC) {
+        ng_train_result r;
+        ng_eval_result e;
+        ng_eval_options o = {in_dir("out"), true};
+        ng_error err = {0};
+        ng_status s = train(&r, in_dir("out"), -1, &err);
+        if (!s) s = ng_eval(&e, in_dir("r.yaml"), &o, &err);
+        if (!s && !fault_fired()) fault_passed();
+        else if (s) assert_true(err.text[0] != 0);
+    }
+    assert_true(fault_sweep_rounds() > 50);
+}
+
+/* ---- the numbers behind it ----------------------------------------------------------------------- */
+
+static void gradients_agree_with_differences(void **state) {
+    (void)state;
+    enum { N = 5 };
+    ng_fit f;
+    ng_rng r = ng_rng_seed(5);
+    assert_int_equal(ng_fit_new(&f, 4, N, NULL), NG_OK);
+    for (int trial = 0; trial < 40; trial++) {
+        ng_fit_config c = {.multi_label = trial & 1, .smoothing = trial & 2 ? 0.2 : 0};
+        ng_sample s = {.label = trial % N, .holds = (uint64_t)trial % 32, .known = (uint64_t)(trial * 7) % 32};
+        float z[N], g[N], scratch[N];
+        for (int i = 0; i < N; i++) z[i] = (float)(ng_rng_unit(&r) * 6 - 3), f.label_weight[i] = (float)(0.5 + i * 0.3);
+        ng_fit_loss(&f, z, &s, &c, g);
+        for (int i = 0; i < N; i++) {
+            float at = z[i], h = 1e-2f;
+            z[i] = at + h;
+            double up = ng_fit_loss(&f, z, &s, &c, scratch), high = (double)z[i];
+            z[i] = at - h;
+            double down = ng_fit_loss(&f, z, &s, &c, scratch), width = high - (double)z[i];
+            z[i] = at;
+            assert_true(fabs((up - down) / width - (double)g[i]) < 2e-3);
+        }
+    }
+    ng_fit_clear(&f);
+}
+
+static void temperature_is_found(void **state) {
+    (void)state;
+    enum { N = 4000, K = 4 };
+    static float z[N * K];
+    static int32_t y[N];
+    ng_rng r = ng_rng_seed(3);
+    for (int i = 0; i < N; i++) { /* labels drawn from softmax(z), then z is made three times too sure */
+        float p[K];
+        for (int k = 0; k < K; k++) z[i * K + k] = (float)(ng_rng_unit(&r) * 4);
+        ng_softmax(p, z + i * K, K, 1);
+        double u = ng_rng_unit(&r);
+        y[i] = K - 1;
+        for (int k = K - 1; k > 0; k--) u < (double)p[K - 1 - k] ? (y[i] = K - 1 - k, k = 0) : (u -= (double)p[K - 1 - k]);
+        for (int k = 0; k < K; k++) z[i * K + k] *= 3;
+    }
+    double t = ng_temperature_fit(z, y, N, K);
+    assert_true(t > 2.7 && t < 3.3);
+}
+
+static void platt_is_found(void **state) {
+    (void)state;
+    enum { N = 4000 };
+    static float z[N];
+    static bool holds[N];
+    ng_rng r = ng_rng_seed(4);
+    for (int i = 0; i < N; i++) {
+        z[i] = (float)(ng_rng_unit(&r) * 8 - 4);
+        holds[i] = ng_rng_unit(&r) < ng_sigmoid(0.5 * (double)z[i] - 1);
+    }
+    ng_platt p = ng_platt_fit(z, holds, N);
+    assert_true(fabs(p.scale - 0.5) < 0.06 && fabs(p.shift + 1) < 0.12);
+    for (int i = 0; i < N; i++) z[i] = -z[i];
+    assert_true(ng_platt_fit(z, holds, N).scale == 0.0); /* never upside down */
+}
+
+static void thresholds_keep_their_share(void **state) {
+    (void)state;
+    float in[] = {0.9f, 0.8f, 0.7f, 0.6f, 0.2f}, out[] = {0.1f, 0.3f, 0.5f, 0.65f};
+    assert_true(ng_oos_threshold(in, 5, out, 4, 0.7) == (double)0.6f);
+    assert_true(ng_oos_threshold(in, 5, out, 4, 0.9) == (double)0.2f);
+    assert_true(ng_oos_threshold(in, 5, out, 4, 0.5) == (double)0.7f || ng_oos_threshold(in, 5, out, 4, 0.5) == (double)0.6f);
+}
+
+static void figures_by_hand(void **state) {
+    (void)state;
+    float c[] = {0.9f, 0.8f, 0.6f, 0.4f};
+    uint8_t right[] = {1, 1, 0, 1};
+    assert_true(fabs(ng_metric_ece(c, right, 4, 10) - (0.1 + 0.2 + 0.6 + 0.6) / 4) < 1e-6);
+    assert_true(fabs(ng_metric_aurc(c, right, 4) - (0 + 0 + 1.0 / 3 + 0.25) / 4) < 1e-12);
+    assert_true(ng_metric_coverage(c, right, 4, 0.01) == 0.5 && ng_metric_coverage(c, right, 4, 0.25) == 1);
+    float pos[] = {0.9f, 0.5f}, neg[] = {0.5f, 0.1f};
+    assert_true(ng_metric_auroc(pos, 2, neg, 2) == 0.875);
+    assert_true(ng_metric_fpr(pos, 2, neg, 2, 0.95) == 0.5 && ng_metric_fpr(pos, 2, neg, 2, 0.5) == 0);
+    int32_t gold[] = {0, 0, 1, 1}, said[] = {0, 1, 1, 1};
+    assert_true(fabs(ng_metric_macro_f1(gold, said, 4, 3) - (2.0 / 3 + 0.8) / 2) < 1e-12);
+    double v[] = {5, 1, 3, 2, 4};
+    assert_true(ng_metric_quantile(v, 5, 0.5) == 3 && ng_metric_quantile(v, 5, 0.99) == 5);
+    assert_true(isnan(ng_metric_ece(c, right, 0, 10)) && isnan(ng_metric_auroc(pos, 0, neg, 2)));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_seed_same_bytes),        cmocka_unit_test(eval_measures_and_writes_the_card),
+        cmocka_unit_test(a_head_answers),              cmocka_unit_test(bad_training_is_refused),
+        cmocka_unit_test(test_copies_are_counted_or_dropped), cmocka_unit_test(training_can_be_stopped),
+        cmocka_unit_test(moderate_learns_each_label),  cmocka_unit_test(gradients_agree_with_differences),
+        cmocka_unit_test(temperature_is_found),        cmocka_unit_test(platt_is_found),
+        cmocka_unit_test(thresholds_keep_their_share), cmocka_unit_test(figures_by_hand),
+        cmocka_unit_test(every_allocation_may_fail),
+    };
+    snprintf(dir, sizeof dir, "/tmp/ng_test_train_%d", (int)getpid());
+    mkdir(dir, 0700);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command) ? 1 : failed;
+}
