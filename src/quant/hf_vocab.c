@@ -109,21 +109,30 @@ static ng_status read_vocab_txt(ng_hf_vocab *v, ng_error *err) {
     return NG_OK;
 }
 
-ng_status ng_hf_vocab_read(ng_hf_vocab *v, ng_hf *hf, uint32_t vocab_size, ng_error *err) {
-    *v = (ng_hf_vocab){.hf = hf, .n = vocab_size};
+ng_status ng_hf_vocab_read_json(ng_hf_vocab *v, ng_hf *hf, uint32_t vocab_size, json_t *tokenizer,
+                                json_t *settings, ng_error *err) {
+    *v = (ng_hf_vocab){.hf = hf, .n = vocab_size, .tokenizer = tokenizer, .settings = settings};
     v->tokens = ng_arena_array(hf->arena, vocab_size, sizeof *v->tokens);
     v->types = ng_arena_array(hf->arena, vocab_size, sizeof *v->types);
-    if (!v->tokens || !v->types) return no_memory(hf, err);
-    ng_status s = ng_hf_json(hf, "tokenizer.json", false, &v->tokenizer, err);
-    if (!s) s = ng_hf_json(hf, "tokenizer_config.json", false, &v->settings, err);
+    ng_status s = v->tokens && v->types ? NG_OK : no_memory(hf, err);
     if (!s) s = v->tokenizer ? read_tokenizer_json(v, err) : read_vocab_txt(v, err);
     for (uint32_t i = 0; !s && i < v->n; i++) {
         if (v->tokens[i]) continue;
         v->types[i] = UNUSED;
-        if (!(v->tokens[i] = ng_arena_printf(hf->arena, "[PAD%u]", (unsigned)i)))
-            s = no_memory(hf, err);
+        v->tokens[i] = ng_arena_printf(hf->arena, "[PAD%u]", (unsigned)i);
+        if (!v->tokens[i]) s = no_memory(hf, err);
     }
     if (s) ng_hf_vocab_clear(v);
+    return s;
+}
+
+ng_status ng_hf_vocab_read(ng_hf_vocab *v, ng_hf *hf, uint32_t vocab_size, ng_error *err) {
+    json_t *tokenizer = NULL, *settings = NULL;
+    *v = (ng_hf_vocab){0};
+    ng_status s = ng_hf_json(hf, "tokenizer.json", false, &tokenizer, err);
+    if (!s) s = ng_hf_json(hf, "tokenizer_config.json", false, &settings, err);
+    if (!s) return ng_hf_vocab_read_json(v, hf, vocab_size, tokenizer, settings, err);
+    json_decref(tokenizer);
     return s;
 }
 

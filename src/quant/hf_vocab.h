@@ -22,8 +22,12 @@ typedef struct ng_hf_vocab {
     uint32_t n;
 } ng_hf_vocab;
 
+/* From the folder's tokenizer.json, or vocab.txt, and tokenizer_config.json. */
 ng_status ng_hf_vocab_read(ng_hf_vocab *v, ng_hf *hf, uint32_t vocab_size,
                            ng_error *err) NG_MUST_USE;
+/* The same from JSON that is at hand (fuzzing); takes both trees, either may be NULL. */
+ng_status ng_hf_vocab_read_json(ng_hf_vocab *v, ng_hf *hf, uint32_t vocab_size, json_t *tokenizer,
+                                json_t *settings, ng_error *err) NG_MUST_USE;
 /* `pre` NULL: found from the tokenizer's pattern (BPE); NG_EUNSUPPORTED when it is not a known
  * one. */
 ng_status ng_hf_vocab_put(ng_hf_vocab *v, ng_gguf_writer *w, ng_hf_vocab_kind kind, const char *pre,
