@@ -241,8 +241,9 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     const grid_member *m = l->m[i];
     ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
     if (!ng_ask_admits(a, m, step->outcome)) {
-        bool private = strstr(step->outcome, "privacy") || strstr(step->outcome, "language");
-        a->passing |= !private; /* privacy is part of the cache's key, the language follows from the text */
+        bool foreign = strstr(step->outcome, "language") != NULL, private = strstr(step->outcome, "privacy") != NULL;
+        a->passing |= !private && !foreign; /* privacy is part of the cache's key, the language follows from the text */
+        a->out_of_scope |= foreign; /* a text in a language that an expert does not serve is out of its scope */
         return NG_OK;
     }
     ng_answer *said = NULL;
@@ -295,7 +296,7 @@ ng_status ng_ask_cascade(asking *a, ng_error *err) {
     ng_status s = NG_OK;
     a->out_of_scope = a->undecided;
     for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
-    if (!s && !a->best && a->undecided) s = abstain(a, err);
+    if (!s && !a->best && a->out_of_scope && !a->n_failed) s = abstain(a, err);
     if (!s && !a->best) s = fail_unanswered(a, err);
     if (!s) tell_held(a);
     return s;

@@ -202,5 +202,6 @@ ng_status ng_ask_choose(asking *a, ng_error *err) {
         if (s) return s;
     }
     if (!a->undecided) choose_expert(a);
+    if (!a->undecided) ng_ask_language(a);
     return NG_OK;
 }

@@ -96,7 +96,8 @@ typedef struct asking {
 } asking;
 
 /* signals.c */
-void ng_ask_signals(asking *a);
+void ng_ask_signals(asking *a); /* personal data: tightens the limits */
+void ng_ask_language(asking *a); /* after the choice: a language that the chosen does not serve rules it out */
 /* choose.c: sets task and chosen (or pinned).  NG_ENOEXPERT, NG_ENOTFOUND, NG_EINVALID. */
 ng_status ng_ask_choose(asking *a, ng_error *err);
 /* cascade.c: sets best, or fails. */

