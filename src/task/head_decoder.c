@@ -95,14 +95,16 @@ static ng_status render(const decoder *d, const ng_tier_request *req, ng_answer 
 
 typedef struct watch {
     const ng_tier_request *req;
+    bool told; /* a token was passed on in time */
     bool late; /* the deadline passed */
 } watch;
 
 static bool on_token(void *ctx, const ng_token_event *e) {
     watch *w = ctx;
-    if (w->req->on_token && !w->req->on_token(w->req->on_token_ctx, e)) return false;
     w->late = w->req->deadline_ms && ng_clock_ms() >= (double)w->req->deadline_ms;
-    return !w->late;
+    if (w->late && !w->told) return false; /* nothing was shown: the request can still fail, or escalate */
+    w->told = true;
+    return (!w->req->on_token || w->req->on_token(w->req->on_token_ctx, e)) && !w->late;
 }
 
 /* Generates after the longest prefix that the session already holds.  The lock is held. */
@@ -127,7 +129,7 @@ static ng_status generate(decoder *d, const int32_t *ids, size_t n, const ng_gen
 }
 
 static ng_status fill(ng_answer *a, const ng_generation *g, size_t n_prompt, const watch *w, ng_error *err) {
-    if (w->late && !g->text_len) return ng_fail(err, NG_ETIMEOUT, "the deadline passed before the first token");
+    if (w->late && !w->told) return ng_fail(err, NG_ETIMEOUT, "the deadline passed before the first token");
     a->prompt_tokens = (uint32_t)n_prompt;
     a->completion_tokens = (uint32_t)g->n_tokens;
     a->answer = ng_answer_strndup(a, g->text, g->text_len);
