@@ -1,0 +1,93 @@
+"""The packages in models/ are what their recipes make and their cards say.
+
+Re-runs `nanogrid eval` for every card and compares every figure exactly (speed and memory excepted), and
+retrains two packages and compares the bytes of the file."""
+import glob
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+NANOGRID = os.environ["NANOGRID"]
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+RETRAIN = {"trec.yaml", "clinc150.yaml"}
+MAX_BYTES = 12 * 1000 * 1000
+
+failed = []
+
+
+def check(ok, what):
+    if not ok:
+        failed.append(what)
+        print("FAILED:", what)
+
+
+def run(*args):
+    p = subprocess.run([NANOGRID, *args], capture_output=True, text=True)
+    check(p.returncode == 0, f"nanogrid {' '.join(args)}: exit {p.returncode}: {p.stderr.strip()}")
+    return p.stdout
+
+
+def flat(figures, prefix=""):
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            yield from flat(value, prefix + key + ".")
+        else:
+            yield prefix + key, value
+
+
+def check_card(path):
+    card = json.load(open(path))
+    recipe = os.path.join(ROOT, "recipes", card["recipe"])
+    out = run("eval", recipe, "--json")
+    if not out:
+        return
+    now = dict(flat(json.loads(out)))
+    then = dict(flat(card["figures"]))
+    check(len(then) >= 4, f"{path}: the card has only {len(then)} figures")
+    for key, value in then.items():
+        check(now.get(key) == value, f"{path}: {key} is {now.get(key)}, the card says {value}")
+    measured = dict(flat(card["measured"]))
+    for key in now:
+        check(key in then or key in measured, f"{path}: the card lacks {key}")
+    print(f"{card['name']}: {len(then)} figures as on the card")
+
+
+def retrain(path):
+    card = json.load(open(path))
+    if card["recipe"] not in RETRAIN:
+        return
+    RETRAIN.discard(card["recipe"])
+    with tempfile.TemporaryDirectory() as tmp:
+        run("train", os.path.join(ROOT, "recipes", card["recipe"]), "--out", tmp, "--json")
+        new = open(os.path.join(tmp, "model.gguf"), "rb").read()
+        old = open(os.path.join(os.path.dirname(path), "model.gguf"), "rb").read()
+        check(new == old, f"{card['name']}: retrained, the file differs")
+        print(f"{card['name']}: retrained to the same {len(old)} bytes")
+
+
+def main():
+    cards = sorted(glob.glob(os.path.join(ROOT, "models", "*", "*card.json")))
+    check(len(cards) >= 5, f"only {len(cards)} cards in models/")
+    size = sum(os.path.getsize(p) for p in glob.glob(os.path.join(ROOT, "models", "*", "*")))
+    check(size <= MAX_BYTES, f"models/ holds {size} bytes, more than {MAX_BYTES}")
+    for path in cards:
+        card = json.load(open(path))
+        for key in ("name", "task", "recipe", "figures", "measured"):
+            check(card.get(key), f"{path}: no {key}")
+        for key in ("licence", "attribution"):
+            check(card["data"].get(key), f"{path}: the card names no {key} of its data")
+    if failed:
+        return 1
+    if not os.environ.get("NANOGRID_DATA"):
+        print("SKIPPED: NANOGRID_DATA is not set; the figures on the cards were NOT checked")
+        return 77
+    for path in cards:
+        check_card(path)
+        retrain(path)
+    check(not RETRAIN, f"no package of {sorted(RETRAIN)} was retrained")
+    return 1 if failed else 0
+
+
+sys.exit(main())
