@@ -13,11 +13,14 @@
 #include <string.h>
 #include <time.h>
 
-static const char *const texts[] = {
-    "please freeze my bank account", "a gorgeous, witty movie that made me cry",
-    "Federer wins fifth Wimbledon title in straight sets", "what is the capital of Mongolia?",
-    "how much did i spend on food last month", "the battery died after two weeks and support never answered",
-    "can you set an alarm for six in the morning tomorrow", "stocks slide as the central bank hints at higher rates"};
+static const char *const texts[] = {"please freeze my bank account",
+                                    "a gorgeous, witty movie that made me cry",
+                                    "Federer wins fifth Wimbledon title in straight sets",
+                                    "what is the capital of Mongolia?",
+                                    "how much did i spend on food last month",
+                                    "the battery died after two weeks and support never answered",
+                                    "can you set an alarm for six in the morning tomorrow",
+                                    "stocks slide as the central bank hints at higher rates"};
 enum { N_TEXTS = sizeof texts / sizeof texts[0] };
 
 static int by_value(const void *a, const void *b) {
@@ -27,7 +30,8 @@ static int by_value(const void *a, const void *b) {
 
 static void print_row(const char *name, double *v, size_t n) {
     qsort(v, n, sizeof *v, by_value);
-    printf("%-28s p50 %8.1f  p90 %8.1f  p99 %8.1f us\n", name, v[n / 2], v[n * 9 / 10], v[n * 99 / 100]);
+    printf("%-28s p50 %8.1f  p90 %8.1f  p99 %8.1f us\n", name, v[n / 2], v[n * 9 / 10],
+           v[n * 99 / 100]);
 }
 
 static void wait_until(uint64_t ns) {
@@ -44,7 +48,8 @@ typedef struct plan {
 } plan;
 
 /* Asks n texts at the given rate; what no installed expert serves is left out. */
-static size_t ask_all(ng_grid *g, const plan *p, size_t n, double rate, double *overhead, double *whole) {
+static size_t ask_all(ng_grid *g, const plan *p, size_t n, double rate, double *overhead,
+                      double *whole) {
     size_t len = 0;
     uint64_t t0 = ng_clock_ns();
     for (size_t i = 0; i < n; i++) {
@@ -78,8 +83,10 @@ int main(int argc, char **argv) {
         fprintf(stderr, "grid_overhead: %s\n", err.text);
         return 1;
     }
-    static const plan plans[] = {{"load", NG_TASK_AUTO, false}, {"task given, cache missed", NG_TASK_CLASSIFY, false},
-                                 {"task decided, cache missed", NG_TASK_AUTO, false}, {"cache hit", NG_TASK_AUTO, true}};
+    static const plan plans[] = {{"load", NG_TASK_AUTO, false},
+                                 {"task given, cache missed", NG_TASK_CLASSIFY, false},
+                                 {"task decided, cache missed", NG_TASK_AUTO, false},
+                                 {"cache hit", NG_TASK_AUTO, true}};
     for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
         size_t len = ask_all(g, &plans[i], i ? n : 100, rate, overhead, whole);
         if (!i || !len) continue;
@@ -88,7 +95,8 @@ int main(int argc, char **argv) {
         print_row("  whole call", whole, len);
     }
     ng_grid_stats s = ng_grid_get_stats(g);
-    printf("records: %llu written, %llu sampled out\n", (unsigned long long)s.records_written, (unsigned long long)s.records_sampled_out);
+    printf("records: %llu written, %llu sampled out\n", (unsigned long long)s.records_written,
+           (unsigned long long)s.records_sampled_out);
     ng_grid_close(g);
     free(overhead);
     free(whole);

@@ -11,11 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check(const ng_grid_config *c) {
     const grid_expert_config *e = c->experts.items;
     for (size_t i = 0; i < c->experts.len; i++) {
-        if (!e[i].name || strlen(e[i].name) > 47 || strchr(e[i].name, '/') || e[i].task < 0 || e[i].task >= NG_TASK_COUNT - 1) abort();
+        if (!e[i].name || strlen(e[i].name) > 47 || strchr(e[i].name, '/') || e[i].task < 0 ||
+            e[i].task >= NG_TASK_COUNT - 1)
+            abort();
         for (size_t k = 0; k < i; k++)
             if (!strcmp(e[i].name, e[k].name)) abort();
     }
-    if (!c->listen || c->cascade.hold_tokens < 0 || c->records.max < 1 || (int)c->pii > NG_PRIVACY_LOCAL) abort();
+    if (!c->listen || c->cascade.hold_tokens < 0 || c->records.max < 1 ||
+        (int)c->pii > NG_PRIVACY_LOCAL)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -15,9 +15,9 @@
 #include <nanogrid/buf.h>
 
 typedef struct ng_package {
-    const char *name;  /* "intent" */
+    const char *name; /* "intent" */
     const char *dir;
-    uint64_t bytes;    /* of its files */
+    uint64_t bytes; /* of its files */
 } ng_package;
 typedef struct ng_packages {
     ng_package *items; /* sorted by name */
@@ -31,6 +31,7 @@ NG_API void ng_packages_clear(ng_packages *p);
 NG_API ng_status ng_package_find(char *out, size_t cap, const char *ref, ng_error *err) NG_MUST_USE;
 /* Appends a package's card: one line of JSON, or `path  value` lines for people.  A package of several
  * models has a card for each (X.card.json for X.gguf): they appear under their names. */
-NG_API ng_status ng_package_card(ng_buf *out, const char *ref, bool json, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_package_card(ng_buf *out, const char *ref, bool json,
+                                 ng_error *err) NG_MUST_USE;
 
 #endif

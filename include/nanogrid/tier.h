@@ -46,6 +46,10 @@ typedef struct ng_params {
     const char *context;                /* answer: the text that holds the answer */
 } ng_params;
 
+/* NG_EINVALID naming the parameter and its range, or one that the task needs (translate: to).  Every
+ * way into the grid passes through it. */
+NG_API ng_status ng_params_check(const ng_params *p, ng_task task, ng_error *err) NG_MUST_USE;
+
 typedef struct ng_tier_request {
     ng_task task;
     const char *expert; /* the head or model to use; an upstream's model name */

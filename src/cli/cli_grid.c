@@ -19,7 +19,9 @@ static size_t split(const char *text, const char *items[CLI_LIST_MAX]) {
     return n;
 }
 
-static bool in_range(long v, long max) { return v >= 0 && v <= max; }
+static bool in_range(long v, long max) {
+    return v >= 0 && v <= max;
+}
 
 /* A parameter that the given task does not take is refused; with the router's choice it is told. */
 static int check_fit(const cli_ask *a, ng_task t) {
@@ -36,7 +38,8 @@ static int check_fit(const cli_ask *a, ng_task t) {
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const char *v = *(const char *const *)(const void *)((const char *)a + texts[i].at);
-        if (v && t != NG_TASK_AUTO && t != texts[i].task) return cli_usage("--%s does not apply to %s", texts[i].name, ng_task_name(t));
+        if (v && t != NG_TASK_AUTO && t != texts[i].task)
+            return cli_usage("--%s does not apply to %s", texts[i].name, ng_task_name(t));
         if (v && t == NG_TASK_AUTO && !a->expert)
             return cli_usage("--%s needs --task %s", texts[i].name, ng_task_name(texts[i].task));
     }
@@ -46,17 +49,23 @@ static int check_fit(const cli_ask *a, ng_task t) {
         return cli_usage("--max-sentences does not apply to %s", ng_task_name(t));
     if (a->max_tokens && t != NG_TASK_AUTO && t != NG_TASK_SUMMARIZE && t != NG_TASK_GENERATE)
         return cli_usage("--max-tokens does not apply to %s", ng_task_name(t));
-    if (a->max_sentences && a->max_tokens) return cli_usage("--max-sentences and --max-tokens exclude each other");
+    if (a->max_sentences && a->max_tokens)
+        return cli_usage("--max-sentences and --max-tokens exclude each other");
     if (t == NG_TASK_TRANSLATE && !a->to) return cli_usage("translate needs --to LANG");
     return 0;
 }
 
 static int check_ranges(const cli_ask *a) {
-    if (!in_range(a->top_k, 4096)) return cli_usage("--top-k: %ld is out of range, use 1 to 4096", a->top_k);
-    if (!in_range(a->max_sentences, 1000)) return cli_usage("--max-sentences: %ld is out of range, use 1 to 1000", a->max_sentences);
-    if (!in_range(a->max_tokens, 1 << 20)) return cli_usage("--max-tokens: %ld is out of range, use 1 to 1048576", a->max_tokens);
-    if (!in_range(a->deadline_ms, 86400000)) return cli_usage("--deadline-ms: %ld is out of range", a->deadline_ms);
-    if (!in_range(a->threads, 1024)) return cli_usage("--threads: %ld is out of range, use 1 to 1024", a->threads);
+    if (!in_range(a->top_k, 4096))
+        return cli_usage("--top-k: %ld is out of range, use 1 to 4096", a->top_k);
+    if (!in_range(a->max_sentences, 1000))
+        return cli_usage("--max-sentences: %ld is out of range, use 1 to 1000", a->max_sentences);
+    if (!in_range(a->max_tokens, 1 << 20))
+        return cli_usage("--max-tokens: %ld is out of range, use 1 to 1048576", a->max_tokens);
+    if (!in_range(a->deadline_ms, 86400000))
+        return cli_usage("--deadline-ms: %ld is out of range", a->deadline_ms);
+    if (!in_range(a->threads, 1024))
+        return cli_usage("--threads: %ld is out of range, use 1 to 1024", a->threads);
     if (a->offsets && strcmp(a->offsets, "bytes") && strcmp(a->offsets, "chars"))
         return cli_usage("--offsets: '%s' is not one of bytes|chars", a->offsets);
     return 0;
@@ -68,7 +77,8 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
         char known[256] = "";
         for (int i = NG_TASK_AUTO; i < NG_TASK_COUNT; i++) {
             size_t len = strlen(known);
-            snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", ng_task_name((ng_task)i));
+            snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "",
+                     ng_task_name((ng_task)i));
         }
         return cli_usage("there is no task '%s'; known: %s", a->task, known);
     }
@@ -99,7 +109,10 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
 }
 
 ng_status cli_grid_open(ng_grid **out, const cli_ask *a, bool records, ng_error *err) {
-    ng_grid_options o = {.path = a->grid, .open_upstream = ng_upstream_open, .no_records = !records, .n_threads = (int)a->threads};
+    ng_grid_options o = {.path = a->grid,
+                         .open_upstream = ng_upstream_open,
+                         .no_records = !records,
+                         .n_threads = (int)a->threads};
     return ng_grid_open(out, &o, err);
 }
 
@@ -151,7 +164,9 @@ int cli_each_text(const cli_ask *a, int argc, char **argv, cli_text_fn *fn, void
     if (a->lines && (!argc || !strcmp(argv[0], "-"))) s = cli_read(&text, NULL, &err);
     else if (a->lines) s = ng_buf_puts(&text, argv[0]);
     else s = cli_text(&text, argc, argv, &err);
-    int code = s ? cli_fail(&err) : a->lines ? each_line(a, &text, fn, ctx) : one_text(&text, fn, ctx);
+    int code = s          ? cli_fail(&err)
+               : a->lines ? each_line(a, &text, fn, ctx)
+                          : one_text(&text, fn, ctx);
     ng_buf_clear(&text);
     return code;
 }

@@ -3,7 +3,9 @@
 
 static cli_ask ask = CLI_ASK_DEFAULT;
 static const cli_option options[] = {
-    CLI_GRID_OPTION(&ask), {"json", 0, CLI_FLAG, &ask.json, NULL, "print the record as one JSON object", NULL}, {0}};
+    CLI_GRID_OPTION(&ask),
+    {"json", 0, CLI_FLAG, &ask.json, NULL, "print the record as one JSON object", NULL},
+    {0}};
 
 static int run(int argc, char **argv) {
     ng_error err = {0};
@@ -17,5 +19,10 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_explain = {"explain", "ID [--json]", "one decision told in full",
-                                   "Signals, scores, every step of the way, cost and time, from the record.", options, run};
+const cli_verb cli_verb_explain = {
+    "explain",
+    "ID [--json]",
+    "one decision told in full",
+    "Signals, scores, every step of the way, cost and time, from the record.",
+    options,
+    run};

@@ -5,7 +5,9 @@
 
 static cli_ask ask = CLI_ASK_DEFAULT;
 static const cli_option options[] = {
-    CLI_GRID_OPTION(&ask), {"json", 0, CLI_FLAG, &ask.json, NULL, "print one JSON object", NULL}, {0}};
+    CLI_GRID_OPTION(&ask),
+    {"json", 0, CLI_FLAG, &ask.json, NULL, "print one JSON object", NULL},
+    {0}};
 
 static void put_json(ng_buf *b, const ng_grid *g, const ng_packages *p) {
     ng_json j = ng_json_init(b);
@@ -39,13 +41,17 @@ static void put_text(ng_buf *b, const ng_grid *g, const ng_packages *p) {
     ng_buf_printf(b, "%-16s %-16s %-7s\n", "expert", "task", "tier");
     for (size_t i = 0; i < ng_grid_n_entries(g); i++) {
         ng_grid_entry e = ng_grid_get_entry(g, i);
-        ng_buf_printf(b, "%-16s %-16s %-7s %s%s\n", e.name, e.upstream ? "any (upstream)" : ng_task_name(e.task),
-                      ng_tier_level_name(e.tier), e.available ? "" : "not available: ", e.available ? "" : e.why ? e.why : "");
+        ng_buf_printf(b, "%-16s %-16s %-7s %s%s\n", e.name,
+                      e.upstream ? "any (upstream)" : ng_task_name(e.task),
+                      ng_tier_level_name(e.tier), e.available ? "" : "not available: ",
+                      e.available ? ""
+                      : e.why     ? e.why
+                                  : "");
     }
     ng_buf_printf(b, "\n%-16s %10s  %s\n", "package", "KiB", "folder");
     for (size_t i = 0; i < p->len; i++)
-        ng_buf_printf(b, "%-16s %10.0f  %s%s", p->items[i].name, (double)p->items[i].bytes / 1024, p->items[i].dir,
-                      i + 1 < p->len ? "\n" : "");
+        ng_buf_printf(b, "%-16s %10.0f  %s%s", p->items[i].name, (double)p->items[i].bytes / 1024,
+                      p->items[i].dir, i + 1 < p->len ? "\n" : "");
     if (!p->len) ng_buf_puts(b, "(none installed)");
 }
 
@@ -70,4 +76,9 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_list = {"list", "[--grid FILE] [--json]", "the experts of the grid and the packages installed", NULL, options, run};
+const cli_verb cli_verb_list = {"list",
+                                "[--grid FILE] [--json]",
+                                "the experts of the grid and the packages installed",
+                                NULL,
+                                options,
+                                run};

@@ -16,7 +16,8 @@ static void put_text(ng_buf *b, const ng_answer *a) {
                   ng_tier_level_name(a->tier), a->in_scope ? "" : ", out of scope");
     if (ask.lines) return;
     for (size_t i = 0; i < a->n_scores; i++)
-        ng_buf_printf(b, "%s%s %.1f %%", i ? ", " : "\n\n  scores   ", a->scores[i].label, 100 * (double)a->scores[i].p);
+        ng_buf_printf(b, "%s%s %.1f %%", i ? ", " : "\n\n  scores   ", a->scores[i].label,
+                      100 * (double)a->scores[i].p);
     ng_buf_printf(b, "\n  because  %s\n  took     %.0f us", a->reason, a->latency_ms * 1e3);
     for (size_t i = 0; i < a->n_warnings; i++) ng_buf_printf(b, "\n  warning  %s", a->warnings[i]);
     ng_buf_printf(b, "\n  more     nanogrid explain %s", a->decision_id);
@@ -51,5 +52,9 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_route = {
-    "route", "[TEXT] [--task T] [--grid FILE] [--lines] [--json]", "the decision alone: task, expert, tier, in scope?",
-    "Only classifiers are asked (for their scope); nothing leaves this machine.", options, run};
+    "route",
+    "[TEXT] [--task T] [--grid FILE] [--lines] [--json]",
+    "the decision alone: task, expert, tier, in scope?",
+    "Only classifiers are asked (for their scope); nothing leaves this machine.",
+    options,
+    run};

@@ -6,7 +6,8 @@
 #include <string.h>
 
 static cli_ask ask = CLI_ASK_DEFAULT;
-static const cli_option options[] = {CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), CLI_PARAM_OPTIONS(&ask), {0}};
+static const cli_option options[] = {
+    CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), CLI_PARAM_OPTIONS(&ask), {0}};
 
 typedef struct running {
     ng_grid *grid;
@@ -14,24 +15,31 @@ typedef struct running {
 } running;
 
 static void put_scores(ng_buf *b, const char *head, const ng_score *s, size_t n) {
-    for (size_t i = 0; i < n; i++) ng_buf_printf(b, "%s%s %.1f %%", i ? ", " : head, s[i].label, 100 * (double)s[i].p);
+    for (size_t i = 0; i < n; i++)
+        ng_buf_printf(b, "%s%s %.1f %%", i ? ", " : head, s[i].label, 100 * (double)s[i].p);
 }
 
 static void put_result(ng_buf *b, const ng_answer *a) {
     switch (a->task) {
     case NG_TASK_CLASSIFY:
-    case NG_TASK_DETECT_LANGUAGE: ng_buf_puts(b, a->label ? a->label : "(no answer: out of scope)"); break;
-    case NG_TASK_MODERATE: ng_buf_puts(b, a->flagged ? "flagged" : "fine"); break;
+    case NG_TASK_DETECT_LANGUAGE:
+        ng_buf_puts(b, a->label ? a->label : "(no answer: out of scope)");
+        break;
+    case NG_TASK_MODERATE:
+        ng_buf_puts(b, a->flagged ? "flagged" : "fine");
+        break;
     case NG_TASK_EXTRACT:
         if (!a->n_entities) ng_buf_puts(b, "(nothing found)");
         for (size_t i = 0; i < a->n_entities; i++)
-            ng_buf_printf(b, "%s%s: %s [%zu..%zu]", i ? "; " : "", a->entities[i].label, a->entities[i].text,
-                          a->entities[i].start, a->entities[i].end);
+            ng_buf_printf(b, "%s%s: %s [%zu..%zu]", i ? "; " : "", a->entities[i].label,
+                          a->entities[i].text, a->entities[i].start, a->entities[i].end);
         break;
     case NG_TASK_EMBED:
-        for (size_t i = 0; i < a->n_embedding; i++) ng_buf_printf(b, "%s%.7g", i ? " " : "", (double)a->embedding[i]);
+        for (size_t i = 0; i < a->n_embedding; i++)
+            ng_buf_printf(b, "%s%.7g", i ? " " : "", (double)a->embedding[i]);
         break;
-    default: ng_buf_puts(b, a->answer ? a->answer : "(no answer)");
+    default:
+        ng_buf_puts(b, a->answer ? a->answer : "(no answer)");
     }
 }
 
@@ -98,8 +106,12 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_run = {
-    "run", "[TEXT] [--task T] [--expert NAME] [--grid FILE] [--lines] [--json]", "route one request and answer it",
-    "The router decides what is asked for and which expert answers; an answer that is out of scope or below its "
-    "contract escalates to a higher tier where one may be asked.  Without TEXT the text is standard input.",
-    options, run};
+const cli_verb cli_verb_run = {"run",
+                               "[TEXT] [--task T] [--expert NAME] [--grid FILE] [--lines] [--json]",
+                               "route one request and answer it",
+                               "The router decides what is asked for and which expert answers; an "
+                               "answer that is out of scope or below its "
+                               "contract escalates to a higher tier where one may be asked.  "
+                               "Without TEXT the text is standard input.",
+                               options,
+                               run};

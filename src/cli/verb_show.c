@@ -6,11 +6,10 @@
 
 #include <string.h>
 
-static struct {
-    bool json;
-} o;
+static struct { bool json; } o;
 
-static const cli_option options[] = {{"json", 0, CLI_FLAG, &o.json, NULL, "a card as one JSON object on one line", NULL}, {0}};
+static const cli_option options[] = {
+    {"json", 0, CLI_FLAG, &o.json, NULL, "a card as one JSON object on one line", NULL}, {0}};
 
 static int show_grid(void) {
     if (o.json) return cli_usage("the grid is YAML; --json is for cards");
@@ -31,8 +30,15 @@ static int show_card(const char *name) {
 }
 
 static int run(int argc, char **argv) {
-    if (argc != 1) return cli_usage("show needs one word: grid, or the name of a package (`nanogrid list` names them)");
+    if (argc != 1)
+        return cli_usage(
+            "show needs one word: grid, or the name of a package (`nanogrid list` names them)");
     return strcmp(argv[0], "grid") ? show_card(argv[0]) : show_grid();
 }
 
-const cli_verb cli_verb_show = {"show", "grid | PACKAGE [--json]", "the built-in grid.yaml, or a package's model card", NULL, options, run};
+const cli_verb cli_verb_show = {"show",
+                                "grid | PACKAGE [--json]",
+                                "the built-in grid.yaml, or a package's model card",
+                                NULL,
+                                options,
+                                run};

@@ -3,7 +3,9 @@
 
 static cli_ask ask = CLI_ASK_DEFAULT;
 static const cli_option options[] = {
-    CLI_GRID_OPTION(&ask), {"json", 0, CLI_FLAG, &ask.json, NULL, "print one JSON object", NULL}, {0}};
+    CLI_GRID_OPTION(&ask),
+    {"json", 0, CLI_FLAG, &ask.json, NULL, "print one JSON object", NULL},
+    {0}};
 
 static int run(int argc, char **argv) {
     (void)argv;
@@ -18,5 +20,10 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_usage = {"usage", "[--json]", "requests, tokens and cost by expert",
-                                 "Sums of all that was answered, also of what was too plain to be recorded one by one.", options, run};
+const cli_verb cli_verb_usage = {
+    "usage",
+    "[--json]",
+    "requests, tokens and cost by expert",
+    "Sums of all that was answered, also of what was too plain to be recorded one by one.",
+    options,
+    run};

@@ -53,14 +53,20 @@ double ng_member_cost(const grid_member *m, const asking *a) {
 bool ng_ask_admits(asking *a, const grid_member *m, char *outcome) {
     const char *why = NULL;
     bool runs = ng_member_runs(m, &why);
-    ng_candidate c = {.tier = m->tier_level, .remote = m->upstream, .cost_usd = ng_member_cost(m, a),
-                      .unhealthy = runs ? NULL : why ? why : "unhealthy", .languages = m->languages,
+    ng_candidate c = {.tier = m->tier_level,
+                      .remote = m->upstream,
+                      .cost_usd = ng_member_cost(m, a),
+                      .unhealthy = runs  ? NULL
+                                   : why ? why
+                                         : "unhealthy",
+                      .languages = m->languages,
                       .n_languages = a->pinned ? 0 : m->n_languages};
     a->limits.now_ms = a->limits.deadline_ms ? (int64_t)ng_clock_ms() : 0;
     return ng_policy_admits(&a->limits, &c, outcome);
 }
 
-ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us, ng_error *err) {
+ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
+                        ng_error *err) {
     if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     ng_tier_request r = a->req;
     r.task = (*out)->task = task;
@@ -70,10 +76,13 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     uint64_t spent = ng_clock_ns() - t0;
     a->expert_ns += spent; /* with loading, which overhead_us leaves out too */
     *us = (double)spent * 1e-3;
-    double cost = ((*out)->prompt_tokens * m->prompt_per_1m + (*out)->completion_tokens * m->completion_per_1m) * 1e-6;
+    double cost = ((*out)->prompt_tokens * m->prompt_per_1m +
+                   (*out)->completion_tokens * m->completion_per_1m) *
+                  1e-6;
     a->rec.cost_usd += cost;
     a->rec.load_ms += (*out)->load_ms;
-    if (!s && task == NG_TASK_GENERATE && (*out)->finish && !strcmp((*out)->finish, "cancelled")) a->passing = true;
+    if (!s && task == NG_TASK_GENERATE && (*out)->finish && !strcmp((*out)->finish, "cancelled"))
+        a->passing = true;
     if (!s) return NG_OK;
     ng_answer_free(*out);
     *out = NULL;
@@ -85,13 +94,18 @@ ng_status ng_ask_no_expert(asking *a, ng_error *err) {
     char why[200] = "";
     for (size_t i = 0; i < a->rec.n_steps && !*why; i++)
         if (!strncmp(a->rec.steps[i].outcome, "skipped", 7))
-            snprintf(why, sizeof why, "; %s is ruled out (%s)", a->rec.steps[i].expert, a->rec.steps[i].outcome + 9);
+            snprintf(why, sizeof why, "; %s is ruled out (%s)", a->rec.steps[i].expert,
+                     a->rec.steps[i].outcome + 9);
     for (size_t i = 0; i < g->n_experts && !*why; i++)
         if (g->members[i].task == a->task && g->members[i].why)
-            snprintf(why, sizeof why, "; %s is not available: %.140s", g->members[i].name, g->members[i].why);
-    return ng_fail(err, NG_ENOEXPERT, "no expert here serves the task '%s'%s%s. Add a model (`models:` and `experts:` in "
-                   "grid.yaml; `nanogrid show grid` shows how) or an upstream (`upstreams:`)",
-                   ng_task_name(a->task), why, g->n_members > g->n_experts ? "" : " and no upstream is configured");
+            snprintf(why, sizeof why, "; %s is not available: %.140s", g->members[i].name,
+                     g->members[i].why);
+    return ng_fail(
+        err, NG_ENOEXPERT,
+        "no expert here serves the task '%s'%s%s. Add a model (`models:` and `experts:` in "
+        "grid.yaml; `nanogrid show grid` shows how) or an upstream (`upstreams:`)",
+        ng_task_name(a->task), why,
+        g->n_members > g->n_experts ? "" : " and no upstream is configured");
 }
 
 /* ---- begin --------------------------------------------------------------------------------------- */
@@ -102,13 +116,16 @@ static ng_status find_text(asking *a, ng_error *err) {
         for (size_t k = 0; k < r->messages[i].n_parts; k++) {
             const ng_part *p = &r->messages[i].parts[k];
             if (p->type != NG_PART_TEXT)
-                return ng_fail(err, NG_EUNSUPPORTED, "parts of type '%s' are not served by this version; only text is",
+                return ng_fail(err, NG_EUNSUPPORTED,
+                               "parts of type '%s' are not served by this version; only text is",
                                ng_part_type_name(p->type));
             size_t bad = ng_utf8_invalid_at(p->text, p->len);
             if (bad < p->len)
-                return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)", bad, (unsigned char)p->text[bad]);
+                return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)",
+                               bad, (unsigned char)p->text[bad]);
             if (p->len > GRID_TEXT_MAX)
-                return ng_fail(err, NG_ELIMIT, "the text has %zu bytes, at most %d are taken", p->len, GRID_TEXT_MAX);
+                return ng_fail(err, NG_ELIMIT, "the text has %zu bytes, at most %d are taken",
+                               p->len, GRID_TEXT_MAX);
         }
     for (size_t i = r->n_messages; i-- > 0;)
         if (!strcmp(r->messages[i].role, "user") && r->messages[i].n_parts) {
@@ -133,13 +150,20 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     a->grid = g;
     a->request = r;
     ng_status s = find_text(a, err);
+    if (!s) s = ng_params_check(&r->params, r->task, err);
     if (s) return s;
     int64_t deadline = r->deadline_ms ? r->deadline_ms : g->config.policy.deadline_ms;
-    a->limits = (ng_limits){.privacy = r->privacy, .max_cost_usd = r->max_cost_usd,
+    a->limits = (ng_limits){.privacy = r->privacy,
+                            .max_cost_usd = r->max_cost_usd,
                             .deadline_ms = deadline ? (int64_t)ng_clock_ms() + deadline : 0};
-    a->req = (ng_tier_request){.task = r->task, .messages = r->messages, .n_messages = r->n_messages,
-                               .params = r->params, .deadline_ms = a->limits.deadline_ms, .traceparent = r->traceparent,
-                               .abandoned = r->abandoned, .abandoned_ctx = r->abandoned_ctx};
+    a->req = (ng_tier_request){.task = r->task,
+                               .messages = r->messages,
+                               .n_messages = r->n_messages,
+                               .params = r->params,
+                               .deadline_ms = a->limits.deadline_ms,
+                               .traceparent = r->traceparent,
+                               .abandoned = r->abandoned,
+                               .abandoned_ctx = r->abandoned_ctx};
     ng_record *rec = &a->rec;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);
@@ -156,7 +180,8 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
 
 /* ---- cache --------------------------------------------------------------------------------------- */
 
-static void key_str(ng_buf *b, const char *s) { /* with its length, so that no two lists of fields collide */
+static void key_str(ng_buf *b,
+                    const char *s) { /* with its length, so that no two lists of fields collide */
     uint64_t len = s ? strlen(s) : UINT64_MAX;
     ng_buf_put(b, &len, sizeof len);
     if (s) ng_buf_puts(b, s);
@@ -169,7 +194,8 @@ static void key_list(ng_buf *b, const char *const *items, size_t n) {
 }
 
 static void key_params(ng_buf *b, const ng_params *p) {
-    const uint32_t n[] = {p->max_sentences, p->max_tokens, p->top_k, p->offsets_chars, p->has_generate};
+    const uint32_t n[] = {p->max_sentences, p->max_tokens, p->top_k, p->offsets_chars,
+                          p->has_generate};
     ng_buf_put(b, n, sizeof n);
     key_str(b, p->to), key_str(b, p->from), key_str(b, p->context);
     key_list(b, p->labels, p->n_labels);
@@ -177,7 +203,8 @@ static void key_params(ng_buf *b, const ng_params *p) {
     key_list(b, p->documents, p->n_documents);
     if (!p->has_generate) return;
     const ng_generate_options *g = &p->generate;
-    const float f[] = {g->temp, g->top_p, g->min_p, g->repeat_penalty, g->frequency_penalty, g->presence_penalty};
+    const float f[] = {
+        g->temp, g->top_p, g->min_p, g->repeat_penalty, g->frequency_penalty, g->presence_penalty};
     const uint64_t u[] = {g->n_predict, g->top_k, g->seed, g->ignore_eog};
     ng_buf_put(b, f, sizeof f);
     ng_buf_put(b, u, sizeof u);
@@ -188,7 +215,8 @@ static void key_params(ng_buf *b, const ng_params *p) {
  * privacy is the class: personal data follow from the text, which is in the key, and the version. */
 static void make_key(const asking *a, ng_buf *b) {
     const ng_request *r = a->request;
-    const uint64_t head[] = {a->grid->config.version, (uint64_t)r->privacy, (uint64_t)r->task, r->n_messages};
+    const uint64_t head[] = {a->grid->config.version, (uint64_t)r->privacy, (uint64_t)r->task,
+                             r->n_messages};
     key_str(b, r->tenant && *r->tenant ? r->tenant : NULL);
     key_str(b, r->model && strcmp(r->model, "auto") ? r->model : NULL);
     ng_buf_put(b, head, sizeof head);
@@ -218,7 +246,8 @@ static bool is_cacheable(const asking *a) {
 static bool is_fact(const asking *a) {
     const ng_params *p = &a->req.params;
     const grid_member *m = a->best_member;
-    bool drawn = m && m->upstream && a->best->task == NG_TASK_GENERATE && !(p->has_generate && p->generate.temp <= 0);
+    bool drawn = m && m->upstream && a->best->task == NG_TASK_GENERATE &&
+                 !(p->has_generate && p->generate.temp <= 0);
     return !a->passing && !drawn && a->best->n_warnings == 0;
 }
 
@@ -238,7 +267,8 @@ static bool from_cache(asking *a, const ng_buf *key) {
     a->rec.escalated = a->best->escalated;
     snprintf(a->rec.reason, sizeof a->rec.reason, "the same request was answered before");
     if (a->request->on_token && a->best->answer) {
-        ng_token_event e = {.id = -1, .logprob = NAN, .text = a->best->answer, .len = strlen(a->best->answer)};
+        ng_token_event e = {
+            .id = -1, .logprob = NAN, .text = a->best->answer, .len = strlen(a->best->answer)};
         a->request->on_token(a->request->on_token_ctx, &e);
     }
     return true;
@@ -252,7 +282,8 @@ static bool copy_route(ng_answer *out, const ng_record *rec) {
     for (size_t i = 0; ok && i < rec->n_steps; i++) {
         const ng_record_step *s = &rec->steps[i];
         ng_route_step *r = &out->route[out->n_route++];
-        *r = (ng_route_step){.tier = s->tier, .confidence = s->confidence, .latency_us = s->latency_us};
+        *r = (ng_route_step){
+            .tier = s->tier, .confidence = s->confidence, .latency_us = s->latency_us};
         r->step = ng_answer_strndup(out, s->step, strlen(s->step));
         r->outcome = ng_answer_strndup(out, s->outcome, strlen(s->outcome));
         if (*s->expert) r->expert = ng_answer_strndup(out, s->expert, strlen(s->expert));
@@ -268,7 +299,8 @@ static bool copy_warnings(ng_answer *out, const ng_record *rec) {
     if (out->n_warnings) memcpy(w, out->warnings, out->n_warnings * sizeof *w);
     bool ok = true;
     for (size_t i = 0; ok && i < rec->n_warnings; i++)
-        ok = (w[out->n_warnings++] = ng_answer_strndup(out, rec->warnings[i], strlen(rec->warnings[i]))) != NULL;
+        ok = (w[out->n_warnings++] =
+                  ng_answer_strndup(out, rec->warnings[i], strlen(rec->warnings[i]))) != NULL;
     out->warnings = w;
     return ok;
 }
@@ -277,13 +309,17 @@ static void explain_choice(asking *a) {
     ng_record *rec = &a->rec;
     size_t len = strlen(rec->reason);
     const char *more = NULL;
-    if (rec->escalated) more = a->out_of_scope ? "out of scope here, so it escalated" : "below the contract, so it escalated";
+    if (rec->escalated)
+        more = a->out_of_scope ? "out of scope here, so it escalated"
+                               : "below the contract, so it escalated";
     else if (a->out_of_scope) more = "out of scope, and no higher tier answered";
     else if (!a->answered && !rec->cached) more = "below the contract, and no higher tier answered";
     if (more) snprintf(rec->reason + len, sizeof rec->reason - len, "%s%s", len ? "; " : "", more);
     if (!a->answered && !a->out_of_scope && !rec->cached && a->best_member)
-        ng_ask_warn(a, "the confidence %.3f is below what %s promised (%.3f for at most %.2g %% error)", a->best->confidence,
-                 a->best_member->name, a->best_member->threshold, 100 * a->best_member->max_error);
+        ng_ask_warn(
+            a, "the confidence %.3f is below what %s promised (%.3f for at most %.2g %% error)",
+            a->best->confidence, a->best_member->name, a->best_member->threshold,
+            100 * a->best_member->max_error);
 }
 
 /* What the grid itself took: neither experts nor the first loading of router heads. */
@@ -299,13 +335,15 @@ static ng_status finish(asking *a, ng_error *err) {
     const grid_member *m = a->best_member;
     char lost[200];
     if (m) {
-        rec->escalated = m->upstream ? !a->pinned : a->chosen && m->tier_level > a->chosen->tier_level;
+        rec->escalated =
+            m->upstream ? !a->pinned : a->chosen && m->tier_level > a->chosen->tier_level;
         out->expert = ng_answer_strndup(out, m->name, strlen(m->name));
         out->tier = m->tier_level;
         if (!out->expert) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     }
     explain_choice(a);
-    if (a->grid->records && ng_records_warning(a->grid->records, lost, sizeof lost)) ng_ask_warn(a, "%s", lost);
+    if (a->grid->records && ng_records_warning(a->grid->records, lost, sizeof lost))
+        ng_ask_warn(a, "%s", lost);
     out->escalated = rec->escalated;
     out->in_scope = !a->out_of_scope;
     if (a->out_of_scope && !out->escalated) out->label = NULL;
@@ -398,7 +436,8 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     if (!hit) s = ng_ask_choose(&a, &why);
     if (!hit && !s) s = ng_ask_cascade(&a, &why);
     if (!s) s = finish(&a, &why);
-    if (!s && cacheable && !hit && !key.status && is_fact(&a)) ng_cache_put(g->cache, key.data, key.len, a.best);
+    if (!s && cacheable && !hit && !key.status && is_fact(&a))
+        ng_cache_put(g->cache, key.data, key.len, a.best);
     ng_buf_clear(&key);
     count(&a, s);
     record(&a, s, &why);
@@ -416,7 +455,8 @@ static bool copy_scores(ng_answer *out, const ng_decision *d) {
     bool ok = out->scores != NULL;
     for (size_t i = 0; ok && i < d->n_scores; i++) {
         out->scores[i].p = d->scores[i].p;
-        ok = (out->scores[i].label = ng_answer_strndup(out, d->scores[i].label, strlen(d->scores[i].label))) != NULL;
+        ok = (out->scores[i].label =
+                  ng_answer_strndup(out, d->scores[i].label, strlen(d->scores[i].label))) != NULL;
         out->n_scores += ok;
     }
     return ok;
@@ -429,7 +469,8 @@ static ng_status decide_scope(asking *a, ng_error *err) {
     double us = 0;
     a->out_of_scope = a->undecided;
     if (a->probed) return a->out_of_scope = !a->probed->in_scope, NG_OK;
-    if (!m || m->upstream || m->task != NG_TASK_CLASSIFY || a->request->params.n_labels) return NG_OK;
+    if (!m || m->upstream || m->task != NG_TASK_CLASSIFY || a->request->params.n_labels)
+        return NG_OK;
     ng_error why = {0};
     ng_status s = ng_ask_member(a, m, m->task, &said, &us, &why);
     if (s) return ng_fail(err, s, "%s", why.text);
@@ -447,7 +488,8 @@ static ng_status decide_scope(asking *a, ng_error *err) {
 static const grid_member *likely(asking *a) {
     const grid_member *m = a->pinned ? a->pinned : a->chosen;
     char outcome[NG_OUTCOME_MAX];
-    bool climbs = !m || (a->out_of_scope && a->grid->config.router.abstain == GRID_ABSTAIN_ESCALATE);
+    bool climbs =
+        !m || (a->out_of_scope && a->grid->config.router.abstain == GRID_ABSTAIN_ESCALATE);
     for (size_t i = a->grid->n_experts; climbs && !a->pinned && i < a->grid->n_members; i++)
         if (ng_ask_admits(a, &a->grid->members[i], outcome)) return &a->grid->members[i];
     return m;
@@ -469,14 +511,17 @@ static ng_status fill_decision(asking *a, ng_answer *out, ng_error *err) {
     out->confidence = a->rec.confidence;
     size_t len = strlen(a->rec.reason);
     if (m && m->upstream && !a->pinned)
-        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%sit would escalate to %s", len ? "; " : "", m->name);
+        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%sit would escalate to %s",
+                 len ? "; " : "", m->name);
     else if (a->out_of_scope)
-        snprintf(a->rec.reason + len, sizeof a->rec.reason - len, "%sout of scope, it would be left unanswered", len ? "; " : "");
+        snprintf(a->rec.reason + len, sizeof a->rec.reason - len,
+                 "%sout of scope, it would be left unanswered", len ? "; " : "");
     if (m) out->expert = ng_answer_strndup(out, m->name, strlen(m->name));
     if (m) out->tier = m->tier_level;
     out->reason = ng_answer_strndup(out, a->rec.reason, strlen(a->rec.reason));
     memcpy(out->decision_id, a->rec.id, sizeof out->decision_id);
-    bool ok = (!m || out->expert) && out->reason && copy_scores(out, d) && copy_route(out, &a->rec) && copy_warnings(out, &a->rec);
+    bool ok = (!m || out->expert) && out->reason && copy_scores(out, d) &&
+              copy_route(out, &a->rec) && copy_warnings(out, &a->rec);
     double total = (double)(ng_clock_ns() - a->t0_ns);
     out->latency_ms = total * 1e-6;
     out->overhead_us = overhead_us(a, total);
@@ -513,7 +558,8 @@ void ng_route_json(ng_json *j, const ng_answer *a) {
     ng_json_key(j, "tier"), ng_json_str(j, ng_tier_level_name(a->tier));
     ng_json_key(j, "in_scope"), ng_json_bool(j, a->in_scope);
     ng_json_key(j, "scores"), ng_json_object(j);
-    for (size_t i = 0; i < a->n_scores; i++) ng_json_key(j, a->scores[i].label), ng_json_fixed(j, (double)a->scores[i].p, 6);
+    for (size_t i = 0; i < a->n_scores; i++)
+        ng_json_key(j, a->scores[i].label), ng_json_fixed(j, (double)a->scores[i].p, 6);
     ng_json_end(j);
     ng_json_key(j, "reason"), ng_json_str(j, a->reason);
     ng_json_key(j, "latency_us"), ng_json_fixed(j, a->latency_ms * 1e3, 2);

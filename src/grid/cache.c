@@ -17,7 +17,7 @@
 #include <string.h>
 
 typedef struct entry {
-    struct entry *chain;        /* the next of the same bucket */
+    struct entry *chain; /* the next of the same bucket */
     struct entry *newer, *older;
     uint64_t hash;
     ng_answer *answer;
@@ -167,7 +167,8 @@ static bool copy_scores(ng_answer *to, ng_score **out, const ng_score *from, siz
 }
 
 static bool copy_entities(ng_answer *to, const ng_answer *from) {
-    to->entities = from->n_entities ? ng_answer_alloc(to, from->n_entities * sizeof *to->entities) : NULL;
+    to->entities =
+        from->n_entities ? ng_answer_alloc(to, from->n_entities * sizeof *to->entities) : NULL;
     bool ok = !from->n_entities || to->entities;
     for (size_t i = 0; ok && i < from->n_entities; i++) {
         to->entities[i] = from->entities[i];
@@ -199,7 +200,8 @@ ng_status ng_answer_copy(ng_answer **out, const ng_answer *a) {
               copy_text(to, &to->label, a->label) && copy_text(to, &to->answer, a->answer) &&
               copy_text(to, &to->finish, a->finish) &&
               copy_scores(to, &to->scores, a->scores, a->n_scores) &&
-              copy_scores(to, &to->categories, a->categories, a->n_categories) && copy_entities(to, a);
+              copy_scores(to, &to->categories, a->categories, a->n_categories) &&
+              copy_entities(to, a);
     to->embedding = copy_bytes(to, a->embedding, a->n_embedding * sizeof *a->embedding, &ok);
     to->results = copy_bytes(to, a->results, a->n_results * sizeof *a->results, &ok);
     if (ok) return NG_OK;

@@ -39,8 +39,9 @@ static void add_upstreams(const asking *a, line *l) {
     for (size_t i = begin + 1; i < l->n; i++)
         for (size_t k = i; k > begin; k--) {
             const grid_member *x = l->m[k - 1], *y = l->m[k];
-            bool later = x->tier_level > y->tier_level ||
-                         (x->tier_level == y->tier_level && ng_member_cost(x, a) > ng_member_cost(y, a));
+            bool later =
+                x->tier_level > y->tier_level ||
+                (x->tier_level == y->tier_level && ng_member_cost(x, a) > ng_member_cost(y, a));
             if (!later) break;
             l->m[k - 1] = y;
             l->m[k] = x;
@@ -85,7 +86,7 @@ typedef struct held {
     held_token *tokens; /* [len, max]; NULL: nothing is held back */
     size_t len, max;
     ng_buf text;
-    bool stopped;       /* the asker said stop */
+    bool stopped; /* the asker said stop */
 } held;
 
 static bool let_through(held *h, const ng_token_event *e) {
@@ -144,7 +145,8 @@ static bool higher_admitted(asking *a, const line *l, size_t i) {
 /* The labels of the local answer: what an upstream chooses among when the asker named none. */
 static size_t lend_labels(const asking *a, const char *labels[NG_RECORD_SCORES]) {
     size_t n = 0;
-    for (; a->best && n < a->best->n_scores && n < NG_RECORD_SCORES; n++) labels[n] = a->best->scores[n].label;
+    for (; a->best && n < a->best->n_scores && n < NG_RECORD_SCORES; n++)
+        labels[n] = a->best->scores[n].label;
     return n;
 }
 
@@ -159,7 +161,8 @@ static bool keeps_contract(const grid_member *m, const ng_answer *said) {
     return said->in_scope && (isnan(m->threshold) || said->confidence >= m->threshold);
 }
 
-static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **out, double *us, ng_error *err) {
+static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **out, double *us,
+                                ng_error *err) {
     held h;
     bool may_escalate = higher_admitted(a, l, i);
     ng_status s = hold_begin(&h, a, may_escalate, err);
@@ -177,7 +180,8 @@ static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **
     return s;
 }
 
-static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **out, double *us, ng_error *err) {
+static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **out, double *us,
+                               ng_error *err) {
     const grid_member *m = l->m[i];
     ng_task task = task_for(a, m);
     const char *labels[NG_RECORD_SCORES];
@@ -189,7 +193,8 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
         a->probed = NULL;
         return NG_OK;
     }
-    if (m->upstream && task == NG_TASK_CLASSIFY && !a->req.params.n_labels && a->best && a->best->in_scope) {
+    if (m->upstream && task == NG_TASK_CLASSIFY && !a->req.params.n_labels && a->best &&
+        a->best->in_scope) {
         a->req.params.labels = labels;
         a->req.params.n_labels = lend_labels(a, labels);
     }
@@ -211,7 +216,10 @@ static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_st
     bool good = keeps_contract(m, said);
     step->confidence = said->confidence;
     bool abstained = !said->in_scope;
-    snprintf(step->outcome, sizeof step->outcome, "%s", abstained ? "abstained" : unsure ? "below-contract" : "answered");
+    snprintf(step->outcome, sizeof step->outcome, "%s",
+             abstained ? "abstained"
+             : unsure  ? "below-contract"
+                       : "answered");
     if (abstained && !m->upstream) a->out_of_scope = true;
     if (!isnan(m->threshold)) a->rec.threshold = m->threshold;
     /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is free. */
@@ -223,9 +231,12 @@ static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_st
 }
 
 /* The request itself is wrong, or nobody waits any more: asking others would not help. */
-static bool is_final(ng_status s) { return s == NG_EINVALID || s == NG_ECANCELLED; }
+static bool is_final(ng_status s) {
+    return s == NG_EINVALID || s == NG_ECANCELLED;
+}
 
-static ng_status note_failure(asking *a, const grid_member *m, ng_status s, const ng_error *why, ng_error *err) {
+static ng_status note_failure(asking *a, const grid_member *m, ng_status s, const ng_error *why,
+                              ng_error *err) {
     ng_record_step *step = &a->rec.steps[a->rec.n_steps - 1];
     snprintf(step->outcome, sizeof step->outcome, "failed");
     a->passing = true;
@@ -241,9 +252,13 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     const grid_member *m = l->m[i];
     ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
     if (!ng_ask_admits(a, m, step->outcome)) {
-        bool foreign = strstr(step->outcome, "language") != NULL, private = strstr(step->outcome, "privacy") != NULL;
-        a->passing |= !private && !foreign; /* privacy is part of the cache's key, the language follows from the text */
-        a->out_of_scope |= foreign; /* a text in a language that an expert does not serve is out of its scope */
+        bool foreign = strstr(step->outcome, "language") != NULL,
+             private = strstr(step->outcome, "privacy") != NULL;
+        a->passing |=
+            !private &&
+            !foreign; /* privacy is part of the cache's key, the language follows from the text */
+        a->out_of_scope |=
+            foreign; /* a text in a language that an expert does not serve is out of its scope */
         return NG_OK;
     }
     ng_answer *said = NULL;
@@ -261,9 +276,10 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
 static ng_status fail_pinned(const asking *a, ng_error *err) {
     const char *outcome = a->rec.steps[a->rec.n_steps - 1].outcome;
     ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") ? NG_EDENIED
-                  : strstr(outcome, "deadline")                        ? NG_ETIMEOUT
-                                                                       : NG_EBUSY;
-    return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name, outcome + strlen("skipped: "));
+                  : strstr(outcome, "deadline")                         ? NG_ETIMEOUT
+                                                                        : NG_EBUSY;
+    return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name,
+                   outcome + strlen("skipped: "));
 }
 
 static ng_status fail_unanswered(asking *a, ng_error *err) {

@@ -31,12 +31,14 @@ static ng_status take_pinned(asking *a, ng_error *err) {
     if (!a->pinned) {
         char known[320];
         list_names(g, NG_TASK_AUTO, known, sizeof known);
-        return ng_fail(err, NG_ENOTFOUND, "there is no expert or upstream '%.60s'; known: %s", name, *known ? known : "none");
+        return ng_fail(err, NG_ENOTFOUND, "there is no expert or upstream '%.60s'; known: %s", name,
+                       *known ? known : "none");
     }
     if (a->pinned->upstream) {
         if (a->task == NG_TASK_AUTO) a->task = NG_TASK_GENERATE;
     } else if (a->task != NG_TASK_AUTO && a->task != a->pinned->task) {
-        return ng_fail(err, NG_EINVALID, "the expert '%s' serves %s, not %s", name, ng_task_name(a->pinned->task), ng_task_name(a->task));
+        return ng_fail(err, NG_EINVALID, "the expert '%s' serves %s, not %s", name,
+                       ng_task_name(a->pinned->task), ng_task_name(a->task));
     } else {
         a->task = a->pinned->task;
     }
@@ -52,11 +54,15 @@ static ng_status only_task(asking *a, ng_error *err) {
     for (size_t i = 0; i < g->n_experts; i++)
         if (!g->members[i].why && g->members[i].task != only) only = g->members[i].task, n++;
     if (n == 0 && g->n_members == g->n_experts) return ng_ask_no_expert(a, err);
-    if (n > 1 || (n && g->config.router.model)) /* a router that is missing is not a router left out */
-        return ng_fail(err, NG_ENOEXPERT, "the request names no task and no router decides (%s); name a task or an expert",
-                       g->router_why ? g->router_why : "router.model is not set");
+    if (n > 1 ||
+        (n && g->config.router.model)) /* a router that is missing is not a router left out */
+        return ng_fail(
+            err, NG_ENOEXPERT,
+            "the request names no task and no router decides (%s); name a task or an expert",
+            g->router_why ? g->router_why : "router.model is not set");
     a->task = n ? only : NG_TASK_GENERATE;
-    snprintf(a->rec.reason, sizeof a->rec.reason, "%s is the only task served", ng_task_name(a->task));
+    snprintf(a->rec.reason, sizeof a->rec.reason, "%s is the only task served",
+             ng_task_name(a->task));
     return NG_OK;
 }
 
@@ -69,7 +75,8 @@ static ng_status route_task(asking *a, ng_error *err) {
     step->latency_us = d->latency_us;
     step->confidence = d->confidence;
     a->rec.load_ms += d->load_ms;
-    if (s || !d->n_scores || !ng_task_parse(&a->task, d->scores[0].label) || a->task == NG_TASK_AUTO) {
+    if (s || !d->n_scores || !ng_task_parse(&a->task, d->scores[0].label) ||
+        a->task == NG_TASK_AUTO) {
         d->n_scores = 0;
         snprintf(step->outcome, sizeof step->outcome, "failed");
         ng_ask_warn(a, "the router failed: %s", s ? why.text : "it named no task");
@@ -77,7 +84,8 @@ static ng_status route_task(asking *a, ng_error *err) {
     }
     a->undecided = !d->in_scope;
     snprintf(step->outcome, sizeof step->outcome, "%s", a->undecided ? "abstained" : "decided");
-    snprintf(a->rec.reason, sizeof a->rec.reason, a->undecided ? "no task fits (best: %s at %.2f)" : "the task is %s (%.2f)",
+    snprintf(a->rec.reason, sizeof a->rec.reason,
+             a->undecided ? "no task fits (best: %s at %.2f)" : "the task is %s (%.2f)",
              ng_task_name(a->task), (double)d->scores[0].p);
     return NG_OK;
 }
@@ -90,7 +98,8 @@ static size_t find_candidates(asking *a, const grid_member *out[GRID_CANDIDATES_
         for (size_t i = 0; i < g->n_experts && n < GRID_CANDIDATES_MAX; i++) {
             const grid_member *m = &g->members[i];
             char outcome[NG_OUTCOME_MAX];
-            if (m->task == a->task && (int)m->tier_level == tier && ng_ask_admits(a, m, outcome)) out[n++] = m;
+            if (m->task == a->task && (int)m->tier_level == tier && ng_ask_admits(a, m, outcome))
+                out[n++] = m;
         }
     return n;
 }
@@ -134,7 +143,8 @@ static const grid_member *find_member(const ng_grid *g, ng_task task, const char
 static void add_reason(asking *a, const char *fmt, ...) {
     size_t len = strlen(a->rec.reason);
     va_list ap;
-    if (len && len + 2 < sizeof a->rec.reason) len += (size_t)snprintf(a->rec.reason + len, sizeof a->rec.reason - len, ", ");
+    if (len && len + 2 < sizeof a->rec.reason)
+        len += (size_t)snprintf(a->rec.reason + len, sizeof a->rec.reason - len, ", ");
     va_start(ap, fmt);
     vsnprintf(a->rec.reason + len, sizeof a->rec.reason - len, fmt, ap);
     va_end(ap);
@@ -146,7 +156,8 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
     size_t n_unknown = 0;
     double best = -1;
     ng_error err = {0};
-    if (a->grid->expert_router.self && ng_router_decide(d, &a->grid->expert_router, &a->req, &err)) {
+    if (a->grid->expert_router.self &&
+        ng_router_decide(d, &a->grid->expert_router, &a->req, &err)) {
         ng_ask_warn(a, "the expert router failed: %s", err.text);
         d->n_scores = 0;
     }
@@ -158,14 +169,17 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
     }
     /* The favourite stays the favourite where it cannot be asked: what is about sports is no sentiment
      * because the expert for topics is down.  The cascade then skips it and climbs. */
-    const grid_member *favourite = d->n_scores ? find_member(a->grid, a->task, d->scores[0].label) : NULL;
+    const grid_member *favourite =
+        d->n_scores ? find_member(a->grid, a->task, d->scores[0].label) : NULL;
     if (favourite && favourite != a->chosen) a->chosen = favourite, best = (double)d->scores[0].p;
     if (a->chosen && best < FITS_AT_ALL) a->chosen = NULL;
     const grid_member *routed = a->chosen;
     double routed_p = best;
     if (n_unknown) probe(a, unknown, n_unknown, routed ? best : -1);
-    if (a->chosen && a->chosen == routed) add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
-    else if (a->chosen) add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
+    if (a->chosen && a->chosen == routed)
+        add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
+    else if (a->chosen)
+        add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
     else if (n_unknown) a->chosen = unknown[0], add_reason(a, "none of %zu experts is in scope", n);
     else a->undecided = true, add_reason(a, "none of %zu experts fits", n);
 }
@@ -182,7 +196,8 @@ static void choose_expert(asking *a) {
     uint64_t t0 = ng_clock_ns(), spent = a->expert_ns;
     size_t n = find_candidates(a, m);
     if (n == 0) return;
-    if (count_experts(a) > 1 && a->task == NG_TASK_CLASSIFY && !a->request->params.n_labels) choose_classifier(a, m, n);
+    if (count_experts(a) > 1 && a->task == NG_TASK_CLASSIFY && !a->request->params.n_labels)
+        choose_classifier(a, m, n);
     else a->chosen = m[0], add_reason(a, "%s serves it", m[0]->name);
     ng_record_step *step = ng_ask_step(a, "router", a->chosen);
     snprintf(step->outcome, sizeof step->outcome, "%s", a->undecided ? "abstained" : "decided");

@@ -35,16 +35,20 @@ static void tell_scores(ng_buf *b, const char *what, const json_t *scores) {
     int n = 0;
     if (!json_object_size(scores)) return;
     ng_buf_printf(b, "%s", what);
-    json_object_foreach((json_t *)scores, label, p)
-        if (n++ < 5) ng_buf_printf(b, "%s %s %.3f", n > 1 ? "," : "", label, json_number_value(p));
+    json_object_foreach((json_t *)scores, label, p) if (n++ < 5)
+        ng_buf_printf(b, "%s %s %.3f", n > 1 ? "," : "", label, json_number_value(p));
     ng_buf_putc(b, '\n');
 }
 
 static void tell_signals(ng_buf *b, const json_t *o) {
     const json_t *s = json_object_get(o, "signals"), *pii = json_object_get(s, "pii");
-    ng_buf_printf(b, "signals     %lld bytes", (long long)json_integer_value(json_object_get(s, "bytes")));
-    if (pii) ng_buf_printf(b, ", %s (%.1f us)", json_is_true(pii) ? "personal data" : "no personal data", num(s, "pii_us"));
-    if (json_object_get(s, "language")) ng_buf_printf(b, ", language %s (%.1f us)", str(s, "language"), num(s, "language_us"));
+    ng_buf_printf(b, "signals     %lld bytes",
+                  (long long)json_integer_value(json_object_get(s, "bytes")));
+    if (pii)
+        ng_buf_printf(b, ", %s (%.1f us)", json_is_true(pii) ? "personal data" : "no personal data",
+                      num(s, "pii_us"));
+    if (json_object_get(s, "language"))
+        ng_buf_printf(b, ", language %s (%.1f us)", str(s, "language"), num(s, "language_us"));
     ng_buf_putc(b, '\n');
     tell_scores(b, "tasks      ", json_object_get(json_object_get(s, "tasks"), "scores"));
     tell_scores(b, "experts    ", json_object_get(json_object_get(s, "experts"), "scores"));
@@ -55,7 +59,8 @@ static void tell_route(ng_buf *b, const json_t *o) {
     json_t *s;
     json_array_foreach(json_object_get(o, "route"), i, s) {
         ng_buf_printf(b, "%s %zu. %s", i ? "           " : "route      ", i + 1, str(s, "step"));
-        if (json_object_get(s, "expert")) ng_buf_printf(b, " %s (%s)", str(s, "expert"), str(s, "tier"));
+        if (json_object_get(s, "expert"))
+            ng_buf_printf(b, " %s (%s)", str(s, "expert"), str(s, "tier"));
         ng_buf_printf(b, ": %s", str(s, "outcome"));
         put_confidence(b, num(s, "confidence"));
         ng_buf_printf(b, ", %.1f us\n", num(s, "latency_us"));
@@ -77,10 +82,13 @@ static void tell(ng_buf *b, const json_t *o) {
     ng_buf_printf(b, "decision    %s (%s)\n", str(o, "decision_id"), str(o, "kind"));
     tell_time(b, num(o, "time_ms"));
     if (error) ng_buf_printf(b, "failed      %s\n", str(error, "message"));
-    ng_buf_printf(b, "answered by %s (%s), task %s", str(o, "expert"), str(o, "tier"), str(o, "task"));
+    ng_buf_printf(b, "answered by %s (%s), task %s", str(o, "expert"), str(o, "tier"),
+                  str(o, "task"));
     put_confidence(b, num(o, "confidence"));
-    if (!isnan(num(o, "threshold"))) ng_buf_printf(b, ", contract asks for %.3f", num(o, "threshold"));
-    ng_buf_printf(b, "%s%s%s\n", json_is_true(json_object_get(o, "in_scope")) ? "" : ", out of scope",
+    if (!isnan(num(o, "threshold")))
+        ng_buf_printf(b, ", contract asks for %.3f", num(o, "threshold"));
+    ng_buf_printf(b, "%s%s%s\n",
+                  json_is_true(json_object_get(o, "in_scope")) ? "" : ", out of scope",
                   json_is_true(json_object_get(o, "escalated")) ? ", escalated" : "",
                   json_is_true(json_object_get(o, "cached")) ? ", from the cache" : "");
     ng_buf_printf(b, "because     %s\n", str(o, "reason"));
@@ -89,29 +97,37 @@ static void tell(ng_buf *b, const json_t *o) {
     tell_route(b, o);
     if (json_object_get(o, "label")) ng_buf_printf(b, "label       %s\n", str(o, "label"));
     tell_scores(b, "scores     ", json_object_get(o, "scores"));
-    json_array_foreach(json_object_get(o, "warnings"), i, w) ng_buf_printf(b, "warning     %s\n", json_string_value(w));
-    ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"), num(tokens, "prompt"), num(tokens, "completion"));
-    ng_buf_printf(b, "time        %.3f ms in all, %.1f us of it the grid's own, %.1f ms loading", num(o, "latency_us") / 1e3,
-                  num(o, "overhead_us"), num(o, "load_ms"));
+    json_array_foreach(json_object_get(o, "warnings"), i, w)
+        ng_buf_printf(b, "warning     %s\n", json_string_value(w));
+    ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"),
+                  num(tokens, "prompt"), num(tokens, "completion"));
+    ng_buf_printf(b, "time        %.3f ms in all, %.1f us of it the grid's own, %.1f ms loading",
+                  num(o, "latency_us") / 1e3, num(o, "overhead_us"), num(o, "load_ms"));
 }
 
 static ng_status open_reader(ng_grid *g, sqlite3 **db, ng_error *err) {
-    ng_error ignored = {0}; /* what cannot be written cannot be read either; the reader will say why */
+    ng_error ignored = {
+        0}; /* what cannot be written cannot be read either; the reader will say why */
     (void)!ng_grid_flush(g, &ignored);
     return ng_record_db_open_reader(db, g->records_path, err);
 }
 
 static ng_status put_record(const char *json, bool as_json, ng_buf *out, ng_error *err) {
-    if (as_json) return ng_buf_puts(out, json) ? ng_fail(err, out->status, "explain: %s", ng_status_text(out->status)) : NG_OK;
+    if (as_json)
+        return ng_buf_puts(out, json)
+                   ? ng_fail(err, out->status, "explain: %s", ng_status_text(out->status))
+                   : NG_OK;
     json_error_t e;
     json_t *o = json_loads(json, 0, &e);
     if (!o) return ng_fail(err, NG_EFORMAT, "the record is damaged: %s", e.text);
     tell(out, o);
     json_decref(o);
-    return out->status ? ng_fail(err, out->status, "explain: %s", ng_status_text(out->status)) : NG_OK;
+    return out->status ? ng_fail(err, out->status, "explain: %s", ng_status_text(out->status))
+                       : NG_OK;
 }
 
-ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out, ng_error *err) {
+ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out,
+                          ng_error *err) {
     sqlite3 *db;
     sqlite3_stmt *st = NULL;
     char id[33];
@@ -125,10 +141,11 @@ ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf
     if (code == SQLITE_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
         s = put_record((const char *)sqlite3_column_text(st, 0), json, out, err);
     else if (code == SQLITE_DONE)
-        s = ng_fail(err, NG_ENOTFOUND, "there is no decision '%.60s' in %.200s (records.keep and records.max say how long they stay)",
+        s = ng_fail(err, NG_ENOTFOUND,
+                    "there is no decision '%.60s' in %.200s (records.keep and records.max say how "
+                    "long they stay)",
                     decision_id, g->records_path);
-    else
-        s = ng_record_db_fail(db, g->records_path, err);
+    else s = ng_record_db_fail(db, g->records_path, err);
     sqlite3_finalize(st);
     sqlite3_close(db);
     return s;
@@ -147,10 +164,12 @@ ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) {
         return NG_OK;
     }
     if (s) return s;
-    int code = sqlite3_prepare_v2(db, "SELECT json FROM decisions ORDER BY id DESC LIMIT ?1", -1, &st, NULL);
+    int code = sqlite3_prepare_v2(db, "SELECT json FROM decisions ORDER BY id DESC LIMIT ?1", -1,
+                                  &st, NULL);
     if (code == SQLITE_OK) sqlite3_bind_int64(st, 1, (int64_t)n);
     while (code == SQLITE_OK || code == SQLITE_ROW)
-        if ((code = sqlite3_step(st)) == SQLITE_ROW) ng_json_raw(j, (const char *)sqlite3_column_text(st, 0));
+        if ((code = sqlite3_step(st)) == SQLITE_ROW)
+            ng_json_raw(j, (const char *)sqlite3_column_text(st, 0));
     if (code != SQLITE_DONE) s = ng_record_db_fail(db, g->records_path, err);
     ng_json_end(j);
     sqlite3_finalize(st);
@@ -159,12 +178,14 @@ ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) {
 }
 
 static const char usage_sql[] =
-    "SELECT expert, tier, sum(requests), sum(unrecorded), sum(escalated), sum(abstained), sum(cached), sum(errors),"
+    "SELECT expert, tier, sum(requests), sum(unrecorded), sum(escalated), sum(abstained), "
+    "sum(cached), sum(errors),"
     " sum(prompt_tokens), sum(completion_tokens), sum(cost_usd), min(day), max(day) FROM usage"
     " GROUP BY expert, tier ORDER BY sum(requests) DESC, expert";
 
-static const char *const usage_names[] = {"requests", "unrecorded", "escalated", "abstained",
-                                          "cached", "errors", "prompt_tokens", "completion_tokens"};
+static const char *const usage_names[] = {"requests",      "unrecorded",       "escalated",
+                                          "abstained",     "cached",           "errors",
+                                          "prompt_tokens", "completion_tokens"};
 enum { N_USAGE = 8 };
 
 typedef struct usage_sum {
@@ -178,14 +199,16 @@ static void usage_row_json(ng_json *j, const usage_sum *u) {
 }
 
 static void usage_row_text(ng_buf *b, const char *name, const char *tier, const usage_sum *u) {
-    ng_buf_printf(b, "%-16s %-7s %9lld %9lld %9lld %8lld %8lld %10lld %10lld %11.6f\n", name, tier, (long long)u->n[0],
-                  (long long)u->n[2], (long long)u->n[3], (long long)u->n[4], (long long)u->n[5], (long long)u->n[6],
-                  (long long)u->n[7], u->cost_usd);
+    ng_buf_printf(b, "%-16s %-7s %9lld %9lld %9lld %8lld %8lld %10lld %10lld %11.6f\n", name, tier,
+                  (long long)u->n[0], (long long)u->n[2], (long long)u->n[3], (long long)u->n[4],
+                  (long long)u->n[5], (long long)u->n[6], (long long)u->n[7], u->cost_usd);
 }
 
-static ng_status usage_rows(sqlite3_stmt *st, int *code, ng_json *j, ng_buf *text, usage_sum *total) {
+static ng_status usage_rows(sqlite3_stmt *st, int *code, ng_json *j, ng_buf *text,
+                            usage_sum *total) {
     while ((*code = sqlite3_step(st)) == SQLITE_ROW) {
-        const char *name = (const char *)sqlite3_column_text(st, 0), *tier = (const char *)sqlite3_column_text(st, 1);
+        const char *name = (const char *)sqlite3_column_text(st, 0),
+                   *tier = (const char *)sqlite3_column_text(st, 1);
         usage_sum u;
         for (int i = 0; i < N_USAGE; i++) total->n[i] += u.n[i] = sqlite3_column_int64(st, 2 + i);
         total->cost_usd += u.cost_usd = sqlite3_column_double(st, 10);
@@ -210,11 +233,14 @@ ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err) {
     ng_status s = open_reader(g, &db, err);
     if (s && s != NG_ENOTFOUND) return s;
     if (json) ng_json_object(&j), ng_json_key(&j, "experts"), ng_json_array(&j);
-    else ng_buf_printf(out, "%-16s %-7s %9s %9s %9s %8s %8s %10s %10s %11s\n", "expert", "tier", "requests", "escalated",
-                       "abstained", "cached", "errors", "prompt tok", "answer tok", "cost USD");
+    else
+        ng_buf_printf(out, "%-16s %-7s %9s %9s %9s %8s %8s %10s %10s %11s\n", "expert", "tier",
+                      "requests", "escalated", "abstained", "cached", "errors", "prompt tok",
+                      "answer tok", "cost USD");
     if (!s) {
         code = sqlite3_prepare_v2(db, usage_sql, -1, &st, NULL);
-        if (code == SQLITE_OK) s = usage_rows(st, &code, json ? &j : NULL, json ? NULL : out, &total);
+        if (code == SQLITE_OK)
+            s = usage_rows(st, &code, json ? &j : NULL, json ? NULL : out, &total);
         if (!s && code != SQLITE_DONE) s = ng_record_db_fail(db, g->records_path, err);
         sqlite3_finalize(st);
         sqlite3_close(db);
@@ -224,5 +250,6 @@ ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err) {
     else usage_row_text(out, "all", "", &total);
     if (!json && out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = 0;
     if (err) *err = (ng_error){0};
-    return out->status ? ng_fail(err, out->status, "usage: %s", ng_status_text(out->status)) : NG_OK;
+    return out->status ? ng_fail(err, out->status, "usage: %s", ng_status_text(out->status))
+                       : NG_OK;
 }

@@ -23,16 +23,20 @@ typedef struct opening {
     ng_error *err;
 } opening;
 
-static ng_status no_memory(opening *o) { return ng_fail(o->err, NG_ENOMEM, "grid: out of memory"); }
+static ng_status no_memory(opening *o) {
+    return ng_fail(o->err, NG_ENOMEM, "grid: out of memory");
+}
 
 /* ---- hooks ---------------------------------------------------------------------------------------- */
 
-static ng_status real_open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err) {
+static ng_status real_open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
+                                ng_error *err) {
     (void)ctx, (void)name;
     return ng_tier_open_head(out, spec, err);
 }
 
-static ng_status real_calibrate(void *ctx, double *out, const char *path, double max_error, ng_error *err) {
+static ng_status real_calibrate(void *ctx, double *out, const char *path, double max_error,
+                                ng_error *err) {
     (void)ctx;
     return ng_calibration_threshold(out, path, max_error, err);
 }
@@ -42,7 +46,8 @@ static const grid_hooks real_hooks = {real_open_head, real_calibrate, ng_file_ex
 /* ---- models ---------------------------------------------------------------------------------------- */
 
 /* The GGUF of a package into out; false with the reason in why. */
-static bool package_file(const ng_grid *g, const char *ref, const char *file, char *out, ng_error *why) {
+static bool package_file(const ng_grid *g, const char *ref, const char *file, char *out,
+                         ng_error *why) {
     char dir[PATH_CAP - 64];
     if (ng_package_find(dir, sizeof dir, ref, why)) return false;
     snprintf(out, PATH_CAP, "%s/%s", dir, file);
@@ -70,43 +75,68 @@ static ng_status open_contract(opening *o, const grid_expert_config *c, grid_mem
     m->max_error = c->contract.max_error;
     if (isnan(m->max_error) || m->why) return NG_OK;
     ng_error why = {0};
-    ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold, m->model_path, m->max_error, &why)
+    ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold,
+                                                        m->model_path, m->max_error, &why)
                                 : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
     if (!s) return NG_OK;
-    return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->line, m->name, why.text);
+    return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->line, m->name,
+                   why.text);
 }
 
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {
     char path[PATH_CAP];
     ng_error why = {0};
-    *m = (grid_member){.name = c->name, .task = (ng_task)(c->task + 1), .tier_level = (ng_tier_level)c->tier,
-                       .threshold = NAN, .max_error = NAN, .languages = c->languages.items, .n_languages = c->languages.len};
+    *m = (grid_member){.name = c->name,
+                       .task = (ng_task)(c->task + 1),
+                       .tier_level = (ng_tier_level)c->tier,
+                       .threshold = NAN,
+                       .max_error = NAN,
+                       .languages = c->languages.items,
+                       .n_languages = c->languages.len};
     bool found = model_file(o->g, c, path, &why);
     if (!found && why.code == NG_ENOMEM) return no_memory(o);
     if (!found && !c->built_in)
-        return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name, why.text);
+        return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name,
+                       why.text);
     if (*path && !(m->model_path = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
-    char *roots = strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
+    char *roots =
+        strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
     if (!found && roots) *roots = 0;
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
-    ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
+    ng_head_spec spec = {
+        .task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
     ng_status s = o->g->hooks.open_head(o->g->hooks.ctx, &m->tier, m->name, &spec, o->err);
     return s ? s : open_contract(o, c, m);
 }
 
 static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_member *m) {
-    *m = (grid_member){.name = c->name, .tier_level = (ng_tier_level)c->tier, .upstream = true, .threshold = NAN,
-                       .max_error = NAN, .upstream_model = c->model, .prompt_per_1m = c->pricing.prompt_per_1m,
+    *m = (grid_member){.name = c->name,
+                       .tier_level = (ng_tier_level)c->tier,
+                       .upstream = true,
+                       .threshold = NAN,
+                       .max_error = NAN,
+                       .upstream_model = c->model,
+                       .prompt_per_1m = c->pricing.prompt_per_1m,
                        .completion_per_1m = c->pricing.completion_per_1m};
     if (!o->opt->open_upstream)
-        return ng_fail(o->err, NG_EUNSUPPORTED, "%s:%d: upstream '%s': this program has no network", o->g->path, c->line, c->name);
-    ng_upstream_config u = {.name = c->name, .base_url = c->base_url, .api_key_env = c->api_key_env, .model = c->model,
-                            .tier = m->tier_level, .prompt_per_1m = m->prompt_per_1m, .completion_per_1m = m->completion_per_1m,
-                            .allowed_fails = (int)c->allowed_fails, .cooldown_ms = c->cooldown_ms, .timeout_ms = c->timeout_ms,
+        return ng_fail(o->err, NG_EUNSUPPORTED, "%s:%d: upstream '%s': this program has no network",
+                       o->g->path, c->line, c->name);
+    ng_upstream_config u = {.name = c->name,
+                            .base_url = c->base_url,
+                            .api_key_env = c->api_key_env,
+                            .model = c->model,
+                            .tier = m->tier_level,
+                            .prompt_per_1m = m->prompt_per_1m,
+                            .completion_per_1m = m->completion_per_1m,
+                            .allowed_fails = (int)c->allowed_fails,
+                            .cooldown_ms = c->cooldown_ms,
+                            .timeout_ms = c->timeout_ms,
                             .connect_timeout_ms = c->connect_timeout_ms};
     ng_error why = {0};
     ng_status s = o->opt->open_upstream(&m->tier, &u, &why);
-    return s ? ng_fail(o->err, s, "%s:%d: upstream '%s': %s", o->g->path, c->line, c->name, why.text) : NG_OK;
+    return s ? ng_fail(o->err, s, "%s:%d: upstream '%s': %s", o->g->path, c->line, c->name,
+                       why.text)
+             : NG_OK;
 }
 
 static ng_status open_members(opening *o) {
@@ -117,9 +147,11 @@ static ng_status open_members(opening *o) {
     ng_status s = NG_OK;
     g->members = ng_arena_array(g->arena, n, sizeof *g->members);
     if (!g->members) return no_memory(o);
-    for (size_t i = 0; !s && i < g->config.experts.len; i++, g->n_members++) s = open_expert(o, &e[i], &g->members[i]);
+    for (size_t i = 0; !s && i < g->config.experts.len; i++, g->n_members++)
+        s = open_expert(o, &e[i], &g->members[i]);
     g->n_experts = g->n_members;
-    for (size_t i = 0; !s && i < g->config.upstreams.len; i++, g->n_members++) s = open_upstream(o, &u[i], &g->members[g->n_members]);
+    for (size_t i = 0; !s && i < g->config.upstreams.len; i++, g->n_members++)
+        s = open_upstream(o, &u[i], &g->members[g->n_members]);
     for (size_t i = 0; i < g->n_experts; i++) {
         const grid_member *m = &g->members[i];
         g->languages_matter |= m->n_languages > 0 && !m->why;
@@ -136,7 +168,8 @@ static ng_status open_router_head(opening *o, ng_tier *out, const char *name, co
     ng_error why = {0};
     ng_grid *g = o->g;
     if (!package_file(g, g->config.router.model, file, path, &why)) {
-        if (!g->router_why && !(g->router_why = ng_arena_strdup(g->arena, why.text))) return no_memory(o);
+        if (!g->router_why && !(g->router_why = ng_arena_strdup(g->arena, why.text)))
+            return no_memory(o);
         return NG_OK;
     }
     ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = path, .n_threads = g->n_threads};
@@ -170,8 +203,11 @@ static ng_status open_records(opening *o) {
     snprintf(path, sizeof path, "%s/nanogrid.db", home);
     if (!(g->records_path = ng_arena_strdup(g->arena, path))) return no_memory(o);
     if (o->opt->no_records) return NG_OK;
-    ng_records_options r = {.path = path, .keep_ms = g->config.records.keep_ms, .max_bytes = g->config.records.max,
-                            .features = ng_record_features, .features_ctx = &g->features};
+    ng_records_options r = {.path = path,
+                            .keep_ms = g->config.records.keep_ms,
+                            .max_bytes = g->config.records.max,
+                            .features = ng_record_features,
+                            .features_ctx = &g->features};
     return ng_records_open(&g->records, &r, o->err);
 }
 
@@ -194,7 +230,8 @@ static ng_status set_path(opening *o, const char *path) {
     ng_grid *g = o->g;
     const char *slash = path ? strrchr(path, '/') : NULL;
     g->path = ng_arena_strdup(g->arena, path ? path : "(built in)");
-    g->dir = ng_arena_strndup(g->arena, path ? path : "", slash ? (size_t)(slash - path) + (slash == path) : 0);
+    g->dir = ng_arena_strndup(g->arena, path ? path : "",
+                              slash ? (size_t)(slash - path) + (slash == path) : 0);
     return g->path && g->dir ? NG_OK : no_memory(o);
 }
 
@@ -205,12 +242,13 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s) s = open_members(o);
     if (!s) s = open_router(o);
     if (!s) s = open_pii(o);
-    if (!s && g->config.cache.exact) s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
+    if (!s && g->config.cache.exact)
+        s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
     return s ? s : open_records(o);
 }
 
-ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml, const char *path,
-                            const grid_hooks *hooks, ng_error *err) {
+ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml,
+                            const char *path, const grid_hooks *hooks, ng_error *err) {
     static const ng_grid_options defaults;
     *out = NULL;
     ng_grid *g = calloc(1, sizeof *g);
@@ -251,7 +289,8 @@ ng_status ng_grid_open(ng_grid **out, const ng_grid_options *opt, ng_error *err)
     if (!*path) return ng_grid_open_text(out, opt, NULL, NULL, NULL, err);
     ng_buf text = ng_buf_init(1u << 20);
     s = ng_file_read(&text, path, err);
-    if (!s && strlen(text.data) != text.len) s = ng_fail(err, NG_EFORMAT, "%s: a NUL byte stands in it", path);
+    if (!s && strlen(text.data) != text.len)
+        s = ng_fail(err, NG_EFORMAT, "%s: a NUL byte stands in it", path);
     if (!s) s = ng_grid_open_text(out, opt, text.data, path, NULL, err);
     ng_buf_clear(&text);
     return s;
@@ -279,11 +318,17 @@ void ng_request_set_text(ng_request *r, const char *text, size_t len) {
     r->n_messages = 1;
 }
 
-size_t ng_grid_n_entries(const ng_grid *g) { return g->n_members; }
+size_t ng_grid_n_entries(const ng_grid *g) {
+    return g->n_members;
+}
 
 ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i) {
     const grid_member *m = &g->members[i];
-    ng_grid_entry e = {.name = m->name, .model_path = m->model_path, .task = m->task, .tier = m->tier_level, .upstream = m->upstream};
+    ng_grid_entry e = {.name = m->name,
+                       .model_path = m->model_path,
+                       .task = m->task,
+                       .tier = m->tier_level,
+                       .upstream = m->upstream};
     const char *why = NULL;
     e.available = ng_member_runs(m, &why);
     e.why = e.available ? NULL : why;
@@ -291,7 +336,8 @@ ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i) {
 }
 
 ng_grid_config_view ng_grid_get_config(const ng_grid *g) {
-    return (ng_grid_config_view){g->config.listen, g->path, (uint32_t)g->config.cascade.hold_tokens};
+    return (ng_grid_config_view){g->config.listen, g->path,
+                                 (uint32_t)g->config.cascade.hold_tokens};
 }
 
 ng_grid_stats ng_grid_get_stats(const ng_grid *g) {

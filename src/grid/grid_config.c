@@ -15,91 +15,128 @@
 #define AT(type, field) offsetof(type, field)
 
 static const ng_config_field model_fields[] = {
-    {"package", NG_CONFIG_STR, AT(grid_model_config, package), .help = "an installed package, such as nanogrid/intent"},
-    {"path", NG_CONFIG_STR, AT(grid_model_config, path), .help = "a GGUF file; relative to this file"},
+    {"package", NG_CONFIG_STR, AT(grid_model_config, package),
+     .help = "an installed package, such as nanogrid/intent"},
+    {"path", NG_CONFIG_STR, AT(grid_model_config, path),
+     .help = "a GGUF file; relative to this file"},
     {"", NG_CONFIG_LINE, AT(grid_model_config, line)},
     {0}};
 static const ng_config_schema model_schema = {"a model", sizeof(grid_model_config), model_fields};
 
 static const ng_config_field contract_fields[] = {
     {"max_error", NG_CONFIG_NUM, 0, .dflt = "nan", .min = 0.0001, .max = 0.5,
-     .help = "at most this share of what is answered here may be wrong; less sure answers escalate"},
+     .help =
+         "at most this share of what is answered here may be wrong; less sure answers escalate"},
     {0}};
 static const ng_config_schema contract_schema = {"contract", sizeof(double), contract_fields};
 
 static const ng_config_field expert_fields[] = {
-    {"name", NG_CONFIG_STR, AT(grid_expert_config, name), .required = true, .help = "how requests and answers call it"},
+    {"name", NG_CONFIG_STR, AT(grid_expert_config, name), .required = true,
+     .help = "how requests and answers call it"},
     {"task", NG_CONFIG_ENUM, AT(grid_expert_config, task), .required = true,
-     .choices = "generate|classify|extract|moderate|detect-language|summarize|translate|answer|rewrite|embed|rerank"},
-    {"model", NG_CONFIG_STR, AT(grid_expert_config, model), .help = "a name under models, or a package; none: rules alone"},
-    {"head", NG_CONFIG_STR, AT(grid_expert_config, head), .help = "which head of a file that has several"},
-    {"tier", NG_CONFIG_ENUM, AT(grid_expert_config, tier), .dflt = "nano", .choices = "nano|small|medium"},
+     .choices = "generate|classify|extract|moderate|detect-language|summarize|translate|answer|"
+                "rewrite|embed|rerank"},
+    {"model", NG_CONFIG_STR, AT(grid_expert_config, model),
+     .help = "a name under models, or a package; none: rules alone"},
+    {"head", NG_CONFIG_STR, AT(grid_expert_config, head),
+     .help = "which head of a file that has several"},
+    {"tier", NG_CONFIG_ENUM, AT(grid_expert_config, tier), .dflt = "nano",
+     .choices = "nano|small|medium"},
     {"contract", NG_CONFIG_GROUP, AT(grid_expert_config, contract), .sub = &contract_schema},
-    {"languages", NG_CONFIG_STRS, AT(grid_expert_config, languages), .help = "ISO codes that it understands; none: any"},
+    {"languages", NG_CONFIG_STRS, AT(grid_expert_config, languages),
+     .help = "ISO codes that it understands; none: any"},
     {"", NG_CONFIG_LINE, AT(grid_expert_config, line)},
     {0}};
-static const ng_config_schema expert_schema = {"an expert", sizeof(grid_expert_config), expert_fields};
+static const ng_config_schema expert_schema = {"an expert", sizeof(grid_expert_config),
+                                               expert_fields};
 
 static const ng_config_field pricing_fields[] = {
-    {"prompt_per_1m", NG_CONFIG_NUM, 0, .dflt = "0", .min = 0, .max = 1e6, .help = "US dollars a million prompt tokens"},
-    {"completion_per_1m", NG_CONFIG_NUM, sizeof(double), .dflt = "0", .min = 0, .max = 1e6, .help = "the same for completion tokens"},
+    {"prompt_per_1m", NG_CONFIG_NUM, 0, .dflt = "0", .min = 0, .max = 1e6,
+     .help = "US dollars a million prompt tokens"},
+    {"completion_per_1m", NG_CONFIG_NUM, sizeof(double), .dflt = "0", .min = 0, .max = 1e6,
+     .help = "the same for completion tokens"},
     {0}};
 static const ng_config_schema pricing_schema = {"pricing", 2 * sizeof(double), pricing_fields};
 
 static const ng_config_field upstream_fields[] = {
     {"name", NG_CONFIG_STR, AT(grid_upstream_config, name), .required = true},
-    {"tier", NG_CONFIG_ENUM, AT(grid_upstream_config, tier), .dflt = "medium", .choices = "nano|small|medium"},
-    {"base_url", NG_CONFIG_STR, AT(grid_upstream_config, base_url), .required = true, .help = "of an OpenAI-compatible API, ending in /v1"},
-    {"api_key_env", NG_CONFIG_STR, AT(grid_upstream_config, api_key_env), .help = "the environment variable that holds the key"},
-    {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true, .help = "the name that the upstream knows"},
+    {"tier", NG_CONFIG_ENUM, AT(grid_upstream_config, tier), .dflt = "medium",
+     .choices = "nano|small|medium"},
+    {"base_url", NG_CONFIG_STR, AT(grid_upstream_config, base_url), .required = true,
+     .help = "of an OpenAI-compatible API, ending in /v1"},
+    {"api_key_env", NG_CONFIG_STR, AT(grid_upstream_config, api_key_env),
+     .help = "the environment variable that holds the key"},
+    {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true,
+     .help = "the name that the upstream knows"},
     {"pricing", NG_CONFIG_GROUP, AT(grid_upstream_config, pricing), .sub = &pricing_schema},
-    {"allowed_fails", NG_CONFIG_INT, AT(grid_upstream_config, allowed_fails), .dflt = "2", .min = 1, .max = 1000, .help = "failures in a row that open the breaker"},
-    {"cooldown_time", NG_CONFIG_MS, AT(grid_upstream_config, cooldown_ms), .dflt = "30s", .min = 1, .max = 8.64e7, .help = "how long the breaker stays open"},
-    {"timeout", NG_CONFIG_MS, AT(grid_upstream_config, timeout_ms), .dflt = "30s", .min = 1, .max = 3.6e6, .help = "of one attempt"},
-    {"connect_timeout", NG_CONFIG_MS, AT(grid_upstream_config, connect_timeout_ms), .dflt = "2s", .min = 1, .max = 3.6e6},
+    {"allowed_fails", NG_CONFIG_INT, AT(grid_upstream_config, allowed_fails), .dflt = "2", .min = 1,
+     .max = 1000, .help = "failures in a row that open the breaker"},
+    {"cooldown_time", NG_CONFIG_MS, AT(grid_upstream_config, cooldown_ms), .dflt = "30s", .min = 1,
+     .max = 8.64e7, .help = "how long the breaker stays open"},
+    {"timeout", NG_CONFIG_MS, AT(grid_upstream_config, timeout_ms), .dflt = "30s", .min = 1,
+     .max = 3.6e6, .help = "of one attempt"},
+    {"connect_timeout", NG_CONFIG_MS, AT(grid_upstream_config, connect_timeout_ms), .dflt = "2s",
+     .min = 1, .max = 3.6e6},
     {"", NG_CONFIG_LINE, AT(grid_upstream_config, line)},
     {0}};
-static const ng_config_schema upstream_schema = {"an upstream", sizeof(grid_upstream_config), upstream_fields};
+static const ng_config_schema upstream_schema = {"an upstream", sizeof(grid_upstream_config),
+                                                 upstream_fields};
 
 #define IN(group, field) (offsetof(ng_grid_config, group.field) - offsetof(ng_grid_config, group))
 
 static const ng_config_field router_fields[] = {
-    {"model", NG_CONFIG_STR, IN(router, model), .help = "a package with task.gguf and expert.gguf (nanogrid/router-en)"},
-    {"abstain", NG_CONFIG_ENUM, IN(router, abstain), .dflt = "escalate", .choices = "escalate|answer",
+    {"model", NG_CONFIG_STR, IN(router, model),
+     .help = "a package with task.gguf and expert.gguf (nanogrid/router-en)"},
+    {"abstain", NG_CONFIG_ENUM, IN(router, abstain), .dflt = "escalate",
+     .choices = "escalate|answer",
      .help = "out of scope: ask a higher tier, or answer that nothing here knows"},
     {0}};
-static const ng_config_schema router_schema = {"router", sizeof(((ng_grid_config *)0)->router), router_fields};
+static const ng_config_schema router_schema = {"router", sizeof(((ng_grid_config *)0)->router),
+                                               router_fields};
 
 static const ng_config_field privacy_fields[] = {
-    {"pii", NG_CONFIG_STR, IN(policy.privacy, pii), .help = "how far text with personal data may go: any|mesh|local (local)"},
+    {"pii", NG_CONFIG_STR, IN(policy.privacy, pii),
+     .help = "how far text with personal data may go: any|mesh|local (local)"},
     {"", NG_CONFIG_LINE, IN(policy.privacy, line)},
     {0}};
-static const ng_config_schema privacy_schema = {"privacy", sizeof(((ng_grid_config *)0)->policy.privacy), privacy_fields};
+static const ng_config_schema privacy_schema = {
+    "privacy", sizeof(((ng_grid_config *)0)->policy.privacy), privacy_fields};
 static const ng_config_field policy_fields[] = {
     {"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
-    {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost", .help = "among those that may answer on one tier"},
-    {"deadline_ms", NG_CONFIG_INT, IN(policy, deadline_ms), .dflt = "0", .min = 0, .max = 3.6e6, .help = "of a request that names none; 0: none"},
+    {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost",
+     .help = "among those that may answer on one tier"},
+    {"deadline_ms", NG_CONFIG_INT, IN(policy, deadline_ms), .dflt = "0", .min = 0, .max = 3.6e6,
+     .help = "of a request that names none; 0: none"},
     {0}};
-static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config *)0)->policy), policy_fields};
+static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config *)0)->policy),
+                                               policy_fields};
 
 static const ng_config_field cache_fields[] = {
-    {"exact", NG_CONFIG_BYTES, 0, .dflt = "64MB", .min = 0, .max = 1e12, .help = "memory for answers to repeated requests; 0: off"},
+    {"exact", NG_CONFIG_BYTES, 0, .dflt = "64MB", .min = 0, .max = 1e12,
+     .help = "memory for answers to repeated requests; 0: off"},
     {0}};
 static const ng_config_schema cache_schema = {"cache", sizeof(uint64_t), cache_fields};
 static const ng_config_field cascade_fields[] = {
-    {"hold_tokens", NG_CONFIG_INT, 0, .dflt = "32", .min = 0, .max = 4096, .help = "tokens held back while an answer may still escalate"},
+    {"hold_tokens", NG_CONFIG_INT, 0, .dflt = "32", .min = 0, .max = 4096,
+     .help = "tokens held back while an answer may still escalate"},
     {0}};
 static const ng_config_schema cascade_schema = {"cascade", sizeof(int64_t), cascade_fields};
 static const ng_config_field records_fields[] = {
-    {"keep", NG_CONFIG_MS, IN(records, keep_ms), .dflt = "7d", .min = 1000, .max = 3.2e11, .help = "how long decisions are kept"},
-    {"max", NG_CONFIG_BYTES, IN(records, max), .dflt = "256MB", .min = 1048576, .max = 1e13, .help = "the size at which the oldest go"},
-    {"text", NG_CONFIG_BOOL, IN(records, text), .dflt = "false", .help = "keep the text too; never under privacy local"},
+    {"keep", NG_CONFIG_MS, IN(records, keep_ms), .dflt = "7d", .min = 1000, .max = 3.2e11,
+     .help = "how long decisions are kept"},
+    {"max", NG_CONFIG_BYTES, IN(records, max), .dflt = "256MB", .min = 1048576, .max = 1e13,
+     .help = "the size at which the oldest go"},
+    {"text", NG_CONFIG_BOOL, IN(records, text), .dflt = "false",
+     .help = "keep the text too; never under privacy local"},
     {0}};
-static const ng_config_schema records_schema = {"records", sizeof(((ng_grid_config *)0)->records), records_fields};
+static const ng_config_schema records_schema = {"records", sizeof(((ng_grid_config *)0)->records),
+                                                records_fields};
 
 static const ng_config_field grid_fields[] = {
-    {"listen", NG_CONFIG_STR, AT(ng_grid_config, listen), .dflt = "127.0.0.1:8080", .help = "HOST:PORT of `nanogrid serve`"},
-    {"embedded", NG_CONFIG_BOOL, AT(ng_grid_config, embedded), .dflt = "true", .help = "false removes the built-in experts, router and PII detector"},
+    {"listen", NG_CONFIG_STR, AT(ng_grid_config, listen), .dflt = "127.0.0.1:8080",
+     .help = "HOST:PORT of `nanogrid serve`"},
+    {"embedded", NG_CONFIG_BOOL, AT(ng_grid_config, embedded), .dflt = "true",
+     .help = "false removes the built-in experts, router and PII detector"},
     {"models", NG_CONFIG_MAP, AT(ng_grid_config, models), .sub = &model_schema},
     {"experts", NG_CONFIG_LIST, AT(ng_grid_config, experts), .sub = &expert_schema},
     {"upstreams", NG_CONFIG_LIST, AT(ng_grid_config, upstreams), .sub = &upstream_schema},
@@ -111,7 +148,9 @@ static const ng_config_field grid_fields[] = {
     {0}};
 static const ng_config_schema grid_schema = {"the grid", sizeof(ng_grid_config), grid_fields};
 
-void ng_grid_config_doc(ng_buf *out) { ng_config_doc(&grid_schema, out); }
+void ng_grid_config_doc(ng_buf *out) {
+    ng_config_doc(&grid_schema, out);
+}
 
 /* ---- checks and merging ---------------------------------------------------------------------- */
 
@@ -125,17 +164,22 @@ typedef struct merger {
 /* Names become parts of URLs, subjects and columns; 48 is what a router's label may hold. */
 static ng_status check_name(merger *m, const char *what, const char *name, int line) {
     size_t len = strlen(name);
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:";
     if (len == 0 || len > 47 || strspn(name, allowed) != len || name[0] == '.')
-        return ng_fail(m->err, NG_EINVALID, "%s:%d: %s name '%.60s' must be 1 to 47 letters, digits or - _ . :",
-                       m->name, line, what, name);
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: %s name '%.60s' must be 1 to 47 letters, digits or - _ . :", m->name,
+                       line, what, name);
     if (!strcmp(name, "auto"))
-        return ng_fail(m->err, NG_EINVALID, "%s:%d: 'auto' lets the grid decide; no %s may be called so", m->name, line, what);
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: 'auto' lets the grid decide; no %s may be called so", m->name, line,
+                       what);
     return NG_OK;
 }
 
 static ng_status repeated(merger *m, const char *name, int line, int first) {
-    return ng_fail(m->err, NG_EINVALID, "%s:%d: the name '%s' is taken (line %d)", m->name, line, name, first);
+    return ng_fail(m->err, NG_EINVALID, "%s:%d: the name '%s' is taken (line %d)", m->name, line,
+                   name, first);
 }
 
 static ng_status check_models(merger *m) {
@@ -143,8 +187,9 @@ static ng_status check_models(merger *m) {
     for (size_t i = 0; i < m->config->models.len; i++) {
         const grid_model_config *x = &models[i];
         if (!x->package == !x->path)
-            return ng_fail(m->err, NG_EINVALID, "%s:%d: the model '%s' needs a package or a path, and not both",
-                           m->name, x->line, x->name);
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: the model '%s' needs a package or a path, and not both", m->name,
+                           x->line, x->name);
     }
     return NG_OK;
 }
@@ -166,7 +211,8 @@ static ng_status check_names(merger *m) {
         for (size_t k = 0; !s && k < n_e; k++)
             if (!strcmp(e[k].name, u[i].name)) s = repeated(m, u[i].name, u[i].line, e[k].line);
         if (!s && strncmp(u[i].base_url, "http://", 7) && strncmp(u[i].base_url, "https://", 8))
-            s = ng_fail(m->err, NG_EINVALID, "%s:%d: base_url must begin with http:// or https://", m->name, u[i].line);
+            s = ng_fail(m->err, NG_EINVALID, "%s:%d: base_url must begin with http:// or https://",
+                        m->name, u[i].line);
         if (s) return s;
     }
     return NG_OK;
@@ -177,13 +223,14 @@ static ng_status check_privacy(merger *m) {
     const char *pii = c->policy.privacy.pii;
     if (!pii) c->pii = c->embedded ? NG_PRIVACY_LOCAL : NG_PRIVACY_ANY;
     else if (!ng_privacy_parse(&c->pii, pii))
-        return ng_fail(m->err, NG_EINVALID, "%s:%d: pii: '%.60s' is not one of any|mesh|local", m->name,
-                       c->policy.privacy.line, pii);
+        return ng_fail(m->err, NG_EINVALID, "%s:%d: pii: '%.60s' is not one of any|mesh|local",
+                       m->name, c->policy.privacy.line, pii);
     return NG_OK;
 }
 
 /* base with over laid upon it by name (the first field of both is the name), in base's order. */
-static ng_status overlay(merger *m, ng_config_list *out, ng_config_list base, ng_config_list over, size_t size) {
+static ng_status overlay(merger *m, ng_config_list *out, ng_config_list base, ng_config_list over,
+                         size_t size) {
     char *items = ng_arena_array(m->arena, base.len + over.len, size);
     if (!items) return ng_fail(m->err, NG_ENOMEM, "%s: out of memory", m->name);
     size_t len = base.len;
@@ -192,14 +239,17 @@ static ng_status overlay(merger *m, ng_config_list *out, ng_config_list base, ng
         const char *from = (const char *)over.items + i * size;
         size_t k = 0;
         while (k < base.len && strcmp(*(const char *const *)(const void *)(items + k * size),
-                                      *(const char *const *)(const void *)from)) k++;
+                                      *(const char *const *)(const void *)from))
+            k++;
         memcpy(items + (k < base.len ? k : len++) * size, from, size);
     }
     *out = (ng_config_list){items, len};
     return NG_OK;
 }
 
-static bool same_text(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+static bool same_text(const char *a, const char *b) {
+    return a == b || (a && b && !strcmp(a, b));
+}
 
 /* A copy of the built-in text is still the built-in grid: its packages may be missing. */
 static void mark_built_in(ng_grid_config *c, const ng_grid_config *base) {
@@ -207,7 +257,8 @@ static void mark_built_in(ng_grid_config *c, const ng_grid_config *base) {
     const grid_expert_config *b = base->experts.items;
     for (size_t i = 0; i < c->experts.len; i++)
         for (size_t k = 0; k < base->experts.len; k++)
-            e[i].built_in |= !strcmp(e[i].name, b[k].name) && e[i].task == b[k].task && same_text(e[i].model, b[k].model);
+            e[i].built_in |= !strcmp(e[i].name, b[k].name) && e[i].task == b[k].task &&
+                             same_text(e[i].model, b[k].model);
 }
 
 static ng_status resolve_models(merger *m) {
@@ -215,7 +266,8 @@ static ng_status resolve_models(merger *m) {
     const grid_model_config *models = m->config->models.items;
     for (size_t i = 0; i < m->config->experts.len; i++)
         for (size_t k = 0; e[i].model && k < m->config->models.len; k++)
-            if (!strcmp(models[k].name, e[i].model)) e[i].resolved = &models[k], e[i].built_in = false;
+            if (!strcmp(models[k].name, e[i].model))
+                e[i].resolved = &models[k], e[i].built_in = false;
     return NG_OK;
 }
 
@@ -238,8 +290,11 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
     out->version = ng_hash64(text ? text : "", text ? len : 0, 0);
     if ((s = check_models(&m)) || (s = check_names(&m)) || (s = check_privacy(&m))) return s;
     if (text && out->embedded) {
-        if ((s = overlay(&m, &out->models, base.models, out->models, sizeof(grid_model_config)))) return s;
-        if ((s = overlay(&m, &out->experts, base.experts, out->experts, sizeof(grid_expert_config)))) return s;
+        if ((s = overlay(&m, &out->models, base.models, out->models, sizeof(grid_model_config))))
+            return s;
+        if ((s = overlay(&m, &out->experts, base.experts, out->experts,
+                         sizeof(grid_expert_config))))
+            return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
     mark_built_in(out, &base);

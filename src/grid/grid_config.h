@@ -72,7 +72,7 @@ typedef struct ng_grid_config {
         uint64_t max;
         bool text;
     } records;
-    ng_privacy pii; /* what text with personal data is limited to */
+    ng_privacy pii;   /* what text with personal data is limited to */
     uint64_t version; /* of what was read: part of cache keys and records */
 } ng_grid_config;
 

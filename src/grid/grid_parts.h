@@ -20,12 +20,12 @@ typedef struct grid_member {
     ng_task task; /* AUTO: any (upstreams) */
     ng_tier_level tier_level;
     bool upstream;
-    ng_tier tier;             /* self NULL: cannot run, see why */
-    const char *model_path;   /* NULL: upstreams, rules alone */
+    ng_tier tier;           /* self NULL: cannot run, see why */
+    const char *model_path; /* NULL: upstreams, rules alone */
     const char *upstream_model;
-    const char *why;          /* unavailable since the grid was opened; NULL: available */
-    double threshold;         /* of its contract; NaN: none; INFINITY: it can never be kept */
-    double max_error;         /* NaN: no contract */
+    const char *why;  /* unavailable since the grid was opened; NULL: available */
+    double threshold; /* of its contract; NaN: none; INFINITY: it can never be kept */
+    double max_error; /* NaN: no contract */
     const char *const *languages;
     size_t n_languages;
     double prompt_per_1m, completion_per_1m;
@@ -34,8 +34,10 @@ typedef struct grid_member {
 /* How heads are opened and contracts computed; tests put fakes here. */
 typedef struct grid_hooks {
     /* `name`: the expert's, or "router/task", "router/expert", "signal/pii". */
-    ng_status (*open_head)(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err);
-    ng_status (*calibrate)(void *ctx, double *threshold, const char *model_path, double max_error, ng_error *err);
+    ng_status (*open_head)(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
+                           ng_error *err);
+    ng_status (*calibrate)(void *ctx, double *threshold, const char *model_path, double max_error,
+                           ng_error *err);
     bool (*file_exists)(const char *path);
     void *ctx;
 } grid_hooks;
@@ -47,7 +49,7 @@ struct ng_grid {
     const char *path, *dir; /* of grid.yaml; "(built in)" and "" */
     grid_hooks hooks;
     int n_threads;
-    grid_member *members;   /* experts, then upstreams, in configuration order */
+    grid_member *members; /* experts, then upstreams, in configuration order */
     size_t n_experts, n_members;
     ng_tier task_router, expert_router, pii; /* self NULL: absent */
     const char *pii_why, *router_why;        /* when absent although wanted */
@@ -56,16 +58,16 @@ struct ng_grid {
     ng_cache *cache;                         /* NULL: off */
     ng_records *records;                     /* NULL: off */
     char *records_path;
-    ng_features features;                    /* the writer's scratch */
+    ng_features features; /* the writer's scratch */
     struct {
-        _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses, errors,
-            prompt_tokens, completion_tokens, cost_nano_usd;
+        _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
+            errors, prompt_tokens, completion_tokens, cost_nano_usd;
     } stats;
 };
 
 /* ng_grid_open over a text (NULL: the built-in grid) and with hooks (NULL: the real ones). */
-ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml, const char *path,
-                            const grid_hooks *hooks, ng_error *err) NG_MUST_USE;
+ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml,
+                            const char *path, const grid_hooks *hooks, ng_error *err) NG_MUST_USE;
 
 enum { GRID_TEXT_MAX = 4 << 20, GRID_CANDIDATES_MAX = 64 };
 
@@ -73,8 +75,8 @@ enum { GRID_TEXT_MAX = 4 << 20, GRID_CANDIDATES_MAX = 64 };
 typedef struct asking {
     ng_grid *grid;
     const ng_request *request;
-    ng_tier_request req;  /* what tiers are sent; task and expert change from tier to tier */
-    const char *text;     /* the last message of the user */
+    ng_tier_request req; /* what tiers are sent; task and expert change from tier to tier */
+    const char *text;    /* the last message of the user */
     size_t len;
     ng_limits limits;
     uint64_t t0_ns, expert_ns; /* expert_ns: spent inside experts and upstreams */
@@ -84,20 +86,21 @@ typedef struct asking {
     const grid_member *chosen; /* by the router */
     ng_answer *probed;         /* the chosen expert's answer, where choosing meant asking */
     double probed_us;
-    ng_answer *best;           /* the answer so far; best_member gave it */
+    ng_answer *best; /* the answer so far; best_member gave it */
     const grid_member *best_member;
-    ng_error first_error;      /* of a tier that failed */
+    ng_error first_error; /* of a tier that failed */
     size_t n_failed;
-    bool undecided;            /* the router says: none of the tasks */
-    bool out_of_scope;         /* or the expert says so */
-    bool passing;              /* something transient (health, cost, deadline) shaped the answer */
-    bool committed;            /* a token has reached the asker: the tier cannot change any more */
-    bool answered;             /* `best` keeps its contract */
+    bool undecided;    /* the router says: none of the tasks */
+    bool out_of_scope; /* or the expert says so */
+    bool passing;      /* something transient (health, cost, deadline) shaped the answer */
+    bool committed;    /* a token has reached the asker: the tier cannot change any more */
+    bool answered;     /* `best` keeps its contract */
 } asking;
 
 /* signals.c */
 void ng_ask_signals(asking *a); /* personal data: tightens the limits */
-void ng_ask_language(asking *a); /* after the choice: a language that the chosen does not serve rules it out */
+void ng_ask_language(
+    asking *a); /* after the choice: a language that the chosen does not serve rules it out */
 /* choose.c: sets task and chosen (or pinned).  NG_ENOEXPERT, NG_ENOTFOUND, NG_EINVALID. */
 ng_status ng_ask_choose(asking *a, ng_error *err);
 /* cascade.c: sets best, or fails. */
@@ -110,7 +113,8 @@ bool ng_member_runs(const grid_member *m, const char **why);
 double ng_member_cost(const grid_member *m, const asking *a);
 bool ng_ask_admits(asking *a, const grid_member *m, char *outcome);
 /* Sends the request to a member with `task`; answer is new.  Adds to expert_ns and *us. */
-ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us, ng_error *err);
+ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
+                        ng_error *err);
 ng_status ng_ask_no_expert(asking *a, ng_error *err);
 
 #endif

@@ -38,13 +38,16 @@ static const char *bare_name(const char *ref) {
 ng_status ng_package_find(char *out, size_t cap, const char *ref, ng_error *err) {
     char at[N_ROOTS][PATH_CAP];
     const char *name = bare_name(ref);
-    if (!name) return ng_fail(err, NG_EINVALID, "'%.80s' is no package name; use nanogrid/NAME or NAME", ref);
+    if (!name)
+        return ng_fail(err, NG_EINVALID, "'%.80s' is no package name; use nanogrid/NAME or NAME",
+                       ref);
     ng_status s = roots(at, err);
     if (s) return s;
     for (int i = 0; i < N_ROOTS; i++) {
         if (join(out, cap, at[i], name) && ng_dir_exists(out)) return NG_OK;
     }
-    return ng_fail(err, NG_ENOTFOUND, "the package '%.80s' is not installed; looked in %.120s, %.120s and %.120s",
+    return ng_fail(err, NG_ENOTFOUND,
+                   "the package '%.80s' is not installed; looked in %.120s, %.120s and %.120s",
                    name, at[0], at[1], at[2]);
 }
 

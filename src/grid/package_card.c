@@ -38,8 +38,13 @@ static void put_value(ng_buf *b, const char *path, const json_t *v, int depth) {
         put_children(b, path, v, depth);
         return;
     }
-    char *text = json_is_string(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-    ng_buf_printf(b, "%s%-28s %s", b->len ? "\n" : "", path, text ? text : json_is_string(v) ? json_string_value(v) : "");
+    char *text = json_is_string(v)
+                     ? NULL
+                     : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+    ng_buf_printf(b, "%s%-28s %s", b->len ? "\n" : "", path,
+                  text                ? text
+                  : json_is_string(v) ? json_string_value(v)
+                                      : "");
     free(text);
 }
 
@@ -69,7 +74,8 @@ static ng_status load_cards(json_t **out, const char *dir, ng_error *err) {
         snprintf(path, sizeof path, "%s/%s", dir, l.names[i]);
         snprintf(key, sizeof key, "%.*s", (int)(len - n), l.names[i]);
         s = load_card(&card, path, err);
-        if (!s && json_object_set_new(*out, key, card)) s = ng_fail(err, NG_ENOMEM, "card: out of memory");
+        if (!s && json_object_set_new(*out, key, card))
+            s = ng_fail(err, NG_ENOMEM, "card: out of memory");
     }
     ng_dir_list_clear(&l);
     if (!s && !json_object_size(*out)) s = ng_fail(err, NG_ENOTFOUND, "%.300s has no card", dir);

@@ -17,7 +17,8 @@
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE decisions(id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, kind TEXT NOT NULL,"
-    " task TEXT NOT NULL, expert TEXT, tier TEXT NOT NULL, in_scope INTEGER NOT NULL, confidence REAL,"
+    " task TEXT NOT NULL, expert TEXT, tier TEXT NOT NULL, in_scope INTEGER NOT NULL, confidence "
+    "REAL,"
     " escalated INTEGER NOT NULL, cached INTEGER NOT NULL, error TEXT, latency_us REAL NOT NULL,"
     " tenant TEXT, text_hash INTEGER NOT NULL, features BLOB, text TEXT, json TEXT NOT NULL);"
     "CREATE TABLE usage(day INTEGER NOT NULL, expert TEXT NOT NULL, tier TEXT NOT NULL,"
@@ -30,7 +31,8 @@ static const char schema[] =
     "COMMIT;";
 
 static const char insert_sql[] =
-    "INSERT OR REPLACE INTO decisions VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
+    "INSERT OR REPLACE INTO decisions "
+    "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
 static const char usage_sql[] =
     "INSERT INTO usage VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"
     " ON CONFLICT(day, expert, tier) DO UPDATE SET requests = requests + excluded.requests,"
@@ -45,8 +47,10 @@ ng_status ng_record_db_fail(sqlite3 *db, const char *path, ng_error *err) {
     ng_status s = code == SQLITE_BUSY || code == SQLITE_LOCKED ? NG_EBUSY
                   : code == SQLITE_NOMEM                       ? NG_ENOMEM
                                                                : NG_EIO;
-    return ng_fail(err, s, "%.200s: %s", path, s == NG_EBUSY ? "another process holds the database's lock"
-                                                             : db ? sqlite3_errmsg(db) : "out of memory");
+    return ng_fail(err, s, "%.200s: %s", path,
+                   s == NG_EBUSY ? "another process holds the database's lock"
+                   : db          ? sqlite3_errmsg(db)
+                                 : "out of memory");
 }
 
 static ng_status run(record_db *d, const char *sql, ng_error *err) {
@@ -58,8 +62,11 @@ static ng_status get_int(sqlite3 *db, const char *sql, int64_t *out, ng_error *e
     sqlite3_stmt *st = NULL;
     *out = 0;
     int code = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
-    if (code == SQLITE_OK && (code = sqlite3_step(st)) == SQLITE_ROW) *out = sqlite3_column_int64(st, 0);
-    ng_status s = code == SQLITE_ROW || code == SQLITE_DONE ? NG_OK : ng_record_db_fail(db, sqlite3_db_filename(db, "main"), err);
+    if (code == SQLITE_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
+        *out = sqlite3_column_int64(st, 0);
+    ng_status s = code == SQLITE_ROW || code == SQLITE_DONE
+                      ? NG_OK
+                      : ng_record_db_fail(db, sqlite3_db_filename(db, "main"), err);
     sqlite3_finalize(st);
     return s;
 }
@@ -74,10 +81,13 @@ static ng_status check_identity(sqlite3 *db, const char *path, bool *fresh, ng_e
     *fresh = app == 0 && version == 0 && tables == 0;
     if (*fresh) return NG_OK;
     if (app != RECORD_DB_APP)
-        return ng_fail(err, NG_EFORMAT, "%.200s is not a database of nanogrid's; move it away", path);
+        return ng_fail(err, NG_EFORMAT, "%.200s is not a database of nanogrid's; move it away",
+                       path);
     if (version != RECORD_DB_VERSION)
-        return ng_fail(err, NG_EFORMAT, "%.200s has schema version %lld, this program writes %d; move it away or "
-                       "use the newer program", path, (long long)version, RECORD_DB_VERSION);
+        return ng_fail(err, NG_EFORMAT,
+                       "%.200s has schema version %lld, this program writes %d; move it away or "
+                       "use the newer program",
+                       path, (long long)version, RECORD_DB_VERSION);
     return NG_OK;
 }
 
@@ -95,7 +105,8 @@ ng_status ng_record_db_open(record_db *d, const char *path, ng_error *err) {
     ng_status s = make_folder(path, err);
     if (s) return s;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    if (sqlite3_open_v2(path, &d->db, flags, NULL) != SQLITE_OK) s = ng_record_db_fail(d->db, path, err);
+    if (sqlite3_open_v2(path, &d->db, flags, NULL) != SQLITE_OK)
+        s = ng_record_db_fail(d->db, path, err);
     if (!s) sqlite3_busy_timeout(d->db, 200);
     if (!s) s = check_identity(d->db, path, &fresh, err);
     if (!s && fresh) s = run(d, "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL", err);
@@ -106,9 +117,14 @@ ng_status ng_record_db_open(record_db *d, const char *path, ng_error *err) {
         if (check_identity(d->db, path, &fresh, &again) == NG_OK && !fresh) s = NG_OK;
         if (!s && err) *err = (ng_error){0};
     }
-    if (!s) s = run(d, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304", err);
-    if (!s && (sqlite3_prepare_v3(d->db, insert_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->insert, NULL) ||
-               sqlite3_prepare_v3(d->db, usage_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->usage, NULL)))
+    if (!s)
+        s = run(d,
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit "
+                "= 4194304",
+                err);
+    if (!s &&
+        (sqlite3_prepare_v3(d->db, insert_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->insert, NULL) ||
+         sqlite3_prepare_v3(d->db, usage_sql, -1, SQLITE_PREPARE_PERSISTENT, &d->usage, NULL)))
         s = ng_record_db_fail(d->db, path, err);
     if (s) ng_record_db_close(d);
     return s;
@@ -129,14 +145,16 @@ static void bind_text(sqlite3_stmt *st, int i, const char *v) {
     else sqlite3_bind_null(st, i);
 }
 
-static ng_status insert_record(record_db *d, const ng_record *r, const ng_records_options *o, ng_error *err) {
+static ng_status insert_record(record_db *d, const ng_record *r, const ng_records_options *o,
+                               ng_error *err) {
     sqlite3_stmt *st = d->insert;
     ng_buf_reset(&d->json);
     ng_buf_reset(&d->features);
     ng_json j = ng_json_init(&d->json);
     ng_record_json(&j, r);
     if (o->features) o->features(o->features_ctx, r, &d->features);
-    if (d->json.status) return ng_fail(err, d->json.status, "records: %s", ng_status_text(d->json.status));
+    if (d->json.status)
+        return ng_fail(err, d->json.status, "records: %s", ng_status_text(d->json.status));
     sqlite3_bind_text(st, 1, r->id, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, 2, r->time_ms);
     sqlite3_bind_text(st, 3, r->decision_only ? "route" : "answer", -1, SQLITE_STATIC);
@@ -151,16 +169,20 @@ static ng_status insert_record(record_db *d, const ng_record *r, const ng_record
     bind_text(st, 11, r->error ? ng_status_name(r->error) : NULL);
     sqlite3_bind_double(st, 12, r->latency_us);
     bind_text(st, 13, r->tenant);
-    sqlite3_bind_int64(st, 14, (int64_t)ng_hash64(r->text ? r->text : "", r->text ? r->text_len : 0, 0));
-    if (d->features.len) sqlite3_bind_blob(st, 15, d->features.data, (int)d->features.len, SQLITE_STATIC);
+    sqlite3_bind_int64(st, 14,
+                       (int64_t)ng_hash64(r->text ? r->text : "", r->text ? r->text_len : 0, 0));
+    if (d->features.len)
+        sqlite3_bind_blob(st, 15, d->features.data, (int)d->features.len, SQLITE_STATIC);
     else sqlite3_bind_null(st, 15);
-    if (r->keep_text && r->text) sqlite3_bind_text(st, 16, r->text, (int)r->text_len, SQLITE_STATIC);
+    if (r->keep_text && r->text)
+        sqlite3_bind_text(st, 16, r->text, (int)r->text_len, SQLITE_STATIC);
     else sqlite3_bind_null(st, 16);
     sqlite3_bind_text(st, 17, d->json.data, (int)d->json.len, SQLITE_STATIC);
     int code = sqlite3_step(st);
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
-    return code == SQLITE_DONE ? NG_OK : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
+    return code == SQLITE_DONE ? NG_OK
+                               : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
 }
 
 typedef struct usage_row {
@@ -172,7 +194,8 @@ typedef struct usage_row {
 
 static ng_status add_usage(record_db *d, const usage_row *u, ng_error *err) {
     sqlite3_stmt *st = d->usage;
-    const int64_t n[] = {u->requests, u->unrecorded, u->escalated, u->abstained, u->cached, u->errors, u->prompt, u->completion};
+    const int64_t n[] = {u->requests, u->unrecorded, u->escalated, u->abstained,
+                         u->cached,   u->errors,     u->prompt,    u->completion};
     sqlite3_bind_int64(st, 1, u->day);
     sqlite3_bind_text(st, 2, u->expert, -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 3, ng_tier_level_name(u->tier), -1, SQLITE_STATIC);
@@ -180,7 +203,8 @@ static ng_status add_usage(record_db *d, const usage_row *u, ng_error *err) {
     sqlite3_bind_double(st, 12, u->cost_usd);
     int code = sqlite3_step(st);
     sqlite3_reset(st);
-    return code == SQLITE_DONE ? NG_OK : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
+    return code == SQLITE_DONE ? NG_OK
+                               : ng_record_db_fail(d->db, sqlite3_db_filename(d->db, "main"), err);
 }
 
 static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) {
@@ -191,16 +215,27 @@ static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) 
         day = r->time_ms / 86400000;
         s = insert_record(d, r, b->options, err);
         if (s || r->decision_only) continue;
-        usage_row u = {.expert = r->expert, .tier = r->tier, .day = day, .requests = 1, .escalated = r->escalated,
-                       .abstained = !r->in_scope && !r->escalated && !r->error, .cached = r->cached,
-                       .errors = r->error != NG_OK, .prompt = r->prompt_tokens,
-                       .completion = r->completion_tokens, .cost_usd = r->cost_usd};
+        usage_row u = {.expert = r->expert,
+                       .tier = r->tier,
+                       .day = day,
+                       .requests = 1,
+                       .escalated = r->escalated,
+                       .abstained = !r->in_scope && !r->escalated && !r->error,
+                       .cached = r->cached,
+                       .errors = r->error != NG_OK,
+                       .prompt = r->prompt_tokens,
+                       .completion = r->completion_tokens,
+                       .cost_usd = r->cost_usd};
         s = add_usage(d, &u, err);
     }
     for (size_t i = 0; !s && i < b->n_dropped; i++) {
         const record_dropped *x = &b->dropped[i];
-        usage_row u = {.expert = x->expert, .tier = x->tier, .day = day, .requests = (int64_t)x->n,
-                       .unrecorded = (int64_t)x->n, .prompt = (int64_t)x->prompt_tokens,
+        usage_row u = {.expert = x->expert,
+                       .tier = x->tier,
+                       .day = day,
+                       .requests = (int64_t)x->n,
+                       .unrecorded = (int64_t)x->n,
+                       .prompt = (int64_t)x->prompt_tokens,
                        .completion = (int64_t)x->completion_tokens};
         s = add_usage(d, &u, err);
     }
@@ -225,7 +260,8 @@ static ng_status delete_before(record_db *d, int64_t time_ms, ng_error *err) {
     return run(d, sql, err);
 }
 
-ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) {
+ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms,
+                             ng_error *err) {
     int64_t pages, page_bytes;
     ng_status s = delete_before(d, now_ms - keep_ms, err);
     for (int round = 0; !s && round < 8; round++) {
@@ -234,8 +270,10 @@ ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, 
         if (!s) s = get_int(d->db, "PRAGMA freelist_count", &free_pages, err);
         if (!s) s = get_int(d->db, "PRAGMA page_size", &page_bytes, err);
         if (s || (uint64_t)((pages - free_pages) * page_bytes) <= max_bytes) break;
-        s = run(d, "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT "
-                   "(SELECT count(*) / 4 + 1 FROM decisions))", err);
+        s = run(d,
+                "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT "
+                "(SELECT count(*) / 4 + 1 FROM decisions))",
+                err);
     }
     if (!s) s = run(d, "PRAGMA incremental_vacuum", err);
     return s;
@@ -244,7 +282,8 @@ ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, 
 ng_status ng_record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) {
     bool fresh = false;
     *out = NULL;
-    if (!ng_file_exists(path)) return ng_fail(err, NG_ENOTFOUND, "no decisions are recorded yet (%.200s)", path);
+    if (!ng_file_exists(path))
+        return ng_fail(err, NG_ENOTFOUND, "no decisions are recorded yet (%.200s)", path);
     ng_status s = NG_OK;
     if (sqlite3_open_v2(path, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         s = ng_record_db_fail(*out, path, err);

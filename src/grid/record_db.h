@@ -39,7 +39,8 @@ typedef struct record_batch {
     const ng_records_options *options; /* features */
 } record_batch;
 ng_status ng_record_db_write(record_db *d, const record_batch *b, ng_error *err) NG_MUST_USE;
-ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms, ng_error *err) NG_MUST_USE;
+ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, int64_t now_ms,
+                             ng_error *err) NG_MUST_USE;
 
 /* For readers: an open connection or the reason why not.  NG_ENOTFOUND: no database yet. */
 ng_status ng_record_db_open_reader(sqlite3 **out, const char *path, ng_error *err) NG_MUST_USE;

@@ -29,14 +29,18 @@ static size_t count_unique(const uint32_t *buckets, size_t n) {
 }
 
 void ng_record_features(void *ctx, const ng_record *r, ng_buf *out) {
-    static const ng_feature_config c = {.bits = 18, .word_max = 2, .char_min = 3, .char_max = 5, .lower = true, .cross = true};
+    static const ng_feature_config c = {
+        .bits = 18, .word_max = 2, .char_min = 3, .char_max = 5, .lower = true, .cross = true};
     ng_features *f = ctx;
-    if (!r->text || r->text_len > TEXT_MAX || ng_features_extract(f, &c, r->text, r->text_len, NULL)) return;
+    if (!r->text || r->text_len > TEXT_MAX ||
+        ng_features_extract(f, &c, r->text, r->text_len, NULL))
+        return;
     qsort(f->buckets, f->n_buckets, sizeof *f->buckets, by_value);
     size_t n = count_unique(f->buckets, f->n_buckets);
     if (n > BUCKETS_MAX) return;
     ng_buf_put(out, "NGF1", 4);
-    const uint32_t head[] = {c.bits, c.word_max, c.char_min, c.char_max, 1u * c.lower + 2u * c.fold + 4u * c.cross};
+    const uint32_t head[] = {c.bits, c.word_max, c.char_min, c.char_max,
+                             1u * c.lower + 2u * c.fold + 4u * c.cross};
     for (int i = 0; i < 5; i++) put_le(out, head[i], 1);
     put_le(out, 0, 3);
     put_le(out, (uint32_t)n, 4);

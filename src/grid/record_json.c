@@ -37,7 +37,8 @@ static void put_decision(ng_json *j, const char *key, const ng_decision *d) {
     put_num(j, "latency_us", d->latency_us, 2);
     ng_json_key(j, "scores");
     ng_json_object(j);
-    for (size_t i = 0; i < d->n_scores; i++) put_num(j, d->scores[i].label, (double)d->scores[i].p, 6);
+    for (size_t i = 0; i < d->n_scores; i++)
+        put_num(j, d->scores[i].label, (double)d->scores[i].p, 6);
     ng_json_end(j);
     ng_json_end(j);
 }
@@ -47,7 +48,8 @@ static void put_signals(ng_json *j, const ng_record *r) {
     ng_json_object(j);
     ng_json_key(j, "bytes"), ng_json_uint(j, r->text_len);
     if (r->pii >= 0) put_bool(j, "pii", r->pii), put_num(j, "pii_us", r->pii_us, 2);
-    if (*r->language) put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
+    if (*r->language)
+        put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
     put_decision(j, "tasks", &r->tasks);
     put_decision(j, "experts", &r->experts);
     ng_json_end(j);
@@ -60,7 +62,8 @@ static void put_steps(ng_json *j, const ng_record *r) {
         const ng_record_step *s = &r->steps[i];
         ng_json_object(j);
         put_str(j, "step", s->step);
-        if (*s->expert) put_str(j, "expert", s->expert), put_str(j, "tier", ng_tier_level_name(s->tier));
+        if (*s->expert)
+            put_str(j, "expert", s->expert), put_str(j, "tier", ng_tier_level_name(s->tier));
         put_str(j, "outcome", s->outcome);
         if (!isnan(s->confidence)) put_num(j, "confidence", s->confidence, 6);
         put_num(j, "latency_us", s->latency_us, 2);
@@ -74,7 +77,8 @@ static void put_result(ng_json *j, const ng_record *r) {
     if (r->n_scores) {
         ng_json_key(j, "scores");
         ng_json_object(j);
-        for (size_t i = 0; i < r->n_scores; i++) put_num(j, r->scores[i].label, (double)r->scores[i].p, 6);
+        for (size_t i = 0; i < r->n_scores; i++)
+            put_num(j, r->scores[i].label, (double)r->scores[i].p, 6);
         ng_json_end(j);
     }
     if (r->task == NG_TASK_EXTRACT) ng_json_key(j, "entities"), ng_json_uint(j, r->n_entities);

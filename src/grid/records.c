@@ -23,8 +23,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING_LEN = 1024, BATCH = 256, GATHER_MS = 20, DROPPED_MAX = 64, RETRY_MS = 100, RETRIES_AT_END = 4,
-       REOPEN_MS = 10000, PRUNE_EVERY = 64 };
+enum {
+    RING_LEN = 1024,
+    BATCH = 256,
+    GATHER_MS = 20,
+    DROPPED_MAX = 64,
+    RETRY_MS = 100,
+    RETRIES_AT_END = 4,
+    REOPEN_MS = 10000,
+    PRUNE_EVERY = 64
+};
 
 struct ng_records {
     ng_records_options options; /* its path is owned */
@@ -60,8 +68,8 @@ void ng_decision_id(char out[33], int64_t wall_ms) {
         atomic_store(&seed, s);
     }
     uint64_t n = atomic_fetch_add(&counter, 1);
-    unsigned __int128 v = ((unsigned __int128)(uint64_t)wall_ms << 80) | ((unsigned __int128)(n & 0xffffff) << 56) |
-                          (ng_hash_mix(s + n) >> 8);
+    unsigned __int128 v = ((unsigned __int128)(uint64_t)wall_ms << 80) |
+                          ((unsigned __int128)(n & 0xffffff) << 56) | (ng_hash_mix(s + n) >> 8);
     for (int i = 25; i >= 0; i--, v >>= 5) out[i] = digits[(unsigned)v & 31];
     out[26] = 0;
 }
@@ -79,7 +87,8 @@ static void set_degraded(ng_records *r, const ng_error *why) {
 static ng_status open_db(ng_records *r, ng_error *err) {
     int64_t now = (int64_t)ng_clock_ms();
     if (r->db_open) return NG_OK;
-    if (r->reopen_at_ms && now < r->reopen_at_ms) return ng_fail(err, r->why.code, "%s", r->why.text);
+    if (r->reopen_at_ms && now < r->reopen_at_ms)
+        return ng_fail(err, r->why.code, "%s", r->why.text);
     ng_status s = ng_record_db_open(&r->db, r->options.path, err);
     r->db_open = s == NG_OK;
     r->reopen_at_ms = s && s != NG_EBUSY && s != NG_ENOMEM ? now + REOPEN_MS : 0;
@@ -121,7 +130,8 @@ static ng_status write_batch(ng_records *r, const record_batch *b) {
 static void prune(ng_records *r) {
     ng_error err = {0};
     if (r->db_open && r->batches++ % PRUNE_EVERY == 0 &&
-        ng_record_db_prune(&r->db, r->options.keep_ms, r->options.max_bytes, ng_clock_wall_ms(), &err) &&
+        ng_record_db_prune(&r->db, r->options.keep_ms, r->options.max_bytes, ng_clock_wall_ms(),
+                           &err) &&
         err.code != NG_EBUSY)
         set_degraded(r, &err);
 }
@@ -179,7 +189,9 @@ static void *write_forever(void *arg) {
 static void note_dropped(ng_records *r, const ng_record *rec) { /* lock held */
     size_t i = 0;
     r->stats.sampled_out++;
-    while (i < r->n_dropped && (strcmp(r->dropped[i].expert, rec->expert) || r->dropped[i].tier != rec->tier)) i++;
+    while (i < r->n_dropped &&
+           (strcmp(r->dropped[i].expert, rec->expert) || r->dropped[i].tier != rec->tier))
+        i++;
     if (i == r->n_dropped) {
         if (i == DROPPED_MAX) return;
         r->n_dropped++;
@@ -254,7 +266,8 @@ ng_status ng_records_flush(ng_records *r, ng_error *err) {
     }
     while (r->done != r->pushed) pthread_cond_wait(&r->drained, &r->lock);
     if (r->stats.lost > lost)
-        s = ng_fail(err, r->why.code ? r->why.code : NG_EIO, "decisions could not be recorded: %s", r->why.text);
+        s = ng_fail(err, r->why.code ? r->why.code : NG_EIO, "decisions could not be recorded: %s",
+                    r->why.text);
     pthread_mutex_unlock(&r->lock);
     return s;
 }
@@ -274,7 +287,9 @@ ng_records_stats ng_records_get_stats(ng_records *r) {
     return s;
 }
 
-const char *ng_records_path(const ng_records *r) { return r->options.path; }
+const char *ng_records_path(const ng_records *r) {
+    return r->options.path;
+}
 
 /* ---- life ---------------------------------------------------------------------------------------- */
 

@@ -34,14 +34,14 @@ typedef struct ng_record {
     char id[33];
     bool decision_only; /* of `route` */
     bool important;
-    int64_t time_ms;    /* wall clock */
+    int64_t time_ms; /* wall clock */
     char tenant[64], request_id[64];
     uint64_t grid_version;
     /* signals */
     ng_privacy privacy; /* that held: the request's, tightened by the policy */
     int8_t pii;         /* 1 found, 0 none, -1 not looked for */
     double pii_us;
-    char language[12];  /* "" not known */
+    char language[12]; /* "" not known */
     double language_us;
     ng_decision tasks, experts; /* n_scores 0: not asked */
     /* the way, and what came of it */
@@ -74,10 +74,10 @@ typedef struct ng_record {
 void ng_record_free(ng_record *r);
 
 typedef struct ng_records_options {
-    const char *path;    /* of the database; its folder is made */
-    int64_t keep_ms;     /* older records go */
-    uint64_t max_bytes;  /* the database's size at which the oldest go */
-    size_t ring_len;     /* 0: 1024 */
+    const char *path;   /* of the database; its folder is made */
+    int64_t keep_ms;    /* older records go */
+    uint64_t max_bytes; /* the database's size at which the oldest go */
+    size_t ring_len;    /* 0: 1024 */
     /* Appends the sparse features of a text to `out` as a blob; NULL: none are kept.  Writer's thread. */
     void (*features)(void *ctx, const ng_record *r, ng_buf *out);
     void *features_ctx;
@@ -89,8 +89,9 @@ typedef struct ng_records_stats {
 } ng_records_stats;
 
 /* Fails only for want of memory or of a thread; a database that cannot be opened is a warning. */
-ng_status ng_records_open(ng_records **out, const ng_records_options *opt, ng_error *err) NG_MUST_USE;
-void ng_records_close(ng_records *r); /* writes what is left; NULL is fine */
+ng_status ng_records_open(ng_records **out, const ng_records_options *opt,
+                          ng_error *err) NG_MUST_USE;
+void ng_records_close(ng_records *r);                /* writes what is left; NULL is fine */
 void ng_records_push(ng_records *r, ng_record *rec); /* takes rec; thread-safe */
 /* Counts a record for which there was no memory. */
 void ng_records_count_lost(ng_records *r);

@@ -31,20 +31,23 @@ static int8_t find_personal(asking *a) {
     r.task = found->task = NG_TASK_EXTRACT;
     r.params = (ng_params){0};
     int8_t personal = a->grid->pii.submit(a->grid->pii.self, &r, found, &err) != NG_OK;
-    for (size_t i = 0; i < found->n_entities; i++) personal |= is_personal(found->entities[i].label);
+    for (size_t i = 0; i < found->n_entities; i++)
+        personal |= is_personal(found->entities[i].label);
     ng_answer_free(found);
     return personal;
 }
 
 static bool pii_matters(const asking *a) {
     const ng_grid *g = a->grid;
-    return g->config.pii != NG_PRIVACY_ANY && (g->n_members > g->n_experts || g->config.records.text) &&
+    return g->config.pii != NG_PRIVACY_ANY &&
+           (g->n_members > g->n_experts || g->config.records.text) &&
            a->limits.privacy < g->config.pii;
 }
 
 static bool has_foreign_letters(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] >= 0xC3 && (unsigned char)text[i] != 0xE2) return true; /* E2: dashes, quotes */
+        if ((unsigned char)text[i] >= 0xC3 && (unsigned char)text[i] != 0xE2)
+            return true; /* E2: dashes, quotes */
     return false;
 }
 
@@ -52,8 +55,11 @@ static bool has_foreign_letters(const char *text, size_t len) {
  * where a doubt exists: letters beyond ASCII, or a router that is not sure. */
 static bool language_matters(const asking *a) {
     static const double SURE = 0.95;
-    bool labels = a->task == NG_TASK_AUTO || a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_MODERATE;
-    if (!a->grid->languages_matter || !a->grid->language || a->pinned || !labels || a->len < LANGUAGE_MIN_BYTES) return false;
+    bool labels =
+        a->task == NG_TASK_AUTO || a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_MODERATE;
+    if (!a->grid->languages_matter || !a->grid->language || a->pinned || !labels ||
+        a->len < LANGUAGE_MIN_BYTES)
+        return false;
     const ng_decision *d = a->rec.experts.n_scores ? &a->rec.experts : &a->rec.tasks;
     return !(d->n_scores && (double)d->scores[0].p >= SURE) || has_foreign_letters(a->text, a->len);
 }
@@ -68,7 +74,8 @@ void ng_ask_language(asking *a) {
     r.task = said->task = NG_TASK_DETECT_LANGUAGE;
     r.expert = m->name;
     r.params = (ng_params){0};
-    if (m->tier.submit(m->tier.self, &r, said, &err) == NG_OK && said->label && said->confidence >= LANGUAGE_SURE) {
+    if (m->tier.submit(m->tier.self, &r, said, &err) == NG_OK && said->label &&
+        said->confidence >= LANGUAGE_SURE) {
         snprintf(a->rec.language, sizeof a->rec.language, "%s", said->label);
         a->limits.language = a->rec.language;
     }
@@ -84,7 +91,9 @@ void ng_ask_signals(asking *a) {
         a->rec.pii_us = (double)(ng_clock_ns() - t0) * 1e-3;
         if (a->rec.pii) a->limits.privacy = ng_privacy_meet(a->limits.privacy, a->grid->config.pii);
         if (!a->grid->pii.self)
-            ng_ask_warn(a, "personal data cannot be looked for (%s): the text is treated as personal", a->grid->pii_why);
+            ng_ask_warn(a,
+                        "personal data cannot be looked for (%s): the text is treated as personal",
+                        a->grid->pii_why);
     }
     a->rec.privacy = a->limits.privacy;
 }

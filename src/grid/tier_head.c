@@ -17,8 +17,8 @@ typedef struct head_tier {
     ng_head_spec spec; /* its strings are owned */
     pthread_mutex_t lock;
     _Atomic int state;
-    ng_head *head;     /* set once, before state becomes LOADED */
-    ng_error why;      /* set once, before state becomes BROKEN */
+    ng_head *head;              /* set once, before state becomes LOADED */
+    ng_error why;               /* set once, before state becomes BROKEN */
     _Atomic uint32_t cancelled; /* rises with every cancel() */
 } head_tier;
 
@@ -86,7 +86,9 @@ static bool healthy(void *self, const char **why) {
     return false;
 }
 
-static void cancel(void *self) { atomic_fetch_add(&((head_tier *)self)->cancelled, 1); }
+static void cancel(void *self) {
+    atomic_fetch_add(&((head_tier *)self)->cancelled, 1);
+}
 
 static void close_tier(void *self) {
     head_tier *t = self;

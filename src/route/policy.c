@@ -12,7 +12,9 @@
 
 static const char *const privacy_names[] = {"any", "mesh", "local"};
 
-const char *ng_privacy_name(ng_privacy p) { return (size_t)p < 3 ? privacy_names[p] : "unknown"; }
+const char *ng_privacy_name(ng_privacy p) {
+    return (size_t)p < 3 ? privacy_names[p] : "unknown";
+}
 
 bool ng_privacy_parse(ng_privacy *out, const char *name) {
     for (int i = 0; i < 3; i++)
@@ -23,7 +25,9 @@ bool ng_privacy_parse(ng_privacy *out, const char *name) {
     return false;
 }
 
-ng_privacy ng_privacy_meet(ng_privacy a, ng_privacy b) { return a > b ? a : b; }
+ng_privacy ng_privacy_meet(ng_privacy a, ng_privacy b) {
+    return a > b ? a : b;
+}
 
 static bool speaks(const ng_candidate *c, const char *language) {
     for (size_t i = 0; i < c->n_languages; i++)
@@ -36,14 +40,13 @@ bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out) {
     if (c->remote && l->privacy != NG_PRIVACY_ANY)
         snprintf(out, NG_OUTCOME_MAX, "skipped: privacy %s", ng_privacy_name(l->privacy));
     else if (c->cost_usd > 0 && !isnan(l->max_cost_usd) && c->cost_usd > l->max_cost_usd)
-        snprintf(out, NG_OUTCOME_MAX, "skipped: cost %.6f > %.6f USD", c->cost_usd, l->max_cost_usd);
+        snprintf(out, NG_OUTCOME_MAX, "skipped: cost %.6f > %.6f USD", c->cost_usd,
+                 l->max_cost_usd);
     else if (l->deadline_ms && l->now_ms >= l->deadline_ms)
         snprintf(out, NG_OUTCOME_MAX, "skipped: deadline");
-    else if (c->unhealthy)
-        snprintf(out, NG_OUTCOME_MAX, "skipped: %s", c->unhealthy);
+    else if (c->unhealthy) snprintf(out, NG_OUTCOME_MAX, "skipped: %s", c->unhealthy);
     else if (l->language && !speaks(c, l->language))
         snprintf(out, NG_OUTCOME_MAX, "skipped: language %s", l->language);
-    else
-        return true;
+    else return true;
     return false;
 }

@@ -67,11 +67,11 @@ typedef struct ng_limits {
 
 typedef struct ng_candidate {
     ng_tier_level tier;
-    bool remote;             /* leaves this device (an upstream) */
-    double cost_usd;         /* estimated for this request */
-    const char *unhealthy;   /* why it cannot run now; NULL: it can */
+    bool remote;                  /* leaves this device (an upstream) */
+    double cost_usd;              /* estimated for this request */
+    const char *unhealthy;        /* why it cannot run now; NULL: it can */
     const char *const *languages; /* [n_languages] that it serves */
-    size_t n_languages;      /* 0: any */
+    size_t n_languages;           /* 0: any */
 } ng_candidate;
 
 enum { NG_OUTCOME_MAX = 64 };

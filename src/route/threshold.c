@@ -76,7 +76,8 @@ static ng_status from_gguf(double *out, const ng_gguf *g, double max_error, ng_e
     if (!s) s = ng_gguf_get_array(g, "nanogrid.calibration.correct", &correct, err);
     if (s) return s;
     if (conf.kind == NG_GGUF_STRING || correct.kind == NG_GGUF_STRING || conf.len != correct.len)
-        return ng_fail(err, NG_EFORMAT, "%s: the calibration set holds %zu confidences and %zu marks",
+        return ng_fail(err, NG_EFORMAT,
+                       "%s: the calibration set holds %zu confidences and %zu marks",
                        ng_gguf_path(g), conf.len, correct.len);
     float *c = calloc(conf.len + 1, sizeof *c);
     uint8_t *y = calloc(conf.len + 1, 1);
@@ -117,7 +118,9 @@ ng_status ng_calibration_threshold(double *out, const char *model_path, double m
         s = from_file(out, beside, max_error, &ignored);
     }
     if (s == NG_ENOTFOUND)
-        return ng_fail(err, NG_ENOTFOUND, "%s has no calibration set, so no contract can be kept; "
-                                          "train it with a calibration split", model_path);
+        return ng_fail(err, NG_ENOTFOUND,
+                       "%s has no calibration set, so no contract can be kept; "
+                       "train it with a calibration split",
+                       model_path);
     return s ? ng_fail(err, s, "%s", ignored.text) : NG_OK;
 }

@@ -48,9 +48,11 @@ static ng_status generate(fake *f, const ng_tier_request *req, ng_answer *a, ng_
 static ng_status classify(const fake *f, ng_answer *a, ng_error *err) {
     a->label = f->label ? ng_answer_strndup(a, f->label, strlen(f->label)) : NULL;
     a->scores = ng_answer_alloc(a, 5 * sizeof *a->scores);
-    if (!a->scores || (f->label && !a->label)) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
+    if (!a->scores || (f->label && !a->label))
+        return ng_fail(err, NG_ENOMEM, "fake: out of memory");
     if (f->label) a->scores[a->n_scores++] = (ng_score){a->label, (float)f->confidence};
-    for (int i = 0; i < 4 && f->labels[i]; i++) a->scores[a->n_scores++] = (ng_score){f->labels[i], f->p[i]};
+    for (int i = 0; i < 4 && f->labels[i]; i++)
+        a->scores[a->n_scores++] = (ng_score){f->labels[i], f->p[i]};
     return NG_OK;
 }
 
@@ -60,7 +62,11 @@ static ng_status extract(const fake *f, const ng_tier_request *req, ng_answer *a
     if (!at || !f->entity) return NG_OK;
     a->entities = ng_answer_alloc(a, sizeof *a->entities);
     if (!a->entities) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
-    a->entities[0] = (ng_entity){.start = (size_t)(at - p->text), .end = (size_t)(at - p->text) + 1, .label = f->entity, .text = "@", .score = 1};
+    a->entities[0] = (ng_entity){.start = (size_t)(at - p->text),
+                                 .end = (size_t)(at - p->text) + 1,
+                                 .label = f->entity,
+                                 .text = "@",
+                                 .score = 1};
     a->n_entities = 1;
     return NG_OK;
 }
@@ -77,9 +83,12 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
     a->in_scope = !f->out_of_scope;
     a->prompt_tokens = 10;
     switch (req->task) {
-    case NG_TASK_GENERATE: return generate(f, req, a, err);
-    case NG_TASK_EXTRACT: return extract(f, req, a, err);
-    default: return classify(f, a, err);
+    case NG_TASK_GENERATE:
+        return generate(f, req, a, err);
+    case NG_TASK_EXTRACT:
+        return extract(f, req, a, err);
+    default:
+        return classify(f, a, err);
     }
 }
 
@@ -89,22 +98,29 @@ static bool healthy(void *self, const char **why) {
     return !f->unhealthy;
 }
 
-static void cancel(void *self) { (void)self; }
+static void cancel(void *self) {
+    (void)self;
+}
 
-static ng_status open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err) {
+static ng_status open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
+                           ng_error *err) {
     (void)ctx, (void)spec, (void)err;
     *out = (ng_tier){fake_get(name), submit, healthy, cancel, cancel};
     return NG_OK;
 }
 
-static ng_status calibrate(void *ctx, double *threshold, const char *path, double max_error, ng_error *err) {
+static ng_status calibrate(void *ctx, double *threshold, const char *path, double max_error,
+                           ng_error *err) {
     (void)ctx, (void)max_error;
-    if (strstr(path, "uncalibrated")) return ng_fail(err, NG_ENOTFOUND, "%s has no calibration set", path);
+    if (strstr(path, "uncalibrated"))
+        return ng_fail(err, NG_ENOTFOUND, "%s has no calibration set", path);
     *threshold = 0.8;
     return NG_OK;
 }
 
-static bool file_exists(const char *path) { return !strstr(path, "missing"); }
+static bool file_exists(const char *path) {
+    return !strstr(path, "missing");
+}
 
 const grid_hooks fake_hooks = {open_head, calibrate, file_exists, NULL};
 

@@ -10,18 +10,18 @@
 #include "grid/grid_parts.h"
 
 typedef struct fake {
-    const char *label;      /* classify */
-    double confidence;      /* NaN: none */
+    const char *label; /* classify */
+    double confidence; /* NaN: none */
     bool out_of_scope;
-    ng_status fails;        /* the submit fails with this */
-    int n_tokens;           /* generate: pieces "t0 ", "t1 ", .. sent through on_token */
-    int fails_after;        /* generate: fail after this many tokens (with `fails`) */
-    const char *text;       /* generate: the answer; NULL: the pieces */
-    const char *unhealthy;  /* healthy() says no, why */
-    const char *entity;     /* extract: one entity of this label when the text holds '@' */
-    const char *labels[4];  /* classify: further labels, of falling probability */
+    ng_status fails;       /* the submit fails with this */
+    int n_tokens;          /* generate: pieces "t0 ", "t1 ", .. sent through on_token */
+    int fails_after;       /* generate: fail after this many tokens (with `fails`) */
+    const char *text;      /* generate: the answer; NULL: the pieces */
+    const char *unhealthy; /* healthy() says no, why */
+    const char *entity;    /* extract: one entity of this label when the text holds '@' */
+    const char *labels[4]; /* classify: further labels, of falling probability */
     float p[4];
-    double threshold;       /* what calibration says */
+    double threshold; /* what calibration says */
     int sleep_ms;
     /* seen */
     _Atomic int calls;

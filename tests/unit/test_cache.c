@@ -30,7 +30,8 @@ static void put(ng_cache *c, const char *key, const char *label) {
 
 static bool holds(ng_cache *c, const char *key, const char *label) {
     ng_answer *a = ng_cache_get(c, key, strlen(key));
-    bool same = a && !strcmp(a->label, label) && a->n_scores == 1 && !strcmp(a->scores[0].label, label);
+    bool same =
+        a && !strcmp(a->label, label) && a->n_scores == 1 && !strcmp(a->scores[0].label, label);
     ng_answer_free(a);
     return same;
 }
@@ -84,16 +85,20 @@ static void copies_everything_but_the_way(void **state) {
     ng_ranked r = {2, 0.5f};
     ng_route_step step = {.step = "expert", .outcome = "answered"};
     const char *warning = "w";
-    a->embedding = v, a->n_embedding = 3, a->entities = &e, a->n_entities = 1, a->categories = &cat, a->n_categories = 1;
-    a->results = &r, a->n_results = 1, a->answer = "text", a->finish = "stop", a->route = &step, a->n_route = 1;
+    a->embedding = v, a->n_embedding = 3, a->entities = &e, a->n_entities = 1, a->categories = &cat,
+    a->n_categories = 1;
+    a->results = &r, a->n_results = 1, a->answer = "text", a->finish = "stop", a->route = &step,
+    a->n_route = 1;
     a->warnings = &warning, a->n_warnings = 1, a->latency_ms = 3, a->load_ms = 4;
     assert_int_equal(ng_answer_copy(&b, a), NG_OK);
     ng_answer_free(a);
-    assert_true(b->embedding != v && b->embedding[2] == 3 && b->entities[0].end == 4 && b->results[0].index == 2);
+    assert_true(b->embedding != v && b->embedding[2] == 3 && b->entities[0].end == 4 &&
+                b->results[0].index == 2);
     assert_string_equal(b->entities[0].text, "a@b");
     assert_string_equal(b->categories[0].label, "toxicity");
     assert_string_equal(b->answer, "text");
-    assert_true(b->n_route == 0 && b->n_warnings == 0 && b->latency_ms == 0 && b->load_ms == 0 && !*b->decision_id);
+    assert_true(b->n_route == 0 && b->n_warnings == 0 && b->latency_ms == 0 && b->load_ms == 0 &&
+                !*b->decision_id);
     ng_answer_free(b);
 }
 

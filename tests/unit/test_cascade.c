@@ -19,11 +19,13 @@ static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no
 
 #define YAML                                                                                       \
     "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\n"                            \
-    "experts:\n  - {name: intent, task: classify, model: m, contract: {max_error: 0.02}}\n"         \
-    "  - {name: chat, task: generate, model: m}\n"                                                  \
-    "upstreams:\n"                                                                                  \
-    "  - {name: dear, base_url: \"http://x/v1\", model: d, pricing: {prompt_per_1m: 10, completion_per_1m: 20}}\n" \
-    "  - {name: cheap, base_url: \"http://x/v1\", model: c, pricing: {prompt_per_1m: 1, completion_per_1m: 2}}\n" \
+    "experts:\n  - {name: intent, task: classify, model: m, contract: {max_error: 0.02}}\n"        \
+    "  - {name: chat, task: generate, model: m}\n"                                                 \
+    "upstreams:\n"                                                                                 \
+    "  - {name: dear, base_url: \"http://x/v1\", model: d, pricing: {prompt_per_1m: 10, "          \
+    "completion_per_1m: 20}}\n"                                                                    \
+    "  - {name: cheap, base_url: \"http://x/v1\", model: c, pricing: {prompt_per_1m: 1, "          \
+    "completion_per_1m: 2}}\n"                                                                     \
     "  - {name: edge, tier: small, base_url: \"http://x/v1\", model: e}\n"
 
 static int make_home(void **state) {
@@ -43,7 +45,8 @@ static int drop_home(void **state) {
 static int fresh(void **state) {
     (void)state;
     fake_reset();
-    *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9, .labels = {"bye"}, .p = {0.05f}};
+    *fake_get("intent") =
+        (fake){.label = "greet", .confidence = 0.9, .labels = {"bye"}, .p = {0.05f}};
     *fake_get("chat") = (fake){.confidence = NAN, .n_tokens = 5};
     *fake_get("edge") = (fake){.label = "edge label", .confidence = NAN, .n_tokens = 3};
     *fake_get("cheap") = (fake){.label = "cheap label", .confidence = NAN, .n_tokens = 3};
@@ -54,7 +57,8 @@ static int fresh(void **state) {
 static ng_grid *open_grid(const char *yaml) {
     ng_grid *g;
     ng_error err = {0};
-    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err))
+        fail_msg("%s", err.text);
     return g;
 }
 
@@ -77,7 +81,9 @@ static ng_request request(ng_task task, ng_message *m, ng_part *p) {
 
 static const char *outcome(const ng_answer *a, const char *expert) {
     for (size_t i = 0; i < a->n_route; i++)
-        if (a->route[i].expert && !strcmp(a->route[i].expert, expert) && strcmp(a->route[i].step, "router")) return a->route[i].outcome;
+        if (a->route[i].expert && !strcmp(a->route[i].expert, expert) &&
+            strcmp(a->route[i].step, "router"))
+            return a->route[i].outcome;
     return "none";
 }
 
@@ -99,7 +105,8 @@ static void a_threshold_keeps_its_promise(void **state) {
     assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.13), NG_OK);
     assert_true(t == (double)c[39]); /* 0.094 */
     assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.12), NG_OK);
-    assert_true(isinf(t)); /* 0.126 at 40 answers, 0.110 at the 30 with one wrong, 0.216 at the 12 with none */
+    assert_true(isinf(
+        t)); /* 0.126 at 40 answers, 0.110 at the 30 with one wrong, 0.216 at the 12 with none */
     assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.02), NG_OK);
     assert_true(isinf(t)); /* forty cannot promise 2 % */
     for (int i = 0; i < 9; i++) c[i] = 0.9f;
@@ -134,8 +141,10 @@ static void promises_are_broken_as_rarely_as_they_say(void **state) {
         broken += t < 0.9;
         sum += isinf(t) ? 0 : 2 * (1 - t);
     }
-    assert_true(broken < ROUNDS * 0.2); /* 10 % and what choosing the lowest of many thresholds costs */
-    assert_true(sum / ROUNDS > 0.08);   /* and it is not bought by silence: 0.2 would be exact knowledge */
+    assert_true(broken <
+                ROUNDS * 0.2); /* 10 % and what choosing the lowest of many thresholds costs */
+    assert_true(sum / ROUNDS >
+                0.08); /* and it is not bought by silence: 0.2 would be exact knowledge */
 }
 
 static void thresholds_come_from_the_package(void **state) {
@@ -189,12 +198,16 @@ static void shipped_packages_keep_their_promises(void **state) {
             double t, answered = 0, wrong = 0;
             assert_int_equal(ng_calibration_threshold(&t, model, promises[k], NULL), NG_OK);
             for (size_t x = 0; x < c.len; x++)
-                if (ng_gguf_array_num(&c, x) >= t) answered++, wrong += ng_gguf_array_num(&right, x) <= 0;
+                if (ng_gguf_array_num(&c, x) >= t)
+                    answered++, wrong += ng_gguf_array_num(&right, x) <= 0;
             if (answered == 0) continue;
             /* two standard errors: the promise bounds the expectation, the test set is one draw */
-            double noise = 2 * sqrt(promises[k] * (1 - promises[k]) / answered), risk = wrong / answered;
-            print_message("%s: at most %.0f %% promised, %.2f %% of %.0f answers wrong (%.0f %% answered)\n", packages[i],
-                          100 * promises[k], 100 * risk, answered, 100 * answered / (double)c.len);
+            double noise = 2 * sqrt(promises[k] * (1 - promises[k]) / answered),
+                   risk = wrong / answered;
+            print_message(
+                "%s: at most %.0f %% promised, %.2f %% of %.0f answers wrong (%.0f %% answered)\n",
+                packages[i], 100 * promises[k], 100 * risk, answered,
+                100 * answered / (double)c.len);
             assert_true(risk <= promises[k] + noise);
             n_kept++;
         }
@@ -216,18 +229,21 @@ static void sure_answers_stay_and_unsure_ones_climb(void **state) {
     ng_answer_free(a);
     fake_get("intent")->confidence = 0.7999;
     a = ask(g, &r);
-    assert_true(a->escalated && a->tier == NG_TIER_SMALL && a->in_scope && isnan(a->confidence) && a->cost_usd == 0);
+    assert_true(a->escalated && a->tier == NG_TIER_SMALL && a->in_scope && isnan(a->confidence) &&
+                a->cost_usd == 0);
     assert_string_equal(a->expert, "edge"); /* the lowest tier that may, before the cheaper price */
     assert_string_equal(outcome(a, "intent"), "below-contract");
     assert_string_equal(outcome(a, "edge"), "answered");
-    assert_true(fake_get("edge")->task == NG_TASK_CLASSIFY && fake_get("edge")->n_labels == 2); /* greet, bye */
+    assert_true(fake_get("edge")->task == NG_TASK_CLASSIFY &&
+                fake_get("edge")->n_labels == 2); /* greet, bye */
     ng_answer_free(a);
     fake_get("intent")->confidence = NAN; /* no calibrated confidence keeps no contract */
     a = ask(g, &r);
     assert_true(a->escalated);
     ng_answer_free(a);
     ng_grid_stats s = ng_grid_get_stats(g);
-    assert_true(s.requests == 3 && s.answered_nano == 1 && s.answered_small == 2 && s.escalations == 2);
+    assert_true(s.requests == 3 && s.answered_nano == 1 && s.answered_small == 2 &&
+                s.escalations == 2);
     ng_grid_close(g);
 }
 
@@ -241,16 +257,19 @@ static void a_failing_tier_costs_no_request(void **state) {
     fake_get("edge")->fails = NG_ENET;
     ng_answer *a = ask(g, &r); /* climbs past it, to the cheaper of the next tier */
     assert_string_equal(a->expert, "cheap");
-    assert_true(a->tier == NG_TIER_MEDIUM && a->n_warnings == 1 && strstr(a->warnings[0], "upstream edge failed"));
+    assert_true(a->tier == NG_TIER_MEDIUM && a->n_warnings == 1 &&
+                strstr(a->warnings[0], "upstream edge failed"));
     assert_true(fabs(a->cost_usd - 10e-6) < 1e-12);
     ng_answer_free(a);
     fake_get("cheap")->fails = NG_ETIMEOUT;
     fake_get("dear")->unhealthy = "breaker open";
     a = ask(g, &r); /* everything above is down: the local answer stands */
-    assert_true(!strcmp(a->expert, "intent") && !strcmp(a->label, "greet") && !a->escalated && a->in_scope);
+    assert_true(!strcmp(a->expert, "intent") && !strcmp(a->label, "greet") && !a->escalated &&
+                a->in_scope);
     assert_string_equal(outcome(a, "cheap"), "failed");
     assert_string_equal(outcome(a, "dear"), "skipped: breaker open");
-    assert_true(a->n_warnings == 3 && strstr(a->warnings[2], "below what intent promised (0.800 for at most 2 % error)"));
+    assert_true(a->n_warnings == 3 &&
+                strstr(a->warnings[2], "below what intent promised (0.800 for at most 2 % error)"));
     assert_non_null(strstr(a->reason, "below the contract, and no higher tier answered"));
     ng_answer_free(a);
     fake_get("intent")->fails = NG_EIO; /* nobody at all: the first cause is told */
@@ -274,7 +293,8 @@ static void out_of_scope_escalates_or_abstains(void **state) {
     ng_grid *g = open_grid(YAML);
     fake_get("intent")->out_of_scope = true;
     ng_answer *a = ask(g, &r);
-    assert_true(a->escalated && !a->in_scope && !strcmp(a->label, "edge label") && fake_get("edge")->n_labels == 0);
+    assert_true(a->escalated && !a->in_scope && !strcmp(a->label, "edge label") &&
+                fake_get("edge")->n_labels == 0);
     ng_answer_free(a);
     r.privacy = NG_PRIVACY_LOCAL;
     a = ask(g, &r);
@@ -332,8 +352,8 @@ static bool hear(void *ctx, const ng_token_event *e) {
 }
 
 #define CONTRACT_CHAT                                                                              \
-    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {hold_tokens: 4}\n"  \
-    "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"            \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {hold_tokens: 4}\n" \
+    "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"           \
     "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n"
 
 static void tokens_are_held_while_the_tier_may_change(void **state) {
@@ -352,7 +372,8 @@ static void tokens_are_held_while_the_tier_may_change(void **state) {
     h = (heard){.stop_after = -1};
     fake_get("chat")->n_tokens = 9; /* past the hold: the tier is settled, unsure or not */
     a = ask(g, &r);
-    assert_true(!a->escalated && !strcmp(a->expert, "chat") && !strcmp(h.text, "t0 t1 t2 t3 t4 t5 t6 t7 t8 "));
+    assert_true(!a->escalated && !strcmp(a->expert, "chat") &&
+                !strcmp(h.text, "t0 t1 t2 t3 t4 t5 t6 t7 t8 "));
     assert_int_equal(h.events, 9);
     ng_answer_free(a);
     h = (heard){.stop_after = -1};
@@ -368,7 +389,8 @@ static void tokens_are_held_while_the_tier_may_change(void **state) {
     h = (heard){.stop_after = -1};
     fake_get("cloud")->fails_after = 1;
     ng_error err = {0};
-    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ENET); /* after its first token nothing may take its place */
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err),
+                     NG_ENET); /* after its first token nothing may take its place */
     assert_string_equal(h.text, "t0 ");
     h = (heard){.stop_after = 2};
     r.privacy = NG_PRIVACY_LOCAL; /* nobody above may: no need to hold */
@@ -392,7 +414,8 @@ static void every_allocation_may_fail(void **state) {
         ng_grid *g = NULL;
         ng_answer *a = NULL, *b = NULL;
         ng_error err = {0};
-        ng_status s = ng_grid_open_text(&g, &with_records, YAML "records: {keep: 1d}\n", "/cfg/t.yaml", &fake_hooks, &err);
+        ng_status s = ng_grid_open_text(&g, &with_records, YAML "records: {keep: 1d}\n",
+                                        "/cfg/t.yaml", &fake_hooks, &err);
         if (s) assert_true(s == NG_ENOMEM && g == NULL && *err.text);
         if (!s) s = ng_grid_ask(g, &r, &a, &err);
         if (!s) s = ng_grid_route(g, &r, &b, &err);

@@ -4,6 +4,7 @@
 #include "fault.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,13 +18,14 @@ static char home[] = "/tmp/ng-grid-XXXXXX";
 static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no_records = true};
 
 /* Two classifiers, an extractor, a router package that exists. */
-#define BASE                                                                                       \
-    "embedded: false\nmodels: {m: {path: m.gguf}}\nrouter: {model: router-test}\n"
+#define BASE "embedded: false\nmodels: {m: {path: m.gguf}}\nrouter: {model: router-test}\n"
 #define EXPERTS                                                                                    \
-    "experts:\n  - {name: intent, task: classify, model: m}\n  - {name: topic, task: classify, model: m}\n" \
+    "experts:\n  - {name: intent, task: classify, model: m}\n  - {name: topic, task: classify, "   \
+    "model: m}\n"                                                                                  \
     "  - {name: finder, task: extract}\n"
 #define UPSTREAM                                                                                   \
-    "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: big, pricing: {prompt_per_1m: 1, completion_per_1m: 2}}\n"
+    "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: big, pricing: "               \
+    "{prompt_per_1m: 1, completion_per_1m: 2}}\n"
 
 static int make_home(void **state) {
     char path[128];
@@ -45,8 +47,10 @@ static int drop_home(void **state) {
 static int fresh(void **state) {
     (void)state;
     fake_reset();
-    *fake_get("router/task") = (fake){.label = "classify", .confidence = 0.95, .labels = {"extract"}, .p = {0.04f}};
-    *fake_get("router/expert") = (fake){.label = "topic", .confidence = 0.9, .labels = {"intent"}, .p = {0.1f}};
+    *fake_get("router/task") =
+        (fake){.label = "classify", .confidence = 0.95, .labels = {"extract"}, .p = {0.04f}};
+    *fake_get("router/expert") =
+        (fake){.label = "topic", .confidence = 0.9, .labels = {"intent"}, .p = {0.1f}};
     *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9};
     *fake_get("topic") = (fake){.label = "sports", .confidence = 0.7};
     *fake_get("finder") = (fake){.confidence = NAN, .entity = "email"};
@@ -58,7 +62,8 @@ static int fresh(void **state) {
 static ng_grid *open_grid(const char *yaml) {
     ng_grid *g;
     ng_error err = {0};
-    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err))
+        fail_msg("%s", err.text);
     return g;
 }
 
@@ -74,7 +79,9 @@ static ng_answer *ask(ng_grid *g, ng_task task, const char *text) {
 
 static const char *step_of(const ng_answer *a, const char *expert) {
     for (size_t i = 0; i < a->n_route; i++)
-        if (a->route[i].expert && !strcmp(a->route[i].expert, expert) && strcmp(a->route[i].step, "router")) return a->route[i].outcome;
+        if (a->route[i].expert && !strcmp(a->route[i].expert, expert) &&
+            strcmp(a->route[i].step, "router"))
+            return a->route[i].outcome;
     return "none";
 }
 
@@ -85,23 +92,34 @@ static void names_line_and_mend(void **state) {
     static const struct {
         const char *yaml, *says;
     } bad[] = {
-        {"listen: x\nenergy: {}\n", "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
-        {"cache: {exact: 1MB, semantic: {max_false_hit: 0.01}}\n", "t.yaml:1: unknown key 'semantic'"},
-        {"experts:\n  - {name: a, task: sing}\n", "t.yaml:2: task: 'sing' is not one of generate|classify"},
+        {"listen: x\nenergy: {}\n",
+         "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
+        {"cache: {exact: 1MB, semantic: {max_false_hit: 0.01}}\n",
+         "t.yaml:1: unknown key 'semantic'"},
+        {"experts:\n  - {name: a, task: sing}\n",
+         "t.yaml:2: task: 'sing' is not one of generate|classify"},
         {"experts:\n  - {task: classify}\n", "t.yaml:2: an expert lacks the key 'name'"},
-        {"experts:\n  - {name: a, task: classify}\n  - {name: a, task: extract}\n", "t.yaml:3: the name 'a' is taken (line 2)"},
+        {"experts:\n  - {name: a, task: classify}\n  - {name: a, task: extract}\n",
+         "t.yaml:3: the name 'a' is taken (line 2)"},
         {"experts:\n  - {name: auto, task: classify}\n", "t.yaml:2: 'auto' lets the grid decide"},
         {"experts:\n  - {name: ../x, task: classify}\n", "t.yaml:2: an expert's name '../x'"},
-        {"experts:\n  - {name: a, task: classify, model: nowhere-installed}\n", "t.yaml:2: the expert 'a': the package 'nowhere-installed' is not installed"},
-        {"models: {m: {path: missing.gguf}}\nexperts:\n  - {name: a, task: classify, model: m}\n", "t.yaml:3: the expert 'a': the model 'm' has no file /cfg/missing.gguf"},
+        {"experts:\n  - {name: a, task: classify, model: nowhere-installed}\n",
+         "t.yaml:2: the expert 'a': the package 'nowhere-installed' is not installed"},
+        {"models: {m: {path: missing.gguf}}\nexperts:\n  - {name: a, task: classify, model: m}\n",
+         "t.yaml:3: the expert 'a': the model 'm' has no file /cfg/missing.gguf"},
         {"models: {m: {}}\n", "t.yaml:1: the model 'm' needs a package or a path"},
         {"models: {m: {path: a, package: b}}\n", "not both"},
-        {"models: {m: {path: uncalibrated.gguf}}\nexperts:\n  - {name: a, task: classify, model: m, contract: {max_error: 0.02}}\n",
+        {"models: {m: {path: uncalibrated.gguf}}\nexperts:\n  - {name: a, task: classify, model: "
+         "m, contract: {max_error: 0.02}}\n",
          "t.yaml:3: the contract of 'a': /cfg/uncalibrated.gguf has no calibration set"},
-        {"experts:\n  - {name: a, task: classify, contract: {max_error: 7}}\n", "t.yaml:2: max_error: 7 is out of range"},
-        {"upstreams:\n  - {name: c, base_url: ftp://x, model: m}\n", "t.yaml:2: base_url must begin with http"},
-        {"upstreams:\n  - {name: intent, base_url: http://x, model: m}\n", "the name 'intent' is taken"},
-        {"policy:\n  privacy: {pii: secret}\n", "t.yaml:2: pii: 'secret' is not one of any|mesh|local"},
+        {"experts:\n  - {name: a, task: classify, contract: {max_error: 7}}\n",
+         "t.yaml:2: max_error: 7 is out of range"},
+        {"upstreams:\n  - {name: c, base_url: ftp://x, model: m}\n",
+         "t.yaml:2: base_url must begin with http"},
+        {"upstreams:\n  - {name: intent, base_url: http://x, model: m}\n",
+         "the name 'intent' is taken"},
+        {"policy:\n  privacy: {pii: secret}\n",
+         "t.yaml:2: pii: 'secret' is not one of any|mesh|local"},
         {"policy: {prefer: luck}\n", "is not one of cost"},
         {"router: {abstain: maybe}\n", "is not one of escalate|answer"},
         {"records: {keep: 0s}\n", "out of range"},
@@ -111,14 +129,17 @@ static void names_line_and_mend(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ng_grid *g;
         ng_error err = {0};
-        assert_true(ng_grid_open_text(&g, &options, bad[i].yaml, "/cfg/t.yaml", &fake_hooks, &err) != NG_OK);
+        assert_true(ng_grid_open_text(&g, &options, bad[i].yaml, "/cfg/t.yaml", &fake_hooks,
+                                      &err) != NG_OK);
         assert_null(g);
-        if (!strstr(err.text, bad[i].says)) fail_msg("'%s' does not say '%s'", err.text, bad[i].says);
+        if (!strstr(err.text, bad[i].says))
+            fail_msg("'%s' does not say '%s'", err.text, bad[i].says);
     }
     ng_grid *g;
     ng_error err = {0};
     ng_grid_options offline = {.no_records = true};
-    assert_int_equal(ng_grid_open_text(&g, &offline, UPSTREAM, "t.yaml", &fake_hooks, &err), NG_EUNSUPPORTED);
+    assert_int_equal(ng_grid_open_text(&g, &offline, UPSTREAM, "t.yaml", &fake_hooks, &err),
+                     NG_EUNSUPPORTED);
 }
 
 static void merges_with_the_built_in_grid(void **state) {
@@ -132,19 +153,25 @@ static void merges_with_the_built_in_grid(void **state) {
     /* what the built-in text says is what leaving it out means */
     assert_string_equal(built_in.listen, schema.listen);
     assert_string_equal(built_in.router.model, schema.router.model);
-    assert_true(built_in.router.abstain == schema.router.abstain && built_in.pii == schema.pii && built_in.pii == NG_PRIVACY_LOCAL);
-    assert_true(built_in.cache.exact == schema.cache.exact && built_in.cascade.hold_tokens == schema.cascade.hold_tokens);
-    assert_true(built_in.records.keep_ms == schema.records.keep_ms && built_in.records.max == schema.records.max);
-    assert_true(built_in.records.text == schema.records.text && built_in.policy.deadline_ms == schema.policy.deadline_ms);
+    assert_true(built_in.router.abstain == schema.router.abstain && built_in.pii == schema.pii &&
+                built_in.pii == NG_PRIVACY_LOCAL);
+    assert_true(built_in.cache.exact == schema.cache.exact &&
+                built_in.cascade.hold_tokens == schema.cascade.hold_tokens);
+    assert_true(built_in.records.keep_ms == schema.records.keep_ms &&
+                built_in.records.max == schema.records.max);
+    assert_true(built_in.records.text == schema.records.text &&
+                built_in.policy.deadline_ms == schema.policy.deadline_ms);
     assert_true(built_in.experts.len == schema.experts.len && built_in.experts.len >= 8);
 
-    static const char text[] = "experts:\n  - {name: topic, task: classify, model: mine, tier: small}\n  - {name: new, task: extract}\n"
+    static const char text[] = "experts:\n  - {name: topic, task: classify, model: mine, tier: "
+                               "small}\n  - {name: new, task: extract}\n"
                                "models: {mine: {package: a/b}}\n";
     assert_int_equal(ng_grid_config_read(&user, text, strlen(text), "u", arena, &err), NG_OK);
     const grid_expert_config *e = user.experts.items, *d = built_in.experts.items;
     assert_int_equal(user.experts.len, built_in.experts.len + 1);
     for (size_t i = 0; i < built_in.experts.len; i++) assert_string_equal(e[i].name, d[i].name);
-    assert_true(!strcmp(e[2].name, "topic") && e[2].tier == NG_TIER_SMALL && e[2].resolved && !e[2].built_in);
+    assert_true(!strcmp(e[2].name, "topic") && e[2].tier == NG_TIER_SMALL && e[2].resolved &&
+                !e[2].built_in);
     assert_true(!strcmp(e[user.experts.len - 1].name, "new"));
     assert_true(user.version != schema.version);
 
@@ -171,7 +198,8 @@ static void routes_to_task_and_expert(void **state) {
     ng_answer *a = ask(g, NG_TASK_AUTO, "who won the match");
     assert_string_equal(a->expert, "topic"); /* the expert router's word, not the surer intent's */
     assert_string_equal(a->label, "sports");
-    assert_true(a->task == NG_TASK_CLASSIFY && a->tier == NG_TIER_NANO && !a->escalated && a->in_scope);
+    assert_true(a->task == NG_TASK_CLASSIFY && a->tier == NG_TIER_NANO && !a->escalated &&
+                a->in_scope);
     assert_true(strlen(a->decision_id) == 26 && fake_get("intent")->calls == 0);
     assert_string_equal(step_of(a, "topic"), "answered");
     assert_non_null(strstr(a->reason, "topic fits best among 2 experts"));
@@ -222,8 +250,10 @@ static void the_favourite_is_not_replaced_when_it_is_down(void **state) {
     r.privacy = NG_PRIVACY_LOCAL;
     assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ENOEXPERT);
     assert_non_null(strstr(err.text, "topic is ruled out (broken)"));
-    *fake_get("router/expert") = (fake){.label = "chess", .confidence = 0.95, .labels = {"intent", "topic"}, .p = {0.03f, 0.02f}};
-    a = ask(g, NG_TASK_CLASSIFY, "e4 e5"); /* the router knows an expert that this grid lacks: nobody here fits */
+    *fake_get("router/expert") = (fake){
+        .label = "chess", .confidence = 0.95, .labels = {"intent", "topic"}, .p = {0.03f, 0.02f}};
+    a = ask(g, NG_TASK_CLASSIFY,
+            "e4 e5"); /* the router knows an expert that this grid lacks: nobody here fits */
     assert_true(!a->in_scope && a->escalated && fake_get("intent")->calls == 0);
     ng_answer_free(a);
     ng_grid_close(g);
@@ -286,8 +316,9 @@ static void names_bypass_the_router(void **state) {
 
 static void a_language_that_no_expert_serves_is_a_filter(void **state) {
     (void)state;
-    ng_grid *g = open_grid(BASE "experts:\n  - {name: intent, task: classify, model: m, languages: [en]}\n"
-                                "  - {name: lid, task: detect-language, model: m}\n" UPSTREAM);
+    ng_grid *g =
+        open_grid(BASE "experts:\n  - {name: intent, task: classify, model: m, languages: [en]}\n"
+                       "  - {name: lid, task: detect-language, model: m}\n" UPSTREAM);
     *fake_get("lid") = (fake){.label = "de", .confidence = 0.99};
     ng_answer *a = ask(g, NG_TASK_CLASSIFY, "bitte sperren Sie mein Konto sofort");
     assert_string_equal(step_of(a, "intent"), "skipped: language de");
@@ -343,6 +374,21 @@ static void bad_requests_are_refused(void **state) {
     r.text_part_.type = NG_PART_IMAGE;
     assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "'image'"));
+    static const char *const none[] = {""};
+    for (int i = 0; i < 4; i++) {
+        static const char *const says[] = {"top_k: 5000 is out of range", "labels[0] must have",
+                                           "translate needs `to`", "temp"};
+        ng_request_init(&r, i == 2 ? NG_TASK_TRANSLATE : NG_TASK_AUTO);
+        ng_request_set_text(&r, "x", 1);
+        if (i == 0) r.params.top_k = 5000;
+        if (i == 1) r.params.labels = none, r.params.n_labels = 1;
+        r.params.has_generate = i == 3;
+        r.params.generate = ng_generate_options_default();
+        r.params.generate.temp = -1;
+        err = (ng_error){0};
+        assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EINVALID);
+        if (!strstr(err.text, says[i])) fail_msg("'%s' does not say '%s'", err.text, says[i]);
+    }
     ng_grid_close(g);
 }
 
@@ -358,12 +404,15 @@ static void decides_without_answering(void **state) {
     ng_request_set_text(&r, "x", 1);
     assert_int_equal(ng_grid_route(g, &r, &a, &err), NG_OK);
     ng_route_json(&j, a);
-    assert_non_null(strstr(b.data, "\"task\": \"classify\", \"expert\": \"topic\", \"tier\": \"nano\", \"in_scope\": true, "
-                                   "\"scores\": {\"topic\": 0.9, \"intent\": 0.1}"));
+    assert_non_null(strstr(
+        b.data,
+        "\"task\": \"classify\", \"expert\": \"topic\", \"tier\": \"nano\", \"in_scope\": true, "
+        "\"scores\": {\"topic\": 0.9, \"intent\": 0.1}"));
     ng_answer_free(a);
     fake_get("topic")->out_of_scope = true;
     assert_int_equal(ng_grid_route(g, &r, &a, &err), NG_OK);
-    assert_true(!a->in_scope && !strcmp(a->expert, "cloud") && a->tier == NG_TIER_MEDIUM && fake_get("cloud")->calls == 0);
+    assert_true(!a->in_scope && !strcmp(a->expert, "cloud") && a->tier == NG_TIER_MEDIUM &&
+                fake_get("cloud")->calls == 0);
     ng_answer_free(a);
     ng_buf_clear(&b);
     ng_grid_close(g);
@@ -375,11 +424,18 @@ static void limits_form_a_lattice(void **state) {
     (void)state;
     char out[NG_OUTCOME_MAX];
     static const char *const en[] = {"en"};
-    for (int i = 0; i < 4096; i++) { /* every combination of a tight and a tighter limit, and a candidate */
-        ng_candidate c = {.remote = i & 1, .cost_usd = (i & 2) ? 0.5 : 0, .unhealthy = (i & 4) ? "down" : NULL,
-                          .languages = en, .n_languages = (i & 8) ? 1 : 0};
-        ng_limits a = {.privacy = (ng_privacy)((i >> 4) % 3), .max_cost_usd = (i & 64) ? 1.0 : NAN,
-                       .deadline_ms = (i & 128) ? 100 : 0, .now_ms = 50, .language = NULL};
+    for (int i = 0; i < 4096;
+         i++) { /* every combination of a tight and a tighter limit, and a candidate */
+        ng_candidate c = {.remote = i & 1,
+                          .cost_usd = (i & 2) ? 0.5 : 0,
+                          .unhealthy = (i & 4) ? "down" : NULL,
+                          .languages = en,
+                          .n_languages = (i & 8) ? 1 : 0};
+        ng_limits a = {.privacy = (ng_privacy)((i >> 4) % 3),
+                       .max_cost_usd = (i & 64) ? 1.0 : NAN,
+                       .deadline_ms = (i & 128) ? 100 : 0,
+                       .now_ms = 50,
+                       .language = NULL};
         ng_limits b = a;
         if (i & 256) b.privacy = ng_privacy_meet(a.privacy, (ng_privacy)((i >> 9) % 3));
         if (i & 512) b.max_cost_usd = 0;
@@ -389,7 +445,8 @@ static void limits_form_a_lattice(void **state) {
     }
     for (int x = 0; x < 3; x++)
         for (int y = 0; y < 3; y++) {
-            assert_int_equal(ng_privacy_meet((ng_privacy)x, (ng_privacy)y), ng_privacy_meet((ng_privacy)y, (ng_privacy)x));
+            assert_int_equal(ng_privacy_meet((ng_privacy)x, (ng_privacy)y),
+                             ng_privacy_meet((ng_privacy)y, (ng_privacy)x));
             assert_true(ng_privacy_meet((ng_privacy)x, (ng_privacy)y) >= (ng_privacy)x);
         }
 }
@@ -399,7 +456,8 @@ static void privacy_is_never_overridden(void **state) {
     /* Whatever the scores, failures and tiers: no upstream sees a local request or personal data. */
     for (int i = 0; i < 64; i++) {
         fresh(NULL);
-        ng_grid *g = open_grid(BASE EXPERTS UPSTREAM "policy: {privacy: {pii: local}}\ncache: {exact: 0}\n");
+        ng_grid *g =
+            open_grid(BASE EXPERTS UPSTREAM "policy: {privacy: {pii: local}}\ncache: {exact: 0}\n");
         fake_get("topic")->out_of_scope = i & 1;
         fake_get("topic")->confidence = (i & 2) ? 0.01 : 0.99;
         fake_get("topic")->fails = (i & 4) ? NG_EIO : NG_OK;
@@ -420,7 +478,8 @@ static void privacy_is_never_overridden(void **state) {
     }
 }
 
-static ng_status broken_pii(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec, ng_error *err) {
+static ng_status broken_pii(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
+                            ng_error *err) {
     if (!strcmp(name, "signal/pii")) return ng_fail(err, NG_EUNSUPPORTED, "no rules here");
     return fake_hooks.open_head(ctx, out, name, spec, err);
 }
@@ -431,10 +490,14 @@ static void without_a_detector_all_text_is_personal(void **state) {
     hooks.open_head = broken_pii;
     ng_grid *g;
     ng_error err = {0};
-    assert_int_equal(ng_grid_open_text(&g, &options, BASE EXPERTS UPSTREAM "policy: {privacy: {pii: local}}\n", "t.yaml", &hooks, &err), NG_OK);
+    assert_int_equal(ng_grid_open_text(&g, &options,
+                                       BASE EXPERTS UPSTREAM "policy: {privacy: {pii: local}}\n",
+                                       "t.yaml", &hooks, &err),
+                     NG_OK);
     fake_get("topic")->out_of_scope = true;
     ng_answer *a = ask(g, NG_TASK_CLASSIFY, "harmless");
-    assert_true(fake_get("cloud")->calls == 0 && a->n_warnings > 0 && strstr(a->warnings[0], "no rules here"));
+    assert_true(fake_get("cloud")->calls == 0 && a->n_warnings > 0 &&
+                strstr(a->warnings[0], "no rules here"));
     ng_answer_free(a);
     ng_grid_close(g);
 }
@@ -446,7 +509,9 @@ static bool cached(ng_grid *g, const ng_request *r) {
     ng_error err = {0};
     if (ng_grid_ask(g, r, &a, &err)) fail_msg("%s", err.text);
     bool hit = a->cached;
-    if (hit) assert_true(!strcmp(a->route[0].step, "cache") && !strcmp(a->route[0].outcome, "hit") && a->decision_id[0]);
+    if (hit)
+        assert_true(!strcmp(a->route[0].step, "cache") && !strcmp(a->route[0].outcome, "hit") &&
+                    a->decision_id[0]);
     ng_answer_free(a);
     return hit;
 }
@@ -526,7 +591,8 @@ static void views_list_what_can_be_named(void **state) {
     assert_string_equal(e.model_path, "/cfg/m.gguf");
     assert_true(u.upstream && !u.available && !strcmp(u.why, "breaker open") && !u.model_path);
     ng_grid_config_view v = ng_grid_get_config(g);
-    assert_true(!strcmp(v.listen, "0.0.0.0:1") && v.hold_tokens == 7 && !strcmp(v.path, "/cfg/t.yaml"));
+    assert_true(!strcmp(v.listen, "0.0.0.0:1") && v.hold_tokens == 7 &&
+                !strcmp(v.path, "/cfg/t.yaml"));
     ng_grid *again = ng_grid_ref(g);
     ng_grid_close(g);
     ng_answer_free(ask(again, NG_TASK_EXTRACT, "still open"));
@@ -559,6 +625,60 @@ static void finds_its_file(void **state) {
     unlink(path);
 }
 
+/* ---- real models --------------------------------------------------------------------------------- */
+
+typedef struct caller {
+    ng_grid *grid;
+    int loads, right;
+} caller;
+
+static void *call_often(void *arg) {
+    caller *c = arg;
+    for (int i = 0; i < 50; i++) {
+        ng_request r;
+        ng_answer *a;
+        char text[64];
+        snprintf(text, sizeof text, "please freeze my bank account %d", i);
+        ng_request_init(&r, NG_TASK_CLASSIFY);
+        r.model = "intent";
+        ng_request_set_text(&r, text, strlen(text));
+        if (ng_grid_ask(c->grid, &r, &a, NULL)) continue;
+        c->loads += a->load_ms > 0;
+        c->right += a->label && !strcmp(a->label, "freeze_account");
+        ng_answer_free(a);
+    }
+    return NULL;
+}
+
+static void a_real_model_is_loaded_once_and_shared(void **state) {
+    (void)state;
+    if (access("models/intent/model.gguf", R_OK)) {
+        print_message("SKIP: models/intent is not there\n");
+        return;
+    }
+    ng_grid *g;
+    ng_error err = {0};
+    pthread_t t[4];
+    caller c[4];
+    static const char yaml[] =
+        "embedded: false\ncache: {exact: 0}\nmodels: {i: {path: models/intent/model.gguf}}\n"
+        "experts:\n  - {name: intent, task: classify, model: i}\n";
+    if (ng_grid_open_text(&g, &options, yaml, NULL, NULL, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < 4; i++) {
+        c[i] = (caller){.grid = ng_grid_ref(g)};
+        assert_int_equal(pthread_create(&t[i], NULL, call_often, &c[i]), 0);
+    }
+    int right = 0, loads = 0;
+    for (int i = 0; i < 4; i++) {
+        pthread_join(t[i], NULL);
+        right += c[i].right, loads += c[i].loads;
+        ng_grid_close(c[i].grid);
+    }
+    assert_int_equal(right, 200);
+    assert_true(loads >= 1 && loads <= 4); /* one loaded, at most the other three waited for it */
+    ng_grid_close(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(names_line_and_mend, fresh),
@@ -580,6 +700,7 @@ int main(void) {
         cmocka_unit_test_setup(only_facts_are_cached, fresh),
         cmocka_unit_test_setup(views_list_what_can_be_named, fresh),
         cmocka_unit_test_setup(finds_its_file, fresh),
+        cmocka_unit_test_setup(a_real_model_is_loaded_once_and_shared, fresh),
     };
     return cmocka_run_group_tests(tests, make_home, drop_home);
 }

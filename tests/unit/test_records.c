@@ -78,7 +78,8 @@ static int64_t query(const char *sql) {
 static ng_records *open_records(size_t ring_len, int64_t keep_ms, uint64_t max_bytes) {
     ng_records *r;
     ng_error err = {0};
-    ng_records_options o = {.path = path, .keep_ms = keep_ms, .max_bytes = max_bytes, .ring_len = ring_len};
+    ng_records_options o = {
+        .path = path, .keep_ms = keep_ms, .max_bytes = max_bytes, .ring_len = ring_len};
     if (ng_records_open(&r, &o, &err)) fail_msg("%s", err.text);
     return r;
 }
@@ -108,7 +109,9 @@ static void keeps_what_replays_and_not_what_was_said(void **state) {
     ng_records_close(r);
     assert_int_equal(query("SELECT count(*) FROM decisions"), 2);
     assert_int_equal(query("SELECT count(*) FROM decisions WHERE text = 'words to keep'"), 1);
-    assert_int_equal(query("SELECT count(*) FROM decisions WHERE text LIKE '%secret%' OR json LIKE '%secret%' OR json LIKE '%words%'"), 0);
+    assert_int_equal(query("SELECT count(*) FROM decisions WHERE text LIKE '%secret%' OR json LIKE "
+                           "'%secret%' OR json LIKE '%words%'"),
+                     0);
     assert_int_equal(query("SELECT count(DISTINCT text_hash) FROM decisions"), 2);
     assert_int_equal(query("PRAGMA user_version"), RECORD_DB_VERSION);
     assert_int_equal(query("SELECT requests FROM usage WHERE expert = 'intent'"), 2);
@@ -184,16 +187,19 @@ static void limits_are_kept(void **state) {
         }
         assert_int_equal(ng_record_db_write(&db, &b, &err), NG_OK);
         for (int i = 0; i < 200; i++) ng_record_free(batch[i]);
-        assert_int_equal(ng_record_db_prune(&db, 3600000, 1 << 20, ng_clock_wall_ms(), &err), NG_OK);
+        assert_int_equal(ng_record_db_prune(&db, 3600000, 1 << 20, ng_clock_wall_ms(), &err),
+                         NG_OK);
     }
     ng_record_db_close(&db);
-    assert_true(query("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size") <= 1 << 20);
+    assert_true(query("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size") <=
+                1 << 20);
     assert_true(query("SELECT count(*) FROM decisions") > 100); /* the newest stay */
 }
 
 static void a_killed_process_leaves_a_good_database(void **state) {
     (void)state;
-    ng_records_close(open_records(0, 86400000, 1 << 28)); /* a slow machine may kill before the first table */
+    ng_records_close(
+        open_records(0, 86400000, 1 << 28)); /* a slow machine may kill before the first table */
     for (int round = 0; round < 5; round++) {
         pid_t pid = fork();
         if (pid == 0) {
@@ -203,8 +209,11 @@ static void a_killed_process_leaves_a_good_database(void **state) {
         usleep(150000 + round * 50000);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
-        assert_int_equal(query("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
-        assert_int_equal(query("SELECT (SELECT count(*) FROM decisions) = (SELECT ifnull(sum(requests), 0) FROM usage)"), 1);
+        assert_int_equal(
+            query("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+        assert_int_equal(query("SELECT (SELECT count(*) FROM decisions) = (SELECT "
+                               "ifnull(sum(requests), 0) FROM usage)"),
+                         1);
     }
     assert_true(query("SELECT count(*) FROM decisions") > 0);
 }
@@ -212,14 +221,16 @@ static void a_killed_process_leaves_a_good_database(void **state) {
 /* ---- databases that cannot be used ----------------------------------------------------------------- */
 
 #define YAML                                                                                       \
-    "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m}\n"
+    "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, "  \
+    "model: m}\n"
 
 static ng_grid *open_grid(const char *yaml) {
     static const ng_grid_options options = {.open_upstream = fake_open_upstream};
     ng_grid *g;
     ng_error err = {0};
     *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9};
-    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    if (ng_grid_open_text(&g, &options, yaml, "/cfg/t.yaml", &fake_hooks, &err))
+        fail_msg("%s", err.text);
     return g;
 }
 
@@ -245,10 +256,14 @@ static void a_bad_database_never_fails_an_answer(void **state) {
     for (int i = 0; i < 4; i++) {
         wipe(NULL);
         sqlite3 *db;
-        if (i == 0) put_file("this is no database, but it is long enough to look at: 0123456789 0123456789 0123456789 0123456789");
+        if (i == 0)
+            put_file("this is no database, but it is long enough to look at: 0123456789 0123456789 "
+                     "0123456789 0123456789");
         if (i == 1 || i == 2) {
             assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-            const char *sql = i == 1 ? "CREATE TABLE mine(x)" : "CREATE TABLE x(y); PRAGMA application_id = 1852273252; PRAGMA user_version = 99";
+            const char *sql = i == 1 ? "CREATE TABLE mine(x)"
+                                     : "CREATE TABLE x(y); PRAGMA application_id = 1852273252; "
+                                       "PRAGMA user_version = 99";
             assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
             sqlite3_close(db);
         }
@@ -256,9 +271,12 @@ static void a_bad_database_never_fails_an_answer(void **state) {
         ng_grid *g = open_grid(YAML);
         ng_answer *a = ask(g, "hello", NG_PRIVACY_ANY);
         assert_string_equal(a->label, "greet");
-        assert_true(a->n_warnings == 1 && strstr(a->warnings[0], "decisions are not being recorded"));
-        static const char *const says[] = {"not a database", "is not a database of nanogrid's", "schema version 99", "unable to open"};
-        if (!strstr(a->warnings[0], says[i])) fail_msg("'%s' does not say '%s'", a->warnings[0], says[i]);
+        assert_true(a->n_warnings == 1 &&
+                    strstr(a->warnings[0], "decisions are not being recorded"));
+        static const char *const says[] = {"not a database", "is not a database of nanogrid's",
+                                           "schema version 99", "unable to open"};
+        if (!strstr(a->warnings[0], says[i]))
+            fail_msg("'%s' does not say '%s'", a->warnings[0], says[i]);
         ng_error err = {0};
         ng_buf b = ng_buf_init(1 << 16);
         assert_true(ng_grid_explain(g, a->decision_id, true, &b, &err) != NG_OK);
@@ -279,7 +297,8 @@ static void explains_across_processes(void **state) {
     g = open_grid(YAML);
     ng_buf b = ng_buf_init(1 << 16);
     ng_error err = {0};
-    for (int i = 0; i < 33; i++) lower[i] = (char)(id[i] >= 'A' && id[i] <= 'Z' ? id[i] + 32 : id[i]);
+    for (int i = 0; i < 33; i++)
+        lower[i] = (char)(id[i] >= 'A' && id[i] <= 'Z' ? id[i] + 32 : id[i]);
     assert_int_equal(ng_grid_explain(g, lower, true, &b, &err), NG_OK);
     json_t *o = json_loads(b.data, 0, NULL);
     assert_string_equal(json_string_value(json_object_get(o, "decision_id")), id);
@@ -326,9 +345,15 @@ static int (*real_write)(sqlite3_file *, const void *, int, sqlite3_int64);
 static int (*real_sync)(sqlite3_file *, int);
 static sqlite3_io_methods methods;
 
-static bool write_fails(void) { return writes_left >= 0 && writes_left-- == 0; }
-static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at) { return write_fails() ? SQLITE_FULL : real_write(f, p, n, at); }
-static int shim_sync(sqlite3_file *f, int flags) { return write_fails() ? SQLITE_IOERR_FSYNC : real_sync(f, flags); }
+static bool write_fails(void) {
+    return writes_left >= 0 && writes_left-- == 0;
+}
+static int shim_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at) {
+    return write_fails() ? SQLITE_FULL : real_write(f, p, n, at);
+}
+static int shim_sync(sqlite3_file *f, int flags) {
+    return write_fails() ? SQLITE_IOERR_FSYNC : real_sync(f, flags);
+}
 
 static int shim_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out) {
     (void)v;
@@ -356,7 +381,8 @@ static void every_write_may_fail(void **state) {
         wipe(NULL);
         writes_left = n;
         ng_grid *g = open_grid(YAML);
-        ng_answer *a = ask(g, "hello", NG_PRIVACY_ANY); /* the answer is given whatever the disk says */
+        ng_answer *a =
+            ask(g, "hello", NG_PRIVACY_ANY); /* the answer is given whatever the disk says */
         assert_string_equal(a->label, "greet");
         ng_answer_free(a);
         (void)!ng_grid_flush(g, NULL);
@@ -365,7 +391,10 @@ static void every_write_may_fail(void **state) {
         a = ask(g, "hello again", NG_PRIVACY_ANY);
         ng_answer_free(a);
         ng_grid_close(g);
-        if (access(path, R_OK) == 0) assert_int_equal(query("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"), 1);
+        if (access(path, R_OK) == 0)
+            assert_int_equal(
+                query("SELECT count(*) FROM pragma_integrity_check WHERE integrity_check = 'ok'"),
+                1);
     }
     sqlite3_vfs_unregister(&shim);
     assert_true(n > 10);
