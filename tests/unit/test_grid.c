@@ -347,6 +347,7 @@ static void no_expert_names_the_mend(void **state) {
     ng_error err = {0};
     ng_request_init(&r, NG_TASK_TRANSLATE);
     ng_request_set_text(&r, "x", 1);
+    r.params.to = "de";
     assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ENOEXPERT);
     assert_non_null(strstr(err.text, "'translate' and no upstream is configured. Add a model"));
     ng_grid_close(g);
