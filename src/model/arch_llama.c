@@ -36,6 +36,7 @@ typedef struct llama {
 typedef struct scratch {
     float *x;                /* [tok, n_embd] the residual stream */
     ng_act h;                /* [tok, n_embd] normed */
+    ng_act *h_own;           /* [threads] of one row, see normed() */
     float *q, *k, *v;        /* [tok, n_head * head_dim], [tok, n_head_kv * head_dim] twice */
     ng_act att;              /* [tok, n_head * head_dim] */
     float *gate, *up;        /* [tok, n_ff] */
@@ -180,6 +181,9 @@ static ng_status make_scratch(ng_session *s, ng_error *err) {
     scratch *c = s->scratch = ng_arena_alloc(a, sizeof *c);
     bool ok = c && ng_act_init(&c->h, a, n, w->n_embd, w->is_q8) && ng_act_init(&c->att, a, n, n_q, w->is_q8) &&
               ng_act_init(&c->ff, a, n, w->n_ff, w->is_q8);
+    size_t n_threads = (size_t)ng_pool_threads(s->pool);
+    if (ok) ok = (c->h_own = ng_arena_array(a, n_threads, sizeof *c->h_own)) != NULL;
+    for (size_t i = 0; ok && i < n_threads; i++) ok = ng_act_init(&c->h_own[i], a, 1, w->n_embd, w->is_q8);
     if (ok) {
         c->x = ng_arena_array(a, n * w->n_embd, sizeof(float));
         c->q = ng_arena_array(a, n * n_q, sizeof(float));
@@ -196,19 +200,31 @@ static ng_status make_scratch(ng_session *s, ng_error *err) {
 
 /* ---- forward ------------------------------------------------------------------------------------- */
 
+/* norm(x[n, n_embd]), ready to be read.  A single row is made by every thread for itself, which takes
+ * less time than a barrier; more are shared. */
+static const ng_act *normed(const ng_team *tm, const ng_session *s, const float *x, const ng_norm *norm, size_t n) {
+    const scratch *c = s->scratch;
+    if (n == 1) {
+        const ng_team alone = {tm->pool, 0, 1};
+        ng_act_norm(&alone, s->model->kernels, &c->h_own[tm->part], x, norm, 1);
+        return &c->h_own[tm->part];
+    }
+    ng_act_norm(tm, s->model->kernels, &c->h, x, norm, n);
+    ng_team_barrier(tm);
+    return &c->h;
+}
+
 /* x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x) */
 static void attention(const ng_team *tm, ng_session *s, const ng_batch *b, size_t l) {
     const llama *w = s->model->weights;
     const layer *y = &w->layers[l];
     scratch *c = s->scratch;
-    const ng_kernels *k = s->model->kernels;
     size_t n = b->n_tok, n_q = w->n_head * w->head_dim, n_kv = w->n_head_kv * w->head_dim;
 
-    ng_act_norm(tm, k, &c->h, c->x, &y->attn_norm, n);
-    ng_team_barrier(tm);
-    ng_linear(tm, &y->wq, &c->h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
-    ng_linear(tm, &y->wk, &c->h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
-    ng_linear(tm, &y->wv, &c->h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
+    const ng_act *h = normed(tm, s, c->x, &y->attn_norm, n);
+    ng_linear(tm, &y->wq, h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
+    ng_linear(tm, &y->wk, h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
+    ng_linear(tm, &y->wv, h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
     ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, n, b->pos, l, w->n_head,
                                            w->n_head_kv, w->head_dim, w->n_rot});
     ng_team_barrier(tm);
@@ -227,10 +243,9 @@ static void feed_forward(const ng_team *tm, ng_session *s, const ng_batch *b, si
     const ng_kernels *k = s->model->kernels;
     size_t n = b->n_tok, begin, end;
 
-    ng_act_norm(tm, k, &c->h, c->x, &y->ffn_norm, n);
-    ng_team_barrier(tm);
-    ng_linear(tm, &y->gate, &c->h, n, (ng_out){.y = c->gate, .stride = w->n_ff, .bias = y->bgate});
-    ng_linear(tm, &y->up, &c->h, n, (ng_out){.y = c->up, .stride = w->n_ff, .bias = y->bup});
+    const ng_act *h = normed(tm, s, c->x, &y->ffn_norm, n);
+    ng_linear(tm, &y->gate, h, n, (ng_out){.y = c->gate, .stride = w->n_ff, .bias = y->bgate});
+    ng_linear(tm, &y->up, h, n, (ng_out){.y = c->up, .stride = w->n_ff, .bias = y->bup});
     ng_linear_slice(tm, w->n_ff, &begin, &end); /* the columns this thread has just made */
     for (size_t t = 0; t < n && begin < end; t++) {
         size_t at = t * w->n_ff + begin;
@@ -257,9 +272,8 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     }
     size_t n_out = b->n_tok - b->out_from;
     if (!n_out) return;
-    ng_act_norm(tm, s->model->kernels, &c->h, c->x + b->out_from * w->n_embd, &w->norm, n_out);
-    ng_team_barrier(tm);
-    ng_linear(tm, &w->head, &c->h, n_out, (ng_out){.y = b->out, .stride = w->n_vocab});
+    const ng_act *h = normed(tm, s, c->x + b->out_from * w->n_embd, &w->norm, n_out);
+    ng_linear(tm, &w->head, h, n_out, (ng_out){.y = b->out, .stride = w->n_vocab});
 }
 
 const ng_arch ng_arch_llama = {"llama", NG_MODEL_CAUSAL, load, make_scratch, forward};
