@@ -38,19 +38,28 @@ static void put_scales(uint32_t type, ng_quant_info q, uint8_t *s, const uint8_t
     }
 }
 
-/* The codes of 32 columns of row r. */
+/* The codes of 32 columns of row r, four columns to a word. */
 static void put_codes(unsigned bits, uint8_t *dst, const uint8_t *codes, size_t r) {
+    uint32_t word[8], high[2] = {0, 0};
+    memcpy(word, codes, sizeof word);
     uint8_t *p = dst + 4 * r;
     if (bits == 8) {
-        for (size_t g = 0; g < 8; g++) memcpy(p + 64 * g, codes + 4 * g, 4);
+        for (size_t g = 0; g < 8; g++) memcpy(p + 64 * g, &word[g], 4);
         return;
     }
-    for (size_t g = 0; g < 4; g++)
-        for (size_t j = 0; j < 4; j++)
-            p[64 * g + j] = (uint8_t)((codes[4 * g + j] & 15) | codes[16 + 4 * g + j] << 4);
-    for (size_t c = 0; bits == 5 && c < 32; c++) p[256 + c % 4] |= (uint8_t)((codes[c] >> 4) << (c / 4));
-    for (size_t c = 0; bits == 6 && c < 32; c++)
-        p[256 + c / 16 * 64 + c % 4] |= (uint8_t)((codes[c] >> 4) << (c / 4 % 4 * 2));
+    for (size_t g = 0; g < 4; g++) {
+        uint32_t low = (word[g] & 0x0F0F0F0F) | (word[g + 4] & 0x0F0F0F0F) << 4;
+        memcpy(p + 64 * g, &low, 4);
+    }
+    if (bits == 5) {
+        for (size_t g = 0; g < 8; g++) high[0] |= (word[g] >> 4 & 0x01010101) << g;
+        memcpy(p + 256, high, 4);
+    }
+    if (bits == 6) {
+        for (size_t g = 0; g < 8; g++) high[g / 4] |= (word[g] >> 4 & 0x03030303) << (g % 4 * 2);
+        memcpy(p + 256, &high[0], 4);
+        memcpy(p + 320, &high[1], 4);
+    }
 }
 
 void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_bytes, size_t n_rows,
@@ -58,7 +67,7 @@ void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_
     ng_quant_info q = ng_quant_get_info(type);
     ng_panel_layout l = ng_panel_get_layout(type, n_cols);
     assert(l.bytes && n_rows >= 1 && n_rows <= NG_PANEL_ROWS);
-    memset(dst, 0, l.bytes);
+    if (n_rows < NG_PANEL_ROWS) memset(dst, 0, l.bytes);
     uint8_t codes[SUPER];
     for (size_t b = 0; b < n_cols / q.block_len; b++)
         for (size_t r = 0; r < n_rows; r++) {

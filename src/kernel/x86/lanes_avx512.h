@@ -12,7 +12,7 @@ typedef __m512i vb; /* 64 codes: 4 columns of 16 rows */
 typedef __mmask16 vm;
 
 enum {
-    LANES_TOK = 8,      /* tokens that share one unpacking of a block */
+    LANES_TOK = 16,     /* tokens that share one unpacking of a block */
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
     LANES_MIX = 8,      /* queries that share a pass over the values */
