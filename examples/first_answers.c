@@ -49,7 +49,7 @@ static size_t collect(char *bytes, size_t size, size_t n, void *arg) {
 static json_t *body_of(const request *r) {
     json_t *body;
     if (strstr(r->path, "chat"))
-        body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "chat", "max_tokens", 16, "messages", "role", "user", "content", r->text);
+        body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "auto", "max_tokens", 16, "messages", "role", "user", "content", r->text);
     else
         body = json_pack("{s:s, s:s}", "input", r->text, "model", *r->expert ? r->expert : "auto");
     if (*r->extra) {

@@ -71,7 +71,7 @@ static void put_embeddings(ng_call *c, const ng_task_request *t, ng_answer *cons
 
 /* One row of moderations: every category as yes or no (likelier than not, or the one that made the
  * text flagged) and as a probability. */
-static void put_moderation(ng_json *j, const ng_answer *a) {
+static void put_moderation(ng_json *j, const ng_answer *a, bool debug) {
     size_t best = 0;
     for (size_t i = 1; i < a->n_categories; i++)
         if (a->categories[i].p > a->categories[best].p) best = i;
@@ -88,6 +88,7 @@ static void put_moderation(ng_json *j, const ng_answer *a) {
         ng_json_key(j, a->categories[i].label), ng_json_f32(j, a->categories[i].p);
     ng_json_end(j);
     ng_json_key(j, "decision_id"), ng_json_str(j, a->decision_id);
+    if (debug) ng_json_key(j, "nanogrid"), ng_answer_json(j, a);
     ng_json_end(j);
 }
 
@@ -100,7 +101,7 @@ static void put_moderations(ng_call *c, const ng_task_request *t, ng_answer *con
     ng_json_key(&j, "model"), ng_json_str(&j, answers[0]->expert);
     ng_json_key(&j, "results");
     ng_json_array(&j);
-    for (size_t i = 0; i < t->input.len; i++) put_moderation(&j, answers[i]);
+    for (size_t i = 0; i < t->input.len; i++) put_moderation(&j, answers[i], c->debug);
     ng_json_end(&j);
     ng_json_end(&j);
 }

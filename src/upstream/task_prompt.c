@@ -103,7 +103,8 @@ static void put_sampling(ng_json *j, const ng_tier_request *req) {
     ng_json_key(j, "max_tokens"), ng_json_uint(j, g->n_predict);
     ng_json_key(j, "temperature"), ng_json_f32(j, g->temp);
     ng_json_key(j, "top_p"), ng_json_f32(j, g->top_p);
-    ng_json_key(j, "seed"), ng_json_uint(j, g->seed);
+    /* 53 bits: what every JSON reader takes for an integer and gives back unchanged. */
+    ng_json_key(j, "seed"), ng_json_uint(j, g->seed & ((1ull << 53) - 1));
     if (g->presence_penalty < 0 || g->presence_penalty > 0)
         ng_json_key(j, "presence_penalty"), ng_json_f32(j, g->presence_penalty);
     if (g->frequency_penalty < 0 || g->frequency_penalty > 0)

@@ -71,7 +71,7 @@ class FaultyServer:
             self.reply(h, 200, json.dumps({"id": "x", "object": "chat.completion", "model": "scripted", "choices": [
                 {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}], "usage": usage}))
             return
-        chunks = [{"choices": [{"index": 0, "delta": {"content": w + " "}}]} for w in text.split()]
+        chunks = [{"choices": [{"index": 0, "delta": {"content": " " * (i > 0) + w}}]} for i, w in enumerate(text.split())]
         chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, {"choices": [], "usage": usage}]
         self.reply(h, 200, "".join("data: %s\n\n" % json.dumps(c) for c in chunks) + "data: [DONE]\n\n", "text/event-stream")
 

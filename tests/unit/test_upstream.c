@@ -133,6 +133,9 @@ static void answers_with_cost_and_tokens(void **state) {
     (void)state;
     fixture f;
     begin(&f, (const char *const[]){SAYS("hello"), NULL}, 2, NG_TASK_GENERATE, "hi \"there\"");
+    f.req.params.has_generate = true;
+    f.req.params.generate = ng_generate_options_default();
+    f.req.params.generate.seed = UINT64_MAX;
     assert_int_equal(ask(&f), NG_OK);
     assert_string_equal(f.answer->answer, "hello");
     assert_string_equal(f.answer->finish, "stop");
@@ -140,6 +143,7 @@ static void answers_with_cost_and_tokens(void **state) {
     assert_true(fabs(f.answer->cost_usd - 50e-6) < 1e-12 && isnan(f.answer->confidence));
     assert_non_null(strstr(f.server.last, "POST /v1/chat/completions HTTP/1.1"));
     assert_non_null(strstr(f.server.last, "{\"role\": \"user\", \"content\": \"hi \\\"there\\\"\"}"));
+    assert_non_null(strstr(f.server.last, "\"seed\": 9007199254740991}"));
     end(&f);
 }
 
