@@ -65,6 +65,13 @@ bool ng_ask_admits(asking *a, const grid_member *m, char *outcome) {
     return ng_policy_admits(&a->limits, &c, outcome);
 }
 
+/* A generation that somebody ended: half an answer is no fact to cache. */
+static void note_cut(asking *a, const grid_member *m) {
+    a->passing = true;
+    if (a->limits.deadline_ms && (int64_t)ng_clock_ms() >= a->limits.deadline_ms)
+        ng_ask_warn(a, "the deadline cut the answer of %s short", m->name);
+}
+
 ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
                         ng_error *err) {
     if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
@@ -82,7 +89,7 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     a->rec.cost_usd += cost;
     a->rec.load_ms += (*out)->load_ms;
     if (!s && task == NG_TASK_GENERATE && (*out)->finish && !strcmp((*out)->finish, "cancelled"))
-        a->passing = true;
+        note_cut(a, m);
     if (!s) return NG_OK;
     ng_answer_free(*out);
     *out = NULL;

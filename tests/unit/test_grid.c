@@ -3,6 +3,8 @@
 #include "fake_tier.h"
 #include "fault.h"
 
+#include "core/file.h"
+
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -187,6 +189,13 @@ static void documents_every_key(void **state) {
     ng_grid_config_doc(&b);
     assert_non_null(strstr(b.data, "experts[].contract.max_error"));
     assert_non_null(strstr(b.data, "upstreams[].cooldown_time"));
+    ng_buf page = ng_buf_init(1 << 20);
+    ng_error err = {0};
+    if (ng_file_read(&page, "docs/grid_yaml.md", &err)) fail_msg("%s", err.text);
+    if (!strstr(page.data, b.data)) fail_msg("docs/grid_yaml.md must hold this table:\n%s", b.data);
+    if (!strstr(page.data, ng_grid_default_yaml()))
+        fail_msg("docs/grid_yaml.md must hold the built-in grid");
+    ng_buf_clear(&page);
     ng_buf_clear(&b);
 }
 
