@@ -2,9 +2,10 @@
  *
  *     grid_overhead [REQUESTS] [RATE]        2000 requests at 1000 a second, over the installed packages
  *
- * Prints p50, p90 and p99 of overhead_us (the time inside ng_grid_ask without the expert's own) and of
- * the whole call: with the task given, with the task decided too, and with every text in the cache.  Records are written
- * to a database in a temporary folder meanwhile.  Packages come from EXE/../models. */
+ * Prints p50, p90 and p99 of overhead_us (the time inside ng_grid_ask without the expert's own) and
+ * of the whole call: with the task given, with the task decided too, and with every text in the
+ * cache.  Records are written to a database in a temporary folder meanwhile.  Packages come from
+ * EXE/../models. */
 #include <nanogrid/grid.h>
 
 #include "core/clock.h"

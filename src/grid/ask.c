@@ -1,8 +1,9 @@
 /* ask.c: one request's way through the grid: check, cache, choose, climb, finish, record.
  *
- * All state of a request is one struct on the stack (grid_parts.h: struct asking); the record is filled
- * on the way and copied to the heap once, at the end, so the path pays a memcpy for it and nothing else.
- * What reaches the asker (route, reason, warnings) and what is recorded are the same fields. */
+ * All state of a request is one struct on the stack (grid_parts.h: struct asking); the record is
+ * filled on the way and copied to the heap once, at the end, so the path pays a memcpy for it and
+ * nothing else. What reaches the asker (route, reason, warnings) and what is recorded are the same
+ * fields. */
 #include "grid_parts.h"
 
 #include "core/clock.h"
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what the other files use -------------------------------------------------------------------- */
+/* ---- what the other files use ---------------------------------------------------------------- */
 
 ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m) {
     /* The last slot is overwritten rather than lost: it tells how the climb ended. */
@@ -115,7 +116,7 @@ ng_status ng_ask_no_expert(asking *a, ng_error *err) {
         g->n_members > g->n_experts ? "" : " and no upstream is configured");
 }
 
-/* ---- begin --------------------------------------------------------------------------------------- */
+/* ---- begin ----------------------------------------------------------------------------------- */
 
 static ng_status find_text(asking *a, ng_error *err) {
     const ng_request *r = a->request;
@@ -185,7 +186,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     return NG_OK;
 }
 
-/* ---- cache --------------------------------------------------------------------------------------- */
+/* ---- cache ----------------------------------------------------------------------------------- */
 
 static void key_str(ng_buf *b,
                     const char *s) { /* with its length, so that no two lists of fields collide */
@@ -219,7 +220,8 @@ static void key_params(ng_buf *b, const ng_params *p) {
 }
 
 /* Tenant, privacy class, model, task, grid version, parameters, then every message.  The request's
- * privacy is the class: personal data follow from the text, which is in the key, and the version. */
+ * privacy is the class: personal data follow from the text, which is in the key, and the
+ * version. */
 static void make_key(const asking *a, ng_buf *b) {
     const ng_request *r = a->request;
     const uint64_t head[] = {a->grid->config.version, (uint64_t)r->privacy, (uint64_t)r->task,
@@ -248,8 +250,9 @@ static bool is_cacheable(const asking *a) {
     return a->grid->cache && !r->no_cache && !tokens;
 }
 
-/* Whether the answer is what the same request would get again: complete, made without a failure or a
- * passing obstacle, and no random draw (a local generation is repeatable, an upstream's is not). */
+/* Whether the answer is what the same request would get again: complete, made without a failure or
+ * a passing obstacle, and no random draw (a local generation is repeatable, an upstream's is
+ * not). */
 static bool is_fact(const asking *a) {
     const ng_params *p = &a->req.params;
     const grid_member *m = a->best_member;
@@ -281,7 +284,7 @@ static bool from_cache(asking *a, const ng_buf *key) {
     return true;
 }
 
-/* ---- finish -------------------------------------------------------------------------------------- */
+/* ---- finish ---------------------------------------------------------------------------------- */
 
 static bool copy_route(ng_answer *out, const ng_record *rec) {
     out->route = ng_answer_alloc(out, (rec->n_steps + 1) * sizeof *out->route);
@@ -428,7 +431,7 @@ static void record(asking *a, ng_status s, const ng_error *err) {
     ng_records_push(a->grid->records, rec);
 }
 
-/* ---- the two questions --------------------------------------------------------------------------- */
+/* ---- the two questions ----------------------------------------------------------------------- */
 
 ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error *err) {
     asking a;
@@ -469,7 +472,8 @@ static bool copy_scores(ng_answer *out, const ng_decision *d) {
     return ok;
 }
 
-/* Scope is the chosen classifier's own word, so a cheap one is asked; others answer when asked to. */
+/* Scope is the chosen classifier's own word, so a cheap one is asked; others answer when asked
+ * to. */
 static ng_status decide_scope(asking *a, ng_error *err) {
     const grid_member *m = a->pinned ? a->pinned : a->chosen;
     ng_answer *said = NULL;

@@ -5,8 +5,8 @@
  * entry is in exactly one chain, and bytes + table <= max_bytes after each put.
  *
  * Answers are copied in and out, so an entry can be evicted while a reader still holds its copy; at
- * nano size (a label, five scores) a copy costs about as much as a reference count that is shared by
- * cores. */
+ * nano size (a label, five scores) a copy costs about as much as a reference count that is shared
+ * by cores. */
 #include "cache.h"
 
 #include "core/arena.h"
@@ -149,7 +149,7 @@ size_t ng_cache_len(ng_cache *c) {
     return len;
 }
 
-/* ---- copying an answer -------------------------------------------------------------------------- */
+/* ---- copying an answer ----------------------------------------------------------------------- */
 
 static bool copy_text(ng_answer *to, const char **out, const char *s) {
     *out = s ? ng_answer_strndup(to, s, strlen(s)) : NULL;

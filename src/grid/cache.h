@@ -6,8 +6,9 @@
  *     if (!a) { .. ask ..; ng_cache_put(c, key, key_len, answer); }
  *     ng_cache_free(c);
  *
- * The key is compared in full, never by hash alone.  Memory is bounded: what was used longest ago goes
- * first.  Thread-safe.  Who builds the key and decides what may be kept is the asker (ask.c). */
+ * The key is compared in full, never by hash alone.  Memory is bounded: what was used longest ago
+ * goes first.  Thread-safe.  Who builds the key and decides what may be kept is the asker
+ * (ask.c). */
 #ifndef NG_GRID_CACHE_H
 #define NG_GRID_CACHE_H
 

@@ -1,17 +1,18 @@
-/* cascade.c: climbs the tiers until an answer keeps its contract.  See cascade in DESIGN, section 2.
+/* cascade.c: climbs the tiers until an answer keeps its contract.  See docs/grid_yaml.md.
  *
- * The line of candidates is the chosen expert, then experts of the same task on higher tiers, then the
- * upstreams by tier and cost.  Each is first held against the hard filters; one that passes is asked,
- * and its answer is judged:
+ * The line of candidates is the chosen expert, then experts of the same task on higher tiers, then
+ * the upstreams by tier and cost.  Each is first held against the hard filters; one that passes is
+ * asked, and its answer is judged:
  *
  *     in scope and confidence >= threshold   answered, the climb ends
  *     out of scope                           abstained; kept; climb on unless router.abstain says answer
  *     below the threshold                    below-contract; kept; climb on
  *     an error                               failed; climb on, unless the request itself is wrong
  *
- * Invariant: `best` is the best answer so far and is never given up before a better one is complete,
- * so a failing upstream costs time, not the answer.  Tokens of a generation that may still escalate are
- * held back, at most cascade.hold_tokens of them; once one was let through the tier is settled. */
+ * Invariant: `best` is the best answer so far and is never given up before a better one is
+ * complete, so a failing upstream costs time, not the answer.  Tokens of a generation that may
+ * still escalate are held back, at most cascade.hold_tokens of them; once one was let through the
+ * tier is settled. */
 #include "grid_parts.h"
 
 #include "core/clock.h"
@@ -58,8 +59,8 @@ static line line_up(const asking *a) {
     if (!a->undecided) {
         int above = a->chosen ? (int)a->chosen->tier_level : -1;
         if (a->chosen) line_add(&l, a->chosen);
-        /* Other experts of the same tier serve other subtasks, unless labels are given (any expert that
-         * takes labels will do) or none was chosen (each then tells why it cannot run). */
+        /* Other experts of the same tier serve other subtasks, unless labels are given (any expert
+         * that takes labels will do) or none was chosen (each then tells why it cannot run). */
         bool all = a->request->params.n_labels > 0;
         for (int tier = NG_TIER_NANO; tier <= NG_TIER_MEDIUM; tier++)
             for (size_t i = 0; i < g->n_experts; i++) {
@@ -72,7 +73,7 @@ static line line_up(const asking *a) {
     return l;
 }
 
-/* ---- holding tokens back ----------------------------------------------------------------------- */
+/* ---- holding tokens back --------------------------------------------------------------------- */
 
 /* One token held back: its text stands in held.text, its alternatives are copied. */
 typedef struct held_token {
@@ -133,7 +134,7 @@ static void hold_end(held *h) {
     free(h->tokens);
 }
 
-/* ---- one candidate ------------------------------------------------------------------------------ */
+/* ---- one candidate --------------------------------------------------------------------------- */
 
 static bool higher_admitted(asking *a, const line *l, size_t i) {
     char outcome[NG_OUTCOME_MAX];
@@ -222,7 +223,8 @@ static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_st
                        : "answered");
     if (abstained && !m->upstream) a->out_of_scope = true;
     if (!isnan(m->threshold)) a->rec.threshold = m->threshold;
-    /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is free. */
+    /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is
+     * free. */
     if (good || !a->best || (!a->best->in_scope && said->in_scope)) keep_best(a, m, said);
     else ng_answer_free(said);
     a->answered = good;

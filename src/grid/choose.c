@@ -1,9 +1,9 @@
-/* choose.c: the two decisions: which task, which expert.  See DESIGN: "router".
+/* choose.c: the two decisions: which task, which expert.  See docs/grid_yaml.md.
  *
  * Task: the request's word, a named expert's, else the task router's.  Expert: the only one of that
- * task on its lowest tier; among several classifiers the expert router's order; experts that the router
- * was not trained on are asked and win when they are surer than the router's favourite.  Scores only
- * order what the hard filters admit. */
+ * task on its lowest tier; among several classifiers the expert router's order; experts that the
+ * router was not trained on are asked and win when they are surer than the router's favourite.
+ * Scores only order what the hard filters admit. */
 #include "grid_parts.h"
 
 #include "core/clock.h"
@@ -104,7 +104,8 @@ static size_t find_candidates(asking *a, const grid_member *out[GRID_CANDIDATES_
     return n;
 }
 
-/* Asks each of them; the surest in scope wins over `floor` and becomes chosen, its answer is kept. */
+/* Asks each of them; the surest in scope wins over `floor` and becomes chosen, its answer is
+ * kept. */
 static void probe(asking *a, const grid_member *const *m, size_t n, double floor) {
     double best = floor;
     for (size_t i = 0; i < n; i++) {
@@ -131,7 +132,8 @@ static void probe(asking *a, const grid_member *const *m, size_t n, double floor
     }
 }
 
-/* A favourite with less than this is none: the router was trained on experts that this grid lacks. */
+/* A favourite with less than this is none: the router was trained on experts that this grid
+ * lacks. */
 static const double FITS_AT_ALL = 0.1;
 
 static const grid_member *find_member(const ng_grid *g, ng_task task, const char *name) {
@@ -167,8 +169,8 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         if (p < 0) unknown[n_unknown++] = m[i];
         else if (p > best) best = p, a->chosen = m[i];
     }
-    /* The favourite stays the favourite where it cannot be asked: what is about sports is no sentiment
-     * because the expert for topics is down.  The cascade then skips it and climbs. */
+    /* The favourite stays the favourite where it cannot be asked: what is about sports is no
+     * sentiment because the expert for topics is down.  The cascade then skips it and climbs. */
     const grid_member *favourite =
         d->n_scores ? find_member(a->grid, a->task, d->scores[0].label) : NULL;
     if (favourite && favourite != a->chosen) a->chosen = favourite, best = (double)d->scores[0].p;

@@ -1,7 +1,8 @@
 /* explain.c: reads decisions back: one in full, the newest, and what was used.
  *
- * A reader has its own connection, so it works while another process writes (WAL), and after it ended.
- * The record is kept as JSON; the text for people is drawn from that JSON, so the two cannot differ. */
+ * A reader has its own connection, so it works while another process writes (WAL), and after it
+ * ended. The record is kept as JSON; the text for people is drawn from that JSON, so the two cannot
+ * differ. */
 #include "grid_parts.h"
 
 #include "record_db.h"
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- one decision -------------------------------------------------------------------------------- */
+/* ---- one decision ---------------------------------------------------------------------------- */
 
 static const char *str(const json_t *o, const char *key) {
     const char *s = json_string_value(json_object_get(o, key));
@@ -151,7 +152,7 @@ ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf
     return s;
 }
 
-/* ---- many ------------------------------------------------------------------------------------------ */
+/* ---- many ------------------------------------------------------------------------------------ */
 
 ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) {
     sqlite3 *db;

@@ -1,9 +1,9 @@
 /* grid.c: opens a grid from its configuration and closes it with the last reference.
  *
- * Opening loads no model: it reads the configuration, finds files, computes the thresholds of contracts
- * and starts the records' writer.  A built-in expert whose package is missing is listed as not
- * available; an expert that the user named must be there, since a grid that silently lacks what its file
- * promises is worse than one that does not start. */
+ * Opening loads no model: it reads the configuration, finds files, computes the thresholds of
+ * contracts and starts the records' writer.  A built-in expert whose package is missing is listed
+ * as not available; an expert that the user named must be there, since a grid that silently lacks
+ * what its file promises is worse than one that does not start. */
 #include "grid_parts.h"
 
 #include "core/file.h"
@@ -27,7 +27,7 @@ static ng_status no_memory(opening *o) {
     return ng_fail(o->err, NG_ENOMEM, "grid: out of memory");
 }
 
-/* ---- hooks ---------------------------------------------------------------------------------------- */
+/* ---- hooks ----------------------------------------------------------------------------------- */
 
 static ng_status real_open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
                                 ng_error *err) {
@@ -43,7 +43,7 @@ static ng_status real_calibrate(void *ctx, double *out, const char *path, double
 
 static const grid_hooks real_hooks = {real_open_head, real_calibrate, ng_file_exists, NULL};
 
-/* ---- models ---------------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 /* The GGUF of a package into out; false with the reason in why. */
 static bool package_file(const ng_grid *g, const char *ref, const char *file, char *out,
@@ -160,7 +160,7 @@ static ng_status open_members(opening *o) {
     return s;
 }
 
-/* ---- router and signals ----------------------------------------------------------------------------- */
+/* ---- router and signals ---------------------------------------------------------------------- */
 
 /* A missing file leaves *out absent, with the reason kept once. */
 static ng_status open_router_head(opening *o, ng_tier *out, const char *name, const char *file) {
@@ -211,7 +211,7 @@ static ng_status open_records(opening *o) {
     return ng_records_open(&g->records, &r, o->err);
 }
 
-/* ---- open and close ----------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
@@ -305,7 +305,7 @@ void ng_grid_close(ng_grid *g) {
     if (g && atomic_fetch_sub(&g->refs, 1) == 1) free_grid(g);
 }
 
-/* ---- views --------------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 void ng_request_init(ng_request *r, ng_task task) {
     *r = (ng_request){.task = task, .max_cost_usd = NAN};

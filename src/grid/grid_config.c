@@ -1,8 +1,8 @@
 /* grid_config.c: the schema of grid.yaml, and how a user's file joins the built-in one.
  *
- * The built-in grid is a text of the same schema (grid_default.c) and is read by the same binder, so
- * it cannot drift from what users may write.  A user's file starts from the schema's defaults; its
- * `experts` and `models` are then laid over the built-in ones by name, unless it says
+ * The built-in grid is a text of the same schema (grid_default.c) and is read by the same binder,
+ * so it cannot drift from what users may write.  A user's file starts from the schema's defaults;
+ * its `experts` and `models` are then laid over the built-in ones by name, unless it says
  * `embedded: false`.  Keys that this version does not act upon stand in no table and are therefore
  * refused with their line. */
 #include "grid_config.h"

@@ -4,9 +4,9 @@
  *     ng_grid_config_read(&c, text, len, "grid.yaml", arena, &err);   text NULL: the built-in grid
  *     for (size_t i = 0; i < c.n_experts; i++) use(&c.experts[i]);
  *
- * Everything lives in `arena`.  Names are checked (unique, no path characters), models that an expert
- * names are resolved to entries of `models` or to packages; whether their files exist is not asked
- * here. */
+ * Everything lives in `arena`.  Names are checked (unique, no path characters), models that an
+ * expert names are resolved to entries of `models` or to packages; whether their files exist is not
+ * asked here. */
 #ifndef NG_GRID_GRID_CONFIG_H
 #define NG_GRID_GRID_CONFIG_H
 

@@ -1,6 +1,6 @@
-/* grid_default.c: the grid that is compiled in, as the text that `nanogrid show grid` prints.  Every
- * value that stands here is also the schema's default (a test compares them), so the text doubles as
- * the reference of what a user's file may leave out. */
+/* grid_default.c: the grid that is compiled in, as the text that `nanogrid show grid` prints.
+ * Every value that stands here is also the schema's default (a test compares them), so the text
+ * doubles as the reference of what a user's file may leave out. */
 #include <nanogrid/grid.h>
 
 static const char text[] =

@@ -1,8 +1,8 @@
 /* grid_parts.h: the inside of struct ng_grid, for the files of this room only.
  *
  * grid.c opens and closes it, ask.c walks one request through it, cascade.c climbs the tiers,
- * signals.c looks at the text.  After ng_grid_open nothing of it changes but what is marked atomic and
- * what the members' own headers guard, so requests share it without a lock. */
+ * signals.c looks at the text.  After ng_grid_open nothing of it changes but what is marked atomic
+ * and what the members' own headers guard, so requests share it without a lock. */
 #ifndef NG_GRID_GRID_PARTS_H
 #define NG_GRID_GRID_PARTS_H
 

@@ -1,7 +1,7 @@
 /* package.c: finds package folders.  See nanogrid/package.h.
  *
- * A reference is `NAME` or `nanogrid/NAME`; NAME may hold no slash and not begin with a dot, so that a
- * configuration cannot walk out of the roots. */
+ * A reference is `NAME` or `nanogrid/NAME`; NAME may hold no slash and not begin with a dot, so
+ * that a configuration cannot walk out of the roots. */
 #include <nanogrid/package.h>
 
 #include "core/arena.h"

@@ -1,11 +1,11 @@
 /* record_db.c: see record_db.h.
  *
- * The file carries an application_id and a user_version, so that a foreign database is refused and a
- * newer one is left alone.  auto_vacuum is INCREMENTAL because the size limit must be able to give
- * pages back; it can only be set before the first table.
+ * The file carries an application_id and a user_version, so that a foreign database is refused and
+ * a newer one is left alone.  auto_vacuum is INCREMENTAL because the size limit must be able to
+ * give pages back; it can only be set before the first table.
  *
- * `usage` holds sums a day and expert, folded in by the same transaction as the records, so that what
- * was sampled out or pruned still counts once and only once. */
+ * `usage` holds sums a day and expert, folded in by the same transaction as the records, so that
+ * what was sampled out or pruned still counts once and only once. */
 #include "record_db.h"
 
 #include "core/file.h"

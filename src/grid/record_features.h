@@ -3,9 +3,9 @@
  *     NGF1 | bits, word_max, char_min, char_max: u8 | flags: u8 (1 lower, 2 fold, 4 cross) | 3 zero bytes
  *          | n: u32 | n times bucket: u32, count: u16, little-endian, buckets rising
  *
- * The configuration is the one that the shipped linear models share (recipes/), so a decision can be
- * scored again by any of them without the text.  Texts over 64 KiB and those with more than 65,535
- * different buckets keep none. */
+ * The configuration is the one that the shipped linear models share (recipes/), so a decision can
+ * be scored again by any of them without the text.  Texts over 64 KiB and those with more than
+ * 65,535 different buckets keep none. */
 #ifndef NG_GRID_RECORD_FEATURES_H
 #define NG_GRID_RECORD_FEATURES_H
 

@@ -7,9 +7,10 @@
  *   - `done` counts admitted records that reached an end (written, evicted or lost), so a flush waits
  *     for `done == pushed`.
  *
- * The asker pays a lock, a pointer store and, for the first record of a batch only, one futex wake.  An
- * idle writer sleeps without a timer.  When the database is busy the batch is kept and tried again;
- * when it cannot be used, records are counted as lost and it is opened again every 10 seconds. */
+ * The asker pays a lock, a pointer store and, for the first record of a batch only, one futex wake.
+ * An idle writer sleeps without a timer.  When the database is busy the batch is kept and tried
+ * again; when it cannot be used, records are counted as lost and it is opened again every 10
+ * seconds. */
 #include "records.h"
 
 #include "core/clock.h"
@@ -74,7 +75,7 @@ void ng_decision_id(char out[33], int64_t wall_ms) {
     out[26] = 0;
 }
 
-/* ---- the writer --------------------------------------------------------------------------------- */
+/* ---- the writer ------------------------------------------------------------------------------ */
 
 static void set_degraded(ng_records *r, const ng_error *why) {
     pthread_mutex_lock(&r->lock);
@@ -184,7 +185,7 @@ static void *write_forever(void *arg) {
     return NULL;
 }
 
-/* ---- the askers' side ---------------------------------------------------------------------------- */
+/* ---- the askers' side ------------------------------------------------------------------------ */
 
 static void note_dropped(ng_records *r, const ng_record *rec) { /* lock held */
     size_t i = 0;
@@ -291,7 +292,7 @@ const char *ng_records_path(const ng_records *r) {
     return r->options.path;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static bool init_sync(ng_records *r) {
     pthread_condattr_t a;

@@ -8,14 +8,14 @@
  *     ng_records_close(r);
  *
  * One thread writes, in batches, from a bounded ring.  When the ring fills, plain local answers are
- * sampled (one in eight) and then dropped, and counted per expert; `important` records (escalations,
- * errors, abstentions) are never dropped for room: they push out the oldest plain record, and wait for
- * the writer only when the ring holds nothing else.  A database that cannot be used (locked, corrupt,
- * full, newer) makes ng_records_warning speak and never fails an answer.
+ * sampled (one in eight) and then dropped, and counted per expert; `important` records
+ * (escalations, errors, abstentions) are never dropped for room: they push out the oldest plain
+ * record, and wait for the writer only when the ring holds nothing else.  A database that cannot be
+ * used (locked, corrupt, full, newer) makes ng_records_warning speak and never fails an answer.
  *
- * WAL with synchronous NORMAL: a killed process loses at most what the ring held (about 20 ms), never
- * the database.  What stands in a record is enough to replay the decision, not the text, unless
- * `text` is kept on purpose. */
+ * WAL with synchronous NORMAL: a killed process loses at most what the ring held (about 20 ms),
+ * never the database.  What stands in a record is enough to replay the decision, not the text,
+ * unless `text` is kept on purpose. */
 #ifndef NG_GRID_RECORDS_H
 #define NG_GRID_RECORDS_H
 
@@ -78,7 +78,8 @@ typedef struct ng_records_options {
     int64_t keep_ms;    /* older records go */
     uint64_t max_bytes; /* the database's size at which the oldest go */
     size_t ring_len;    /* 0: 1024 */
-    /* Appends the sparse features of a text to `out` as a blob; NULL: none are kept.  Writer's thread. */
+    /* Appends the sparse features of a text to `out` as a blob; NULL: none are kept.  Writer's
+     * thread. */
     void (*features)(void *ctx, const ng_record *r, ng_buf *out);
     void *features_ctx;
 } ng_records_options;
@@ -101,8 +102,8 @@ bool ng_records_warning(ng_records *r, char *out, size_t cap);
 ng_records_stats ng_records_get_stats(ng_records *r);
 const char *ng_records_path(const ng_records *r);
 
-/* A new sortable id: 26 characters of Crockford's base 32 (48 bits of milliseconds, 24 of a counter,
- * 56 of noise: the layout of a ULID). */
+/* A new sortable id: 26 characters of Crockford's base 32 (48 bits of milliseconds, 24 of a
+ * counter, 56 of noise: the layout of a ULID). */
 void ng_decision_id(char out[33], int64_t wall_ms);
 /* The JSON object that `explain --json` prints. */
 void ng_record_json(ng_json *j, const ng_record *r);

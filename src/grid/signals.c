@@ -2,7 +2,8 @@
  *
  * Each signal is taken only where it can change something: personal data where an upstream could be
  * asked or the text could be kept, the language where an expert names the languages that it serves.
- * What cannot be looked at counts as the strictest case: without a detector all text is personal. */
+ * What cannot be looked at counts as the strictest case: without a detector all text is
+ * personal. */
 #include "grid_parts.h"
 
 #include "core/clock.h"
@@ -10,11 +11,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A language is believed from this confidence on and for texts of at least this many bytes: language
- * models err on single words (two of three are right at best), and a wrong language would send an
- * English request away.  Measured with language-id on the test sets of the English experts (CLINC150,
- * TagMyNews, TREC, SST-2, Snips: 11,342 texts of 20 bytes and more): one of them is taken for another
- * language at 0.95, eight at 0.9. */
+/* A language is believed from this confidence on and for texts of at least this many bytes:
+ * language models err on single words (two of three are right at best), and a wrong language would
+ * send an English request away.  Measured with language-id on the test sets of the English experts
+ * (CLINC150, TagMyNews, TREC, SST-2, Snips: 11,342 texts of 20 bytes and more): one of them is
+ * taken for another language at 0.95, eight at 0.9. */
 static const double LANGUAGE_SURE = 0.95;
 enum { LANGUAGE_MIN_BYTES = 20 };
 
@@ -51,8 +52,8 @@ static bool has_foreign_letters(const char *text, size_t len) {
     return false;
 }
 
-/* Telling 75 languages takes longer (some 25 us) than both decisions together, so it is asked for only
- * where a doubt exists: letters beyond ASCII, or a router that is not sure. */
+/* Telling 75 languages takes longer (some 25 us) than both decisions together, so it is asked for
+ * only where a doubt exists: letters beyond ASCII, or a router that is not sure. */
 static bool language_matters(const asking *a) {
     static const double SURE = 0.95;
     bool labels =

@@ -1,8 +1,8 @@
 /* tier_head.c: see tier_head.h.
  *
- * Invariant: `head` is written once, under `lock`, and published by `state` with release order; readers
- * that see LOADED may use it without the lock.  A worker process will take this file's place without
- * the grid noticing: nothing but the messages of tier.h crosses the border. */
+ * Invariant: `head` is written once, under `lock`, and published by `state` with release order;
+ * readers that see LOADED may use it without the lock.  A worker process will take this file's
+ * place without the grid noticing: nothing but the messages of tier.h crosses the border. */
 #include "tier_head.h"
 
 #include "core/clock.h"

@@ -5,9 +5,9 @@
  *     t.submit(t.self, &request, answer, &err);      the first call loads; answer->load_ms says how long
  *     t.close(t.self);
  *
- * submit() may be called from several threads; the head is loaded once.  A file that cannot be loaded
- * makes the tier unhealthy for good, since a grid is a snapshot; running out of memory does not.
- * Deadlines and cancel() act between the tokens of a generation. */
+ * submit() may be called from several threads; the head is loaded once.  A file that cannot be
+ * loaded makes the tier unhealthy for good, since a grid is a snapshot; running out of memory does
+ * not. Deadlines and cancel() act between the tokens of a generation. */
 #ifndef NG_GRID_TIER_HEAD_H
 #define NG_GRID_TIER_HEAD_H
 

@@ -1,9 +1,9 @@
 /* policy.c: the hard filters.  See route.h.
  *
- * Invariant (tested as a property): limits form a lattice.  For limits A and B where B is at least as
- * tight in every field, every candidate admitted under B is admitted under A.  This holds because each
- * check compares one field of the limits with one of the candidate, monotonically, and checks are only
- * joined by `and`. */
+ * Invariant (tested as a property): limits form a lattice.  For limits A and B where B is at least
+ * as tight in every field, every candidate admitted under B is admitted under A.  This holds
+ * because each check compares one field of the limits with one of the candidate, monotonically, and
+ * checks are only joined by `and`. */
 #include "route.h"
 
 #include <math.h>
@@ -36,7 +36,8 @@ static bool speaks(const ng_candidate *c, const char *language) {
 }
 
 bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out) {
-    /* An upstream is somebody else's machine: `mesh` (own nodes only) forbids it as `local` does. */
+    /* An upstream is somebody else's machine: `mesh` (own nodes only) forbids it as `local`
+     * does. */
     if (c->remote && l->privacy != NG_PRIVACY_ANY)
         snprintf(out, NG_OUTCOME_MAX, "skipped: privacy %s", ng_privacy_name(l->privacy));
     else if (c->cost_usd > 0 && !isnan(l->max_cost_usd) && c->cost_usd > l->max_cost_usd)

@@ -1,4 +1,5 @@
-/* route.h: the parts of a routing decision: who decides, what may run, when an answer is good enough.
+/* route.h: the parts of a routing decision: who decides, what may run, when an answer is good
+ * enough.
  *
  *     ng_decision d;
  *     ng_router_decide(&d, &task_head, &request, &err);       labels with calibrated probabilities
@@ -32,7 +33,7 @@
 
 #include <nanogrid/grid.h>
 
-/* ---- decisions ---------------------------------------------------------------------------------- */
+/* ---- decisions ------------------------------------------------------------------------------- */
 
 enum { NG_DECISION_MAX = 16, NG_DECISION_LABEL_MAX = 48 };
 
@@ -54,7 +55,7 @@ ng_status ng_router_decide(ng_decision *out, const ng_tier *head, const ng_tier_
 /* The probability that `d` gives to `label`; -1 when it has no such label. */
 double ng_decision_score(const ng_decision *d, const char *label);
 
-/* ---- hard filters ------------------------------------------------------------------------------- */
+/* ---- hard filters ---------------------------------------------------------------------------- */
 
 /* What holds for one request.  Limits only ever tighten: see ng_privacy_meet. */
 typedef struct ng_limits {
@@ -76,19 +77,20 @@ typedef struct ng_candidate {
 
 enum { NG_OUTCOME_MAX = 64 };
 
-/* Writes "skipped: .." into out[NG_OUTCOME_MAX] and returns false when a limit forbids the candidate.
- * The order of the checks is the order of their rank: privacy, cost, deadline, health, language.  No
- * score enters here, so none can override a limit; a tighter limit never admits more candidates. */
+/* Writes "skipped: .." into out[NG_OUTCOME_MAX] and returns false when a limit forbids the
+ * candidate. The order of the checks is the order of their rank: privacy, cost, deadline, health,
+ * language.  No score enters here, so none can override a limit; a tighter limit never admits more
+ * candidates. */
 bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out);
 /* The stricter of two: any < mesh < local.  Commutative, associative, idempotent. */
 ng_privacy ng_privacy_meet(ng_privacy a, ng_privacy b);
 const char *ng_privacy_name(ng_privacy p);
 
-/* ---- contracts ---------------------------------------------------------------------------------- */
+/* ---- contracts ------------------------------------------------------------------------------- */
 
-/* The smallest confidence t such that answering exactly when confidence >= t keeps the error at most
- * max_error, with 90 % certainty over the draw of the calibration set (threshold.c says how).  INFINITY
- * when no t keeps it: then nothing may be answered under this contract.  NG_ENOMEM. */
+/* The smallest confidence t such that answering exactly when confidence >= t keeps the error at
+ * most max_error, with 90 % certainty over the draw of the calibration set (threshold.c says how).
+ * INFINITY when no t keeps it: then nothing may be answered under this contract.  NG_ENOMEM. */
 ng_status ng_threshold_for(double *out, const float *confidence, const uint8_t *correct, size_t n,
                            double max_error) NG_MUST_USE;
 /* The same from a model's calibration set.  NG_ENOTFOUND when it has none. */

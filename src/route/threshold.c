@@ -1,15 +1,16 @@
 /* threshold.c: from a promise ("at most 2 % error") to a confidence.  See route.h.
  *
  * Sort the calibration set by confidence; for a threshold with k answers at or above it, e of them
- * wrong, ask: were the true error max_error or more, how probable would so few errors be?  The lowest
- * threshold where that is at most 10 % is taken (the exact binomial test of risk-controlling prediction
- * sets: Bates et al. 2021, arXiv 2101.02703; Angelopoulos et al. 2021, arXiv 2110.01052).
+ * wrong, ask: were the true error max_error or more, how probable would so few errors be?  The
+ * lowest threshold where that is at most 10 % is taken (the exact binomial test of risk-controlling
+ * prediction sets: Bates et al. 2021, arXiv 2101.02703; Angelopoulos et al. 2021, arXiv
+ * 2110.01052).
  *
- * Why not the smaller correction (e + 1) / (k + 1) <= max_error of conformal risk control: it bounds
- * the mean over many calibration sets, and an operator has one.  On CLINC150 (1,483 scores) it promised
- * 2 % and kept 2.7 % on the test set.  Ties are taken together: a threshold cannot cut through equal
- * confidences.  With fewer than ln(0.1) / ln(1 - max_error) scores (114 for 2 %) nothing can be promised,
- * and no threshold is given. */
+ * Why not the smaller correction (e + 1) / (k + 1) <= max_error of conformal risk control: it
+ * bounds the mean over many calibration sets, and an operator has one.  On CLINC150 (1,483 scores)
+ * it promised 2 % and kept 2.7 % on the test set.  Ties are taken together: a threshold cannot cut
+ * through equal confidences.  With fewer than ln(0.1) / ln(1 - max_error) scores (114 for 2 %)
+ * nothing can be promised, and no threshold is given. */
 #include "route.h"
 
 #include "core/checked.h"

@@ -87,7 +87,7 @@ static const char *outcome(const ng_answer *a, const char *expert) {
     return "none";
 }
 
-/* ---- thresholds ------------------------------------------------------------------------------------ */
+/* ---- thresholds ------------------------------------------------------------------------------ */
 
 static void a_threshold_keeps_its_promise(void **state) {
     (void)state;
@@ -95,7 +95,8 @@ static void a_threshold_keeps_its_promise(void **state) {
     uint8_t right[40];
     double t;
     for (int i = 0; i < 40; i++) c[i] = 0.99f - 0.01f * (float)i, right[i] = i != 12 && i != 30;
-    /* 0.75^9 = 0.075: nine right answers promise 25 %, eight (0.1001) do not; 39 with 2 wrong do too */
+    /* 0.75^9 = 0.075: nine right answers promise 25 %, eight (0.1001) do not; 39 with 2 wrong do
+     * too */
     assert_int_equal(ng_threshold_for(&t, c, right, 9, 0.25), NG_OK);
     assert_true(t == (double)c[8]);
     assert_int_equal(ng_threshold_for(&t, c, right, 8, 0.25), NG_OK);
@@ -121,8 +122,8 @@ static void a_threshold_keeps_its_promise(void **state) {
     assert_true(isinf(t));
 }
 
-/* Calibrated draws: at each confidence c in [0.5, 1) the answer is right with probability c, so the true
- * error of answering from t up is (1 - t) / 2: 5 % at 0.9. */
+/* Calibrated draws: at each confidence c in [0.5, 1) the answer is right with probability c, so the
+ * true error of answering from t up is (1 - t) / 2: 5 % at 0.9. */
 static void promises_are_broken_as_rarely_as_they_say(void **state) {
     (void)state;
     enum { N = 1000, ROUNDS = 300 };
@@ -177,8 +178,8 @@ static void thresholds_come_from_the_package(void **state) {
     unlink(path), unlink(beside);
 }
 
-/* The packages of the source tree: the threshold comes from their calibration set, the risk is counted
- * on their test set, which nothing was fitted on. */
+/* The packages of the source tree: the threshold comes from their calibration set, the risk is
+ * counted on their test set, which nothing was fitted on. */
 static void shipped_packages_keep_their_promises(void **state) {
     (void)state;
     static const char *const packages[] = {"intent", "sentiment", "topic", "question-type"};
@@ -216,7 +217,7 @@ static void shipped_packages_keep_their_promises(void **state) {
     if (!n_kept) print_message("SKIP: no packages in models/\n");
 }
 
-/* ---- climbing -------------------------------------------------------------------------------------- */
+/* ---- climbing -------------------------------------------------------------------------------- */
 
 static void sure_answers_stay_and_unsure_ones_climb(void **state) {
     (void)state;
@@ -338,7 +339,7 @@ static void limits_are_hard(void **state) {
     ng_grid_close(g);
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------------ */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 typedef struct heard {
     char text[256];
@@ -400,7 +401,7 @@ static void tokens_are_held_while_the_tier_may_change(void **state) {
     ng_grid_close(g);
 }
 
-/* ---- every allocation fails once --------------------------------------------------------------------- */
+/* ---- every allocation fails once ------------------------------------------------------------- */
 
 static void every_allocation_may_fail(void **state) {
     (void)state;

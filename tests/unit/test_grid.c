@@ -1,5 +1,5 @@
-/* Tests of the grid: configuration with line numbers, the two decisions, hard filters, exact cache keys,
- * views.  All over fake tiers (tests/support/fake_tier.h). */
+/* Tests of the grid: configuration with line numbers, the two decisions, hard filters, exact cache
+ * keys, views.  All over fake tiers (tests/support/fake_tier.h). */
 #include "fake_tier.h"
 #include "fault.h"
 
@@ -87,7 +87,7 @@ static const char *step_of(const ng_answer *a, const char *expert) {
     return "none";
 }
 
-/* ---- configuration ------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 static void names_line_and_mend(void **state) {
     (void)state;
@@ -199,7 +199,7 @@ static void documents_every_key(void **state) {
     ng_buf_clear(&b);
 }
 
-/* ---- decisions ------------------------------------------------------------------------------------ */
+/* ---- decisions ------------------------------------------------------------------------------- */
 
 static void routes_to_task_and_expert(void **state) {
     (void)state;
@@ -428,7 +428,7 @@ static void decides_without_answering(void **state) {
     ng_grid_close(g);
 }
 
-/* ---- hard filters ------------------------------------------------------------------------------- */
+/* ---- hard filters ---------------------------------------------------------------------------- */
 
 static void limits_form_a_lattice(void **state) {
     (void)state;
@@ -463,7 +463,8 @@ static void limits_form_a_lattice(void **state) {
 
 static void privacy_is_never_overridden(void **state) {
     (void)state;
-    /* Whatever the scores, failures and tiers: no upstream sees a local request or personal data. */
+    /* Whatever the scores, failures and tiers: no upstream sees a local request or personal
+     * data. */
     for (int i = 0; i < 64; i++) {
         fresh(NULL);
         ng_grid *g =
@@ -512,7 +513,7 @@ static void without_a_detector_all_text_is_personal(void **state) {
     ng_grid_close(g);
 }
 
-/* ---- cache keys ---------------------------------------------------------------------------------- */
+/* ---- cache keys ------------------------------------------------------------------------------ */
 
 static bool cached(ng_grid *g, const ng_request *r) {
     ng_answer *a;
@@ -635,7 +636,7 @@ static void finds_its_file(void **state) {
     unlink(path);
 }
 
-/* ---- real models --------------------------------------------------------------------------------- */
+/* ---- real models ----------------------------------------------------------------------------- */
 
 typedef struct caller {
     ng_grid *grid;

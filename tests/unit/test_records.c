@@ -218,7 +218,7 @@ static void a_killed_process_leaves_a_good_database(void **state) {
     assert_true(query("SELECT count(*) FROM decisions") > 0);
 }
 
-/* ---- databases that cannot be used ----------------------------------------------------------------- */
+/* ---- databases that cannot be used ----------------------------------------------------------- */
 
 #define YAML                                                                                       \
     "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, "  \
@@ -336,7 +336,7 @@ static void text_is_kept_on_purpose_only(void **state) {
     assert_int_equal(query("SELECT count(*) FROM decisions WHERE text = 'keep me'"), 1);
 }
 
-/* ---- every write of SQLite fails once ------------------------------------------------------------- */
+/* ---- every write of SQLite fails once -------------------------------------------------------- */
 
 static sqlite3_vfs shim;
 static sqlite3_vfs *real;
