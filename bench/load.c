@@ -10,6 +10,9 @@
  * "coordinated omission").  One thread, ppoll, keep-alive connections; the generator's own lateness is
  * printed, so that a run on a machine too busy to generate the load can be told from a slow server.
  *
+ * `{n}` in a body becomes the number of the request: without it most answers would come from the
+ * server's exact cache, and the figures would be those of the cache.
+ *
  * Overhead is what the server says of itself in x-nanogrid-overhead-us. */
 #include <nanogrid/buf.h>
 #include <nanogrid/json.h>
@@ -43,12 +46,12 @@ static struct {
 } o = {"127.0.0.1", "/v1/classify", NULL, 8080, 32, 100, 10, 1, false, false, 1};
 
 static const char *const default_bodies[] = {
-    "{\"input\": \"please freeze my card, I lost it on the train\"}",
-    "{\"input\": \"what is the weather like in Lisbon tomorrow\"}",
-    "{\"input\": \"transfer two hundred euros to my savings account\"}",
-    "{\"input\": \"how do you say thank you in Japanese\"}",
-    "{\"input\": \"set an alarm for six in the morning\"}",
-    "{\"input\": \"is my flight to Oslo on time\"}",
+    "{\"input\": \"please freeze my card, I lost it on train {n}\"}",
+    "{\"input\": \"what is the weather like in Lisbon on day {n}\"}",
+    "{\"input\": \"transfer {n} euros to my savings account\"}",
+    "{\"input\": \"how do you say thank you for {n} in Japanese\"}",
+    "{\"input\": \"set an alarm in {n} minutes\"}",
+    "{\"input\": \"is my flight {n} to Oslo on time\"}",
 };
 
 typedef struct request {
@@ -67,8 +70,9 @@ typedef struct run {
     request *requests;
     long n, next; /* next: first not yet sent */
     long done, failed;
-    ng_buf *wire; /* [n_wire] whole requests, ready to send */
-    size_t n_wire;
+    char **bodies; /* [n_bodies], sent in turn */
+    size_t n_bodies;
+    ng_buf body, wire; /* of the request that is being sent */
     connection *connections;
     double late_ms_max; /* how late this generator itself sent, connections being free */
 } run;
@@ -80,36 +84,48 @@ static int fail(const char *what) {
 
 /* ---- requests ------------------------------------------------------------------------------------- */
 
-static void make_wire(ng_buf *out, const char *body, size_t len) {
-    *out = ng_buf_init(LINE_MAX_BYTES + 1024);
-    ng_buf_printf(out, "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", o.path,
-                  o.host, o.port, len);
-    ng_buf_put(out, body, len);
+static void make_wire(run *r, long n) {
+    ng_buf_reset(&r->body);
+    ng_buf_reset(&r->wire);
+    for (const char *p = r->bodies[(size_t)n % r->n_bodies], *mark; p; p = mark ? mark + 3 : NULL) {
+        mark = strstr(p, "{n}");
+        ng_buf_put(&r->body, p, mark ? (size_t)(mark - p) : strlen(p));
+        if (mark) ng_buf_printf(&r->body, "%ld", n);
+    }
+    ng_buf_printf(&r->wire, "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                  o.path, o.host, o.port, r->body.len);
+    ng_buf_put(&r->wire, r->body.data, r->body.len);
+}
+
+static bool add_body(run *r, const char *text) {
+    char **more = realloc(r->bodies, (r->n_bodies + 1) * sizeof *more), *copy = strdup(text);
+    if (more) r->bodies = more;
+    if (!more || !copy) {
+        free(copy);
+        return false;
+    }
+    r->bodies[r->n_bodies++] = copy;
+    return true;
 }
 
 static int load_bodies(run *r) {
-    size_t n_default = sizeof default_bodies / sizeof *default_bodies;
-    if (!o.file) {
-        r->wire = calloc(n_default, sizeof *r->wire);
-        for (; r->wire && r->n_wire < n_default; r->n_wire++)
-            make_wire(&r->wire[r->n_wire], default_bodies[r->n_wire], strlen(default_bodies[r->n_wire]));
-        return r->wire ? 0 : fail("memory");
-    }
+    r->body = ng_buf_init(LINE_MAX_BYTES);
+    r->wire = ng_buf_init(LINE_MAX_BYTES + 1024);
+    for (size_t i = 0; !o.file && i < sizeof default_bodies / sizeof *default_bodies; i++)
+        if (!add_body(r, default_bodies[i])) return fail("memory");
+    if (!o.file) return 0;
     FILE *f = fopen(o.file, "re");
     if (!f) return fail(o.file);
     char *line = NULL;
     size_t cap = 0;
     for (ssize_t n; (n = getline(&line, &cap, f)) > 0;) {
-        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) n--;
-        ng_buf *more = n ? realloc(r->wire, (r->n_wire + 1) * sizeof *more) : NULL;
-        if (!more) continue;
-        r->wire = more;
-        make_wire(&r->wire[r->n_wire++], line, (size_t)n);
+        while (n && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
+        if (n && !add_body(r, line)) break;
     }
     free(line);
     fclose(f);
-    if (!r->n_wire) fprintf(stderr, "load: %s holds no request bodies\n", o.file);
-    return r->n_wire ? 0 : 1;
+    if (!r->n_bodies) fprintf(stderr, "load: %s holds no request bodies\n", o.file);
+    return r->n_bodies ? 0 : 1;
 }
 
 static int plan(run *r) {
@@ -152,10 +168,11 @@ static void give_up(run *r, connection *c) {
 }
 
 static void send_next(run *r, connection *c) {
-    const ng_buf *w = &r->wire[(size_t)r->next % r->n_wire];
+    const ng_buf *w = &r->wire;
+    make_wire(r, r->next);
     c->current = r->next++;
     /* a request fits the socket buffer of an idle connection, so a short write is a failure */
-    if (send(c->fd, w->data, w->len, MSG_NOSIGNAL) != (ssize_t)w->len) give_up(r, c);
+    if (w->status || send(c->fd, w->data, w->len, MSG_NOSIGNAL) != (ssize_t)w->len) give_up(r, c);
 }
 
 static const char *header(const char *head, const char *name) {
@@ -310,7 +327,8 @@ static int report(const run *r) {
 static int usage(void) {
     fputs("usage: load [--host IP] [--port N] [--path /v1/classify] [--bodies FILE] [--rate 100] [--seconds 10]\n"
           "            [--warmup 1] [--connections 32] [--poisson] [--seed 1] [--json]\n"
-          "Sends requests at fixed times whatever the answers do; FILE holds one JSON body a line.\n", stderr);
+          "Sends requests at fixed times whatever the answers do; FILE holds one JSON body a line, and {n} in it\n"
+          "is replaced by the number of the request.\n", stderr);
     return 2;
 }
 
@@ -351,8 +369,10 @@ int main(int argc, char **argv) {
     loop(&r);
     int code = report(&r);
     for (int i = 0; i < o.connections; i++) ng_buf_clear(&r.connections[i].in);
-    for (size_t i = 0; i < r.n_wire; i++) ng_buf_clear(&r.wire[i]);
-    free(r.wire);
+    for (size_t i = 0; i < r.n_bodies; i++) free(r.bodies[i]);
+    free(r.bodies);
+    ng_buf_clear(&r.body);
+    ng_buf_clear(&r.wire);
     free(r.requests);
     free(r.connections);
     return code;
