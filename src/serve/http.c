@@ -352,17 +352,16 @@ static void work_on(ng_http *h, ng_http_x *x) {
     x->times.started = ng_clock_ns();
     if (ng_http_cancelled(x)) on->refuse(on->ctx, x, 499, "the client closed the connection");
     else on->handle(on->ctx, x);
-    ng_http_watch_remove(x);
-    bool torn;
     pthread_mutex_lock(&x->lock);
-    torn = x->begun && !x->ended;
-    if (torn) x->failed = x->ended = true;
+    x->prepared = false; /* no ping may begin a stream from here on */
+    if (x->begun && !x->ended) x->failed = x->ended = true;
     bool answered = x->begun || x->status;
     pthread_mutex_unlock(&x->lock);
     if (!answered) on->refuse(on->ctx, x, 500, "no answer was made");
     pthread_mutex_lock(&x->lock);
     ng_http_x_resume(x);
     pthread_mutex_unlock(&x->lock);
+    ng_http_watch_remove(x); /* after the answer is on its way */
     ng_http_x_unref(x);
 }
 
