@@ -41,31 +41,49 @@ bool ng_can_dequantize(uint32_t type) {
 static uint16_t load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static float half_at(const uint8_t *p) { return ng_f16_to_f32(load16(p)); }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "byte i of a word is code i");
+
+static uint64_t load64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static void store64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof v); }
+
+/* Eight codes to a word: loading a model is mostly this. */
 static void nibbles(const uint8_t *qs, uint8_t *codes) {
-    for (int j = 0; j < 16; j++) {
-        codes[j] = qs[j] & 15;
-        codes[j + 16] = qs[j] >> 4;
+    for (int j = 0; j < 16; j += 8) {
+        uint64_t v = load64(qs + j);
+        store64(codes + j, v & 0x0F0F0F0F0F0F0F0F);
+        store64(codes + j + 16, v >> 4 & 0x0F0F0F0F0F0F0F0F);
     }
 }
 
 static void fifth_bits(const uint8_t *qh, uint8_t *codes) {
-    for (int j = 0; j < QK; j++) codes[j] = (uint8_t)(codes[j] | (qh[j / 8] >> (j % 8) & 1) << 4);
+    for (int j = 0; j < QK / 8; j++) {
+        /* Byte i keeps bit i; adding 2^7 - 2^i moves it to the top of its byte. */
+        uint64_t v = qh[j] * 0x0101010101010101u & 0x8040201008040201u;
+        v = (v + 0x00406070787C7E7Fu) >> 7 & 0x0101010101010101u;
+        store64(codes + 8 * j, load64(codes + 8 * j) | v << 4);
+    }
 }
 
 static void codes_k(const uint8_t *qs, const uint8_t *qh, uint8_t *codes) {
     for (int c = 0; c < 8; c++) /* sub-block c: nibble c % 2 of the 32 bytes c / 2, bit c of qh */
-        for (int l = 0; l < QK; l++) {
-            int q = qs[c / 2 * 32 + l] >> (c % 2 * 4) & 15;
-            if (qh) q |= (qh[l] >> c & 1) << 4;
-            codes[c * QK + l] = (uint8_t)q;
+        for (int l = 0; l < QK; l += 8) {
+            uint64_t v = load64(qs + c / 2 * 32 + l) >> (c % 2 * 4) & 0x0F0F0F0F0F0F0F0F;
+            if (qh) v |= (load64(qh + l) >> c & 0x0101010101010101) << 4;
+            store64(codes + c * QK + l, v);
         }
 }
 
 static void codes_q6_k(const uint8_t *ql, const uint8_t *qh, uint8_t *codes) {
-    for (int i = 0; i < QK_SUPER; i++) { /* halves of 128; quarters of 32 within each */
+    for (int i = 0; i < QK_SUPER; i += 8) { /* halves of 128; quarters of 32 within each */
         int half = i / 128, quarter = i / 32 % 4, l = i % 32;
-        int low = ql[half * 64 + quarter % 2 * 32 + l] >> (quarter / 2 * 4) & 15;
-        codes[i] = (uint8_t)(low | (qh[half * 32 + l] >> (quarter * 2) & 3) << 4);
+        uint64_t low = load64(ql + half * 64 + quarter % 2 * 32 + l) >> (quarter / 2 * 4) & 0x0F0F0F0F0F0F0F0F;
+        uint64_t high = load64(qh + half * 32 + l) >> (quarter * 2) & 0x0303030303030303;
+        store64(codes + i, low | high << 4);
     }
 }
 
@@ -76,7 +94,7 @@ void ng_block_codes(uint32_t type, const uint8_t *b, uint8_t *codes) {
     case NG_TYPE_Q5_0: nibbles(b + 6, codes), fifth_bits(b + 2, codes); break;
     case NG_TYPE_Q5_1: nibbles(b + 8, codes), fifth_bits(b + 4, codes); break;
     case NG_TYPE_Q8_0:
-        for (int j = 0; j < QK; j++) codes[j] = b[2 + j] ^ 0x80;
+        for (int j = 0; j < QK; j += 8) store64(codes + j, load64(b + 2 + j) ^ 0x8080808080808080);
         break;
     case NG_TYPE_Q4_K: codes_k(b + 16, NULL, codes); break;
     case NG_TYPE_Q5_K: codes_k(b + 48, b + 16, codes); break;
