@@ -17,6 +17,7 @@
 #include "model/linear.h"
 #include "train/calibrate.h"
 #include "train/export.h"
+#include "train/summary_data.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -324,6 +325,7 @@ static ng_status run(trainer *t, const char *path) {
 
 ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) {
     static const ng_train_options defaults = {.seed = -1};
+    if (ng_summary_recipe_is(recipe_path)) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();
     trainer t = {.opt = opt ? opt : &defaults, .result = out, .err = err ? err : &local};
