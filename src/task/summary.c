@@ -6,24 +6,27 @@
 #include "summary.h"
 
 #include "text/words.h"
-#include <math.h>
 #include <stdlib.h>
 
 enum { NEAR_COPIES_WATCHED = 32 }; /* comparisons are quadratic in what is chosen */
 static const double near_copy = 0.7;
 
+typedef struct ranked {
+    double score;
+    size_t index;
+} ranked;
+
 typedef struct choice {
     const ng_extractive_doc *doc;
-    const double *scores;
-    bool *chosen, *passed;
+    ranked *order; /* [doc->len] best first, so that a text of a million sentences stays linear */
+    bool *chosen;
     size_t picks[NEAR_COPIES_WATCHED], n_picks, n_chosen, n_tokens;
 } choice;
 
-static size_t best_left(const choice *c) {
-    size_t best = SIZE_MAX;
-    for (size_t i = 0; i < c->doc->len; i++)
-        if (!c->chosen[i] && !c->passed[i] && (best == SIZE_MAX || c->scores[i] > c->scores[best])) best = i;
-    return best;
+static int best_first(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
 }
 
 static bool repeats(const choice *c, size_t i) {
@@ -33,13 +36,9 @@ static bool repeats(const choice *c, size_t i) {
 }
 
 static void choose(choice *c, size_t max_sentences, size_t max_tokens) {
-    size_t i;
-    while (c->n_chosen < max_sentences && (i = best_left(c)) != SIZE_MAX) {
-        size_t words = c->doc->sentences[i].n_words;
-        if (words == 0 || (max_tokens && c->n_tokens + words > max_tokens) || repeats(c, i)) {
-            c->passed[i] = true;
-            continue;
-        }
+    for (size_t k = 0; k < c->doc->len && c->n_chosen < max_sentences; k++) {
+        size_t i = c->order[k].index, words = c->doc->sentences[i].n_words;
+        if (words == 0 || (max_tokens && c->n_tokens + words > max_tokens) || repeats(c, i)) continue;
         c->chosen[i] = true;
         c->n_chosen++;
         c->n_tokens += words;
@@ -47,15 +46,16 @@ static void choose(choice *c, size_t max_sentences, size_t max_tokens) {
     }
 }
 
-/* The first max_tokens words of the best sentence. */
-static bool cut_best(ng_buf *out, choice *c, const char *text, const ng_span *spans, size_t max_tokens) {
-    for (size_t i = 0; i < c->doc->len; i++) c->passed[i] = c->doc->sentences[i].n_words == 0;
-    size_t best = best_left(c), pos = 0;
-    if (best == SIZE_MAX) return false;
-    const char *s = text + spans[best].start;
+/* The first max_tokens words of the best sentence that has any. */
+static bool cut_best(ng_buf *out, const choice *c, const char *text, const ng_span *spans, size_t max_tokens) {
+    size_t k = 0, pos = 0;
+    while (k < c->doc->len && c->doc->sentences[c->order[k].index].n_words == 0) k++;
+    if (k == c->doc->len) return false;
+    const ng_span *best = &spans[c->order[k].index];
+    const char *s = text + best->start;
     ng_word w = {0};
     for (size_t n = 0; n < max_tokens; n++)
-        if (!ng_word_next(s, spans[best].end - spans[best].start, &pos, &w)) break;
+        if (!ng_word_next(s, best->end - best->start, &pos, &w)) break;
     ng_buf_put(out, s, w.end);
     return true;
 }
@@ -86,15 +86,19 @@ ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, si
     if (s) return s;
     s = ng_extractive_doc_new(&doc, text, spans, n, err);
     double *scores = calloc(n + 1, sizeof *scores);
-    bool *marks = calloc(2 * n + 1, sizeof *marks);
-    if (!s && (!scores || !marks)) s = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    bool *chosen = calloc(n + 1, sizeof *chosen);
+    ranked *order = calloc(n + 1, sizeof *order);
+    if (!s && (!scores || !chosen || !order)) s = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
     if (!s) {
-        choice c = {.doc = doc, .scores = scores, .chosen = marks, .passed = marks + n};
+        choice c = {.doc = doc, .order = order, .chosen = chosen};
         ng_extractive_score(m, doc, scores);
+        for (size_t i = 0; i < n; i++) order[i] = (ranked){scores[i], i};
+        qsort(order, n, sizeof *order, best_first);
         s = write_summary(out, &c, text, spans, opt, cut);
         if (s) (void)ng_fail(err, s, "summarize: the summary does not fit %zu bytes", out->max);
     }
-    free(marks);
+    free(order);
+    free(chosen);
     free(scores);
     ng_extractive_doc_free(doc);
     free(spans);

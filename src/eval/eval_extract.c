@@ -1,0 +1,243 @@
+/* eval_extract.c: precision and recall of extraction, by type, on texts with marked spans.
+ *
+ * The recipe: name, task: extract, languages, description, licence, attribution, source as in
+ * recipe.h, and
+ *     data: {file: pii_presidio/synth_v2.jsonl, group: template, of: 3, test: 0}
+ *     types: {CREDIT_CARD: {as: card}, ..}       marks of other types are not counted
+ * A line has `text` and `spans` [[start, end, type]] in characters.  Lines whose `group` modulo `of` is
+ * `test` are the test; on the others rules may be tuned ("tuning_" figures).  A span is right when start,
+ * end and type are. */
+#include "eval_ops.h"
+
+#include "config/config.h"
+#include "core/clock.h"
+#include "core/file.h"
+#include "eval/figures.h"
+#include <jansson.h>
+#include <math.h>
+#include <nanogrid/head.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TYPES_MAX = 16, TIMES_MAX = 20000 };
+
+typedef struct type_map {
+    const char *mark, *as;
+} type_map;
+typedef struct data_group {
+    const char *file, *group;
+    int64_t of, test;
+} data_group;
+typedef struct recipe {
+    const char *name, *task, *description, *licence, *attribution, *source;
+    ng_config_strs languages;
+    data_group data;
+    ng_config_list types; /* of type_map */
+} recipe;
+
+static const ng_config_field data_fields[] = {
+    {"file", NG_CONFIG_STR, offsetof(data_group, file), .required = true},
+    {"group", NG_CONFIG_STR, offsetof(data_group, group), .required = true},
+    {"of", NG_CONFIG_INT, offsetof(data_group, of), .dflt = "3", .min = 2, .max = 1000},
+    {"test", NG_CONFIG_INT, offsetof(data_group, test), .dflt = "0", .max = 1000},
+    {0}};
+static const ng_config_schema data_schema = {"data", sizeof(data_group), data_fields};
+static const ng_config_field type_fields[] = {
+    {"as", NG_CONFIG_STR, offsetof(type_map, as), .help = "our label", .required = true}, {0}};
+static const ng_config_schema type_schema = {"a type", sizeof(type_map), type_fields};
+static const ng_config_field recipe_fields[] = {
+    {"name", NG_CONFIG_STR, offsetof(recipe, name), .required = true},
+    {"task", NG_CONFIG_STR, offsetof(recipe, task), .required = true},
+    {"languages", NG_CONFIG_STRS, offsetof(recipe, languages)},
+    {"description", NG_CONFIG_STR, offsetof(recipe, description)},
+    {"licence", NG_CONFIG_STR, offsetof(recipe, licence)},
+    {"attribution", NG_CONFIG_STR, offsetof(recipe, attribution)},
+    {"source", NG_CONFIG_STR, offsetof(recipe, source)},
+    {"data", NG_CONFIG_GROUP, offsetof(recipe, data), .sub = &data_schema, .required = true},
+    {"types", NG_CONFIG_MAP, offsetof(recipe, types), .sub = &type_schema, .required = true},
+    {0}};
+static const ng_config_schema recipe_schema = {"the recipe", sizeof(recipe), recipe_fields};
+
+typedef struct counts {
+    size_t right, found, marked;
+} counts;
+
+typedef struct evaluation {
+    ng_arena *arena;
+    ng_error *err;
+    ng_eval_result *out;
+    const char *path;
+    recipe recipe;
+    ng_head *head;
+    counts test[TYPES_MAX], tuning[TYPES_MAX]; /* by entry of recipe.types */
+    double ms[TIMES_MAX];
+    size_t n_times, n_test;
+} evaluation;
+
+static ng_status bad_line(const evaluation *e, size_t line) {
+    return ng_fail(e->err, NG_EFORMAT, "%s:%zu: not {\"text\", \"spans\": [[start, end, type]], \"%s\": number}",
+                   e->recipe.data.file, line, e->recipe.data.group);
+}
+
+static size_t type_of_mark(const evaluation *e, const char *mark) {
+    const type_map *m = e->recipe.types.items;
+    for (size_t i = 0; mark && i < e->recipe.types.len; i++)
+        if (!strcmp(m[i].mark, mark)) return i;
+    return SIZE_MAX;
+}
+
+static bool is_marked(const evaluation *e, const json_t *spans, const ng_entity *x, size_t type) {
+    for (size_t i = 0; i < json_array_size(spans); i++) {
+        const json_t *s = json_array_get(spans, i);
+        if (type_of_mark(e, json_string_value(json_array_get(s, 2))) == type &&
+            json_integer_value(json_array_get(s, 0)) == (json_int_t)x->start &&
+            json_integer_value(json_array_get(s, 1)) == (json_int_t)x->end)
+            return true;
+    }
+    return false;
+}
+
+static void count(const evaluation *e, counts *c, const json_t *spans, const ng_answer *a) {
+    const type_map *m = e->recipe.types.items;
+    for (size_t i = 0; i < json_array_size(spans); i++) {
+        size_t type = type_of_mark(e, json_string_value(json_array_get(json_array_get(spans, i), 2)));
+        if (type != SIZE_MAX) c[type].marked++;
+    }
+    for (size_t i = 0; i < a->n_entities; i++)
+        for (size_t t = 0; t < e->recipe.types.len; t++) {
+            if (strcmp(m[t].as, a->entities[i].label) != 0) continue;
+            c[t].found++;
+            c[t].right += is_marked(e, spans, &a->entities[i], t);
+            break;
+        }
+}
+
+static ng_status take_line(evaluation *e, const char *line, size_t len, size_t number) {
+    json_t *o = json_loadb(line, len, 0, NULL);
+    const json_t *text = json_object_get(o, "text"), *spans = json_object_get(o, "spans");
+    const json_t *group = json_object_get(o, e->recipe.data.group);
+    ng_answer *a = NULL;
+    ng_status s = NG_OK;
+    if (!json_is_string(text) || !json_is_array(spans) || !json_is_integer(group)) s = bad_line(e, number);
+    if (!s && ng_answer_new(&a)) s = ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
+    if (!s) {
+        ng_part part = {NG_PART_TEXT, json_string_value(text), json_string_length(text)};
+        ng_message message = {"user", &part, 1};
+        ng_tier_request req = {.task = NG_TASK_EXTRACT, .messages = &message, .n_messages = 1,
+                               .params = {.offsets_chars = true}};
+        uint64_t start = ng_clock_ns();
+        s = ng_head_apply(e->head, &req, a, e->err);
+        if (e->n_times < TIMES_MAX) e->ms[e->n_times++] = (double)(ng_clock_ns() - start) / 1e6;
+    }
+    if (!s) {
+        bool test = json_integer_value(group) % e->recipe.data.of == e->recipe.data.test;
+        count(e, test ? e->test : e->tuning, spans, a);
+        e->n_test += test;
+    }
+    ng_answer_free(a);
+    json_decref(o);
+    return s;
+}
+
+static ng_status read_texts(evaluation *e) {
+    const char *base = getenv("NANOGRID_DATA"), *file = e->recipe.data.file;
+    if (!base || !*base)
+        return ng_fail(e->err, NG_ENOTFOUND, "%s: NANOGRID_DATA is not set; it must name the folder that holds %s",
+                       e->path, file);
+    const char *path = ng_arena_printf(e->arena, "%s/%s", base, file);
+    if (!path) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
+    ng_map map;
+    ng_status s = ng_map_open(&map, path, e->err);
+    if (s) return s;
+    const char *data = (const char *)map.data;
+    size_t number = 0;
+    for (size_t i = 0; !s && i < map.len;) {
+        const char *nl = memchr(data + i, '\n', map.len - i);
+        size_t n = nl ? (size_t)(nl - data) - i : map.len - i;
+        number++;
+        if (n) s = take_line(e, data + i, n, number);
+        i += n + 1;
+    }
+    ng_map_close(&map);
+    return s;
+}
+
+static void put_counts(const evaluation *e, const char *prefix, const char *label, const counts *c) {
+    const struct {
+        const char *what;
+        double value;
+    } figures[] = {{"marked", (double)c->marked},
+                   {"precision", c->found ? (double)c->right / (double)c->found : NAN},
+                   {"recall", c->marked ? (double)c->right / (double)c->marked : NAN}};
+    for (size_t i = 0; i < 3; i++) {
+        char name[48];
+        snprintf(name, sizeof name, "%s%.20s.%s", prefix, label, figures[i].what);
+        ng_eval_put(e->out, name, figures[i].value, false);
+    }
+}
+
+static void put_figures(const evaluation *e) {
+    const type_map *m = e->recipe.types.items;
+    counts all = {0};
+    for (size_t i = 0; i < e->recipe.types.len; i++) {
+        all.right += e->test[i].right;
+        all.found += e->test[i].found;
+        all.marked += e->test[i].marked;
+    }
+    ng_eval_put(e->out, "texts", (double)e->n_test, false);
+    ng_eval_put(e->out, "f1", 2.0 * (double)all.right / (double)(all.found + all.marked), false);
+    put_counts(e, "", "all", &all);
+    for (size_t i = 0; i < e->recipe.types.len; i++) put_counts(e, "", m[i].as, &e->test[i]);
+    for (size_t i = 0; i < e->recipe.types.len; i++) put_counts(e, "tuning_", m[i].as, &e->tuning[i]);
+}
+
+static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
+    const recipe *r = &e->recipe;
+    const char *slash = strrchr(e->path, '/');
+    char *dir = opt->model_dir ? ng_arena_strdup(e->arena, opt->model_dir)
+                               : ng_arena_printf(e->arena, "%.*s/../models/%s", slash ? (int)(slash - e->path) : 1,
+                                                 slash ? e->path : ".", r->name);
+    char *card = dir ? ng_arena_printf(e->arena, "%s/card.json", dir) : NULL;
+    if (!card) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
+    ng_status s = ng_dir_make(dir, e->err);
+    if (s) return s;
+    const char *labels[TYPES_MAX];
+    const type_map *m = r->types.items;
+    for (size_t i = 0; i < r->types.len; i++) labels[i] = m[i].as;
+    const ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source,
+                       slash ? slash + 1 : e->path, r->languages.items, r->languages.len, labels, r->types.len};
+    snprintf(e->out->card_path, sizeof e->out->card_path, "%s", card);
+    return ng_card_write(&c, e->out, card, e->err);
+}
+
+static ng_status run_all(evaluation *e, const ng_eval_options *opt) {
+    const ng_head_spec spec = {.task = NG_TASK_EXTRACT};
+    ng_status s = ng_config_read_file(&e->recipe, &recipe_schema, e->path, e->arena, e->err);
+    if (s) return s;
+    if (e->recipe.types.len > TYPES_MAX)
+        return ng_fail(e->err, NG_ELIMIT, "%s: more than %d types", e->path, TYPES_MAX);
+    if ((s = ng_head_open(&e->head, &spec, e->err)) || (s = read_texts(e))) return s;
+    put_figures(e);
+    ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(e->ms, e->n_times, 0.5), true);
+    ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(e->ms, e->n_times, 0.99), true);
+    return opt->card ? write_card(e, opt) : NG_OK;
+}
+
+static bool serves(const char *task) { return !strcmp(task, "extract"); }
+
+static ng_status run(ng_eval_result *out, const char *path, const ng_eval_options *opt, ng_error *err) {
+    evaluation *e = calloc(1, sizeof *e);
+    if (!e || ng_arena_new(&e->arena, 0)) {
+        free(e);
+        return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    }
+    e->out = out, e->err = err, e->path = path;
+    ng_status s = run_all(e, opt);
+    ng_head_close(e->head);
+    ng_arena_free(e->arena);
+    free(e);
+    return s;
+}
+
+const ng_eval_ops ng_eval_extract = {serves, run};
