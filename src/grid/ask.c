@@ -452,6 +452,7 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     count(&a, s);
     record(&a, s, &why);
     ng_answer_free(a.probed);
+    free(a.payload);
     if (s) {
         ng_answer_free(a.best);
         return ng_fail(err, s, "%s", why.text);
@@ -553,6 +554,7 @@ ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out, ng_err
     if (!s) s = fill_decision(&a, a.best, &why);
     record(&a, s, &why);
     ng_answer_free(a.probed);
+    free(a.payload);
     if (s) {
         ng_answer_free(a.best);
         return ng_fail(err, s, "%s", why.text);

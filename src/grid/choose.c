@@ -9,6 +9,7 @@
 #include "core/clock.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void list_names(const ng_grid *g, ng_task task, char *out, size_t cap) {
@@ -66,6 +67,22 @@ static ng_status only_task(asking *a, ng_error *err) {
     return NG_OK;
 }
 
+/* From here on the experts see the text that the instruction is about, without the instruction. */
+static ng_status take_payload(asking *a, ng_error *err) {
+    ng_payload p = ng_router_payload(&a->grid->task_router, a->task, a->text, a->len);
+    if (p.end - p.begin == a->len || a->req.n_messages != 1) return NG_OK;
+    a->payload = malloc(p.end - p.begin + 1);
+    if (!a->payload) return ng_fail(err, NG_ENOMEM, "routing: out of memory");
+    memcpy(a->payload, a->text + p.begin, p.end - p.begin);
+    a->payload[p.end - p.begin] = 0;
+    a->payload_part = (ng_part){NG_PART_TEXT, a->payload, p.end - p.begin};
+    a->payload_message = (ng_message){"user", &a->payload_part, 1};
+    a->req.messages = &a->payload_message;
+    size_t len = strlen(a->rec.reason);
+    snprintf(a->rec.reason + len, sizeof a->rec.reason - len, ", about bytes %zu to %zu", p.begin, p.end);
+    return NG_OK;
+}
+
 static ng_status route_task(asking *a, ng_error *err) {
     ng_decision *d = &a->rec.tasks;
     if (!a->grid->task_router.self) return only_task(a, err);
@@ -87,7 +104,7 @@ static ng_status route_task(asking *a, ng_error *err) {
     snprintf(a->rec.reason, sizeof a->rec.reason,
              a->undecided ? "no task fits (best: %s at %.2f)" : "the task is %s (%.2f)",
              ng_task_name(a->task), (double)d->scores[0].p);
-    return NG_OK;
+    return a->undecided ? NG_OK : take_payload(a, err);
 }
 
 /* The experts of the task on the lowest tier that has one which the limits admit. */

@@ -78,6 +78,9 @@ typedef struct asking {
     ng_tier_request req; /* what tiers are sent; task and expert change from tier to tier */
     const char *text;    /* the last message of the user */
     size_t len;
+    char *payload;       /* what of it the task is about, where that is less; req points here then */
+    ng_part payload_part;
+    ng_message payload_message;
     ng_limits limits;
     uint64_t t0_ns, expert_ns; /* expert_ns: spent inside experts and upstreams */
     ng_record rec;             /* fills up on the way; copied when pushed */

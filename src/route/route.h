@@ -55,6 +55,15 @@ ng_status ng_router_decide(ng_decision *out, const ng_tier *head, const ng_tier_
 /* The probability that `d` gives to `label`; -1 when it has no such label. */
 double ng_decision_score(const ng_decision *d, const char *label);
 
+/* The bytes [begin, end) of a routed request that its task is about, the instruction around them left
+ * out where the router recognises one ("Summarize: ..", ".. which language is this?").  All of the text
+ * where it does not, and for tasks other than detect-language and summarize.  At most four questions to
+ * the router. */
+typedef struct ng_payload {
+    size_t begin, end;
+} ng_payload;
+ng_payload ng_router_payload(const ng_tier *router, ng_task task, const char *text, size_t len);
+
 /* ---- hard filters ---------------------------------------------------------------------------- */
 
 /* What holds for one request.  Limits only ever tighten: see ng_privacy_meet. */
