@@ -26,7 +26,7 @@ static const request requests[] = {
      "complained about noise. The mayor said that the bridge would cut the average commute by twenty minutes and "
      "create four hundred jobs. A vote is expected in March. Coffee was served afterwards.", ", \"max_sentences\": 1"},
     {"translate", "/v1/translate", "", "Where is the station?", ", \"to\": \"fr\""},
-    {"generate", "/v1/chat/completions", "", "Say hello in five words.", ""},
+    {"generate", "/v1/chat/completions", "", "Write a short poem about the sea.", ""},
     {"embed", "/v1/embeddings", "", "a cat sits on the windowsill", ""},
 };
 
