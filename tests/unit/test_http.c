@@ -183,7 +183,8 @@ static void answers_come_over_one_connection(void **state) {
     EXPECT(hear(fd, 2000), "some body");
     ask(fd, "/nothing", "", NULL);
     EXPECT(hear(fd, 2000), "500");
-    say(fd, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 84);
+    static const char pieces[] = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    say(fd, pieces, strlen(pieces));
     EXPECT(hear(fd, 2000), "abcde");
     close(fd);
     ng_http_close(h, 1000);
@@ -354,7 +355,8 @@ static void sizes_are_limited(void **state) {
         big[n] = 'a';
     }
     int fd = dial(h);
-    say(fd, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 57);
+    static const char huge[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n";
+    say(fd, huge, strlen(huge));
     EXPECT(hear(fd, 2000), " 413 ");
     close(fd);
     ng_http_close(h, 1000);
