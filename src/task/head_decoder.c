@@ -121,9 +121,10 @@ static ng_status generate(decoder *d, const int32_t *ids, size_t n, const ng_gen
         ng_session_rewind(d->session, 0);
         return s;
     }
-    size_t len = ng_session_len(d->session); /* all, or all but the last new token */
-    memcpy(d->held, ids, n * sizeof *ids);
-    memcpy(d->held + n, g->tokens, (len - n) * sizeof *ids);
+    /* all, or all but the last new token, or part of the prompt when its reader has left */
+    size_t len = ng_session_len(d->session), n_read = len < n ? len : n;
+    memcpy(d->held, ids, n_read * sizeof *ids);
+    if (len > n) memcpy(d->held + n, g->tokens, (len - n) * sizeof *ids);
     d->n_held = len;
     return NG_OK;
 }

@@ -188,7 +188,9 @@ def real_models():
         wait(lambda: s.metric("nanogrid_active_requests") == 1)
         t = time.time()
         c.close()
-        check("even while it reads the prompt", wait(lambda: s.metric("nanogrid_active_requests") == 0, 5), time.time() - t)
+        check("even while it reads the prompt", wait(lambda: s.metric("nanogrid_active_requests") == 0, 20), time.time() - t)
+        r2 = s.post("/v1/chat/completions", ask)
+        check("and the model answers as before", r2.status == 200 and r2.json["choices"][0]["message"]["content"] == text, r2)
 
 
 with FaultyServer(["text:hi from the cloud"]) as up, Served(cloud(up.url)) as s:

@@ -66,6 +66,8 @@ class Served:
 
     def __exit__(self, kind, *rest):
         alive = self.process.poll() is None
+        if not alive and self.exit is None:
+            print("serve died with %s:\n%s" % (self.process.returncode, "\n".join(self.log[-60:])))
         try:
             if alive:
                 self.stop()
