@@ -55,13 +55,13 @@ static const char *const default_bodies[] = {
 };
 
 typedef struct request {
-    double due_ms;     /* scheduled, on the monotonic clock */
-    double latency_ms; /* from due_ms; < 0: failed */
+    double due_ms;      /* scheduled, on the monotonic clock */
+    double latency_ms;  /* from due_ms; < 0: failed */
     double overhead_us; /* < 0: the server said none */
 } request;
 
 typedef struct connection {
-    int fd; /* -1: closed */
+    int fd;       /* -1: closed */
     long current; /* request under way, -1: idle */
     ng_buf in;
 } connection;
@@ -82,7 +82,7 @@ static int fail(const char *what) {
     return 1;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void make_wire(run *r, long n) {
     ng_buf_reset(&r->body);
@@ -92,7 +92,9 @@ static void make_wire(run *r, long n) {
         ng_buf_put(&r->body, p, mark ? (size_t)(mark - p) : strlen(p));
         if (mark) ng_buf_printf(&r->body, "%ld", n);
     }
-    ng_buf_printf(&r->wire, "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+    ng_buf_printf(&r->wire,
+                  "POST %s HTTP/1.1\r\nHost: %s:%d\r\nContent-Type: "
+                  "application/json\r\nContent-Length: %zu\r\n\r\n",
                   o.path, o.host, o.port, r->body.len);
     ng_buf_put(&r->wire, r->body.data, r->body.len);
 }
@@ -143,12 +145,14 @@ static int plan(run *r) {
     return 0;
 }
 
-/* ---- connections ---------------------------------------------------------------------------------- */
+/* ---- connections ----------------------------------------------------------------------------- */
 
 static bool connect_one(connection *c) {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)o.port)};
     int on = 1;
-    c->fd = inet_pton(AF_INET, o.host, &a.sin_addr) == 1 ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    c->fd = inet_pton(AF_INET, o.host, &a.sin_addr) == 1
+                ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)
+                : -1;
     if (c->fd < 0) return false;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (connect(c->fd, (struct sockaddr *)&a, sizeof a) || fcntl(c->fd, F_SETFL, O_NONBLOCK)) {
@@ -214,11 +218,12 @@ static void receive(run *r, connection *c) {
     take_answer(r, c);
 }
 
-/* ---- the loop --------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void send_due(run *r) {
     double now = ng_clock_ms();
-    for (int i = 0; i < o.connections && r->next < r->n && r->requests[r->next].due_ms <= now; i++) {
+    for (int i = 0; i < o.connections && r->next < r->n && r->requests[r->next].due_ms <= now;
+         i++) {
         connection *c = &r->connections[i];
         if (c->current >= 0 || (c->fd < 0 && !connect_one(c))) continue;
         if (r->done == r->next) { /* all earlier ones are answered, so only we can be late */
@@ -240,7 +245,8 @@ static void loop(run *r) {
     double give_up_at = r->requests[r->n - 1].due_ms + 30000;
     while (r->done < r->n && ng_clock_ms() < give_up_at) {
         send_due(r);
-        for (int i = 0; i < o.connections; i++) p[i] = (struct pollfd){r->connections[i].fd, POLLIN, 0};
+        for (int i = 0; i < o.connections; i++)
+            p[i] = (struct pollfd){r->connections[i].fd, POLLIN, 0};
         double wait_ms = 100;
         if (r->next < r->n && any_idle(r)) wait_ms = r->requests[r->next].due_ms - ng_clock_ms();
         if (wait_ms > 100) wait_ms = 100;
@@ -254,7 +260,7 @@ static void loop(run *r) {
     r->failed += unsent;
 }
 
-/* ---- what came out ---------------------------------------------------------------------------------- */
+/* ---- what came out --------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -280,7 +286,8 @@ static void put_quantiles(ng_json *j, const char *name, const double q[5]) {
 }
 
 static int report(const run *r) {
-    double *latency = calloc((size_t)r->n + 1, sizeof *latency), *overhead = calloc((size_t)r->n + 1, sizeof *overhead);
+    double *latency = calloc((size_t)r->n + 1, sizeof *latency),
+           *overhead = calloc((size_t)r->n + 1, sizeof *overhead);
     if (!latency || !overhead) return fail("memory");
     size_t n = 0, n_overhead = 0;
     double from = r->requests[0].due_ms + o.warmup * 1e3, last = from;
@@ -313,11 +320,15 @@ static int report(const run *r) {
         puts(b.data);
         ng_buf_clear(&b);
     } else {
-        printf("%s, %g/s %s for %g s over %d connections\n", o.path, o.rate, o.poisson ? "poisson" : "fixed", o.seconds, o.connections);
-        printf("answered %zu (%.1f/s), errors %ld, generator late by at most %.3f ms\n", n, throughput, r->failed, r->late_ms_max);
+        printf("%s, %g/s %s for %g s over %d connections\n", o.path, o.rate,
+               o.poisson ? "poisson" : "fixed", o.seconds, o.connections);
+        printf("answered %zu (%.1f/s), errors %ld, generator late by at most %.3f ms\n", n,
+               throughput, r->failed, r->late_ms_max);
         printf("%-12s %9s %9s %9s %9s %9s\n", "", "p50", "p90", "p99", "p99.9", "max");
-        printf("%-12s %9.3f %9.3f %9.3f %9.3f %9.3f\n", "latency ms", ql[0], ql[1], ql[2], ql[3], ql[4]);
-        printf("%-12s %9.1f %9.1f %9.1f %9.1f %9.1f\n", "overhead us", qo[0], qo[1], qo[2], qo[3], qo[4]);
+        printf("%-12s %9.3f %9.3f %9.3f %9.3f %9.3f\n", "latency ms", ql[0], ql[1], ql[2], ql[3],
+               ql[4]);
+        printf("%-12s %9.1f %9.1f %9.1f %9.1f %9.1f\n", "overhead us", qo[0], qo[1], qo[2], qo[3],
+               qo[4]);
     }
     free(latency);
     free(overhead);
@@ -325,35 +336,64 @@ static int report(const run *r) {
 }
 
 static int usage(void) {
-    fputs("usage: load [--host IP] [--port N] [--path /v1/classify] [--bodies FILE] [--rate 100] [--seconds 10]\n"
+    fputs("usage: load [--host IP] [--port N] [--path /v1/classify] [--bodies FILE] [--rate 100] "
+          "[--seconds 10]\n"
           "            [--warmup 1] [--connections 32] [--poisson] [--seed 1] [--json]\n"
-          "Sends requests at fixed times whatever the answers do; FILE holds one JSON body a line, and {n} in it\n"
-          "is replaced by the number of the request.\n", stderr);
+          "Sends requests at fixed times whatever the answers do; FILE holds one JSON body a line, "
+          "and {n} in it\n"
+          "is replaced by the number of the request.\n",
+          stderr);
     return 2;
 }
 
 static bool parse(int argc, char **argv) {
-    static const struct option options[] = {{"host", 1, 0, 'H'},    {"port", 1, 0, 'p'},   {"path", 1, 0, 'P'},        {"bodies", 1, 0, 'b'},
-                                            {"rate", 1, 0, 'r'},    {"seconds", 1, 0, 's'}, {"warmup", 1, 0, 'w'},      {"connections", 1, 0, 'c'},
-                                            {"poisson", 0, 0, 'x'}, {"json", 0, 0, 'j'},    {"seed", 1, 0, 'S'},        {0}};
+    static const struct option options[] = {
+        {"host", 1, 0, 'H'},   {"port", 1, 0, 'p'},        {"path", 1, 0, 'P'},
+        {"bodies", 1, 0, 'b'}, {"rate", 1, 0, 'r'},        {"seconds", 1, 0, 's'},
+        {"warmup", 1, 0, 'w'}, {"connections", 1, 0, 'c'}, {"poisson", 0, 0, 'x'},
+        {"json", 0, 0, 'j'},   {"seed", 1, 0, 'S'},        {0}};
     for (int k; (k = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (k) {
-        case 'H': o.host = optarg; break;
-        case 'p': o.port = atoi(optarg); break;
-        case 'P': o.path = optarg; break;
-        case 'b': o.file = optarg; break;
-        case 'r': o.rate = atof(optarg); break;
-        case 's': o.seconds = atof(optarg); break;
-        case 'w': o.warmup = atof(optarg); break;
-        case 'c': o.connections = atoi(optarg); break;
-        case 'S': o.seed = strtoull(optarg, NULL, 10); break;
-        case 'x': o.poisson = true; break;
-        case 'j': o.json = true; break;
-        default: return false;
+        case 'H':
+            o.host = optarg;
+            break;
+        case 'p':
+            o.port = atoi(optarg);
+            break;
+        case 'P':
+            o.path = optarg;
+            break;
+        case 'b':
+            o.file = optarg;
+            break;
+        case 'r':
+            o.rate = atof(optarg);
+            break;
+        case 's':
+            o.seconds = atof(optarg);
+            break;
+        case 'w':
+            o.warmup = atof(optarg);
+            break;
+        case 'c':
+            o.connections = atoi(optarg);
+            break;
+        case 'S':
+            o.seed = strtoull(optarg, NULL, 10);
+            break;
+        case 'x':
+            o.poisson = true;
+            break;
+        case 'j':
+            o.json = true;
+            break;
+        default:
+            return false;
         }
     }
     return optind == argc && o.rate > 0 && o.seconds > 0 && o.warmup >= 0 && o.connections > 0 &&
-           o.connections <= CONNECTIONS_MAX && o.port > 0 && o.port < 65536 && o.rate * (o.seconds + o.warmup) < 1e8;
+           o.connections <= CONNECTIONS_MAX && o.port > 0 && o.port < 65536 &&
+           o.rate * (o.seconds + o.warmup) < 1e8;
 }
 
 int main(int argc, char **argv) {

@@ -29,7 +29,8 @@ static void check_chat(const json_t *body, ng_arena *a) {
         check_problem(&p);
         return;
     }
-    must(r.n_messages > 0 && r.n >= 1 && r.n <= NG_CHOICES_MAX && r.options.n_stop <= NG_STOPS_MAX && r.options.n_predict > 0);
+    must(r.n_messages > 0 && r.n >= 1 && r.n <= NG_CHOICES_MAX &&
+         r.options.n_stop <= NG_STOPS_MAX && r.options.n_predict > 0);
     for (size_t i = 0; i < r.n_messages; i++)
         for (size_t k = 0; k < r.messages[i].n_parts; k++)
             must(strlen(r.messages[i].parts[k].text) == r.messages[i].parts[k].len);

@@ -19,13 +19,18 @@ static struct {
 } o = {.workers = 8, .queue = 64, .drain_ms = 5000};
 
 static const cli_option options[] = {
-    {"grid", 'g', CLI_STR, &o.grid, "FILE", "the configuration (else $NANOGRID_HOME/grid.yaml, else the built-in one)", "NANOGRID_GRID"},
-    {"listen", 'l', CLI_STR, &o.listen, "HOST:PORT", "where to listen; port 0 takes a free one (the grid's: 127.0.0.1:8080)", "NANOGRID_LISTEN"},
-    {"insecure-listen", 0, CLI_FLAG, &o.insecure, NULL, "allow an address that other machines can reach; there is no authentication", NULL},
+    {"grid", 'g', CLI_STR, &o.grid, "FILE",
+     "the configuration (else $NANOGRID_HOME/grid.yaml, else the built-in one)", "NANOGRID_GRID"},
+    {"listen", 'l', CLI_STR, &o.listen, "HOST:PORT",
+     "where to listen; port 0 takes a free one (the grid's: 127.0.0.1:8080)", "NANOGRID_LISTEN"},
+    {"insecure-listen", 0, CLI_FLAG, &o.insecure, NULL,
+     "allow an address that other machines can reach; there is no authentication", NULL},
     {"threads", 't', CLI_INT, &o.threads, "N", "threads a model uses (by measurement)", NULL},
     {"workers", 0, CLI_INT, &o.workers, "N", "requests answered at the same time (8)", NULL},
-    {"queue", 0, CLI_INT, &o.queue, "N", "requests that may wait for a worker; more are answered 503 (64)", NULL},
-    {"drain-ms", 0, CLI_INT, &o.drain_ms, "MS", "how long running requests may take to end on SIGTERM (5000)", NULL},
+    {"queue", 0, CLI_INT, &o.queue, "N",
+     "requests that may wait for a worker; more are answered 503 (64)", NULL},
+    {"drain-ms", 0, CLI_INT, &o.drain_ms, "MS",
+     "how long running requests may take to end on SIGTERM (5000)", NULL},
     {0}};
 
 static void log_line(void *ctx, const char *line) {
@@ -34,7 +39,8 @@ static void log_line(void *ctx, const char *line) {
 }
 
 static ng_status open_grid(ng_grid **out, ng_error *err) {
-    ng_grid_options g = {.path = o.grid, .open_upstream = ng_upstream_open, .n_threads = (int)o.threads};
+    ng_grid_options g = {
+        .path = o.grid, .open_upstream = ng_upstream_open, .n_threads = (int)o.threads};
     return ng_grid_open(out, &g, err);
 }
 
@@ -45,7 +51,9 @@ static void wait_for_signals(ng_serve *s, const sigset_t *set) {
         ng_error err = {0};
         ng_grid *grid;
         if (open_grid(&grid, &err)) {
-            fprintf(stderr, "nanogrid: the configuration was not read again, the old one stays: %s\n", err.text);
+            fprintf(stderr,
+                    "nanogrid: the configuration was not read again, the old one stays: %s\n",
+                    err.text);
             continue;
         }
         ng_serve_set_grid(s, grid);
@@ -59,7 +67,8 @@ static int run(int argc, char **argv) {
     if (argc) return cli_usage("serve takes no words; see `nanogrid serve --help`");
     if (o.workers < 1 || o.workers > 256) return cli_usage("--workers must be 1 to 256");
     if (o.queue < 1 || o.queue > 100000) return cli_usage("--queue must be 1 to 100000");
-    if (o.drain_ms < 0 || o.threads < 0 || o.threads > 1024) return cli_usage("--drain-ms and --threads must not be negative");
+    if (o.drain_ms < 0 || o.threads < 0 || o.threads > 1024)
+        return cli_usage("--drain-ms and --threads must not be negative");
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -72,8 +81,12 @@ static int run(int argc, char **argv) {
     ng_grid *grid;
     ng_serve *s;
     if (open_grid(&grid, &err)) return cli_fail(&err);
-    ng_serve_options opt = {.grid = grid, .listen = o.listen, .insecure_listen = o.insecure, .n_workers = (int)o.workers,
-                            .queue_max = (size_t)o.queue, .log = log_line};
+    ng_serve_options opt = {.grid = grid,
+                            .listen = o.listen,
+                            .insecure_listen = o.insecure,
+                            .n_workers = (int)o.workers,
+                            .queue_max = (size_t)o.queue,
+                            .log = log_line};
     ng_status status = ng_serve_open(&s, &opt, &err);
     ng_grid_close(grid);
     if (status) return cli_fail(&err);
@@ -85,9 +98,13 @@ static int run(int argc, char **argv) {
     return 0;
 }
 
-const cli_verb cli_verb_serve = {
-    "serve", "[--grid FILE] [--listen HOST:PORT]", "the HTTP server and dashboard",
-    "Serves the OpenAI-compatible API, the task API, metrics and a dashboard page until SIGTERM or\n"
-    "SIGINT.  SIGHUP reads the configuration again.  The bound address is printed on standard error:\n"
-    "    nanogrid: listening on http://127.0.0.1:8080",
-    options, run};
+const cli_verb cli_verb_serve = {"serve",
+                                 "[--grid FILE] [--listen HOST:PORT]",
+                                 "the HTTP server and dashboard",
+                                 "Serves the OpenAI-compatible API, the task API, metrics and a "
+                                 "dashboard page until SIGTERM or\n"
+                                 "SIGINT.  SIGHUP reads the configuration again.  The bound "
+                                 "address is printed on standard error:\n"
+                                 "    nanogrid: listening on http://127.0.0.1:8080",
+                                 options,
+                                 run};

@@ -34,9 +34,12 @@ static const struct {
 #undef QUEUE
 #undef INLINE
 enum { N_ENDPOINTS = sizeof endpoints / sizeof *endpoints };
-_Static_assert(sizeof endpoints / sizeof *endpoints < (size_t)NG_METRICS_ENDPOINTS_MAX, "a metrics row for every endpoint and one for the rest");
+_Static_assert(sizeof endpoints / sizeof *endpoints < (size_t)NG_METRICS_ENDPOINTS_MAX,
+               "a metrics row for every endpoint and one for the rest");
 
-size_t ng_api_n_endpoints(void) { return N_ENDPOINTS; }
+size_t ng_api_n_endpoints(void) {
+    return N_ENDPOINTS;
+}
 
 const char *const *ng_api_endpoint_paths(void) {
     static const char *const paths[] = {
@@ -56,7 +59,7 @@ ng_grid *ng_api_get_grid(ng_api *api) {
     return g;
 }
 
-/* ---- a call ------------------------------------------------------------------------------------- */
+/* ---- a call ---------------------------------------------------------------------------------- */
 
 static ng_call *call_new(ng_api *api, ng_http_x *x) {
     ng_call *c = calloc(1, sizeof *c);
@@ -80,28 +83,34 @@ static void call_free(ng_call *c) {
 
 void ng_call_new_id(ng_call *c, const char *prefix, char out[64]) {
     uint64_t n = atomic_fetch_add(&c->api->next_id, 1);
-    snprintf(out, 64, "%s%016llx%08llx", prefix, (unsigned long long)ng_hash_mix(c->api->id_seed + n),
+    snprintf(out, 64, "%s%016llx%08llx", prefix,
+             (unsigned long long)ng_hash_mix(c->api->id_seed + n),
              (unsigned long long)(ng_hash_mix(c->api->id_seed ^ ~n) & 0xffffffffu));
 }
 
 double ng_call_overhead_us(const ng_call *c) {
     ng_http_times t = ng_http_get_times(c->x);
-    if (t.answered && t.answered < c->told_ns) /* a stream: its first byte left while the expert was at work */
+    if (t.answered &&
+        t.answered < c->told_ns) /* a stream: its first byte left while the expert was at work */
         return (double)(c->asked_ns - t.started) / 1e3 + c->grid_us;
     uint64_t end = t.answered ? t.answered : ng_clock_ns();
-    double ns = (double)(end - t.received) - (double)(t.started - t.received) - (double)c->expert_ns;
+    double ns =
+        (double)(end - t.received) - (double)(t.started - t.received) - (double)c->expert_ns;
     return ns > 0 ? ns / 1e3 : 0;
 }
 
 bool ng_call_over(ng_call *c) {
     if (!ng_http_cancelled(c->x)) return false;
-    if (ng_http_timed_out(c->x)) ng_problem_set(&c->problem, 504, "timeout", NULL, "the request took longer than this server allows");
-    else if (ng_http_draining(ng_http_of(c->x))) ng_problem_set(&c->problem, 503, "shutdown", NULL, "the server is shutting down");
+    if (ng_http_timed_out(c->x))
+        ng_problem_set(&c->problem, 504, "timeout", NULL,
+                       "the request took longer than this server allows");
+    else if (ng_http_draining(ng_http_of(c->x)))
+        ng_problem_set(&c->problem, 503, "shutdown", NULL, "the server is shutting down");
     else ng_problem_set(&c->problem, 499, "cancelled", NULL, "the client closed the connection");
     return true;
 }
 
-/* ---- answers ------------------------------------------------------------------------------------ */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static void common_headers(ng_call *c, const char *type) {
     ng_http_set_header(c->x, "Content-Type", type);
@@ -114,8 +123,10 @@ static void send_problem(ng_call *c) {
     if (c->problem.status == 503) ng_http_set_header(c->x, "Retry-After", "1");
     if (c->problem.status >= 500 && c->problem.status != 501 && c->api->log) {
         char line[NG_ERROR_TEXT_MAX + 256];
-        snprintf(line, sizeof line, "level=error event=answer status=%d path=%s request_id=%s message=\"%s\"", c->problem.status,
-                 ng_api_endpoint_paths()[c->endpoint], c->request_id, c->problem.message);
+        snprintf(line, sizeof line,
+                 "level=error event=answer status=%d path=%s request_id=%s message=\"%s\"",
+                 c->problem.status, ng_api_endpoint_paths()[c->endpoint], c->request_id,
+                 c->problem.message);
         c->api->log(c->api->log_ctx, line);
     }
     ng_buf_reset(&c->out);
@@ -127,7 +138,8 @@ static void send_problem(ng_call *c) {
 
 void ng_call_send_as(ng_call *c, int status, const char *type) {
     if (c->out.status) {
-        ng_problem_set(&c->problem, c->out.status == NG_ELIMIT ? 500 : 503, NULL, NULL, "the answer does not fit in memory");
+        ng_problem_set(&c->problem, c->out.status == NG_ELIMIT ? 500 : 503, NULL, NULL,
+                       "the answer does not fit in memory");
         send_problem(c);
         return;
     }
@@ -135,9 +147,11 @@ void ng_call_send_as(ng_call *c, int status, const char *type) {
     ng_http_reply(c->x, status, &c->out);
 }
 
-void ng_call_send(ng_call *c, int status) { ng_call_send_as(c, status, "application/json"); }
+void ng_call_send(ng_call *c, int status) {
+    ng_call_send_as(c, status, "application/json");
+}
 
-/* ---- admission ---------------------------------------------------------------------------------- */
+/* ---- admission ------------------------------------------------------------------------------- */
 
 /* The host part of "name:port", "[::1]:8080", "localhost". */
 static size_t host_len(const char *s) {
@@ -160,14 +174,18 @@ static bool check_origin(ng_call *c) {
         return ng_problem_set(&c->problem, 403, "foreign_host", NULL,
                               "the Host header names another machine; use 127.0.0.1 or localhost");
     if (!origin) return true;
-    const char *name = !strncasecmp(origin, "http://", 7) ? origin + 7 : !strncasecmp(origin, "https://", 8) ? origin + 8 : NULL;
+    const char *name = !strncasecmp(origin, "http://", 7)    ? origin + 7
+                       : !strncasecmp(origin, "https://", 8) ? origin + 8
+                                                             : NULL;
     if (name && host && !strcasecmp(name, host)) return true;
-    return ng_problem_set(&c->problem, 403, "foreign_origin", NULL, "requests from pages of another origin are not allowed");
+    return ng_problem_set(&c->problem, 403, "foreign_origin", NULL,
+                          "requests from pages of another origin are not allowed");
 }
 
 static bool matches(const char *path, const char *url) {
     size_t n = strlen(path);
-    if (n > 1 && path[n - 1] == '/') return !strncmp(url, path, n) && url[n] && !strchr(url + n, '/');
+    if (n > 1 && path[n - 1] == '/')
+        return !strncmp(url, path, n) && url[n] && !strchr(url + n, '/');
     return !strcmp(url, path);
 }
 
@@ -182,22 +200,28 @@ static bool find_endpoint(ng_call *c) {
         allow = endpoints[i].method;
     }
     if (!allow)
-        return ng_problem_set(&c->problem, 404, "unknown_path", NULL, "there is nothing at %.128s", ng_http_url(c->x));
+        return ng_problem_set(&c->problem, 404, "unknown_path", NULL, "there is nothing at %.128s",
+                              ng_http_url(c->x));
     ng_http_set_header(c->x, "Allow", !strcmp(allow, "GET") ? "GET, HEAD" : allow);
-    return ng_problem_set(&c->problem, 405, "method_not_allowed", NULL, "%s is answered for %s only", url, allow);
+    return ng_problem_set(&c->problem, 405, "method_not_allowed", NULL,
+                          "%s is answered for %s only", url, allow);
 }
 
 /* JSON is what bodies hold; curl's default type is let through because its Origin rule is the same. */
 static bool check_type(ng_call *c) {
     if (strcmp(endpoints[c->endpoint].method, "POST")) return true;
-    const char *type = ng_http_header(c->x, "content-type"), *coding = ng_http_header(c->x, "content-encoding");
+    const char *type = ng_http_header(c->x, "content-type"),
+               *coding = ng_http_header(c->x, "content-encoding");
     if (coding && strcasecmp(coding, "identity"))
-        return ng_problem_set(&c->problem, 415, "unsupported_encoding", "content-encoding", "bodies must not be compressed");
+        return ng_problem_set(&c->problem, 415, "unsupported_encoding", "content-encoding",
+                              "bodies must not be compressed");
     if (!type) return true;
     size_t n = strcspn(type, "; \t");
-    if ((n == 16 && !strncasecmp(type, "application/json", n)) || (n == 33 && !strncasecmp(type, "application/x-www-form-urlencoded", n)))
+    if ((n == 16 && !strncasecmp(type, "application/json", n)) ||
+        (n == 33 && !strncasecmp(type, "application/x-www-form-urlencoded", n)))
         return true;
-    return ng_problem_set(&c->problem, 415, "unsupported_type", "content-type", "bodies must be application/json");
+    return ng_problem_set(&c->problem, 415, "unsupported_type", "content-type",
+                          "bodies must be application/json");
 }
 
 static bool read_request_id(ng_call *c) {
@@ -210,7 +234,8 @@ static bool read_request_id(ng_call *c) {
     for (size_t i = 0; i < n; i++)
         if (id[i] <= ' ' || id[i] > '~' || id[i] == '"' || id[i] == '\\') n = 0;
     if (!n || n > NG_REQUEST_ID_MAX)
-        return ng_problem_set(&c->problem, 400, "invalid_header", "x-request-id", "x-request-id must be 1 to %d visible ASCII characters",
+        return ng_problem_set(&c->problem, 400, "invalid_header", "x-request-id",
+                              "x-request-id must be 1 to %d visible ASCII characters",
                               NG_REQUEST_ID_MAX);
     memcpy(c->request_id, id, n + 1);
     return true;
@@ -222,7 +247,8 @@ static ng_http_path admit(void *ctx, ng_http_x *x) {
         ng_http_reply(x, 503, NULL);
         return NG_HTTP_REFUSED;
     }
-    if (read_request_id(c) && check_origin(c) && find_endpoint(c) && check_type(c)) return endpoints[c->endpoint].where;
+    if (read_request_id(c) && check_origin(c) && find_endpoint(c) && check_type(c))
+        return endpoints[c->endpoint].where;
     send_problem(c);
     return NG_HTTP_REFUSED;
 }
@@ -236,12 +262,15 @@ static void refused(void *ctx, ng_http_x *x, int status, const char *why) {
         return;
     }
     if (status == 503) atomic_fetch_add(&c->api->metrics.rejected, 1);
-    const char *code = status == 413 ? "body_too_large" : status == 431 ? "headers_too_large" : status == 503 ? "overloaded" : NULL;
+    const char *code = status == 413   ? "body_too_large"
+                       : status == 431 ? "headers_too_large"
+                       : status == 503 ? "overloaded"
+                                       : NULL;
     ng_problem_set(&c->problem, status, code, NULL, "%s", why);
     send_problem(c);
 }
 
-/* ---- limits from the headers -------------------------------------------------------------------- */
+/* ---- limits from the headers ----------------------------------------------------------------- */
 
 static bool bad_header(ng_call *c, const char *name, const char *must) {
     return ng_problem_set(&c->problem, 400, "invalid_header", name, "%s must be %s", name, must);
@@ -261,23 +290,28 @@ static void read_traceparent(ng_call *c) {
 
 static bool read_limits(ng_call *c) {
     const char *privacy = ng_http_header(c->x, "x-nanogrid-privacy");
-    if (privacy && !ng_privacy_parse(&c->privacy, privacy)) return bad_header(c, "x-nanogrid-privacy", "local, mesh or any");
+    if (privacy && !ng_privacy_parse(&c->privacy, privacy))
+        return bad_header(c, "x-nanogrid-privacy", "local, mesh or any");
     const char *cost = ng_http_header(c->x, "x-nanogrid-max-cost-usd");
     char *end = NULL;
     if (cost) {
         c->max_cost_usd = strtod(cost, &end);
         bool plain = *cost && strspn(cost, "0123456789.eE-+") == strlen(cost) && !*end;
-        if (!plain || !isfinite(c->max_cost_usd) || c->max_cost_usd < 0) return bad_header(c, "x-nanogrid-max-cost-usd", "a number of US dollars, 0 or more");
+        if (!plain || !isfinite(c->max_cost_usd) || c->max_cost_usd < 0)
+            return bad_header(c, "x-nanogrid-max-cost-usd", "a number of US dollars, 0 or more");
     }
     const char *deadline = ng_http_header(c->x, "x-nanogrid-deadline-ms");
     if (deadline) {
         size_t n = strspn(deadline, "0123456789");
         c->deadline_ms = n && n <= 9 && !deadline[n] ? strtoll(deadline, NULL, 10) : 0;
-        if (!c->deadline_ms) return bad_header(c, "x-nanogrid-deadline-ms", "a whole number of milliseconds, 1 to 999999999");
+        if (!c->deadline_ms)
+            return bad_header(c, "x-nanogrid-deadline-ms",
+                              "a whole number of milliseconds, 1 to 999999999");
     }
     const char *debug = ng_http_header(c->x, "x-nanogrid-debug");
     c->debug = debug && !strcasecmp(debug, "true");
-    if (debug && !c->debug && strcasecmp(debug, "false")) return bad_header(c, "x-nanogrid-debug", "true or false");
+    if (debug && !c->debug && strcasecmp(debug, "false"))
+        return bad_header(c, "x-nanogrid-debug", "true or false");
     read_traceparent(c);
     return true;
 }
@@ -319,8 +353,12 @@ static void done(void *ctx, ng_http_x *x, bool sent) {
     if (!c) return;
     ng_http_times t = ng_http_get_times(x);
     int status = ng_http_status(x) ? ng_http_status(x) : 200;
-    if (t.received) ng_metrics_request(&api->metrics, c->endpoint, status, (double)(ng_clock_ns() - t.received) / 1e9);
-    if (t.started > t.received) ng_histogram_add(&api->metrics.queue_s, NG_SCALE_SECONDS, (double)(t.started - t.received) / 1e9);
+    if (t.received)
+        ng_metrics_request(&api->metrics, c->endpoint, status,
+                           (double)(ng_clock_ns() - t.received) / 1e9);
+    if (t.started > t.received)
+        ng_histogram_add(&api->metrics.queue_s, NG_SCALE_SECONDS,
+                         (double)(t.started - t.received) / 1e9);
     if (ng_http_cancelled(x)) atomic_fetch_add(&api->metrics.cancelled, 1);
     else if (!sent && t.answered) atomic_fetch_add(&api->metrics.broken, 1);
     call_free(c);

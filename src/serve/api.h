@@ -24,9 +24,9 @@
 
 typedef struct ng_api {
     ng_metrics metrics;
-    bool loopback;       /* bound to this machine only: foreign Host headers are refused */
+    bool loopback; /* bound to this machine only: foreign Host headers are refused */
     uint64_t started_ns;
-    uint64_t id_seed;    /* with next_id: identifiers that differ between runs */
+    uint64_t id_seed; /* with next_id: identifiers that differ between runs */
     atomic_uint_fast64_t next_id;
     void (*log)(void *ctx, const char *line);
     void *log_ctx;
@@ -41,11 +41,11 @@ enum { NG_REQUEST_ID_MAX = 128 };
 typedef struct ng_call {
     ng_api *api;
     ng_http_x *x;
-    size_t endpoint; /* row of endpoints.def; their number: none matched */
+    size_t endpoint;  /* row of endpoints.def; their number: none matched */
     const char *tail; /* what follows a path that ends in '/' */
-    ng_grid *grid;   /* this request's snapshot */
+    ng_grid *grid;    /* this request's snapshot */
     ng_arena *arena;
-    json_t *body;    /* parsed, for POST */
+    json_t *body; /* parsed, for POST */
     ng_problem problem;
     ng_buf out;
     /* limits and identity from the headers */
@@ -54,9 +54,9 @@ typedef struct ng_call {
     int64_t deadline_ms;
     bool debug;
     char request_id[NG_REQUEST_ID_MAX + 1], traceparent[56];
-    uint64_t expert_ns; /* spent in experts: what is not overhead */
+    uint64_t expert_ns;         /* spent in experts: what is not overhead */
     uint64_t asked_ns, told_ns; /* when the grid was first asked, and last answered; 0: never */
-    double grid_us;     /* the grid's own share of overhead */
+    double grid_us;             /* the grid's own share of overhead */
 } ng_call;
 
 /* api.c */

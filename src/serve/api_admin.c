@@ -49,7 +49,8 @@ void ng_api_model(ng_call *c) {
         ng_call_send(c, 200);
         return;
     }
-    ng_problem_set(&c->problem, 404, "model_not_found", "model", "there is no model '%.64s'; GET /v1/models lists them", c->tail);
+    ng_problem_set(&c->problem, 404, "model_not_found", "model",
+                   "there is no model '%.64s'; GET /v1/models lists them", c->tail);
 }
 
 void ng_api_decisions(ng_call *c) {
@@ -57,7 +58,8 @@ void ng_api_decisions(ng_call *c) {
     char *end = NULL;
     long n = text ? strtol(text, &end, 10) : DECISIONS_DEFAULT;
     if (n < 1 || n > DECISIONS_MAX || (text && (*end || end == text))) {
-        ng_problem_set(&c->problem, 400, "out_of_range", "n", "n must be a whole number, 1 to %d", DECISIONS_MAX);
+        ng_problem_set(&c->problem, 400, "out_of_range", "n", "n must be a whole number, 1 to %d",
+                       DECISIONS_MAX);
         return;
     }
     ng_error err = {0};
@@ -86,7 +88,8 @@ void ng_api_health(ng_call *c) {
     ng_json_object(&j);
     ng_json_key(&j, "status"), ng_json_str(&j, "ok");
     ng_json_key(&j, "version"), ng_json_str(&j, ng_version());
-    ng_json_key(&j, "uptime_s"), ng_json_fixed(&j, (double)(ng_clock_ns() - c->api->started_ns) / 1e9, 1);
+    ng_json_key(&j, "uptime_s"),
+        ng_json_fixed(&j, (double)(ng_clock_ns() - c->api->started_ns) / 1e9, 1);
     ng_json_end(&j);
     ng_call_send(c, 200);
 }
@@ -112,21 +115,31 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
     } rows[] = {
         {"nanogrid_grid_requests_total", "Requests that reached the grid.", (double)s->requests},
         {"nanogrid_escalations_total", "Requests handed to a higher tier.", (double)s->escalations},
-        {"nanogrid_abstentions_total", "Requests that no expert was sure of.", (double)s->abstentions},
+        {"nanogrid_abstentions_total", "Requests that no expert was sure of.",
+         (double)s->abstentions},
         {"nanogrid_cache_hits_total", "Answers from the exact cache.", (double)s->cache_hits},
-        {"nanogrid_cache_misses_total", "Look-ups that the exact cache did not hold.", (double)s->cache_misses},
+        {"nanogrid_cache_misses_total", "Look-ups that the exact cache did not hold.",
+         (double)s->cache_misses},
         {"nanogrid_errors_total", "Requests that the grid failed.", (double)s->errors},
-        {"nanogrid_records_written_total", "Decisions in the database.", (double)s->records_written},
-        {"nanogrid_records_sampled_out_total", "Plain decisions left out while the ring was full.", (double)s->records_sampled_out},
+        {"nanogrid_records_written_total", "Decisions in the database.",
+         (double)s->records_written},
+        {"nanogrid_records_sampled_out_total", "Plain decisions left out while the ring was full.",
+         (double)s->records_sampled_out},
         {"nanogrid_prompt_tokens_total", "Tokens read.", (double)s->prompt_tokens},
         {"nanogrid_completion_tokens_total", "Tokens written.", (double)s->completion_tokens},
         {"nanogrid_cost_usd_total", "US dollars paid to upstreams.", s->cost_usd},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) ng_metrics_value(b, rows[i].name, "counter", rows[i].help, rows[i].v);
-    ng_buf_puts(b, "# HELP nanogrid_answers_total Answers by tier.\n# TYPE nanogrid_answers_total counter\n");
-    ng_buf_printf(b, "nanogrid_answers_total{tier=\"nano\"} %llu\n", (unsigned long long)s->answered_nano);
-    ng_buf_printf(b, "nanogrid_answers_total{tier=\"small\"} %llu\n", (unsigned long long)s->answered_small);
-    ng_buf_printf(b, "nanogrid_answers_total{tier=\"medium\"} %llu\n", (unsigned long long)s->answered_medium);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ng_metrics_value(b, rows[i].name, "counter", rows[i].help, rows[i].v);
+    ng_buf_puts(
+        b,
+        "# HELP nanogrid_answers_total Answers by tier.\n# TYPE nanogrid_answers_total counter\n");
+    ng_buf_printf(b, "nanogrid_answers_total{tier=\"nano\"} %llu\n",
+                  (unsigned long long)s->answered_nano);
+    ng_buf_printf(b, "nanogrid_answers_total{tier=\"small\"} %llu\n",
+                  (unsigned long long)s->answered_small);
+    ng_buf_printf(b, "nanogrid_answers_total{tier=\"medium\"} %llu\n",
+                  (unsigned long long)s->answered_medium);
 }
 
 static double resident_bytes(void) {
@@ -141,12 +154,19 @@ void ng_api_metrics(ng_call *c) {
     ng_buf *b = &c->out;
     ng_api *api = c->api;
     ng_grid_stats s = ng_grid_get_stats(c->grid);
-    ng_buf_printf(b, "# HELP nanogrid_build_info The version of this program.\n# TYPE nanogrid_build_info gauge\n"
-                     "nanogrid_build_info{version=\"%s\"} 1\n", ng_version());
-    ng_metrics_value(b, "nanogrid_uptime_seconds", "gauge", "Since the server started.", (double)(ng_clock_ns() - api->started_ns) / 1e9);
-    ng_metrics_value(b, "nanogrid_queue_length", "gauge", "Requests that wait for a worker.", (double)ng_http_queued(ng_http_of(c->x)));
-    ng_metrics_value(b, "nanogrid_active_requests", "gauge", "Requests at a worker.", (double)ng_http_active(ng_http_of(c->x)));
-    ng_metrics_value(b, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
+    ng_buf_printf(b,
+                  "# HELP nanogrid_build_info The version of this program.\n# TYPE "
+                  "nanogrid_build_info gauge\n"
+                  "nanogrid_build_info{version=\"%s\"} 1\n",
+                  ng_version());
+    ng_metrics_value(b, "nanogrid_uptime_seconds", "gauge", "Since the server started.",
+                     (double)(ng_clock_ns() - api->started_ns) / 1e9);
+    ng_metrics_value(b, "nanogrid_queue_length", "gauge", "Requests that wait for a worker.",
+                     (double)ng_http_queued(ng_http_of(c->x)));
+    ng_metrics_value(b, "nanogrid_active_requests", "gauge", "Requests at a worker.",
+                     (double)ng_http_active(ng_http_of(c->x)));
+    ng_metrics_value(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
+                     resident_bytes());
     grid_series(b, &s);
     ng_metrics_write(b, &api->metrics, ng_api_endpoint_paths(), ng_api_n_endpoints() + 1);
     ng_call_send_as(c, 200, "text/plain; version=0.0.4; charset=utf-8");
@@ -154,9 +174,11 @@ void ng_api_metrics(ng_call *c) {
 
 void ng_api_dashboard(ng_call *c) {
     ng_buf_put(&c->out, ng_dashboard_html, ng_dashboard_html_len);
-    ng_http_set_header(c->x, "Content-Security-Policy",
-                       "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
-                       "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+    ng_http_set_header(
+        c->x, "Content-Security-Policy",
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src "
+        "'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
     ng_http_set_header(c->x, "Referrer-Policy", "no-referrer");
     ng_call_send_as(c, 200, "text/html; charset=utf-8");
 }

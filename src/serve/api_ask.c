@@ -19,7 +19,9 @@ static bool find_model(const ng_grid *g, const char *name, ng_grid_entry *out) {
     return false;
 }
 
-static bool abandoned(void *ctx) { return ng_http_cancelled(((const ng_call *)ctx)->x); }
+static bool abandoned(void *ctx) {
+    return ng_http_cancelled(((const ng_call *)ctx)->x);
+}
 
 bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model, const char *user) {
     ng_request_init(r, task);
@@ -27,14 +29,17 @@ bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model,
         ng_grid_entry e;
         if (!find_model(c->grid, model, &e)) {
             ng_problem_set(&c->problem, 404, "model_not_found", "model",
-                           "there is no model '%.64s'; GET /v1/models lists them, \"auto\" lets the grid decide", model);
+                           "there is no model '%.64s'; GET /v1/models lists them, \"auto\" lets "
+                           "the grid decide",
+                           model);
             c->problem.type = "invalid_request_error";
             return false;
         }
         if (task == NG_TASK_AUTO) r->task = e.upstream ? NG_TASK_GENERATE : e.task;
         else if (!e.upstream && e.task != task)
-            return ng_problem_set(&c->problem, 400, "wrong_task", "model", "model '%.64s' serves %s, not %s", model,
-                                  ng_task_name(e.task), ng_task_name(task));
+            return ng_problem_set(&c->problem, 400, "wrong_task", "model",
+                                  "model '%.64s' serves %s, not %s", model, ng_task_name(e.task),
+                                  ng_task_name(task));
         r->model = model;
     }
     r->privacy = c->privacy;
@@ -70,11 +75,14 @@ bool ng_call_ask(ng_call *c, const ng_request *r, ng_answer **out) {
     if (!timed(c, ng_grid_ask, r, out)) return false;
     ng_metrics *m = &c->api->metrics;
     ng_histogram_add(&m->tokens_in, NG_SCALE_TOKENS, (*out)->prompt_tokens);
-    if ((*out)->completion_tokens) ng_histogram_add(&m->tokens_out, NG_SCALE_TOKENS, (*out)->completion_tokens);
+    if ((*out)->completion_tokens)
+        ng_histogram_add(&m->tokens_out, NG_SCALE_TOKENS, (*out)->completion_tokens);
     return true;
 }
 
-bool ng_call_route(ng_call *c, const ng_request *r, ng_answer **out) { return timed(c, ng_grid_route, r, out); }
+bool ng_call_route(ng_call *c, const ng_request *r, ng_answer **out) {
+    return timed(c, ng_grid_route, r, out);
+}
 
 void ng_call_decision_headers(ng_call *c, const ng_answer *a) {
     char confidence[32] = "null";
@@ -130,9 +138,15 @@ void ng_answer_content(ng_buf *out, const ng_answer *a) {
     ng_json j = ng_json_init(out);
     switch (a->task) {
     case NG_TASK_CLASSIFY:
-    case NG_TASK_DETECT_LANGUAGE: ng_buf_puts(out, a->label ? a->label : ""); break;
-    case NG_TASK_MODERATE: flagged_text(out, a); break;
-    case NG_TASK_EXTRACT: entities_text(&j, a); break;
+    case NG_TASK_DETECT_LANGUAGE:
+        ng_buf_puts(out, a->label ? a->label : "");
+        break;
+    case NG_TASK_MODERATE:
+        flagged_text(out, a);
+        break;
+    case NG_TASK_EXTRACT:
+        entities_text(&j, a);
+        break;
     case NG_TASK_EMBED:
         ng_json_array(&j);
         for (size_t i = 0; i < a->n_embedding; i++) ng_json_f32(&j, a->embedding[i]);
@@ -143,6 +157,7 @@ void ng_answer_content(ng_buf *out, const ng_answer *a) {
         for (size_t i = 0; i < a->n_results; i++) ng_json_uint(&j, a->results[i].index);
         ng_json_end(&j);
         break;
-    default: ng_buf_puts(out, a->answer ? a->answer : "");
+    default:
+        ng_buf_puts(out, a->answer ? a->answer : "");
     }
 }

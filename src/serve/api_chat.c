@@ -35,10 +35,21 @@ typedef struct chat {
     uint64_t asked_ns, first_ns, last_ns;
 } chat;
 
-static const char *const sampling[] = {"temperature", "top_p", "top_k", "min_p", "repeat_penalty", "frequency_penalty",
-                                       "presence_penalty", "seed", "stop", "max_tokens", "max_completion_tokens", "logprobs", NULL};
+static const char *const sampling[] = {"temperature",
+                                       "top_p",
+                                       "top_k",
+                                       "min_p",
+                                       "repeat_penalty",
+                                       "frequency_penalty",
+                                       "presence_penalty",
+                                       "seed",
+                                       "stop",
+                                       "max_tokens",
+                                       "max_completion_tokens",
+                                       "logprobs",
+                                       NULL};
 
-/* ---- pieces that both forms share ----------------------------------------------------------------- */
+/* ---- pieces that both forms share ------------------------------------------------------------ */
 
 static void put_usage(ng_json *j, const chat *t) {
     uint64_t in = 0, out = 0;
@@ -55,13 +66,16 @@ static void put_usage(ng_json *j, const chat *t) {
     ng_json_end(j);
 }
 
-static const char *finish_of(const ng_answer *a) { return a->finish ? a->finish : "stop"; }
+static const char *finish_of(const ng_answer *a) {
+    return a->finish ? a->finish : "stop";
+}
 
 /* "temperature, seed" when the body sets what an expert of this task cannot act upon. */
 static bool useless_options(const chat *t, ng_buf *names) {
     for (size_t i = 0; sampling[i]; i++) {
         const json_t *v = json_object_get(t->c->body, sampling[i]);
-        if (v && !json_is_null(v) && !json_is_false(v)) ng_buf_printf(names, "%s%s", names->len ? ", " : "", sampling[i]);
+        if (v && !json_is_null(v) && !json_is_false(v))
+            ng_buf_printf(names, "%s%s", names->len ? ", " : "", sampling[i]);
     }
     return names->len > 0;
 }
@@ -70,14 +84,16 @@ static void put_warnings(ng_json *j, const chat *t) {
     const ng_answer *a = t->answers[0];
     ng_buf names = ng_buf_init(512), text = ng_buf_init(1024);
     bool other = a->task != NG_TASK_GENERATE && a->expert && useless_options(t, &names);
-    bool unlogged = t->req.logprobs && !t->logprobs[0].len && a->task == NG_TASK_GENERATE && *(a->answer ? a->answer : "");
+    bool unlogged = t->req.logprobs && !t->logprobs[0].len && a->task == NG_TASK_GENERATE &&
+                    *(a->answer ? a->answer : "");
     if (a->n_warnings || other || unlogged) {
         ng_json_key(j, "warnings");
         ng_json_array(j);
         for (size_t i = 0; i < a->n_warnings; i++) ng_json_str(j, a->warnings[i]);
         if (unlogged) ng_json_str(j, "logprobs: whoever answered gave none");
         if (other) {
-            ng_buf_printf(&text, "%s: not applied, '%s' answered as an expert for %s", names.data, a->expert, ng_task_name(a->task));
+            ng_buf_printf(&text, "%s: not applied, '%s' answered as an expert for %s", names.data,
+                          a->expert, ng_task_name(a->task));
             ng_json_str(j, text.data);
         }
         ng_json_end(j);
@@ -86,7 +102,7 @@ static void put_warnings(ng_json *j, const chat *t) {
     ng_buf_clear(&text);
 }
 
-/* ---- streaming ------------------------------------------------------------------------------------ */
+/* ---- streaming ------------------------------------------------------------------------------- */
 
 static ng_json chunk_begin(chat *t) {
     ng_json j = ng_sse_begin(&t->event);
@@ -107,8 +123,8 @@ static void chunk_end(chat *t, ng_json *j, bool usage_slot) {
 }
 
 /* One choice's piece of text, or its end when `finish` is not NULL. */
-static void put_delta(chat *t, ng_json *j, const char *role, const char *text, size_t len, const char *finish,
-                      const ng_token_event *e) {
+static void put_delta(chat *t, ng_json *j, const char *role, const char *text, size_t len,
+                      const char *finish, const ng_token_event *e) {
     ng_json_object(j);
     ng_json_key(j, "index"), ng_json_uint(j, t->index);
     ng_json_key(j, "delta");
@@ -153,7 +169,8 @@ static bool on_token(void *ctx, const ng_token_event *e) {
     t->last_ns = ng_clock_ns();
     if (!t->n_tokens++) t->first_ns = t->last_ns;
     if (ng_http_cancelled(t->c->x)) return false;
-    bool logged = t->req.logprobs && e->id >= 0; /* -1: an upstream's, or what was held back of the text */
+    bool logged =
+        t->req.logprobs && e->id >= 0; /* -1: an upstream's, or what was held back of the text */
     if (logged) {
         ng_buf *b = &t->logprobs[t->index];
         ng_buf_puts(b, b->len ? ", " : "[");
@@ -215,7 +232,7 @@ static void end_stream(chat *t) {
     ng_http_stream_end(c->x);
 }
 
-/* ---- whole ------------------------------------------------------------------------------------------ */
+/* ---- whole ----------------------------------------------------------------------------------- */
 
 static void put_choice(ng_json *j, const chat *t, uint32_t i) {
     ng_buf text = ng_buf_init(64u << 20);
@@ -266,14 +283,16 @@ static void send_whole(chat *t) {
     ng_call_send(c, 200);
 }
 
-/* ---- asking ----------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 static void note_times(const chat *t) {
     ng_metrics *m = &t->c->api->metrics;
     if (!t->n_tokens) return;
-    ng_histogram_add(&m->first_token_s, NG_SCALE_SECONDS, (double)(t->first_ns - t->asked_ns) / 1e9);
+    ng_histogram_add(&m->first_token_s, NG_SCALE_SECONDS,
+                     (double)(t->first_ns - t->asked_ns) / 1e9);
     if (t->n_tokens > 1)
-        ng_histogram_add(&m->token_s, NG_SCALE_SECONDS, (double)(t->last_ns - t->first_ns) / 1e9 / (double)(t->n_tokens - 1));
+        ng_histogram_add(&m->token_s, NG_SCALE_SECONDS,
+                         (double)(t->last_ns - t->first_ns) / 1e9 / (double)(t->n_tokens - 1));
 }
 
 static bool ask_choice(chat *t, uint32_t i) {
@@ -305,7 +324,9 @@ static bool ask_all(chat *t) {
     for (uint32_t i = 0; i < t->req.n; i++) {
         if (!ask_choice(t, i)) return false;
         if (t->req.stream && !finish_choice(t, t->answers[i]))
-            return ng_call_over(c) ? false : ng_problem_set(&c->problem, 503, NULL, NULL, "the stream broke");
+            return ng_call_over(c)
+                       ? false
+                       : ng_problem_set(&c->problem, 503, NULL, NULL, "the stream broke");
     }
     return true;
 }

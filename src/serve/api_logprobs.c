@@ -36,10 +36,13 @@ bool ng_logprobs_tokenizer(const ng_tokenizer **out, ng_call *c, const char *mod
     *out = NULL;
     for (size_t i = 0, n = ng_grid_n_entries(c->grid); i < n; i++) {
         ng_grid_entry e = ng_grid_get_entry(c->grid, i);
-        if (e.upstream || e.task != NG_TASK_GENERATE || !e.model_path || (!any && strcmp(e.name, model))) continue;
+        if (e.upstream || e.task != NG_TASK_GENERATE || !e.model_path ||
+            (!any && strcmp(e.name, model)))
+            continue;
         if (path && strcmp(path, e.model_path))
-            return ng_problem_set(&c->problem, 400, "invalid_value", "logprobs",
-                                  "logprobs need a named model where the grid has several chat models");
+            return ng_problem_set(
+                &c->problem, 400, "invalid_value", "logprobs",
+                "logprobs need a named model where the grid has several chat models");
         path = e.model_path;
     }
     if (!path) return true;

@@ -21,9 +21,10 @@ static void put_base64(ng_json *j, ng_buf *scratch, const uint8_t *data, size_t 
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     ng_buf_reset(scratch);
     for (size_t i = 0; i < len; i += 3) {
-        uint32_t v = (uint32_t)data[i] << 16 | (i + 1 < len ? (uint32_t)data[i + 1] << 8 : 0) | (i + 2 < len ? data[i + 2] : 0);
-        char out[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < len ? digits[v >> 6 & 63] : '=',
-                       i + 2 < len ? digits[v & 63] : '='};
+        uint32_t v = (uint32_t)data[i] << 16 | (i + 1 < len ? (uint32_t)data[i + 1] << 8 : 0) |
+                     (i + 2 < len ? data[i + 2] : 0);
+        char out[4] = {digits[v >> 18], digits[v >> 12 & 63],
+                       i + 1 < len ? digits[v >> 6 & 63] : '=', i + 2 < len ? digits[v & 63] : '='};
         ng_buf_put(scratch, out, 4);
     }
     ng_json_strn(j, scratch->data, scratch->len);
@@ -33,7 +34,8 @@ static void put_base64(ng_json *j, ng_buf *scratch, const uint8_t *data, size_t 
 static void put_embedding(ng_json *j, const ng_answer *a, bool base64, ng_buf *scratch) {
     ng_json_key(j, "embedding");
     if (base64) { /* little-endian f32, as numpy.frombuffer(.., "<f4") reads it */
-        put_base64(j, scratch, (const uint8_t *)a->embedding, a->n_embedding * sizeof *a->embedding);
+        put_base64(j, scratch, (const uint8_t *)a->embedding,
+                   a->n_embedding * sizeof *a->embedding);
         return;
     }
     ng_json_array(j);
@@ -80,7 +82,8 @@ static void put_moderation(ng_json *j, const ng_answer *a, bool debug) {
     ng_json_key(j, "categories");
     ng_json_object(j);
     for (size_t i = 0; i < a->n_categories; i++)
-        ng_json_key(j, a->categories[i].label), ng_json_bool(j, a->categories[i].p >= 0.5f || (a->flagged && i == best));
+        ng_json_key(j, a->categories[i].label),
+            ng_json_bool(j, a->categories[i].p >= 0.5f || (a->flagged && i == best));
     ng_json_end(j);
     ng_json_key(j, "category_scores");
     ng_json_object(j);
@@ -106,7 +109,8 @@ static void put_moderations(ng_call *c, const ng_task_request *t, ng_answer *con
     ng_json_end(&j);
 }
 
-static void serve_batch(ng_call *c, const ng_task_request *t, void (*put)(ng_call *, const ng_task_request *, ng_answer *const *)) {
+static void serve_batch(ng_call *c, const ng_task_request *t,
+                        void (*put)(ng_call *, const ng_task_request *, ng_answer *const *)) {
     ng_answer **answers = calloc(t->input.len, sizeof *answers);
     if (!answers) {
         ng_problem_set(&c->problem, 503, NULL, NULL, "out of memory");
@@ -123,10 +127,12 @@ static void serve_batch(ng_call *c, const ng_task_request *t, void (*put)(ng_cal
 
 void ng_api_embeddings(ng_call *c) {
     ng_task_request t;
-    if (ng_embed_request_read(&t, c->body, c->arena, &c->problem)) serve_batch(c, &t, put_embeddings);
+    if (ng_embed_request_read(&t, c->body, c->arena, &c->problem))
+        serve_batch(c, &t, put_embeddings);
 }
 
 void ng_api_moderations(ng_call *c) {
     ng_task_request t;
-    if (ng_moderate_request_read(&t, c->body, c->arena, &c->problem)) serve_batch(c, &t, put_moderations);
+    if (ng_moderate_request_read(&t, c->body, c->arena, &c->problem))
+        serve_batch(c, &t, put_moderations);
 }

@@ -49,18 +49,34 @@ static void answer_texts(ng_call *c, const ng_task_request *t, one_fn *ask, put_
 
 static void serve_task(ng_call *c, ng_task task) {
     ng_task_request t;
-    if (ng_task_request_read(&t, task, c->body, c->arena, &c->problem)) answer_texts(c, &t, ng_call_ask, ng_answer_json);
+    if (ng_task_request_read(&t, task, c->body, c->arena, &c->problem))
+        answer_texts(c, &t, ng_call_ask, ng_answer_json);
 }
 
-void ng_api_classify(ng_call *c) { serve_task(c, NG_TASK_CLASSIFY); }
-void ng_api_extract(ng_call *c) { serve_task(c, NG_TASK_EXTRACT); }
-void ng_api_detect_language(ng_call *c) { serve_task(c, NG_TASK_DETECT_LANGUAGE); }
-void ng_api_summarize(ng_call *c) { serve_task(c, NG_TASK_SUMMARIZE); }
-void ng_api_translate(ng_call *c) { serve_task(c, NG_TASK_TRANSLATE); }
-void ng_api_answer(ng_call *c) { serve_task(c, NG_TASK_ANSWER); }
-void ng_api_rewrite(ng_call *c) { serve_task(c, NG_TASK_REWRITE); }
+void ng_api_classify(ng_call *c) {
+    serve_task(c, NG_TASK_CLASSIFY);
+}
+void ng_api_extract(ng_call *c) {
+    serve_task(c, NG_TASK_EXTRACT);
+}
+void ng_api_detect_language(ng_call *c) {
+    serve_task(c, NG_TASK_DETECT_LANGUAGE);
+}
+void ng_api_summarize(ng_call *c) {
+    serve_task(c, NG_TASK_SUMMARIZE);
+}
+void ng_api_translate(ng_call *c) {
+    serve_task(c, NG_TASK_TRANSLATE);
+}
+void ng_api_answer(ng_call *c) {
+    serve_task(c, NG_TASK_ANSWER);
+}
+void ng_api_rewrite(ng_call *c) {
+    serve_task(c, NG_TASK_REWRITE);
+}
 
 void ng_api_route(ng_call *c) {
     ng_task_request t;
-    if (ng_route_request_read(&t, c->body, c->arena, &c->problem)) answer_texts(c, &t, ng_call_route, ng_route_json);
+    if (ng_route_request_read(&t, c->body, c->arena, &c->problem))
+        answer_texts(c, &t, ng_call_route, ng_route_json);
 }

@@ -33,12 +33,13 @@
 enum { SKIP_FACTOR = 8 };
 static const size_t STREAM_OUT_MAX = 64u << 20;
 
-/* ---- exchanges ---------------------------------------------------------------------------------- */
+/* ---- exchanges ------------------------------------------------------------------------------- */
 
 static ng_http_x *x_new(ng_http *h, struct MHD_Connection *c) {
     ng_http_x *x = calloc(1, sizeof *x);
     if (!x) return NULL;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     x->http = h;
     x->connection = c;
     x->peer = info ? info->socket_context : NULL;
@@ -70,15 +71,33 @@ void ng_http_x_resume(ng_http_x *x) {
     MHD_resume_connection(x->connection);
 }
 
-ng_http *ng_http_of(const ng_http_x *x) { return x->http; }
-const char *ng_http_method(const ng_http_x *x) { return x->method; }
-const char *ng_http_url(const ng_http_x *x) { return x->url; }
-void ng_http_set_user(ng_http_x *x, void *user) { x->user = user; }
-void *ng_http_user(const ng_http_x *x) { return x->user; }
-bool ng_http_cancelled(const ng_http_x *x) { return atomic_load(&x->cancelled); }
-bool ng_http_timed_out(const ng_http_x *x) { return atomic_load(&x->timed_out); }
-ng_http_times ng_http_get_times(const ng_http_x *x) { return x->times; }
-int ng_http_status(const ng_http_x *x) { return x->status; }
+ng_http *ng_http_of(const ng_http_x *x) {
+    return x->http;
+}
+const char *ng_http_method(const ng_http_x *x) {
+    return x->method;
+}
+const char *ng_http_url(const ng_http_x *x) {
+    return x->url;
+}
+void ng_http_set_user(ng_http_x *x, void *user) {
+    x->user = user;
+}
+void *ng_http_user(const ng_http_x *x) {
+    return x->user;
+}
+bool ng_http_cancelled(const ng_http_x *x) {
+    return atomic_load(&x->cancelled);
+}
+bool ng_http_timed_out(const ng_http_x *x) {
+    return atomic_load(&x->timed_out);
+}
+ng_http_times ng_http_get_times(const ng_http_x *x) {
+    return x->times;
+}
+int ng_http_status(const ng_http_x *x) {
+    return x->status;
+}
 
 const char *ng_http_body(const ng_http_x *x, size_t *len) {
     *len = x->body.len;
@@ -98,7 +117,8 @@ typedef struct name_count {
     size_t n;
 } name_count;
 
-static enum MHD_Result count_name(void *cls, enum MHD_ValueKind kind, const char *key, const char *value) {
+static enum MHD_Result count_name(void *cls, enum MHD_ValueKind kind, const char *key,
+                                  const char *value) {
     (void)kind, (void)value;
     name_count *c = cls;
     c->n += !strcasecmp(key, c->name);
@@ -131,7 +151,7 @@ void ng_http_reply(ng_http_x *x, int status, ng_buf *body) {
     pthread_mutex_unlock(&x->lock);
 }
 
-/* ---- reading a request -------------------------------------------------------------------------- */
+/* ---- reading a request ----------------------------------------------------------------------- */
 
 typedef struct head_facts {
     size_t n, bytes, n_length, n_coding, n_host;
@@ -139,7 +159,8 @@ typedef struct head_facts {
     const char *length, *coding;
 } head_facts;
 
-static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const char *key, const char *value) {
+static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const char *key,
+                                      const char *value) {
     (void)kind;
     head_facts *f = cls;
     f->n++;
@@ -166,20 +187,22 @@ static bool check_head(ng_http_x *x, const char *method, const char *url) {
     bool bad = true;
     unsigned long long declared = f.length ? strtoull(f.length, NULL, 10) : 0;
     if (strlen(method) >= sizeof x->method) refuse(x, 501, "the request method is unknown");
-    else if (strlen(url) >= sizeof x->url) refuse(x, 414, "the request target is longer than 511 bytes");
+    else if (strlen(url) >= sizeof x->url)
+        refuse(x, 414, "the request target is longer than 511 bytes");
     else if (f.n > NG_HTTP_HEADERS_MAX) refuse(x, 431, "more than 100 header lines");
     else if (f.bytes > h->opt.header_max) refuse(x, 431, "the header lines are too long");
     else if (f.blank) refuse(x, 400, "white space in the name of a header");
     else if (f.n_length > 1) refuse(x, 400, "more than one Content-Length");
     else if (f.n_coding > 1) refuse(x, 400, "more than one Transfer-Encoding");
-    else if (f.n_length && f.n_coding) refuse(x, 400, "Content-Length together with Transfer-Encoding");
-    else if (f.n_coding && strcasecmp(f.coding, "chunked")) refuse(x, 501, "a Transfer-Encoding other than chunked");
+    else if (f.n_length && f.n_coding)
+        refuse(x, 400, "Content-Length together with Transfer-Encoding");
+    else if (f.n_coding && strcasecmp(f.coding, "chunked"))
+        refuse(x, 501, "a Transfer-Encoding other than chunked");
     else if (f.n_host > 1) refuse(x, 400, "more than one Host");
     else if (declared > h->opt.body_max) {
         refuse(x, 413, "the request body is larger than this server takes");
         bad = declared > h->opt.body_max * SKIP_FACTOR;
-    } else
-        bad = false;
+    } else bad = false;
     if (bad) ng_http_set_header(x, "Connection", "close");
     if (strlen(method) < sizeof x->method) strcpy(x->method, method);
     if (strlen(url) < sizeof x->url) strcpy(x->url, url);
@@ -196,15 +219,18 @@ static bool take_body(ng_http_x *x, const char *data, size_t len) {
     return ng_buf_put(&x->body, data, len) == NG_OK;
 }
 
-/* ---- answering ---------------------------------------------------------------------------------- */
+/* ---- answering ------------------------------------------------------------------------------- */
 
-static void free_reply(void *data) { free(data); }
+static void free_reply(void *data) {
+    free(data);
+}
 
 static struct MHD_Response *whole_response(ng_http_x *x) {
     size_t len = x->reply.len;
     char *data = len ? ng_buf_take(&x->reply) : NULL;
     if (!data) return MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);
-    struct MHD_Response *r = MHD_create_response_from_buffer_with_free_callback(len, data, free_reply);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer_with_free_callback(len, data, free_reply);
     if (!r) free(data);
     return r;
 }
@@ -277,8 +303,9 @@ static enum MHD_Result dispatch(ng_http_x *x) {
     return MHD_YES;
 }
 
-static enum MHD_Result on_call(void *cls, struct MHD_Connection *c, const char *url, const char *method,
-                               const char *version, const char *data, size_t *len, void **slot) {
+static enum MHD_Result on_call(void *cls, struct MHD_Connection *c, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *len, void **slot) {
     (void)version;
     ng_http_x *x = *slot;
     if (!x) {
@@ -301,7 +328,8 @@ static enum MHD_Result on_call(void *cls, struct MHD_Connection *c, const char *
     return x->phase == PHASE_WAITING ? answer(x) : MHD_NO;
 }
 
-static void on_completed(void *cls, struct MHD_Connection *c, void **slot, enum MHD_RequestTerminationCode code) {
+static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
+                         enum MHD_RequestTerminationCode code) {
     (void)c;
     ng_http *h = cls;
     ng_http_x *x = *slot;
@@ -320,11 +348,13 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot, enum 
     ng_http_x_unref(x);
 }
 
-static void on_peer(void *cls, struct MHD_Connection *c, void **slot, enum MHD_ConnectionNotificationCode code) {
+static void on_peer(void *cls, struct MHD_Connection *c, void **slot,
+                    enum MHD_ConnectionNotificationCode code) {
     ng_http *h = cls;
     ng_http_peer *p = *slot;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
         *slot = p = info ? calloc(1, sizeof *p) : NULL;
         if (!p) return; /* served, but watched by the library's idle timeout alone */
         p->fd = info->connect_fd;
@@ -345,7 +375,7 @@ static void on_peer(void *cls, struct MHD_Connection *c, void **slot, enum MHD_C
     }
 }
 
-/* ---- workers ------------------------------------------------------------------------------------ */
+/* ---- workers --------------------------------------------------------------------------------- */
 
 static void work_on(ng_http *h, ng_http_x *x) {
     const ng_http_handlers *on = &h->opt.handlers;
@@ -375,23 +405,26 @@ static void *worker(void *arg) {
     return NULL;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------ */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static ng_status listen_on(ng_http *h, int *family, ng_error *err) {
     const char *host = h->opt.host ? h->opt.host : "127.0.0.1";
     char port[8];
     snprintf(port, sizeof port, "%u", h->opt.port);
-    struct addrinfo *a, hint = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
+    struct addrinfo *a, hint = {.ai_socktype = SOCK_STREAM,
+                                .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE};
     if (getaddrinfo(!strcmp(host, "localhost") ? "127.0.0.1" : host, port, &hint, &a))
         return ng_fail(err, NG_EINVALID, "listen: '%s' is not an IP address or localhost", host);
     *family = a->ai_family;
     h->listen_fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1;
-    bool ok = h->listen_fd >= 0 && !setsockopt(h->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) &&
+    bool ok = h->listen_fd >= 0 &&
+              !setsockopt(h->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) &&
               !bind(h->listen_fd, a->ai_addr, a->ai_addrlen) && !listen(h->listen_fd, 512);
     int why = errno;
     freeaddrinfo(a);
-    if (!ok) return ng_fail(err, NG_EIO, "listen: %s port %u: %s", host, h->opt.port, strerror(why));
+    if (!ok)
+        return ng_fail(err, NG_EIO, "listen: %s port %u: %s", host, h->opt.port, strerror(why));
     struct sockaddr_storage bound = {0};
     socklen_t len = sizeof bound;
     if (getsockname(h->listen_fd, (struct sockaddr *)&bound, &len))
@@ -410,15 +443,19 @@ static unsigned connections_max(const ng_http_options *o) {
 }
 
 static ng_status start_daemon(ng_http *h, int family, ng_error *err) {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | (family == AF_INET6 ? MHD_USE_IPv6 : 0);
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+                     (family == AF_INET6 ? MHD_USE_IPv6 : 0);
     size_t pool = h->opt.header_max * 2 < 8192 ? 8192 : h->opt.header_max * 2;
     h->daemon = MHD_start_daemon(
-        flags, h->port, NULL, NULL, on_call, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)h->opt.n_io, MHD_OPTION_CONNECTION_LIMIT, connections_max(&h->opt), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        pool, MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)((h->opt.receive_ms + 1999) / 1000), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_peer, h, MHD_OPTION_END);
-    if (!h->daemon) return ng_fail(err, NG_EIO, "http: the server does not start: %s", strerror(errno));
+        flags, h->port, NULL, NULL, on_call, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)h->opt.n_io, MHD_OPTION_CONNECTION_LIMIT,
+        connections_max(&h->opt), MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)((h->opt.receive_ms + 1999) / 1000), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION, on_peer, h,
+        MHD_OPTION_END);
+    if (!h->daemon)
+        return ng_fail(err, NG_EIO, "http: the server does not start: %s", strerror(errno));
     return NG_OK;
 }
 
@@ -466,11 +503,21 @@ fail:;
     return s ? s : NG_EIO;
 }
 
-void ng_http_drain(ng_http *h) { atomic_store(&h->draining, true); }
-bool ng_http_draining(const ng_http *h) { return atomic_load(&h->draining); }
-uint16_t ng_http_port(const ng_http *h) { return h->port; }
-size_t ng_http_queued(ng_http *h) { return ng_queue_len(&h->queue); }
-size_t ng_http_active(ng_http *h) { return atomic_load(&h->n_active); }
+void ng_http_drain(ng_http *h) {
+    atomic_store(&h->draining, true);
+}
+bool ng_http_draining(const ng_http *h) {
+    return atomic_load(&h->draining);
+}
+uint16_t ng_http_port(const ng_http *h) {
+    return h->port;
+}
+size_t ng_http_queued(ng_http *h) {
+    return ng_queue_len(&h->queue);
+}
+size_t ng_http_active(ng_http *h) {
+    return atomic_load(&h->n_active);
+}
 
 static bool at_work(ng_http *h) {
     pthread_mutex_lock(&h->lock);
@@ -484,7 +531,8 @@ static bool at_work(ng_http *h) {
 static void wait_until_idle(ng_http *h, int64_t drain_ms) {
     struct timespec nap = {.tv_nsec = 5000000};
     double until = ng_clock_ms() + (double)drain_ms;
-    while ((at_work(h) || atomic_load(&h->n_answering)) && ng_clock_ms() < until) nanosleep(&nap, NULL);
+    while ((at_work(h) || atomic_load(&h->n_answering)) && ng_clock_ms() < until)
+        nanosleep(&nap, NULL);
     while (at_work(h)) {
         ng_http_watch_cancel_all(h);
         nanosleep(&nap, NULL);

@@ -46,18 +46,18 @@ typedef struct ng_http_handlers {
 } ng_http_handlers;
 
 typedef struct ng_http_options {
-    const char *host;      /* an IPv4 or IPv6 address, or "localhost" */
-    uint16_t port;         /* 0: any free one, see ng_http_port */
-    int n_io, n_workers;   /* threads; 0: 2 and 8 */
-    size_t queue_max;      /* waiting requests; 0: 64 */
-    size_t header_max;     /* bytes of all header lines; 0: 16 KiB */
-    size_t body_max;       /* bytes; 0: 1 MiB */
-    size_t stream_max;     /* bytes buffered for one slow reader; 0: 256 KiB */
+    const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
+    uint16_t port;          /* 0: any free one, see ng_http_port */
+    int n_io, n_workers;    /* threads; 0: 2 and 8 */
+    size_t queue_max;       /* waiting requests; 0: 64 */
+    size_t header_max;      /* bytes of all header lines; 0: 16 KiB */
+    size_t body_max;        /* bytes; 0: 1 MiB */
+    size_t stream_max;      /* bytes buffered for one slow reader; 0: 256 KiB */
     size_t connections_max; /* 0: as many as the file limit allows, at most 4096 */
-    int64_t receive_ms;    /* a connection that brings no whole request for so long is cut; 0: 20 s */
-    int64_t request_ms;    /* longest time for one answer, then it is cancelled; 0: 300 s */
-    int64_t slow_ms;       /* longest wait for a slow reader of a stream; 0: 10 s */
-    int64_t ping_ms;       /* a stream silent for so long sends ": ping"; 0: 2 s */
+    int64_t receive_ms; /* a connection that brings no whole request for so long is cut; 0: 20 s */
+    int64_t request_ms; /* longest time for one answer, then it is cancelled; 0: 300 s */
+    int64_t slow_ms;    /* longest wait for a slow reader of a stream; 0: 10 s */
+    int64_t ping_ms;    /* a stream silent for so long sends ": ping"; 0: 2 s */
     ng_http_handlers handlers;
 } ng_http_options;
 
@@ -74,9 +74,9 @@ size_t ng_http_active(ng_http *h); /* requests at a worker */
 
 /* ---- the request; headers and query may be read until a stream is prepared ---- */
 const char *ng_http_method(const ng_http_x *x);
-const char *ng_http_url(const ng_http_x *x);                           /* without the query, decoded */
-const char *ng_http_query(const ng_http_x *x, const char *name);       /* NULL: absent */
-const char *ng_http_header(const ng_http_x *x, const char *name);      /* the first; NULL: absent */
+const char *ng_http_url(const ng_http_x *x);                      /* without the query, decoded */
+const char *ng_http_query(const ng_http_x *x, const char *name);  /* NULL: absent */
+const char *ng_http_header(const ng_http_x *x, const char *name); /* the first; NULL: absent */
 size_t ng_http_header_count(const ng_http_x *x, const char *name);
 const char *ng_http_body(const ng_http_x *x, size_t *len);
 ng_http *ng_http_of(const ng_http_x *x);
@@ -101,7 +101,8 @@ bool ng_http_unstream(ng_http_x *x);
 bool ng_http_stream_write(ng_http_x *x, const void *data, size_t len);
 void ng_http_stream_end(ng_http_x *x);
 
-bool ng_http_cancelled(const ng_http_x *x); /* the client hung up, the time is over, or we shut down */
+bool ng_http_cancelled(
+    const ng_http_x *x); /* the client hung up, the time is over, or we shut down */
 bool ng_http_timed_out(const ng_http_x *x);
 
 /* ---- the clock of one exchange, monotonic nanoseconds; 0: not yet ---- */

@@ -48,12 +48,12 @@ struct ng_http_x {
     pthread_cond_t changed;
     ng_buf headers; /* "Name\0value\0" one after the other */
     ng_buf reply;
-    int status; /* 0: no reply yet */
+    int status;             /* 0: no reply yet */
     bool suspended, closed; /* closed: the connection is gone, `connection` is dead */
     bool watched;           /* the watcher's epoll set holds peer->fd for this exchange */
     bool prepared, begun, ended;
-    bool failed;   /* the stream ends without its proper end */
-    ng_buf out;    /* stream bytes not yet taken by the connection: [out_off, len) */
+    bool failed; /* the stream ends without its proper end */
+    ng_buf out;  /* stream bytes not yet taken by the connection: [out_off, len) */
     size_t out_off;
     uint64_t wrote; /* when the stream was last written to */
 };
@@ -70,7 +70,7 @@ struct ng_http {
     int watch_epoll, watch_wake; /* -1: none */
     bool has_watcher;
     atomic_bool draining, stopping;
-    atomic_size_t n_active;   /* at a worker */
+    atomic_size_t n_active;    /* at a worker */
     atomic_size_t n_answering; /* request received, answer not yet sent */
 
     pthread_mutex_t lock; /* guards the list of exchanges that are queued or at a worker */

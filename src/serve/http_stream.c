@@ -86,7 +86,8 @@ static ssize_t take(void *cls, uint64_t pos, char *to, size_t max) {
         if (x->out_off == x->out.len) {
             ng_buf_reset(&x->out);
             x->out_off = 0;
-        } else if (x->out_off > x->out.len / 2) { /* keep what waits at the front: memory stays bounded */
+        } else if (x->out_off >
+                   x->out.len / 2) { /* keep what waits at the front: memory stays bounded */
             memmove(x->out.data, x->out.data + x->out_off, x->out.len - x->out_off);
             x->out.len -= x->out_off;
             x->out_off = 0;
@@ -104,10 +105,13 @@ static ssize_t take(void *cls, uint64_t pos, char *to, size_t max) {
     return n;
 }
 
-static void dropped(void *cls) { ng_http_x_unref(cls); }
+static void dropped(void *cls) {
+    ng_http_x_unref(cls);
+}
 
 struct MHD_Response *ng_http_stream_response(ng_http_x *x) {
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, take, x, dropped);
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, take, x, dropped);
     if (r) atomic_fetch_add(&x->refs, 1);
     return r;
 }

@@ -79,7 +79,8 @@ static void ping(ng_http_x *x, uint64_t now) {
     static const char comment[] = ": ping\n\n";
     pthread_mutex_lock(&x->lock);
     uint64_t silent_ns = (uint64_t)x->http->opt.ping_ms * 1000000u;
-    if (x->prepared && !x->ended && !x->closed && now > x->wrote + silent_ns && x->out_off == x->out.len) {
+    if (x->prepared && !x->ended && !x->closed && now > x->wrote + silent_ns &&
+        x->out_off == x->out.len) {
         x->begun = true;
         x->wrote = now;
         ng_buf_put(&x->out, comment, sizeof comment - 1);
@@ -130,7 +131,8 @@ ng_status ng_http_watch_start(ng_http *h, ng_error *err) {
     h->watch_epoll = epoll_create1(EPOLL_CLOEXEC);
     h->watch_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = 0};
-    if (h->watch_epoll < 0 || h->watch_wake < 0 || epoll_ctl(h->watch_epoll, EPOLL_CTL_ADD, h->watch_wake, &e))
+    if (h->watch_epoll < 0 || h->watch_wake < 0 ||
+        epoll_ctl(h->watch_epoll, EPOLL_CTL_ADD, h->watch_wake, &e))
         return ng_fail(err, NG_EIO, "http: no epoll set for the watcher: %s", strerror(errno));
     if (pthread_create(&h->watcher, NULL, watch, h))
         return ng_fail(err, NG_EIO, "http: the watcher thread does not start");

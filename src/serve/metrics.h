@@ -17,8 +17,9 @@
 enum { NG_METRICS_ENDPOINTS_MAX = 32, NG_METRICS_CODES_MAX = 24, NG_HISTOGRAM_BUCKETS = 20 };
 
 typedef struct ng_histogram {
-    atomic_uint_fast64_t counts[NG_HISTOGRAM_BUCKETS + 1]; /* per bucket, not cumulative; last: +Inf */
-    atomic_uint_fast64_t sum_e9;                            /* sum times 1e9 */
+    atomic_uint_fast64_t
+        counts[NG_HISTOGRAM_BUCKETS + 1]; /* per bucket, not cumulative; last: +Inf */
+    atomic_uint_fast64_t sum_e9;          /* sum times 1e9 */
 } ng_histogram;
 
 /* Which bounds a histogram uses. */
@@ -36,8 +37,10 @@ void ng_metrics_request(ng_metrics *m, size_t endpoint, int status, double secon
 
 void ng_metrics_value(ng_buf *b, const char *name, const char *type, const char *help, double v);
 /* `labels` is "" or `a="b"`; writes buckets, sum and count. */
-void ng_metrics_histogram(ng_buf *b, const char *name, const char *labels, ng_histogram_scale scale, const ng_histogram *h);
+void ng_metrics_histogram(ng_buf *b, const char *name, const char *labels, ng_histogram_scale scale,
+                          const ng_histogram *h);
 /* The series of ng_metrics itself. */
-void ng_metrics_write(ng_buf *b, const ng_metrics *m, const char *const *endpoints, size_t n_endpoints);
+void ng_metrics_write(ng_buf *b, const ng_metrics *m, const char *const *endpoints,
+                      size_t n_endpoints);
 
 #endif

@@ -30,15 +30,15 @@ enum {
 
 /* What goes into OpenAI's error object.  Zero-initialise; the first problem wins. */
 typedef struct ng_problem {
-    int status; /* HTTP; 0: no problem */
+    int status;              /* HTTP; 0: no problem */
     const char *type, *code; /* code may be NULL */
     char param[96];          /* "": null */
     char message[NG_ERROR_TEXT_MAX];
 } ng_problem;
 
 /* Both return false, so that a reader can end in `return ng_problem_set(..)`. */
-bool ng_problem_set(ng_problem *p, int status, const char *code, const char *param, const char *fmt, ...)
-    NG_PRINTF(5, 6);
+bool ng_problem_set(ng_problem *p, int status, const char *code, const char *param, const char *fmt,
+                    ...) NG_PRINTF(5, 6);
 bool ng_problem_from(ng_problem *p, const ng_error *err);
 /* {"error": {"message", "type", "param", "code"}} */
 void ng_problem_json(ng_json *j, const ng_problem *p);
@@ -75,7 +75,8 @@ typedef struct ng_texts {
     size_t len;
     bool is_array;
 } ng_texts;
-bool ng_texts_read(ng_texts *out, const json_t *value, const char *param, ng_arena *a, ng_problem *p);
+bool ng_texts_read(ng_texts *out, const json_t *value, const char *param, ng_arena *a,
+                   ng_problem *p);
 
 typedef struct ng_chat_request {
     const char *model, *user;
@@ -102,7 +103,8 @@ typedef struct ng_task_request {
     json_t *json_input, *json_labels, *json_types;
     const char *offsets, *encoding, *task_name;
 } ng_task_request;
-bool ng_task_request_read(ng_task_request *out, ng_task task, const json_t *body, ng_arena *a, ng_problem *p);
+bool ng_task_request_read(ng_task_request *out, ng_task task, const json_t *body, ng_arena *a,
+                          ng_problem *p);
 bool ng_embed_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_moderate_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);

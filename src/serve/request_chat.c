@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AT(member)        offsetof(ng_chat_request, member)
-#define REFUSED(name, ok) {name, NG_FIELD_REFUSED, 0, 0, 0, ok}
+#define AT(member) offsetof(ng_chat_request, member)
+#define REFUSED(name, ok)                                                                          \
+    { name, NG_FIELD_REFUSED, 0, 0, 0, ok }
 
 static const ng_field chat_fields[] = {
     {"model", NG_FIELD_STR, AT(model), 0, 0, NULL},
@@ -60,25 +61,35 @@ static const ng_field stream_fields[] = {
 
 static bool read_part(ng_part *out, const json_t *v, const char *param, ng_problem *p) {
     const char *type = json_is_object(v) ? json_string_value(json_object_get(v, "type")) : NULL;
-    if (!type) return ng_problem_set(p, 400, "invalid_type", param, "%s must be an object with a type", param);
+    if (!type)
+        return ng_problem_set(p, 400, "invalid_type", param, "%s must be an object with a type",
+                              param);
     if (strcmp(type, "text"))
-        return ng_problem_set(p, 400, "unsupported_part", param, "%s: parts of type '%.32s' are not served; only text is",
-                              param, type);
+        return ng_problem_set(p, 400, "unsupported_part", param,
+                              "%s: parts of type '%.32s' are not served; only text is", param,
+                              type);
     const char *key;
     json_t *field;
-    json_object_foreach((json_t *)v, key, field) if (strcmp(key, "type") && strcmp(key, "text")) return ng_problem_set(
-        p, 400, "unknown_parameter", param, "%s: unknown field '%.32s'", param, key);
+    json_object_foreach(
+        (json_t *)v, key,
+        field) if (strcmp(key, "type") &&
+                   strcmp(key, "text")) return ng_problem_set(p, 400, "unknown_parameter", param,
+                                                              "%s: unknown field '%.32s'", param,
+                                                              key);
     const json_t *text = json_object_get(v, "text");
-    if (!json_is_string(text)) return ng_problem_set(p, 400, "invalid_type", param, "%s: text must be a string", param);
+    if (!json_is_string(text))
+        return ng_problem_set(p, 400, "invalid_type", param, "%s: text must be a string", param);
     *out = (ng_part){NG_PART_TEXT, json_string_value(text), json_string_length(text)};
     return true;
 }
 
-static bool read_content(ng_message *m, const json_t *v, const char *param, ng_arena *a, ng_problem *p) {
+static bool read_content(ng_message *m, const json_t *v, const char *param, ng_arena *a,
+                         ng_problem *p) {
     bool many = json_is_array(v);
     size_t n = many ? json_array_size(v) : 1;
     if (!json_is_string(v) && !many)
-        return ng_problem_set(p, 400, "invalid_type", param, "%s must be a string or an array of parts", param);
+        return ng_problem_set(p, 400, "invalid_type", param,
+                              "%s must be a string or an array of parts", param);
     if (!n) return ng_problem_set(p, 400, "empty_input", param, "%s must not be empty", param);
     ng_part *parts = ng_arena_array(a, n, sizeof *parts);
     if (!parts) return ng_problem_set(p, 503, NULL, NULL, "out of memory");
@@ -97,11 +108,13 @@ static bool read_role(ng_message *m, const json_t *v, const char *param, ng_prob
     const char *role = json_string_value(v);
     if (!role) return ng_problem_set(p, 400, "invalid_type", param, "%s must be a string", param);
     if (!strcmp(role, "tool") || !strcmp(role, "function"))
-        return ng_problem_set(p, 501, "not_supported", param, "%s: '%s' messages are not supported by this server", param, role);
+        return ng_problem_set(p, 501, "not_supported", param,
+                              "%s: '%s' messages are not supported by this server", param, role);
     if (!strcmp(role, "developer")) role = "system"; /* OpenAI's newer name for it */
     if (strcmp(role, "system") && strcmp(role, "user") && strcmp(role, "assistant"))
-        return ng_problem_set(p, 400, "invalid_value", param, "%s must be system, developer, user or assistant, not '%.32s'",
-                              param, role);
+        return ng_problem_set(p, 400, "invalid_value", param,
+                              "%s must be system, developer, user or assistant, not '%.32s'", param,
+                              role);
     m->role = role;
     return true;
 }
@@ -109,17 +122,22 @@ static bool read_role(ng_message *m, const json_t *v, const char *param, ng_prob
 static bool read_message(ng_message *m, const json_t *v, size_t index, ng_arena *a, ng_problem *p) {
     char name[64];
     snprintf(name, sizeof name, "messages[%zu]", index);
-    if (!json_is_object(v)) return ng_problem_set(p, 400, "invalid_type", name, "%s must be an object", name);
+    if (!json_is_object(v))
+        return ng_problem_set(p, 400, "invalid_type", name, "%s must be an object", name);
     const char *key;
     json_t *field;
     json_object_foreach((json_t *)v, key, field) {
-        bool known = !strcmp(key, "name") || !strcmp(key, "tool_calls") || !strcmp(key, "function_call") ||
-                     !strcmp(key, "refusal") || !strcmp(key, "audio") || !strcmp(key, "tool_call_id") || !strcmp(key, "annotations");
+        bool known = !strcmp(key, "name") || !strcmp(key, "tool_calls") ||
+                     !strcmp(key, "function_call") || !strcmp(key, "refusal") ||
+                     !strcmp(key, "audio") || !strcmp(key, "tool_call_id") ||
+                     !strcmp(key, "annotations");
         bool empty = json_is_null(field) || (json_is_array(field) && !json_array_size(field));
         if (!strcmp(key, "role") || !strcmp(key, "content") || (known && empty)) continue;
         snprintf(name, sizeof name, "messages[%zu].%.32s", index, key);
-        return known ? ng_problem_set(p, 501, "not_supported", name, "%s is not supported by this server", name)
-                     : ng_problem_set(p, 400, "unknown_parameter", name, "unrecognized request argument: %s", name);
+        return known ? ng_problem_set(p, 501, "not_supported", name,
+                                      "%s is not supported by this server", name)
+                     : ng_problem_set(p, 400, "unknown_parameter", name,
+                                      "unrecognized request argument: %s", name);
     }
     snprintf(name, sizeof name, "messages[%zu].role", index);
     if (!read_role(m, json_object_get(v, "role"), name, p)) return false;
@@ -130,10 +148,12 @@ static bool read_message(ng_message *m, const json_t *v, size_t index, ng_arena 
 static bool read_messages(ng_chat_request *r, ng_arena *a, ng_problem *p) {
     const json_t *v = r->json_messages;
     if (!v) return ng_problem_set(p, 400, "missing_parameter", "messages", "messages is missing");
-    if (!json_is_array(v)) return ng_problem_set(p, 400, "invalid_type", "messages", "messages must be an array");
+    if (!json_is_array(v))
+        return ng_problem_set(p, 400, "invalid_type", "messages", "messages must be an array");
     size_t n = json_array_size(v);
     if (!n || n > NG_MESSAGES_MAX)
-        return ng_problem_set(p, 400, "out_of_range", "messages", "messages has %zu elements; 1 to %d are taken", n, NG_MESSAGES_MAX);
+        return ng_problem_set(p, 400, "out_of_range", "messages",
+                              "messages has %zu elements; 1 to %d are taken", n, NG_MESSAGES_MAX);
     r->messages = ng_arena_array(a, n, sizeof *r->messages);
     if (!r->messages) return ng_problem_set(p, 503, NULL, NULL, "out of memory");
     r->n_messages = n;
@@ -142,7 +162,8 @@ static bool read_messages(ng_chat_request *r, ng_arena *a, ng_problem *p) {
         if (!read_message(&r->messages[i], json_array_get(v, i), i, a, p)) return false;
         user |= !strcmp(r->messages[i].role, "user");
     }
-    return user || ng_problem_set(p, 400, "invalid_value", "messages", "messages must hold one of the user");
+    return user || ng_problem_set(p, 400, "invalid_value", "messages",
+                                  "messages must hold one of the user");
 }
 
 static bool read_stop(ng_chat_request *r, ng_arena *a, ng_problem *p) {
@@ -151,14 +172,18 @@ static bool read_stop(ng_chat_request *r, ng_arena *a, ng_problem *p) {
     bool many = json_is_array(v);
     size_t n = many ? json_array_size(v) : 1;
     if (n > NG_STOPS_MAX)
-        return ng_problem_set(p, 400, "out_of_range", "stop", "stop has %zu elements; at most %d are taken", n, NG_STOPS_MAX);
+        return ng_problem_set(p, 400, "out_of_range", "stop",
+                              "stop has %zu elements; at most %d are taken", n, NG_STOPS_MAX);
     const char **stop = ng_arena_array(a, n ? n : 1, sizeof *stop);
     if (!stop) return ng_problem_set(p, 503, NULL, NULL, "out of memory");
     for (size_t i = 0; i < n; i++) {
         const json_t *s = many ? json_array_get(v, i) : v;
-        if (!json_is_string(s)) return ng_problem_set(p, 400, "invalid_type", "stop", "stop must be a string or an array of strings");
+        if (!json_is_string(s))
+            return ng_problem_set(p, 400, "invalid_type", "stop",
+                                  "stop must be a string or an array of strings");
         if (!json_string_length(s) || json_string_length(s) > NG_STOP_BYTES_MAX)
-            return ng_problem_set(p, 400, "out_of_range", "stop", "stop: each text has 1 to %d bytes", NG_STOP_BYTES_MAX);
+            return ng_problem_set(p, 400, "out_of_range", "stop",
+                                  "stop: each text has 1 to %d bytes", NG_STOP_BYTES_MAX);
         stop[i] = json_string_value(s);
     }
     r->options.stop = stop;
@@ -170,18 +195,22 @@ static bool digest(ng_chat_request *r, ng_problem *p) {
     stream_options so = {0};
     if (r->json_stream_options) {
         if (!json_is_object(r->json_stream_options))
-            return ng_problem_set(p, 400, "invalid_type", "stream_options", "stream_options must be an object");
+            return ng_problem_set(p, 400, "invalid_type", "stream_options",
+                                  "stream_options must be an object");
         if (!r->stream)
-            return ng_problem_set(p, 400, "invalid_value", "stream_options", "stream_options needs stream: true");
+            return ng_problem_set(p, 400, "invalid_value", "stream_options",
+                                  "stream_options needs stream: true");
         if (!ng_fields_read(&so, r->json_stream_options, stream_fields, p)) return false;
     }
     r->include_usage = so.include_usage;
     if (r->max_tokens && r->max_completion_tokens && r->max_tokens != r->max_completion_tokens)
-        return ng_problem_set(p, 400, "invalid_value", "max_tokens", "max_tokens and max_completion_tokens differ; send one");
+        return ng_problem_set(p, 400, "invalid_value", "max_tokens",
+                              "max_tokens and max_completion_tokens differ; send one");
     uint32_t max = r->max_completion_tokens ? r->max_completion_tokens : r->max_tokens;
     r->options.n_predict = max ? max : NG_DEFAULT_MAX_TOKENS;
     if (r->top_logprobs && !r->logprobs)
-        return ng_problem_set(p, 400, "invalid_value", "top_logprobs", "top_logprobs needs logprobs: true");
+        return ng_problem_set(p, 400, "invalid_value", "top_logprobs",
+                              "top_logprobs needs logprobs: true");
     r->options.n_top = r->top_logprobs;
     r->has_seed = r->seed != INT64_MIN;
     r->options.seed = r->has_seed ? (uint64_t)r->seed : 0;
@@ -190,7 +219,11 @@ static bool digest(ng_chat_request *r, ng_problem *p) {
 
 bool ng_chat_request_read(ng_chat_request *out, const json_t *body, ng_arena *a, ng_problem *p) {
     *out = (ng_chat_request){.n = 1, .seed = INT64_MIN, .options = ng_generate_options_default()};
-    if (!ng_fields_read(out, body, chat_fields, p) || !read_messages(out, a, p) || !read_stop(out, a, p)) return false;
-    if (!out->model) return ng_problem_set(p, 400, "missing_parameter", "model", "model is missing; \"auto\" lets the grid decide");
+    if (!ng_fields_read(out, body, chat_fields, p) || !read_messages(out, a, p) ||
+        !read_stop(out, a, p))
+        return false;
+    if (!out->model)
+        return ng_problem_set(p, 400, "missing_parameter", "model",
+                              "model is missing; \"auto\" lets the grid decide");
     return digest(out, p);
 }

@@ -36,12 +36,16 @@ static ng_status parse_address(address *out, const char *text, ng_error *err) {
     size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
     long port = digits && digits <= 5 && !colon[1 + digits] ? strtol(colon + 1, NULL, 10) : -1;
     size_t n = colon ? (size_t)(to - from) : 0;
-    if (port < 0 || port > 65535 || !n || n >= sizeof out->host || (!out->bracketed && memchr(from, ':', n)))
-        return ng_fail(err, NG_EINVALID, "listen: '%.200s' is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080", text);
+    if (port < 0 || port > 65535 || !n || n >= sizeof out->host ||
+        (!out->bracketed && memchr(from, ':', n)))
+        return ng_fail(err, NG_EINVALID,
+                       "listen: '%.200s' is not HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080",
+                       text);
     memcpy(out->host, from, n);
     out->host[n] = 0;
     out->port = (uint16_t)port;
-    out->loopback = !strcmp(out->host, "localhost") || !strcmp(out->host, "::1") || !strncmp(out->host, "127.", 4);
+    out->loopback = !strcmp(out->host, "localhost") || !strcmp(out->host, "::1") ||
+                    !strncmp(out->host, "127.", 4);
     return NG_OK;
 }
 
@@ -50,9 +54,11 @@ static ng_status start(ng_serve *s, const ng_serve_options *opt, ng_error *err) 
     const char *listen = opt->listen ? opt->listen : ng_grid_get_config(opt->grid).listen;
     if (parse_address(&a, listen, err)) return err->code;
     if (!a.loopback && !opt->insecure_listen)
-        return ng_fail(err, NG_EDENIED,
-                       "listen: %s can be reached from other machines and this server has no authentication; "
-                       "listen on 127.0.0.1, or say --insecure-listen if the network is trusted", listen);
+        return ng_fail(
+            err, NG_EDENIED,
+            "listen: %s can be reached from other machines and this server has no authentication; "
+            "listen on 127.0.0.1, or say --insecure-listen if the network is trusted",
+            listen);
     s->api.loopback = a.loopback;
     ng_http_options h = {.host = a.host,
                          .port = a.port,
@@ -63,7 +69,8 @@ static ng_status start(ng_serve *s, const ng_serve_options *opt, ng_error *err) 
                          .ping_ms = opt->ping_ms,
                          .handlers = ng_api_handlers(&s->api)};
     if (ng_http_open(&s->http, &h, err)) return err->code;
-    snprintf(s->address, sizeof s->address, a.bracketed ? "[%s]:%u" : "%s:%u", a.host, ng_http_port(s->http));
+    snprintf(s->address, sizeof s->address, a.bracketed ? "[%s]:%u" : "%s:%u", a.host,
+             ng_http_port(s->http));
     return NG_OK;
 }
 
@@ -99,7 +106,9 @@ void ng_serve_close(ng_serve *s, int64_t drain_ms) {
     free(s);
 }
 
-const char *ng_serve_address(const ng_serve *s) { return s->address; }
+const char *ng_serve_address(const ng_serve *s) {
+    return s->address;
+}
 
 void ng_serve_set_grid(ng_serve *s, ng_grid *grid) {
     ng_grid *old;

@@ -6,8 +6,12 @@ ng_json ng_sse_begin(ng_buf *b) {
     return ng_json_init(b);
 }
 
-void ng_sse_end(ng_buf *b) { ng_buf_puts(b, "\n\n"); }
-void ng_sse_done(ng_buf *b) { ng_buf_puts(b, "data: [DONE]\n\n"); }
+void ng_sse_end(ng_buf *b) {
+    ng_buf_puts(b, "\n\n");
+}
+void ng_sse_done(ng_buf *b) {
+    ng_buf_puts(b, "data: [DONE]\n\n");
+}
 
 bool ng_sse_send(ng_http_x *x, ng_buf *b) {
     bool ok = !b->status && ng_http_stream_write(x, b->data, b->len);

@@ -18,8 +18,9 @@
 typedef struct ng_serve ng_serve;
 
 typedef struct ng_serve_options {
-    ng_grid *grid;        /* a reference is taken */
-    const char *listen;   /* "HOST:PORT", "[::1]:8080"; NULL: the grid's `listen`; port 0: a free one */
+    ng_grid *grid; /* a reference is taken */
+    const char
+        *listen; /* "HOST:PORT", "[::1]:8080"; NULL: the grid's `listen`; port 0: a free one */
     bool insecure_listen; /* allow an address that others can reach */
     int n_workers;        /* requests answered at once; 0: 8 */
     size_t queue_max;     /* requests that wait for a worker; 0: 64; more are answered 503 */
@@ -32,7 +33,8 @@ typedef struct ng_serve_options {
 } ng_serve_options;
 
 /* NG_EINVALID: the address; NG_EDENIED: it is not loopback; NG_EIO: it cannot be bound. */
-NG_API ng_status ng_serve_open(ng_serve **out, const ng_serve_options *opt, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_serve_open(ng_serve **out, const ng_serve_options *opt,
+                               ng_error *err) NG_MUST_USE;
 /* Stops accepting, waits for running requests, cancels what is left after drain_ms. */
 NG_API void ng_serve_close(ng_serve *s, int64_t drain_ms);
 /* "127.0.0.1:8080", with the port in use. */
