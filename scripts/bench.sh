@@ -11,7 +11,7 @@ for _ in $(seq 100); do
   [ -n "$address" ] && break
   sleep 0.05
 done
-"$build/load" --url "http://$address" --rate 100 --seconds 10
+"$build/load" --port "${address##*:}" --rate 100 --seconds 10
 for m in ${SMOLLM2_DIR:+"$SMOLLM2_DIR"/*.gguf}; do
   echo "== $m"
   "$build/nanogrid" bench -m "$m" -p 512 -n 128

@@ -21,7 +21,8 @@ static void put_text(ng_buf *b, const ng_eval_result *r) {
     ng_buf_printf(b, "%s", r->model_path);
     for (size_t i = 0; i < r->n; i++)
         if (!isnan(r->items[i].value)) ng_buf_printf(b, "\n  %-28s %.6g", r->items[i].name, r->items[i].value);
-    if (*r->card_path) ng_buf_printf(b, "\nwrote %s and %s", r->card_path, r->scores_path);
+    if (*r->card_path)
+        ng_buf_printf(b, "\nwrote %s%s%s", r->card_path, *r->scores_path ? " and " : "", r->scores_path);
 }
 
 static int run(int argc, char **argv) {
