@@ -71,5 +71,9 @@ typedef struct ng_chat_message {
  * template itself refuses (roles that do not alternate, say) is NG_EINVALID with its words. */
 NG_API ng_status ng_chat_render(const ng_tokenizer *t, const ng_chat_message *messages, size_t n,
                                 bool open, ng_buf *out, ng_error *err) NG_MUST_USE;
+/* The same as ids, safe against forged turns: special tokens are the template's alone, one that stands
+ * in a message's text (or role) is tokenized as the plain text it is.  *ids ends with free(). */
+NG_API ng_status ng_chat_tokenize(const ng_tokenizer *t, const ng_chat_message *messages, size_t n,
+                                  bool open, int32_t **ids, size_t *n_ids, ng_error *err) NG_MUST_USE;
 
 #endif

@@ -85,12 +85,7 @@ static ng_status render(const decoder *d, const ng_tier_request *req, ng_answer 
         list[i].role = req->messages[i].role;
         s = message_text(&req->messages[i], a, &list[i].text, err);
     }
-    ng_buf text = ng_buf_init(64 << 20);
-    ng_tokenize_options opt = {.parse_special = true};
-    if (!s) s = ng_chat_render(d->tokenizer, list, req->n_messages, true, &text, err);
-    if (!s) s = ng_tokenize(d->tokenizer, text.data, text.len, &opt, ids, n, err);
-    ng_buf_clear(&text);
-    return s;
+    return s ? s : ng_chat_tokenize(d->tokenizer, list, req->n_messages, true, ids, n, err);
 }
 
 typedef struct watch {
