@@ -89,5 +89,8 @@ ng_gemm_fn *ng_kernels_gemm(const ng_kernels *k, uint32_t type);
 void ng_kernels_fill_ref(ng_kernels *k);
 void ng_kernels_fill_avx2(ng_kernels *k);
 void ng_kernels_fill_avx512(ng_kernels *k);
+void ng_kernels_fill_neon(ng_kernels *k);
+void ng_kernels_fill_dotprod(ng_kernels *k);
+void ng_kernels_fill_i8mm(ng_kernels *k);
 
 #endif

@@ -244,6 +244,14 @@ static void check_gemm_float(uint32_t type) {
     }
 }
 
+/* Every code as far from 0 as its type allows, so that sums of products in 16 bits are at their worst. */
+static void largest_codes(uint32_t type, uint8_t *rows, size_t bytes) {
+    ng_quant_info q = ng_quant_get_info(type);
+    size_t d = type == NG_TYPE_Q6_K ? q.block_bytes - 2 : 0, n = q.has_min ? 4 : 2;
+    for (size_t i = 0; i < bytes; i++)
+        if (i % q.block_bytes < d || i % q.block_bytes >= d + n) rows[i] = type == NG_TYPE_Q8_0 ? 0x80 : 0xFF;
+}
+
 static void check_gemm_quant(uint32_t type) {
     ng_quant_info q = ng_quant_get_info(type);
     for (int round = 0; round < 40; round++) {
@@ -252,10 +260,13 @@ static void check_gemm_quant(uint32_t type) {
         size_t stride = cols / q.block_len * q.block_bytes, panel = ng_panel_bytes(type, cols), n = (rows + 15) / 16;
         uint8_t *stored = malloc(rows * stride), *panels = aligned_alloc(64, n * panel);
         for (size_t r = 0; r < rows; r++) random_row(type, stored + r * stride, cols);
+        if (round % 8 == 4) largest_codes(type, stored, rows * stride);
         for (size_t p = 0; p < n; p++)
             ng_panel_pack(type, panels + p * panel, stored + p * 16 * stride, stride, rows - p * 16 < 16 ? rows - p * 16 : 16, cols);
         guarded gx, gb, gq, gd, gs, gi;
-        const float *x = random_floats(&gx, tok * cols), *bias = random_floats(&gb, rows);
+        float *x = random_floats(&gx, tok * cols), *bias = random_floats(&gb, rows);
+        if (round % 8 == 4)
+            for (size_t i = 0; i < tok * cols; i++) x[i] = i / cols % 2 ? 1.5f : -1.5f; /* 127 or -127 throughout */
         ng_gemm g = {.w = panels, .w_stride = panel, .row_begin = ng_rng_below(&rng, (uint32_t)n) * 16, .row_end = rows,
                      .n_cols = cols, .n_tok = tok, .y_stride = rows + 5, .bias = round & 1 ? bias : NULL, .add = round & 2};
         g.q = (ng_q8){guarded_new(&gq, tok * cols, ng_rng_below(&rng, 9)), guarded_new(&gd, tok * cols / 8, 4),
@@ -390,7 +401,7 @@ static void check_to_f16(void) {
 
 static void every_level_equals_the_reference(void **state) {
     (void)state;
-    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512};
+    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512, NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
     ref = ng_kernels_at(NG_CPU_REF);
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         fast = ng_kernels_at(levels[i]);
