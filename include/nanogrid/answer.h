@@ -77,7 +77,7 @@ struct ng_answer {
     double latency_ms, load_ms, overhead_us;
     const char **warnings;
     size_t n_warnings;
-    uint32_t prompt_tokens, completion_tokens;
+    uint32_t prompt_tokens, completion_tokens; /* of a model with a vocabulary; else words are counted */
     double cost_usd; /* of upstream calls; 0 for local answers */
     ng_route_step *route;
     size_t n_route;

@@ -62,6 +62,7 @@ static int check_ranges(const cli_ask *a) {
         return cli_usage("--max-sentences: %ld is out of range, use 1 to 1000", a->max_sentences);
     if (!in_range(a->max_tokens, 1 << 20))
         return cli_usage("--max-tokens: %ld is out of range, use 1 to 1048576", a->max_tokens);
+    if (a->max_cost < 0) return cli_usage("--max-cost: %g is below 0; 0 forbids paid calls", a->max_cost);
     if (!in_range(a->deadline_ms, 86400000))
         return cli_usage("--deadline-ms: %ld is out of range", a->deadline_ms);
     if (!in_range(a->threads, 1024))
@@ -89,7 +90,7 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
     if (!code) code = check_fit(a, task);
     if (code) return code;
     r->model = a->expert;
-    r->max_cost_usd = a->max_cost >= 0 ? a->max_cost : NAN;
+    r->max_cost_usd = a->max_cost;
     r->deadline_ms = a->deadline_ms;
     r->params.top_k = (uint32_t)a->top_k;
     r->params.max_sentences = (uint32_t)a->max_sentences;

@@ -14,6 +14,8 @@
 
 #include <nanogrid/grid.h>
 
+#include <math.h>
+
 typedef struct cli_ask {
     const char *grid, *task, *expert, *privacy;
     const char *to, *from, *labels, *types, *offsets;
@@ -24,7 +26,7 @@ typedef struct cli_ask {
     const char *label_items[CLI_LIST_MAX], *type_items[CLI_LIST_MAX];
 } cli_ask;
 
-#define CLI_ASK_DEFAULT {.max_cost = -1}
+#define CLI_ASK_DEFAULT {.max_cost = NAN}
 
 #define CLI_GRID_OPTION(a)                                                                         \
     {"grid", 0, CLI_STR, &(a)->grid, "FILE", "the grid.yaml to use ($NANOGRID_HOME/grid.yaml, else built in)", \

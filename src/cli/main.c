@@ -1,7 +1,18 @@
 /* main.c: picks the verb, parses its options, runs it. */
 #include "cli_table.h"
 
+#include <nanogrid/system.h>
+
+#include <stdlib.h>
 #include <string.h>
+
+/* A cap that this machine lacks is wrong usage in every verb, also where no kernel would run. */
+static int check_cpu(void) {
+    const char *cap = getenv("NG_CPU");
+    ng_error err = {0};
+    ng_machine m;
+    return cap && *cap && ng_machine_get(&m, &err) == NG_EINVALID ? cli_fail(&err) : -1;
+}
 
 int main(int argc, char **argv) {
     if (argc < 2) {
@@ -15,5 +26,6 @@ int main(int argc, char **argv) {
     if (!v) return cli_usage("there is no verb '%s'; `nanogrid --help` lists them", name);
     int n = argc - 2;
     int code = cli_parse(v, &n, argv + 2);
+    if (code < 0) code = check_cpu();
     return code >= 0 ? code : v->run(n, argv + 2);
 }

@@ -2,6 +2,7 @@
 #include "head_ops.h"
 
 #include "gguf/gguf.h"
+#include "text/words.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,4 +113,11 @@ ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t 
         return NG_OK;
     }
     return ng_fail(err, NG_EINVALID, "the request has no message of the user");
+}
+
+uint32_t ng_words_count(const char *text, size_t len) {
+    size_t pos = 0;
+    uint32_t n = 0;
+    for (ng_word w; n < UINT32_MAX && ng_word_next(text, len, &pos, &w);) n++;
+    return n;
 }

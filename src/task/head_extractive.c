@@ -45,6 +45,7 @@ static ng_status extractive_apply(void *self, const ng_tier_request *req, ng_ans
     ng_buf_clear(&out);
     if (s) return s;
     answer->task = NG_TASK_SUMMARIZE;
+    answer->prompt_tokens = ng_words_count(text, len);
     answer->confidence = NAN;
     answer->in_scope = true;
     return NG_OK;

@@ -134,6 +134,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *answer
     give_scratch(h, scratch);
     if (!s && ng_linear_multi_label(h->model)) s = answer_each(h, p, answer);
     else if (!s) s = answer_one(h, p, req->params.top_k ? req->params.top_k : SCORES_DEFAULT, answer);
+    answer->prompt_tokens = ng_words_count(text, len);
     return s == NG_ENOMEM ? ng_fail(err, s, "linear model: out of memory") : s;
 }
 

@@ -19,5 +19,7 @@ typedef struct ng_head_ops {
 /* The text of the last message with role "user" (borrowed).  NG_EINVALID without one,
  * NG_EUNSUPPORTED naming a part type that is not text. */
 ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t *len, ng_error *err) NG_MUST_USE;
+/* What heads without a vocabulary give as prompt_tokens: the words of the text (text/words.h). */
+uint32_t ng_words_count(const char *text, size_t len);
 
 #endif

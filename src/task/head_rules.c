@@ -74,6 +74,7 @@ static ng_status rules_apply(void *self, const ng_tier_request *req, ng_answer *
     if (s) return s;
     if (req->params.offsets_chars) offsets_to_chars(answer->entities, answer->n_entities, text, len);
     answer->task = NG_TASK_EXTRACT;
+    answer->prompt_tokens = ng_words_count(text, len);
     answer->confidence = NAN;
     answer->in_scope = true;
     return NG_OK;

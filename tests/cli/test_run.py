@@ -72,6 +72,7 @@ def answers(grid):
     check("fields of an answer", all(k in a for k in keys), a)
     check("its values", (a["task"], a["expert"], a["tier"], a["label"], a["escalated"]) == ("classify", "verbs", "nano", "pay", False), a)
     check("the way", [s["step"] for s in a["route"]] == ["cache", "router", "expert"] and all("latency_us" in s for s in a["route"]), a["route"])
+    check("the words of the text are its tokens", a["tokens"] == {"prompt": 4, "completion": 0}, a["tokens"])
     check("loading is told", a["load_ms"] > 0 and 0.5 < a["confidence"] <= 1, a)
     b = one("run", "--grid", grid, "--task", "classify", "--json", "hello my friend")
     check("confidence is no constant", a["confidence"] != b["confidence"] and b["label"] == "greet", b)
@@ -81,6 +82,7 @@ def answers(grid):
     e = one("run", "--grid", grid, "--task", "extract", "--offsets", "chars", "--types", "ip", "--json", text)
     check("offsets in characters, chosen types", [text[x["start"]:x["end"]] for x in e["entities"]] == ["10.0.0.1"], e)
     check("no calibration, no confidence", e["confidence"] is None, e)
+    check("rules count words too", e["tokens"]["prompt"] > 3, e["tokens"])
     code, out, _ = nanogrid("run", "--grid", grid, "--task", "classify", stdin=b"send money to bob\n")
     check("text for people", code == 0 and out.splitlines()[0] == "pay" and "verbs (nano)" in out and "explain" in out, out)
     r = one("route", "--grid", grid, "--task", "classify", "--json", "hello friend")
@@ -116,6 +118,7 @@ def refusals(grid):
             (("run", "--grid", grid, "--task", "classify", "--labels", "a,b", "x"), 1, "zero-shot"),
             (("run", "--grid", grid, "a", "b"), 2, "one TEXT at most"),
             (("run", "--grid", grid, "--task", "classify", "--energy", "x"), 2, "energy"),
+            (("run", "--grid", grid, "--task", "classify", "--max-cost", "-1", "x"), 2, "--max-cost: -1 is below 0"),
             (("run", "--grid", path("nowhere.yaml"), "x"), 1, "nowhere.yaml"),
             (("run", "--grid", grid, "x"), 1, "name a task or an expert"),
             (("explain", "--grid", grid), 2, "decision id"),
@@ -127,6 +130,9 @@ def refusals(grid):
         check("refusal %s" % (args[:1] + args[3:],), got == code and says in err and not out and err.count("\n") == 1, (got, err, out))
     got, _, err = nanogrid("run", "--grid", grid, "--task", "classify", stdin=b"\xc3\x28")
     check("invalid UTF-8", got == 1 and "not valid UTF-8: byte 0" in err, err)
+    for verb in (("run", "--grid", grid, "--task", "extract", "x"), ("route", "--grid", grid, "--task", "extract", "x"), ("show", "grid")):
+        got, out, err = nanogrid(*verb, env={"NG_CPU": "no-such"})
+        check("an unknown cap of the kernels", got == 2 and "NG_CPU=no-such" in err and not out, (got, err))
     empty = write("empty.yaml", "embedded: false\n")
     got, _, err = nanogrid("run", "--grid", empty, "hello")
     check("nobody at all", got == 1 and "Add a model" in err and "upstream" in err, err)
