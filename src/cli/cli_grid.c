@@ -171,3 +171,37 @@ int cli_each_text(const cli_ask *a, int argc, char **argv, cli_text_fn *fn, void
     ng_buf_clear(&text);
     return code;
 }
+
+typedef struct asked {
+    const cli_asking *verb;
+    ng_grid *grid;
+    ng_request request;
+} asked;
+
+static ng_status ask_one(void *ctx, const char *text, size_t len, ng_buf *b, ng_error *err) {
+    asked *k = ctx;
+    ng_answer *a;
+    ng_request_set_text(&k->request, text, len);
+    ng_status s = k->verb->ask_grid(k->grid, &k->request, &a, err);
+    if (s) return s;
+    if (k->verb->ask->json) {
+        ng_json j = ng_json_init(b);
+        k->verb->put_json(&j, a);
+    } else {
+        k->verb->put_text(b, a);
+    }
+    ng_answer_free(a);
+    return NG_OK;
+}
+
+int cli_ask_run(const cli_asking *v, int argc, char **argv) {
+    ng_error err = {0}, unrecorded = {0};
+    asked k = {.verb = v};
+    int code = cli_ask_check(v->ask, &k.request);
+    if (code) return code;
+    if (cli_grid_open(&k.grid, v->ask, true, &err)) return cli_fail(&err);
+    code = cli_each_text(v->ask, argc, argv, ask_one, &k);
+    if (ng_grid_flush(k.grid, &unrecorded)) fprintf(stderr, "nanogrid: %s\n", unrecorded.text);
+    ng_grid_close(k.grid);
+    return code;
+}

@@ -2,11 +2,8 @@
  *
  *     static cli_ask ask;
  *     static const cli_option options[] = {CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), {0}};
- *     ng_grid *g;
- *     ng_request r;
- *     if (cli_ask_check(&ask, &r)) return 2;
- *     if (cli_grid_open(&g, &ask, &err)) return cli_fail(&err);
- *     return cli_each_text(&ask, argc, argv, answer_one, &ctx);      one TEXT, or one a line */
+ *     static const cli_asking asking = {&ask, ng_grid_ask, ng_answer_json, put_text};
+ *     return cli_ask_run(&asking, argc, argv);                       one TEXT, or one a line */
 #ifndef NG_CLI_GRID_H
 #define NG_CLI_GRID_H
 
@@ -52,6 +49,16 @@ typedef struct cli_ask {
     {"max-tokens", 0, CLI_INT, &(a)->max_tokens, "N", "summarize, generate: at most N tokens", NULL}, \
     {"to", 0, CLI_STR, &(a)->to, "LANG", "translate: into this language (required there)", NULL},  \
     {"from", 0, CLI_STR, &(a)->from, "LANG", "translate: from this language", NULL}
+
+/* What one verb asks of the grid about each text, and how it shows what comes back. */
+typedef struct cli_asking {
+    cli_ask *ask;
+    ng_status (*ask_grid)(ng_grid *g, const ng_request *r, ng_answer **out, ng_error *err);
+    void (*put_json)(ng_json *j, const ng_answer *a);
+    void (*put_text)(ng_buf *b, const ng_answer *a);
+} cli_asking;
+/* The whole verb: opens the grid, asks about TEXT or each line, waits for the records, closes. */
+int cli_ask_run(const cli_asking *v, int argc, char **argv);
 
 /* Fills the request from the options, all but the text; 0, or 2 after saying what is wrong. */
 int cli_ask_check(cli_ask *a, ng_request *r);

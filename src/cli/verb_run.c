@@ -2,17 +2,11 @@
 #include "cli_grid.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 static cli_ask ask = CLI_ASK_DEFAULT;
 static const cli_option options[] = {
     CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), CLI_PARAM_OPTIONS(&ask), {0}};
-
-typedef struct running {
-    ng_grid *grid;
-    ng_request request;
-} running;
 
 static void put_scores(ng_buf *b, const char *head, const ng_score *s, size_t n) {
     for (size_t i = 0; i < n; i++)
@@ -78,32 +72,9 @@ static void put_text(ng_buf *b, const ng_answer *a) {
     ng_buf_printf(b, "\n  more     nanogrid explain %s", a->decision_id);
 }
 
-static ng_status answer_one(void *ctx, const char *text, size_t len, ng_buf *b, ng_error *err) {
-    running *r = ctx;
-    ng_answer *a;
-    ng_request_set_text(&r->request, text, len);
-    ng_status s = ng_grid_ask(r->grid, &r->request, &a, err);
-    if (s) return s;
-    if (ask.json) {
-        ng_json j = ng_json_init(b);
-        ng_answer_json(&j, a);
-    } else {
-        put_text(b, a);
-    }
-    ng_answer_free(a);
-    return NG_OK;
-}
-
 static int run(int argc, char **argv) {
-    ng_error err = {0}, unrecorded = {0};
-    running r = {0};
-    int code = cli_ask_check(&ask, &r.request);
-    if (code) return code;
-    if (cli_grid_open(&r.grid, &ask, true, &err)) return cli_fail(&err);
-    code = cli_each_text(&ask, argc, argv, answer_one, &r);
-    if (ng_grid_flush(r.grid, &unrecorded)) fprintf(stderr, "nanogrid: %s\n", unrecorded.text);
-    ng_grid_close(r.grid);
-    return code;
+    static const cli_asking asking = {&ask, ng_grid_ask, ng_answer_json, put_text};
+    return cli_ask_run(&asking, argc, argv);
 }
 
 const cli_verb cli_verb_run = {"run",
