@@ -31,6 +31,9 @@ NG_API void ng_grid_close(ng_grid *g); /* drops a reference; flushes records wit
 typedef enum ng_privacy { NG_PRIVACY_ANY, NG_PRIVACY_MESH, NG_PRIVACY_LOCAL } ng_privacy;
 NG_API bool ng_privacy_parse(ng_privacy *out, const char *name);
 
+/* Told once, before the first token: who answers, which is certain from then on. */
+typedef void ng_answerer_fn(void *ctx, const char *expert, ng_tier_level tier, const char *decision_id);
+
 typedef struct ng_request {
     ng_task task;
     const char *model; /* an expert's or upstream's name; NULL or "auto": the grid decides */
@@ -45,6 +48,7 @@ typedef struct ng_request {
     bool no_cache;
     ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
     void *on_token_ctx;
+    ng_answerer_fn *on_answerer; /* or NULL; only with on_token, whose ctx it gets */
     bool (*abandoned)(void *ctx); /* asked now and then, from this thread: true ends the request; or NULL */
     void *abandoned_ctx;
 

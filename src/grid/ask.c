@@ -261,6 +261,11 @@ static bool is_fact(const asking *a) {
     return !a->passing && !drawn && a->best->n_warnings == 0;
 }
 
+void ng_ask_tell_answerer(asking *a, const char *expert, ng_tier_level tier) {
+    const ng_request *r = a->request;
+    if (r->on_answerer && expert) r->on_answerer(r->on_token_ctx, expert, tier, a->rec.id);
+}
+
 static bool from_cache(asking *a, const ng_buf *key) {
     ng_record_step *step = ng_ask_step(a, "cache", NULL);
     uint64_t t0 = ng_clock_ns();
@@ -279,6 +284,7 @@ static bool from_cache(asking *a, const ng_buf *key) {
     if (a->request->on_token && a->best->answer) {
         ng_token_event e = {
             .id = -1, .logprob = NAN, .text = a->best->answer, .len = strlen(a->best->answer)};
+        ng_ask_tell_answerer(a, a->best->expert, a->best->tier);
         a->request->on_token(a->request->on_token_ctx, &e);
     }
     return true;

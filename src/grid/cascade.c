@@ -84,6 +84,7 @@ typedef struct held_token {
 
 typedef struct held {
     asking *a;
+    const grid_member *member; /* who generates */
     held_token *tokens; /* [len, max]; NULL: nothing is held back */
     size_t len, max;
     ng_buf text;
@@ -91,6 +92,7 @@ typedef struct held {
 } held;
 
 static bool let_through(held *h, const ng_token_event *e) {
+    if (!h->a->committed) ng_ask_tell_answerer(h->a, h->member->name, h->member->tier_level);
     h->a->committed = true;
     if (!h->stopped) h->stopped = !h->a->request->on_token(h->a->request->on_token_ctx, e);
     return !h->stopped;
@@ -121,8 +123,9 @@ static bool hold_token(void *ctx, const ng_token_event *e) {
 }
 
 /* Begins to hold where the answer may still change its tier. */
-static ng_status hold_begin(held *h, asking *a, bool may_escalate, ng_error *err) {
-    *h = (held){.a = a, .text = ng_buf_init(1u << 20)};
+static ng_status hold_begin(held *h, asking *a, const grid_member *m, bool may_escalate,
+                            ng_error *err) {
+    *h = (held){.a = a, .member = m, .text = ng_buf_init(1u << 20)};
     h->max = may_escalate ? (size_t)a->grid->config.cascade.hold_tokens : 0;
     if (!h->max) return NG_OK;
     h->tokens = calloc(h->max, sizeof *h->tokens);
@@ -166,7 +169,7 @@ static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **
                                 ng_error *err) {
     held h;
     bool may_escalate = higher_admitted(a, l, i);
-    ng_status s = hold_begin(&h, a, may_escalate, err);
+    ng_status s = hold_begin(&h, a, l->m[i], may_escalate, err);
     if (s) return s;
     a->req.on_token = hold_token;
     a->req.on_token_ctx = &h;
@@ -304,6 +307,7 @@ static void tell_held(asking *a) {
     const ng_answer *b = a->best;
     if (a->committed || !a->request->on_token || b->task != NG_TASK_GENERATE || !b->answer) return;
     ng_token_event e = {.id = -1, .logprob = NAN, .text = b->answer, .len = strlen(b->answer)};
+    if (a->best_member) ng_ask_tell_answerer(a, a->best_member->name, a->best_member->tier_level);
     a->request->on_token(a->request->on_token_ctx, &e);
 }
 

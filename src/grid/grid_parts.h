@@ -118,6 +118,8 @@ bool ng_ask_admits(asking *a, const grid_member *m, char *outcome);
 /* Sends the request to a member with `task`; answer is new.  Adds to expert_ns and *us. */
 ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
                         ng_error *err);
+/* Before the first token reaches the asker. */
+void ng_ask_tell_answerer(asking *a, const char *expert, ng_tier_level tier);
 ng_status ng_ask_no_expert(asking *a, ng_error *err);
 
 #endif

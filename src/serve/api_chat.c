@@ -164,6 +164,15 @@ static bool send_text(chat *t, const char *text, size_t len, const ng_token_even
     return ng_sse_send(t->c->x, &t->event);
 }
 
+/* Headers of a stream that has not begun; the confidence is known at its end and stands there. */
+static void on_answerer(void *ctx, const char *expert, ng_tier_level tier, const char *decision_id) {
+    const chat *t = ctx;
+    if (!t->req.stream || t->index) return;
+    ng_http_set_header(t->c->x, "x-nanogrid-expert", expert);
+    ng_http_set_header(t->c->x, "x-nanogrid-tier", ng_tier_level_name(tier));
+    ng_http_set_header(t->c->x, "x-nanogrid-decision-id", decision_id);
+}
+
 static bool on_token(void *ctx, const ng_token_event *e) {
     chat *t = ctx;
     t->last_ns = ng_clock_ns();
@@ -192,6 +201,7 @@ static bool finish_choice(chat *t, const ng_answer *a) {
     bool last = t->index + 1 == t->req.n;
     ng_buf rest = ng_buf_init(64u << 20);
     ng_answer_content(&rest, a);
+    if (!t->n_tokens && a->expert) on_answerer(t, a->expert, a->tier, a->decision_id); /* one piece */
     size_t from = t->text_sent < rest.len ? t->text_sent : rest.len;
     bool ok = !rest.status && send_text(t, rest.data + from, rest.len - from, NULL);
     ng_buf_clear(&rest);
@@ -309,6 +319,7 @@ static bool ask_choice(chat *t, uint32_t i) {
     r.params.has_generate = true;
     r.no_cache = !t->req.has_seed && t->req.options.temp > 0; /* the next one shall differ */
     r.on_token = on_token;
+    r.on_answerer = on_answerer;
     r.on_token_ctx = t;
     t->asked_ns = ng_clock_ns();
     if (!ng_call_ask(c, &r, &t->answers[i])) return false;

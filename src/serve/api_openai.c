@@ -44,6 +44,14 @@ static void put_embedding(ng_json *j, const ng_answer *a, bool base64, ng_buf *s
 }
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "base64 embeddings are little-endian");
 
+/* Who answered, in each row of a batch: headers can tell of one only. */
+static void put_bearer(ng_json *j, const ng_answer *a) {
+    ng_json_key(j, "expert"), ng_json_str(j, a->expert);
+    ng_json_key(j, "tier"), ng_json_str(j, a->expert ? ng_tier_level_name(a->tier) : NULL);
+    ng_json_key(j, "confidence"), ng_json_num(j, a->confidence);
+    ng_json_key(j, "decision_id"), ng_json_str(j, a->decision_id);
+}
+
 static void put_embeddings(ng_call *c, const ng_task_request *t, ng_answer *const *answers) {
     ng_buf scratch = ng_buf_init(16u << 20);
     ng_json j = ng_json_init(&c->out);
@@ -58,6 +66,7 @@ static void put_embeddings(ng_call *c, const ng_task_request *t, ng_answer *cons
         ng_json_key(&j, "object"), ng_json_str(&j, "embedding");
         ng_json_key(&j, "index"), ng_json_uint(&j, i);
         put_embedding(&j, answers[i], t->base64, &scratch);
+        put_bearer(&j, answers[i]);
         ng_json_end(&j);
     }
     ng_json_end(&j);
@@ -90,7 +99,7 @@ static void put_moderation(ng_json *j, const ng_answer *a, bool debug) {
     for (size_t i = 0; i < a->n_categories; i++)
         ng_json_key(j, a->categories[i].label), ng_json_f32(j, a->categories[i].p);
     ng_json_end(j);
-    ng_json_key(j, "decision_id"), ng_json_str(j, a->decision_id);
+    put_bearer(j, a);
     if (debug) ng_json_key(j, "nanogrid"), ng_answer_json(j, a);
     ng_json_end(j);
 }

@@ -245,6 +245,8 @@ bool ng_texts_read(ng_texts *out, const json_t *value, const char *param, ng_are
     out->len = out->is_array ? json_array_size(value) : 1;
     if (!out->len)
         return ng_problem_set(p, 400, "empty_input", param, "%s must not be empty", param);
+    if (json_is_integer(value))
+        return ng_problem_set(p, 400, "invalid_type", param, "%s must be a string or an array of strings", param);
     if (out->len > NG_INPUTS_MAX)
         return ng_problem_set(p, 400, "too_many_inputs", param,
                               "%s has %zu elements; at most %d are taken at once", param, out->len,

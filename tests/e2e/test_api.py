@@ -44,6 +44,8 @@ def embedded(s):
     if there.get("moderation", {}).get("available"):
         r = s.post("/v1/moderations", {"input": ["have a nice day", "kill all of them, the filthy vermin"]})
         row = r.json["results"]
+        check("each row tells who answered", all(x["expert"] == "moderation" and x["tier"] == "nano" and
+              x["decision_id"] and "confidence" in x for x in row), r)
         check("moderations", len(row) == 2 and set(row[0]["categories"]) == set(row[0]["category_scores"]) and not row[0]["flagged"], r)
     if there.get("intent", {}).get("available"):
         r = s.post("/v1/route", {"input": "please freeze my card"})

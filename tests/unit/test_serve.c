@@ -151,6 +151,10 @@ static void streams_end_in_done(void **state) {
     ng_serve *s = start(g, NULL);
     const char *got = ask(s, "POST /v1/chat/completions", "", CHAT("chat", ", \"stream\": true, \"stream_options\": {\"include_usage\": true}"));
     EXPECT(got, "content-type: text/event-stream");
+    EXPECT(got, "x-nanogrid-expert: chat");
+    EXPECT(got, "x-nanogrid-tier: nano");
+    EXPECT(got, "x-nanogrid-decision-id: ");
+    assert_null(strstr(got, "x-nanogrid-confidence")); /* known at the end: in the last chunk */
     EXPECT(got, "\"delta\": {\"role\": \"assistant\", \"content\": \"\"}");
     EXPECT(got, "\"delta\": {\"content\": \"t1 \"}");
     EXPECT(got, "\"finish_reason\": \"stop\"");
@@ -164,6 +168,7 @@ static void streams_end_in_done(void **state) {
     fake_get("router/task")->label = "generate";
     got = ask(s, "POST /v1/chat/completions", "", CHAT("cloud", ", \"stream\": true"));
     EXPECT(got, "\"content\": \"from above\"");
+    EXPECT(got, "x-nanogrid-expert: cloud");
     EXPECT(got, "data: [DONE]");
     ng_serve_close(s, 1000);
     ng_grid_close(g);
