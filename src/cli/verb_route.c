@@ -1,7 +1,6 @@
 /* verb_route.c: `nanogrid route`: the decision without the answer. */
 #include "cli_grid.h"
 
-
 static cli_ask ask = CLI_ASK_DEFAULT;
 static const cli_option options[] = {CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), {0}};
 
