@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test_arm.sh: builds for 64-bit ARM and runs the unit tests under qemu-aarch64, at each level that the emulated processor
-# offers.  It checks that results are the same bits as on x86 (the golden files are); emulated times mean nothing.
+# offers, then the program itself on the golden models and, where NANOGRID_FIXTURES is set, the conformance fixtures.
+# It checks that results are the same bits as on x86 (the golden files are); emulated times mean nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
@@ -22,4 +23,10 @@ for level in ref neon dotprod i8mm; do
   NG_CPU=$level qemu-aarch64 build-arm/nanogrid doctor > /dev/null 2>&1 || { echo "== $level: not offered by this emulator"; continue; }
   echo "== NG_CPU=$level"
   NG_CPU=$level ctest --test-dir build-arm --output-on-failure -j "$(nproc)" -L 'unit|fuzz' --timeout 900 "$@"
+done
+printf '#!/bin/sh\nexec qemu-aarch64 "%s" "$@"\n' "$PWD/build-arm/nanogrid" > build-arm/emulated
+chmod +x build-arm/emulated
+for t in engine embed; do
+  echo "== tests/cli/test_$t.py"
+  NANOGRID=$PWD/build-arm/emulated python3 tests/cli/test_$t.py || [ $? = 77 ]
 done

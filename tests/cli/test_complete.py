@@ -155,7 +155,7 @@ def smollm2_perplexity(path):
         check(p["tokens"] == len(ids) - 1 and w["ppl"] > p["ppl"], "less context, more surprise: %s %s" % (p, w))
 
 
-levels = ["ref"] + [x for x in ("avx2", "avx512")
+levels = ["ref"] + [x for x in ("avx2", "avx512", "neon", "dotprod", "i8mm")
                     if run("logits", "-m", TINY, "--tokens", "1", NG_CPU=x).returncode == 0]
 greedy_follows_logits()
 sampling()

@@ -106,7 +106,8 @@ def minilm():
                 check(all(embed(files[name], texts[:6], NG_CPU=level) == got[:6] for level in levels), "MiniLM: the levels differ")
 
 
-levels = ["ref"] + [x for x in ("avx2", "avx512") if run("embed", "-m", TINY, "a", NG_CPU=x).returncode == 0]
+levels = ["ref"] + [x for x in ("avx2", "avx512", "neon", "dotprod", "i8mm")
+                    if run("embed", "-m", TINY, "a", NG_CPU=x).returncode == 0]
 tiny()
 limits()
 minilm()

@@ -49,7 +49,7 @@ def kl(want, got):
 
 def levels():
     found = ["ref"]
-    for level in ("avx2", "avx512"):
+    for level in ("avx2", "avx512", "neon", "dotprod", "i8mm"):
         r = run("logits", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), "--tokens", "1", NG_CPU=level)
         if r.returncode == 0:
             found.append(level)
