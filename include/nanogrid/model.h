@@ -39,6 +39,8 @@ typedef struct ng_model_info {
  * not supported does not fail the open (see ng_model_tokenizer).  NG_EUNSUPPORTED names an
  * architecture or tensor type that this version does not run. */
 NG_API ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) NG_MUST_USE;
+/* What a file with this general.architecture would be; false: this version does not run it. */
+NG_API bool ng_model_arch_kind(ng_model_kind *out, const char *arch);
 NG_API void ng_model_close(ng_model *m); /* NULL is fine; its sessions must be gone */
 NG_API ng_model_info ng_model_get_info(const ng_model *m);
 /* Borrowed; NULL with the reason in err when the file has none that this version knows. */

@@ -57,7 +57,9 @@ static int from_environment(const cli_verb *v) {
         const char *word = p->env ? getenv(p->env) : NULL;
         if (!word || !*word) continue;
         if (p->type == CLI_FLAG) *(bool *)p->value = strcmp(word, "0") && strcmp(word, "false");
-        else if (!set(p, word)) return bad_value(v, p, word, "$NANOGRID_*: ");
+        char where[64];
+        snprintf(where, sizeof where, "$%s: ", p->env);
+        if (p->type != CLI_FLAG && !set(p, word)) return bad_value(v, p, word, where);
     }
     return -1;
 }

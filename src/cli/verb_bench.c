@@ -24,13 +24,13 @@ static struct {
 } o = {.batch = 1, .reps = 5};
 
 static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", NULL},
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},
     {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
     {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
     {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, one after another (1)", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
     {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON array", NULL},
     {0}};

@@ -10,7 +10,7 @@ static struct {
 } o;
 
 static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file whose vocabulary to use", NULL},
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file whose vocabulary to use", "NANOGRID_MODEL"},
     {"tokens", 0, CLI_STR, &o.tokens, "1,2,3", "the ids", NULL},
     {"special", 0, CLI_FLAG, &o.special, NULL, "write special tokens too", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},

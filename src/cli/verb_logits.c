@@ -13,9 +13,9 @@ static struct {
 } o;
 
 static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", NULL},
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},
     {"tokens", 0, CLI_STR, &o.tokens, "IDS", "token ids such as 1,2,3; taken as they are, no BOS is added", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
     {0}};
 

@@ -10,12 +10,13 @@
 
 static struct {
     const char *model, *head, *task;
-    long top_k;
+    long top_k, threads;
     bool lines, json;
 } o;
 
 static const cli_option options[] = {
     {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file of a model (not needed for --task extract)", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads of a decoder or an encoder (measured)", "NANOGRID_THREADS"},
     {"head", 0, CLI_STR, &o.head, "NAME", "which head of a file that has several", NULL},
     {"task", 0, CLI_STR, &o.task, "TASK", "classify, moderate, .. (what the file was made for)", NULL},
     {"top-k", 0, CLI_INT, &o.top_k, "K", "classify, detect-language: how many scores (5)", NULL},
@@ -122,10 +123,11 @@ static int run(int argc, char **argv) {
     if (o.task && (!ng_task_parse(&task, o.task) || task == NG_TASK_AUTO))
         return cli_usage("--task: there is no task '%s'", o.task);
     if (o.top_k < 0 || o.top_k > 4096) return cli_usage("--top-k: %ld is out of range, use 1 to 4096", o.top_k);
+    if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
     if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
     ng_buf text = ng_buf_init((size_t)256 << 20);
     ng_status s = task == NG_TASK_AUTO ? ng_head_task(&task, o.model, &err) : NG_OK;
-    ng_head_spec spec = {.task = task, .path = o.model, .head = o.head};
+    ng_head_spec spec = {.task = task, .path = o.model, .head = o.head, .n_threads = (int)o.threads};
     if (!s) s = ng_head_open(&h, &spec, &err);
     if (!s && o.lines && (!argc || !strcmp(argv[0], "-"))) s = cli_read(&text, NULL, &err);
     else if (!s && o.lines) s = ng_buf_puts(&text, argv[0]);

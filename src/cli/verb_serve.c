@@ -25,7 +25,7 @@ static const cli_option options[] = {
      "where to listen; port 0 takes a free one (the grid's: 127.0.0.1:8080)", "NANOGRID_LISTEN"},
     {"insecure-listen", 0, CLI_FLAG, &o.insecure, NULL,
      "allow an address that other machines can reach; there is no authentication", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads a model uses (by measurement)", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads a model uses (by measurement)", "NANOGRID_THREADS"},
     {"workers", 0, CLI_INT, &o.workers, "N", "requests answered at the same time (8)", NULL},
     {"queue", 0, CLI_INT, &o.queue, "N",
      "requests that may wait for a worker; more are answered 503 (64)", NULL},

@@ -10,7 +10,7 @@ static struct {
 } o;
 
 static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file whose vocabulary to use", NULL},
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file whose vocabulary to use", "NANOGRID_MODEL"},
     {"special", 0, CLI_FLAG, &o.special, NULL, "special tokens in the text (<|im_start|>) become their ids", NULL},
     {"bos", 0, CLI_FLAG, &o.bos, NULL, "add what the model wants around a text (BOS, [CLS] and [SEP])", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},

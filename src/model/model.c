@@ -22,6 +22,12 @@ static const ng_arch *const archs[] = {
 #undef ARCH
 };
 
+bool ng_model_arch_kind(ng_model_kind *out, const char *arch) {
+    for (size_t i = 0; i < sizeof archs / sizeof archs[0]; i++)
+        if (!strcmp(archs[i]->name, arch)) return *out = archs[i]->kind, true;
+    return false;
+}
+
 static ng_status find_arch(ng_model *m, ng_error *err) {
     ng_str name;
     ng_status s = ng_gguf_get_str(m->gguf, "general.architecture", &name, err);

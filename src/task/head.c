@@ -3,6 +3,7 @@
 
 #include "gguf/gguf.h"
 #include "text/words.h"
+#include <nanogrid/model.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +60,11 @@ static ng_status named_task(ng_task *out, const char *path, ng_error *err) {
 
 ng_status ng_head_task(ng_task *out, const char *path, ng_error *err) {
     char arch[64];
+    ng_model_kind kind;
     ng_status s = named_task(out, path, err);
     if (s || *out != NG_TASK_AUTO) return s;
     if ((s = read_arch(arch, path, err))) return s;
+    if (ng_model_arch_kind(&kind, arch)) return *out = kind == NG_MODEL_CAUSAL ? NG_TASK_GENERATE : NG_TASK_EMBED, NG_OK;
     for (int t = NG_TASK_AUTO + 1; t < NG_TASK_COUNT; t++)
         if (find_kind((ng_task)t, arch)) return *out = (ng_task)t, NG_OK;
     return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' serves no task of this version", path, arch);
