@@ -81,6 +81,7 @@ struct ng_answer {
     double cost_usd; /* of upstream calls; 0 for local answers */
     ng_route_step *route;
     size_t n_route;
+    const char *signals; /* JSON: what the grid saw before it decided; NULL unless asked for */
     const char *reason; /* one sentence: why this expert, why escalated or not */
 
     /* By task; what does not apply is zero. */

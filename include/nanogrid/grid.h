@@ -46,6 +46,7 @@ typedef struct ng_request {
     const char *tenant;       /* "" or NULL: none */
     const char *request_id, *traceparent;
     bool no_cache;
+    bool with_signals;        /* fills the answer's signals */
     ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
     void *on_token_ctx;
     ng_answerer_fn *on_answerer; /* or NULL; only with on_token, whose ctx it gets */

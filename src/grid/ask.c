@@ -375,6 +375,18 @@ static ng_status finish(asking *a, ng_error *err) {
     return NG_OK;
 }
 
+/* After the cache has its copy: signals are of this request alone. */
+static ng_status tell_signals(asking *a, ng_error *err) {
+    if (!a->request->with_signals) return NG_OK;
+    ng_buf b = ng_buf_init(1u << 20);
+    ng_json j = ng_json_init(&b);
+    a->rec.text_len = a->len;
+    ng_record_signals_json(&j, &a->rec);
+    a->best->signals = b.status ? NULL : ng_answer_strndup(a->best, b.data, b.len);
+    ng_buf_clear(&b);
+    return a->best->signals ? NG_OK : ng_fail(err, NG_ENOMEM, "signals: out of memory");
+}
+
 static void count(asking *a, ng_status s) {
     ng_grid *g = a->grid;
     const ng_answer *out = a->best;
@@ -454,6 +466,7 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     if (!s) s = finish(&a, &why);
     if (!s && cacheable && !hit && !key.status && is_fact(&a))
         ng_cache_put(g->cache, key.data, key.len, a.best);
+    if (!s) s = tell_signals(&a, &why);
     ng_buf_clear(&key);
     count(&a, s);
     record(&a, s, &why);
@@ -558,6 +571,7 @@ ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out, ng_err
     if (!s) s = decide_scope(&a, &why);
     if (!s && ng_answer_new(&a.best)) s = ng_fail(&why, NG_ENOMEM, "answer: out of memory");
     if (!s) s = fill_decision(&a, a.best, &why);
+    if (!s) s = tell_signals(&a, &why);
     record(&a, s, &why);
     ng_answer_free(a.probed);
     free(a.payload);
@@ -582,5 +596,6 @@ void ng_route_json(ng_json *j, const ng_answer *a) {
     ng_json_end(j);
     ng_json_key(j, "reason"), ng_json_str(j, a->reason);
     ng_json_key(j, "latency_us"), ng_json_fixed(j, a->latency_ms * 1e3, 2);
+    if (a->signals) ng_json_key(j, "signals"), ng_json_raw(j, a->signals);
     ng_json_end(j);
 }

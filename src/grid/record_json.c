@@ -43,8 +43,7 @@ static void put_decision(ng_json *j, const char *key, const ng_decision *d) {
     ng_json_end(j);
 }
 
-static void put_signals(ng_json *j, const ng_record *r) {
-    ng_json_key(j, "signals");
+void ng_record_signals_json(ng_json *j, const ng_record *r) {
     ng_json_object(j);
     ng_json_key(j, "bytes"), ng_json_uint(j, r->text_len);
     if (r->pii >= 0) put_bool(j, "pii", r->pii), put_num(j, "pii_us", r->pii_us, 2);
@@ -106,7 +105,7 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     put_bool(j, "cached", r->cached);
     put_str(j, "privacy", ng_privacy_name(r->privacy));
     put_str(j, "reason", r->reason);
-    put_signals(j, r);
+    ng_json_key(j, "signals"), ng_record_signals_json(j, r);
     put_steps(j, r);
     put_result(j, r);
     ng_json_key(j, "warnings");

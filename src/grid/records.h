@@ -107,5 +107,7 @@ const char *ng_records_path(const ng_records *r);
 void ng_decision_id(char out[33], int64_t wall_ms);
 /* The JSON object that `explain --json` prints. */
 void ng_record_json(ng_json *j, const ng_record *r);
+/* Its member `signals` alone. */
+void ng_record_signals_json(ng_json *j, const ng_record *r);
 
 #endif

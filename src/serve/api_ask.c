@@ -43,6 +43,7 @@ bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model,
         r->model = model;
     }
     r->privacy = c->privacy;
+    r->with_signals = c->debug;
     r->max_cost_usd = c->max_cost_usd;
     r->deadline_ms = c->deadline_ms;
     r->tenant = user;

@@ -199,6 +199,7 @@ void ng_answer_json(ng_json *j, const ng_answer *a) {
     if (a->cost_usd > 0) put_fixed(j, "cost_usd", a->cost_usd, 9);
     put_route(j, a);
     if (a->reason) put_str(j, "reason", a->reason);
+    if (a->signals) ng_json_key(j, "signals"), ng_json_raw(j, a->signals);
     put_task(j, a);
     ng_json_end(j);
 }

@@ -42,6 +42,9 @@ def embedded(s):
         check(name, r.status == 200 and good(r.json["results"][0]), r)
         check(name + " in the headers", r.headers.get("x-nanogrid-expert") == name, r.headers)
     if there.get("moderation", {}).get("available"):
+        for path in ("/v1/classify", "/v1/route"):
+            told = [s.post(path, {"input": ["what signals are there"]}, {"x-nanogrid-debug": d}).json["results"][0] for d in ("true", "false")]
+            check("signals of " + path, told[0].get("signals", {}).get("bytes") == 22 and "signals" not in told[1], told)
         r = s.post("/v1/moderations", {"input": ["have a nice day", "kill all of them, the filthy vermin"]})
         row = r.json["results"]
         check("each row tells who answered", all(x["expert"] == "moderation" and x["tier"] == "nano" and
