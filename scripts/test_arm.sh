@@ -22,7 +22,7 @@ export QEMU_LD_PREFIX=/
 for level in ref neon dotprod i8mm; do
   NG_CPU=$level qemu-aarch64 build-arm/nanogrid doctor > /dev/null 2>&1 || { echo "== $level: not offered by this emulator"; continue; }
   echo "== NG_CPU=$level"
-  NG_CPU=$level ctest --test-dir build-arm --output-on-failure -j "$(nproc)" -L 'unit|fuzz' --timeout 900 "$@"
+  NG_CPU=$level ctest --test-dir build-arm --output-on-failure -j "$(nproc)" -L 'unit|fuzz' "$@"
 done
 printf '#!/bin/sh\nexec qemu-aarch64 "%s" "$@"\n' "$PWD/build-arm/nanogrid" > build-arm/emulated
 chmod +x build-arm/emulated
