@@ -28,7 +28,8 @@ with socket.socket() as s:
     s.bind(("127.0.0.1", 0))
     port = s.getsockname()[1]
 peer = subprocess.Popen([server_bin, "-m", models[0], "--port", str(port), "-c", "1024", "-t", "2"],
-                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                        env=dict(os.environ, LD_LIBRARY_PATH=os.environ["PEERS_BIN"]))
 home = tempfile.TemporaryDirectory()
 grid_yaml = os.path.join(home.name, "grid.yaml")
 open(grid_yaml, "w").write("upstreams:\n  - {name: peer, tier: small, base_url: \"http://127.0.0.1:%d/v1\", model: smollm2, "
@@ -43,7 +44,7 @@ try:
             pass
         time.sleep(0.2)
     grid = subprocess.Popen([NANOGRID, "serve", "--grid", grid_yaml, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True,
-                            env=dict(os.environ, NANOGRID_HOME=home.name, LD_LIBRARY_PATH=""))
+                            env=dict(os.environ, NANOGRID_HOME=home.name))
     for line in grid.stderr:
         m = re.search(r"listening on http://([\d.]+):(\d+)", line)
         if m:
@@ -53,9 +54,12 @@ try:
     status, text = post(address, "/v1/chat/completions", ask)
     body = json.loads(text)
     check("plain", status == 200 and len(body["choices"][0]["message"]["content"]) > 0 and body["usage"]["completion_tokens"] > 0, text)
+    if status != 200:
+        raise SystemExit("llama-server did not answer through the grid: %s" % text)
     status, text = post(address, "/v1/chat/completions", dict(ask, stream=True))
     pieces = [json.loads(l[6:]) for l in text.split("\n") if l.startswith("data: {")]
-    said = "".join(p["choices"][0]["delta"].get("content") or "" for p in pieces if p["choices"])
+    check("every chunk has choices", all("choices" in p for p in pieces), text[:1500])
+    said = "".join(p["choices"][0]["delta"].get("content") or "" for p in pieces if p.get("choices"))
     check("streamed", status == 200 and said == body["choices"][0]["message"]["content"] and "[DONE]" in text, (said, text[-200:]))
     peer.kill()
     peer.wait()
