@@ -118,7 +118,9 @@ static ng_status http_error(const upstream *u, const ng_http_call *call, ng_erro
 static ng_status attempt(upstream *u, reply *r, ng_http_call *call, bool *again, ng_error *err) {
     bool stream = call->on_piece != NULL;
     *again = false;
-    ng_status s = ng_http_client_post(u->http, call, err);
+    ng_error why = {0};
+    ng_status s = ng_http_client_post(u->http, call, &why);
+    if (s && !r->cancelled) ng_fail(err, s, "upstream %s: %s", u->name, why.text);
     if (r->cancelled) return ng_fail(err, NG_ECANCELLED, "upstream %s: cancelled", u->name);
     if (!s && call->http != 200) {
         *again = call->http == 429 || call->http >= 500;

@@ -170,7 +170,7 @@ static void says_what_was_wrong(void **state) {
         {"!400 Bad|{\"error\": {\"message\": \"too long\"}}", "HTTP 400: too long", NG_ENET, 1},
         {"!401 No|{\"error\": {\"message\": \"bad key\"}}", "HTTP 401: bad key", NG_EDENIED, 1},
         {"!500 No|oops", "HTTP 500: oops", NG_ENET, 2},
-        {"hang", "no answer within", NG_ETIMEOUT, 2},
+        {"hang", "upstream up: http://127.0.0.1", NG_ETIMEOUT, 2},
         {"not json", "unreadable reply", NG_ENET, 2},
         {"reset", "127.0.0.1", NG_ENET, 2},
     };
