@@ -33,6 +33,9 @@ typedef struct ng_model_info {
                            at most n_ctx_train; decoders: n_ctx_train */
     uint64_t n_params, weight_bytes, file_bytes;
     uint64_t kv_bytes_per_tok; /* 0 for encoders */
+    const char *repack;      /* where the repacked weights lie: "none" (used as stored), "cache" (the shared
+                                cache file), "written" (the same, made by this open), "memory" (this process) */
+    const char *repack_note; /* why a cache file was refused or could not be written; else "" */
 } ng_model_info;
 
 /* Maps the file and checks every tensor's presence, shape and type before use.  A tokenizer that is

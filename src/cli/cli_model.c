@@ -2,6 +2,7 @@
 #include "cli_model.h"
 
 #include <limits.h>
+#include <stdio.h>
 
 static ng_status whole(long v, long least, long most, const char *name, ng_error *err) {
     if (v >= least && v <= most) return NG_OK;
@@ -27,12 +28,18 @@ ng_status cli_sampling_read(ng_generate_options *out, const cli_sampling *s, ng_
     return ng_generate_options_check(out, err);
 }
 
+void cli_model_note(const ng_model *m) {
+    const char *note = ng_model_get_info(m).repack_note;
+    if (*note) fprintf(stderr, "nanogrid: %s\n", note);
+}
+
 ng_status cli_session_open(cli_session *out, const cli_run *run, ng_error *err) {
     *out = (cli_session){0};
     if (!run->model) return ng_fail(err, NG_EINVALID, "no model: give one with -m FILE");
     if (whole(run->threads, 0, 256, "-t", err) || whole(run->n_ctx, 0, INT32_MAX, "--ctx", err)) return NG_EINVALID;
     ng_session_options opt = {.n_ctx = (uint32_t)run->n_ctx, .n_threads = (int)run->threads};
     ng_status s = ng_model_open(&out->model, run->model, err);
+    if (!s) cli_model_note(out->model);
     if (!s) s = ng_session_new(&out->session, out->model, &opt, err);
     if (s) cli_session_close(out);
     return s;

@@ -51,6 +51,9 @@ typedef struct cli_sampling {
  * borrowed from *s. */
 ng_status cli_sampling_read(ng_generate_options *out, const cli_sampling *s, ng_error *err) NG_MUST_USE;
 
+/* What the loader has to say that is no error, on stderr: see ng_model_info.repack_note. */
+void cli_model_note(const ng_model *m);
+
 typedef struct cli_session {
     ng_model *model;
     ng_session *session;

@@ -5,6 +5,7 @@
  * up, then runs -r times; avg_ts is the mean of the runs' tokens a second, stddev_ts their sample
  * deviation, p50_ms the median time of a pass (tg: of a token). */
 #include "cli.h"
+#include "cli_model.h"
 
 #include <nanogrid/model.h>
 #include <nanogrid/system.h>
@@ -95,6 +96,7 @@ static void print_machine(bench *b, int threads) {
     ng_json_key(&b->json, "threads"), ng_json_int(&b->json, threads);
     ng_json_key(&b->json, "cpu"), ng_json_str(&b->json, b->machine.cpu);
     ng_json_key(&b->json, "kernel"), ng_json_str(&b->json, b->machine.kernel);
+    ng_json_key(&b->json, "weights"), ng_json_str(&b->json, ng_model_get_info(b->model).repack);
     ng_json_end(&b->json);
 }
 
@@ -106,8 +108,8 @@ static void report(bench *b, const test *t, const double *ts, double p50_ms) {
     char name[32];
     snprintf(name, sizeof name, "%s%zu", t->kind, t->n_tok);
     if (!o.json) {
-        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %d threads, %s\n", name, mean, stddev, p50_ms,
-               ng_session_threads(b->session), b->machine.kernel);
+        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %d threads, %s, weights: %s\n", name, mean, stddev, p50_ms,
+               ng_session_threads(b->session), b->machine.kernel, ng_model_get_info(b->model).repack);
         return;
     }
     print_common(b, name);
@@ -237,6 +239,7 @@ static int run(int argc, char **argv) {
     b.json = ng_json_init(&b.text);
     ng_status s = ng_machine_get(&b.machine, &err);
     if (!s) s = ng_model_open(&m, o.model, &err);
+    if (!s) cli_model_note(m);
     b.model = m;
     ng_json_array(&b.json);
     if (!s) s = run_all(&b, &err);

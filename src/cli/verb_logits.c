@@ -1,5 +1,6 @@
 /* verb_logits.c: `nanogrid logits`: the last position's logits, for conformance tests. */
 #include "cli.h"
+#include "cli_model.h"
 
 #include <nanogrid/model.h>
 
@@ -61,6 +62,7 @@ static int run(int argc, char **argv) {
     size_t n;
     ng_status status = cli_ids(o.tokens, &ids, &n, &err);
     if (!status) status = ng_model_open(&m, o.model, &err);
+    if (!status) cli_model_note(m);
     if (!status) status = evaluate(m, ids, n, &logits, &err);
     int code = status ? cli_fail(&err) : print_logits(logits, ng_model_get_info(m).n_vocab);
     free(logits);

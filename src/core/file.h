@@ -22,6 +22,12 @@ typedef struct ng_map {
 ng_status ng_map_open(ng_map *out, const char *path, ng_error *err) NG_MUST_USE;
 void ng_map_close(ng_map *m); /* accepts a zeroed map */
 
+/* Lets go of the resident pages that lie wholly in [off, off + len): read again from the file when they
+ * are touched. */
+void ng_map_forget(const ng_map *m, size_t off, size_t len);
+/* A wish: the pages in as large units as the system can, which saves address look-ups. */
+void ng_map_wish_huge(const ng_map *m);
+
 /* Appends the file's bytes to `out`, at most out->max. */
 ng_status ng_file_read(ng_buf *out, const char *path, ng_error *err) NG_MUST_USE;
 /* The rest of a stream, such as standard input. */
@@ -41,6 +47,11 @@ ng_status ng_writer_commit(ng_writer *w, ng_error *err) NG_MUST_USE;
 void ng_writer_abort(ng_writer *w);
 
 bool ng_file_exists(const char *path); /* a regular file that can be read */
+/* Bytes and the time of the last change in seconds; false when there is no such regular file. */
+bool ng_file_stat(const char *path, uint64_t *bytes, int64_t *changed_s);
+/* Both are best effort: a file that is not there, or may not be changed, is left at that. */
+void ng_file_remove(const char *path);
+void ng_file_touch(const char *path); /* its time of change becomes now */
 bool ng_dir_exists(const char *path);
 /* mkdir -p; an existing folder is fine. */
 ng_status ng_dir_make(const char *path, ng_error *err) NG_MUST_USE;

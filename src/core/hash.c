@@ -26,6 +26,31 @@ uint64_t ng_hash64(const void *data, size_t len, uint64_t seed) {
     return fold(h ^ 0x8ebc6af09c88c6e3ULL, (uint64_t)len ^ 0x589965cc75374cc3ULL);
 }
 
+static uint64_t load8(const uint8_t *p) { /* as load(p, 8), in one instruction */
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
+ng_digest ng_digest_of(const void *data, size_t len) {
+    const uint8_t *p = data;
+    uint64_t x = 0xa0761d6478bd642fULL, y = 0x8ebc6af09c88c6e3ULL;
+    size_t n = len;
+    for (; n >= 16; n -= 16, p += 16) {
+        uint64_t a = load8(p), b = load8(p + 8);
+        x = fold(a ^ 0xe7037ed1a0b428dbULL, b ^ x);
+        y = fold(b ^ 0x589965cc75374cc3ULL, a ^ y);
+    }
+    uint64_t a = load(p, n < 8 ? n : 8), b = n > 8 ? load(p + 8, n - 8) : 0;
+    x = fold(a ^ 0xe7037ed1a0b428dbULL, b ^ x);
+    y = fold(b ^ 0x589965cc75374cc3ULL, a ^ y);
+    return (ng_digest){{fold(x ^ 0x8ebc6af09c88c6e3ULL, (uint64_t)len ^ 0x589965cc75374cc3ULL),
+                        fold(y ^ 0xa0761d6478bd642fULL, (uint64_t)len ^ 0xe7037ed1a0b428dbULL)}};
+}
+
 uint64_t ng_hash_mix(uint64_t x) {
     x ^= x >> 30;
     x *= 0xbf58476d1ce4e5b9ULL;

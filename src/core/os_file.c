@@ -42,6 +42,16 @@ void ng_map_close(ng_map *m) {
     *m = (ng_map){0};
 }
 
+void ng_map_forget(const ng_map *m, size_t off, size_t len) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = (off + page - 1) / page * page, end = off + len >= m->len ? m->len : (off + len) / page * page;
+    if (begin < end) (void)madvise((void *)(uintptr_t)(m->data + begin), end - begin, MADV_DONTNEED);
+}
+
+void ng_map_wish_huge(const ng_map *m) {
+    if (m->len) (void)madvise((void *)(uintptr_t)m->data, m->len, MADV_HUGEPAGE);
+}
+
 ng_status ng_stream_read(ng_buf *out, FILE *f, const char *name, ng_error *err) {
     for (;;) {
         size_t want = out->max - out->len < 65536 ? out->max - out->len : 65536;
@@ -155,6 +165,18 @@ bool ng_file_exists(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, R_OK);
 }
+
+bool ng_file_stat(const char *path, uint64_t *bytes, int64_t *changed_s) {
+    struct stat st;
+    if (stat(path, &st) || !S_ISREG(st.st_mode)) return false;
+    *bytes = (uint64_t)st.st_size;
+    *changed_s = (int64_t)st.st_mtime;
+    return true;
+}
+
+void ng_file_remove(const char *path) { (void)unlink(path); }
+
+void ng_file_touch(const char *path) { (void)utimensat(AT_FDCWD, path, NULL, 0); }
 
 bool ng_dir_exists(const char *path) {
     struct stat st;

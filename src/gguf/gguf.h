@@ -12,6 +12,7 @@
 #ifndef NG_GGUF_GGUF_H
 #define NG_GGUF_GGUF_H
 
+#include "core/file.h"
 #include <nanogrid/status.h>
 
 /* X(NAME, id, "name", elements a block, bytes a block): ggml's tensor types that we know.  Ours
@@ -102,6 +103,8 @@ void ng_gguf_close(ng_gguf *g);
 
 const char *ng_gguf_path(const ng_gguf *g);
 size_t ng_gguf_file_bytes(const ng_gguf *g);
+/* The mapped file; len 0 when it was opened from memory. */
+const ng_map *ng_gguf_map(const ng_gguf *g);
 
 /* Metadata.  `has` tells presence; the getters convert between integer kinds when the value fits
  * and fail with NG_EFORMAT naming the key when it is missing, of another kind or out of range.  The

@@ -557,6 +557,9 @@ const char *ng_gguf_path(const ng_gguf *g) {
 size_t ng_gguf_file_bytes(const ng_gguf *g) {
     return g->len;
 }
+const ng_map *ng_gguf_map(const ng_gguf *g) {
+    return &g->map;
+}
 size_t ng_gguf_n_keys(const ng_gguf *g) {
     return g->n_kv;
 }

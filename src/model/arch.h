@@ -15,6 +15,7 @@
 #define NG_MODEL_ARCH_H
 
 #include "kv.h"
+#include "repack.h"
 #include "tensor/tensor.h"
 #include <nanogrid/model.h>
 
@@ -27,7 +28,8 @@ struct ng_model {
     const ng_kernels *kernels;
     ng_model_info info;
     ng_kv_shape kv_shape;   /* decoders */
-    uint8_t *panels;        /* repacked weights of all matrices */
+    ng_repack repack;       /* repacked weights of all matrices */
+    size_t cache_from_bytes;
     void *weights;          /* the architecture's own struct, in the arena */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;
@@ -63,6 +65,9 @@ struct ng_arch {
     ng_status (*scratch)(ng_session *s, ng_error *err);
     void (*forward)(const ng_team *tm, ng_session *s, const ng_batch *b);
 };
+
+/* ng_model_open with another limit: models with fewer bytes of panels are repacked without the cache. */
+ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) NG_MUST_USE;
 
 /* Runs forward() on all threads of the session. */
 void ng_session_forward(ng_session *s, const ng_batch *b);

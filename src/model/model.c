@@ -1,11 +1,10 @@
 /* model.c: opens a model: file, architecture, weights, tokenizer.  See nanogrid/model.h.
  *
- * Float weights stay in the mapping; quantised ones are repacked once into panels in the model's arena
- * (kernel/panel.h), by all cores.  A tensor that the architecture does not ask for is refused: a
+ * Float weights stay in the mapping; quantised ones are repacked into panels (kernel/panel.h) that all
+ * processes share (repack.h).  A tensor that the architecture does not ask for is refused: a
  * weight that is silently left out gives a model that almost works. */
 #include "arch.h"
 
-#include "core/checked.h"
 #include "core/cpu.h"
 #include "tokenizer/vocab.h"
 #include <stdio.h>
@@ -39,45 +38,6 @@ static ng_status find_arch(ng_model *m, ng_error *err) {
                    (int)(name.len < 60 ? name.len : 60), name.data);
 }
 
-typedef struct pack_job {
-    const ng_loader *l;
-    ng_pool *pool;
-} pack_job;
-
-static void pack_part(void *ctx, int part, int n_parts) {
-    const pack_job *job = ctx;
-    ng_team tm = {job->pool, part, n_parts};
-    for (size_t i = 0; i < job->l->n_mats; i++) ng_mat_pack(&tm, job->l->mats[i]);
-}
-
-/* One block for the panels of all matrices, in the order in which the architecture asked for them,
- * which is the order of use. */
-static ng_status place_all(const ng_loader *l, ng_error *err) {
-    size_t total = 0;
-    for (size_t i = 0; i < l->n_mats; i++)
-        if (!ng_add_ok(&total, total, ng_mat_panel_bytes(l->mats[i]))) total = SIZE_MAX / 2;
-    l->model->panels = ng_memory_alloc_huge(total + 1);
-    if (!l->model->panels)
-        return ng_fail(err, NG_ENOMEM, "%s: no memory for %zu MiB of repacked weights", l->model->info.path, total >> 20);
-    uint8_t *p = l->model->panels;
-    for (size_t i = 0; i < l->n_mats; i++) {
-        size_t n = ng_mat_panel_bytes(l->mats[i]);
-        if (n) ng_mat_place(l->mats[i], p);
-        p += n;
-    }
-    return NG_OK;
-}
-
-static ng_status pack_all(const ng_loader *l, ng_error *err) {
-    pack_job job = {l, NULL};
-    ng_status s = place_all(l, err);
-    if (!s) s = ng_pool_new(&job.pool, 0, err);
-    if (s) return s;
-    ng_pool_run(job.pool, pack_part, &job);
-    ng_pool_free(job.pool);
-    return NG_OK;
-}
-
 static ng_status check_all_used(const ng_loader *l, ng_error *err) {
     const ng_model *m = l->model;
     for (size_t i = 0; i < ng_gguf_n_tensors(m->gguf); i++)
@@ -95,7 +55,8 @@ static ng_status load_weights(ng_model *m, ng_error *err) {
     ng_status s = l.used && l.mats ? NG_OK : ng_fail(err, NG_ENOMEM, "model: out of memory");
     if (!s) s = m->arch->load(&l, err);
     if (!s) s = check_all_used(&l, err);
-    if (!s) s = pack_all(&l, err);
+    ng_repack_source source = {ng_gguf_map(m->gguf), m->info.path, l.mats, l.n_mats, m->cache_from_bytes};
+    if (!s) s = ng_repack_open(&m->repack, &source, err);
     free(l.used);
     free(l.mats);
     return s;
@@ -145,6 +106,8 @@ static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
     if (!s) s = fill_info(m, err);
     if (!s) s = load_weights(m, err);
     if (s) return s;
+    m->info.repack = m->repack.how;
+    m->info.repack_note = m->repack.note;
     count_weights(m);
     if (m->arch->kind == NG_MODEL_CAUSAL) m->info.kv_bytes_per_tok = ng_kv_bytes_per_tok(&m->kv_shape);
     if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
@@ -153,9 +116,14 @@ static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
 }
 
 ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
+    return ng_model_open_from(out, path, NG_REPACK_CACHE_FROM, err);
+}
+
+ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) {
     *out = NULL;
     ng_model *m = calloc(1, sizeof *m);
     if (!m) return ng_fail(err, NG_ENOMEM, "model: out of memory");
+    m->cache_from_bytes = cache_from_bytes;
     ng_status s = open_into(m, path, err);
     if (s) {
         ng_model_close(m);
@@ -169,7 +137,7 @@ void ng_model_close(ng_model *m) {
     if (!m) return;
     ng_tokenizer_close(m->tokenizer);
     ng_gguf_close(m->gguf);
-    free(m->panels);
+    ng_repack_close(&m->repack);
     ng_arena_free(m->arena);
     free(m);
 }
