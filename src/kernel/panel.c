@@ -67,7 +67,9 @@ void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_
     ng_quant_info q = ng_quant_get_info(type);
     ng_panel_layout l = ng_panel_get_layout(type, n_cols);
     assert(l.bytes && n_rows >= 1 && n_rows <= NG_PANEL_ROWS);
+    size_t scales = n_cols / q.block_len * l.scale_bytes;
     if (n_rows < NG_PANEL_ROWS) memset(dst, 0, l.bytes);
+    else memset(dst + scales, 0, l.codes_at - scales); /* panels go to a file: no stale memory in the gap */
     uint8_t codes[SUPER];
     for (size_t b = 0; b < n_cols / q.block_len; b++)
         for (size_t r = 0; r < n_rows; r++) {
