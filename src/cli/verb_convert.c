@@ -1,7 +1,5 @@
 /* verb_convert.c: `nanogrid convert DIR OUT.gguf`. */
-#include "cli.h"
-
-#include <nanogrid/tools/weights.h>
+#include "cli_weights.h"
 
 static struct {
     const char *type, *pre, *name;
@@ -16,32 +14,10 @@ static const cli_option options[] = {
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
     {0}};
 
-static void show_progress(void *ctx, double done, double total) {
-    cli_progress_step(ctx, done, total);
-}
-
 static int run(int argc, char **argv) {
     if (argc != 2) return cli_usage("convert takes DIR and OUT.gguf");
-    cli_progress progress = {.what = "convert"};
-    ng_weights_options opt = {.type = o.type,
-                              .pre = o.pre,
-                              .name = o.name,
-                              .progress = show_progress,
-                              .progress_ctx = &progress};
-    ng_weights_report r;
-    ng_error err = {0};
-    ng_status s = ng_convert_folder(&r, argv[0], argv[1], &opt, &err);
-    cli_progress_end(&progress);
-    if (s) return cli_fail(&err);
-    ng_buf out = ng_buf_init(64u << 20);
-    ng_json j = ng_json_init(&out);
-    if (o.json) ng_weights_report_json(&j, &r);
-    else ng_weights_report_text(&out, &r);
-    if (!o.json && out.len) out.data[--out.len] = 0; /* cli_print ends the last line */
-    int code = cli_print(&out);
-    ng_buf_clear(&out);
-    ng_weights_report_clear(&r);
-    return code;
+    ng_weights_options opt = {.type = o.type, .pre = o.pre, .name = o.name};
+    return cli_weights_run(&(cli_weights){"convert", ng_convert_folder, o.json}, argv, &opt);
 }
 
 const cli_verb cli_verb_convert = {"convert",

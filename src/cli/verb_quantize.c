@@ -1,37 +1,15 @@
 /* verb_quantize.c: `nanogrid quantize IN OUT TYPE`. */
-#include "cli.h"
-
-#include <nanogrid/tools/weights.h>
-#include <string.h>
+#include "cli_weights.h"
 
 static struct { bool json; } o;
 
 static const cli_option options[] = {
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL}, {0}};
 
-static void show_progress(void *ctx, double done, double total) {
-    cli_progress_step(ctx, done, total);
-}
-
 static int run(int argc, char **argv) {
     if (argc != 3) return cli_usage("quantize takes IN, OUT and TYPE");
-    cli_progress progress = {.what = "quantize"};
-    ng_weights_options opt = {
-        .type = argv[2], .progress = show_progress, .progress_ctx = &progress};
-    ng_weights_report r;
-    ng_error err = {0};
-    ng_status s = ng_quantize_file(&r, argv[0], argv[1], &opt, &err);
-    cli_progress_end(&progress);
-    if (s) return cli_fail(&err);
-    ng_buf out = ng_buf_init(64u << 20);
-    ng_json j = ng_json_init(&out);
-    if (o.json) ng_weights_report_json(&j, &r);
-    else ng_weights_report_text(&out, &r);
-    if (!o.json && out.len) out.data[--out.len] = 0; /* cli_print ends the last line */
-    int code = cli_print(&out);
-    ng_buf_clear(&out);
-    ng_weights_report_clear(&r);
-    return code;
+    ng_weights_options opt = {.type = argv[2]};
+    return cli_weights_run(&(cli_weights){"quantize", ng_quantize_file, o.json}, argv, &opt);
 }
 
 const cli_verb cli_verb_quantize = {"quantize",
