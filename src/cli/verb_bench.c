@@ -3,10 +3,14 @@
  * One row a test, named as llama-bench names them: ppN prefill of N tokens, tgN decoding of N tokens one
  * by one after an empty context, encN one pass of an encoder over N tokens, tokenize.  Each test warms
  * up, then runs -r times; avg_ts is the mean of the runs' tokens a second, stddev_ts their sample
- * deviation, p50_ms the median time of a pass (tg: of a token). */
+ * deviation, p50_ms the median time of a pass (tg: of a token).  joules_per_token (nanogrid/energy.h) takes
+ * every pass to read the model's weights from memory once; edp_js is that times the seconds a token takes.
+ *
+ * A new test is a pass function and a line in kinds[]. */
 #include "cli.h"
 #include "cli_model.h"
 
+#include <nanogrid/energy.h>
 #include <nanogrid/model.h>
 #include <nanogrid/system.h>
 
@@ -64,26 +68,69 @@ static double median(double *v, size_t n) {
     return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-/* ---- the tests: one run each, passes' times appended to ms ------------------------------------------ */
+/* ---- the tests ------------------------------------------------------------------------------------------ */
 
-typedef struct test {
-    const char *kind; /* "pp", "tg", "enc" */
-    size_t n_tok;
-} test;
+static ng_status pass_prompt(bench *b, size_t n_tok, size_t i, ng_error *err) {
+    (void)i;
+    return ng_session_eval(b->session, b->tokens, n_tok, b->out, err);
+}
 
-static ng_status run_once(bench *b, const test *t, double *ms, ng_error *err) {
-    ng_session_rewind(b->session, 0);
+static ng_status pass_token(bench *b, size_t n_tok, size_t i, ng_error *err) {
+    (void)n_tok;
+    return ng_session_eval(b->session, b->tokens + i, 1, b->out, err);
+}
+
+static ng_status pass_encode(bench *b, size_t n_tok, size_t i, ng_error *err) {
+    (void)i;
     ng_status s = NG_OK;
-    size_t n_passes = t->kind[0] == 't' ? t->n_tok : 1;
+    for (long j = 0; !s && j < o.batch; j++) s = ng_session_encode(b->session, b->tokens + j, n_tok, b->out, err);
+    return s;
+}
+
+/* A test of a length N is named PREFIX N.  A run is one pass, or one a token. */
+typedef struct test_kind {
+    const char *prefix;
+    const char **lengths; /* the option that asks for it */
+    const char *dflt;     /* lengths when no test is asked for */
+    ng_model_kind of;
+    bool by_token;
+    ng_status (*pass)(bench *b, size_t n_tok, size_t i, ng_error *err);
+} test_kind;
+
+static const test_kind kinds[] = {{"pp", &o.prompt, "512", NG_MODEL_CAUSAL, false, pass_prompt},
+                                  {"tg", &o.generate, "128", NG_MODEL_CAUSAL, true, pass_token},
+                                  {"enc", &o.encode, "16,128", NG_MODEL_ENCODER, false, pass_encode}};
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* Tokens of a run, whatever the number of passes. */
+static size_t run_tokens(const test_kind *t, size_t n_tok) {
+    return t->of == NG_MODEL_ENCODER ? n_tok * (size_t)o.batch : n_tok;
+}
+
+typedef struct result {
+    double ts[REPS_MAX]; /* tokens a second of each run */
+    double p50_ms;
+    double joules, wall_s; /* of all runs */
+    const char *energy_source;
+} result;
+
+/* One run: the time of each pass into ms, joules and seconds added to *r.  What comes before the meter
+ * starts is not counted. */
+static ng_status run_once(bench *b, const test_kind *t, size_t n_tok, double *ms, result *r, ng_error *err) {
+    ng_status s = NG_OK;
+    size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? (size_t)o.batch : 1;
+    ng_session_rewind(b->session, 0);
+    ng_energy_meter meter;
+    ng_energy_start(&meter);
     for (size_t i = 0; !s && i < n_passes; i++) {
         double begin = now_ms();
-        if (t->kind[0] == 'p') s = ng_session_eval(b->session, b->tokens, t->n_tok, b->out, err);
-        else if (t->kind[0] == 't') s = ng_session_eval(b->session, b->tokens + i, 1, b->out, err);
-        else
-            for (long j = 0; !s && j < o.batch; j++)
-                s = ng_session_encode(b->session, b->tokens + j, t->n_tok, b->out, err);
+        s = t->pass(b, n_tok, i, err);
         ms[i] = now_ms() - begin;
     }
+    ng_energy e = ng_energy_stop(&meter, n_passes * n_seq * ng_model_get_info(b->model).weight_bytes);
+    r->joules += e.joules;
+    r->wall_s += e.wall_s;
+    r->energy_source = e.source;
     return s;
 }
 
@@ -100,41 +147,47 @@ static void print_machine(bench *b, int threads) {
     ng_json_end(&b->json);
 }
 
-static void report(bench *b, const test *t, const double *ts, double p50_ms) {
-    double mean = 0, var = 0;
-    for (long i = 0; i < o.reps; i++) mean += ts[i] / (double)o.reps;
-    for (long i = 0; i < o.reps; i++) var += (ts[i] - mean) * (ts[i] - mean);
+static void report(bench *b, const char *name, size_t n_tok, const result *r) {
+    double mean = 0, var = 0, joules = r->joules / (double)o.reps / (double)n_tok;
+    for (long i = 0; i < o.reps; i++) mean += r->ts[i] / (double)o.reps;
+    for (long i = 0; i < o.reps; i++) var += (r->ts[i] - mean) * (r->ts[i] - mean);
     double stddev = o.reps > 1 ? sqrt(var / (double)(o.reps - 1)) : 0;
-    char name[32];
-    snprintf(name, sizeof name, "%s%zu", t->kind, t->n_tok);
     if (!o.json) {
-        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %d threads, %s, weights: %s\n", name, mean, stddev, p50_ms,
-               ng_session_threads(b->session), b->machine.kernel, ng_model_get_info(b->model).repack);
+        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name, mean,
+               stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session), b->machine.kernel,
+               ng_model_get_info(b->model).repack);
         return;
     }
     print_common(b, name);
     ng_json_key(&b->json, "avg_ts"), ng_json_fixed(&b->json, mean, 3);
     ng_json_key(&b->json, "stddev_ts"), ng_json_fixed(&b->json, stddev, 3);
-    ng_json_key(&b->json, "p50_ms"), ng_json_fixed(&b->json, p50_ms, 4);
+    ng_json_key(&b->json, "p50_ms"), ng_json_fixed(&b->json, r->p50_ms, 4);
+    ng_json_key(&b->json, "joules_per_token"), ng_json_fixed(&b->json, joules, 9);
+    ng_json_key(&b->json, "edp_js"), ng_json_fixed(&b->json, joules * r->wall_s / (double)o.reps / (double)n_tok, 12);
+    ng_json_key(&b->json, "energy_source"), ng_json_str(&b->json, r->energy_source);
     print_machine(b, ng_session_threads(b->session));
 }
 
-static ng_status run_test(bench *b, const char *kind, size_t n_tok, ng_error *err) {
-    test t = {kind, n_tok};
-    double ts[REPS_MAX];
-    size_t n_passes = kind[0] == 't' ? n_tok : 1, batch = kind[0] == 'e' ? (size_t)o.batch : 1;
+static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *err) {
+    result r = {.p50_ms = 0};
+    size_t n_passes = t->by_token ? n_tok : 1;
     free(b->pass_ms);
     b->pass_ms = malloc((size_t)o.reps * n_passes * sizeof *b->pass_ms);
     if (!b->pass_ms) return ng_fail(err, NG_ENOMEM, "out of memory");
-    ng_status s = run_once(b, &t, b->pass_ms, err); /* warm-up */
-    for (long r = 0; !s && r < o.reps; r++) {
-        double *ms = b->pass_ms + (size_t)r * n_passes, total = 0;
-        s = run_once(b, &t, ms, err);
-        for (size_t i = 0; i < n_passes; i++) total += ms[i];
-        ts[r] = (double)(n_tok * batch) / total * 1e3;
+    ng_status s = run_once(b, t, n_tok, b->pass_ms, &r, err); /* warm-up */
+    r = (result){.p50_ms = 0};
+    for (long i = 0; !s && i < o.reps; i++) {
+        double *ms = b->pass_ms + (size_t)i * n_passes, total = 0;
+        s = run_once(b, t, n_tok, ms, &r, err);
+        for (size_t k = 0; k < n_passes; k++) total += ms[k];
+        r.ts[i] = (double)run_tokens(t, n_tok) / total * 1e3;
     }
-    if (!s) report(b, &t, ts, median(b->pass_ms, (size_t)o.reps * n_passes));
-    return s;
+    if (s) return s;
+    r.p50_ms = median(b->pass_ms, (size_t)o.reps * n_passes);
+    char name[32];
+    snprintf(name, sizeof name, "%s%zu", t->prefix, n_tok);
+    report(b, name, run_tokens(t, n_tok), &r);
+    return NG_OK;
 }
 
 static ng_status run_tokenize(bench *b, ng_error *err) {
@@ -179,15 +232,6 @@ static ng_status parse_lengths(const char *text, size_t *out, size_t *n, ng_erro
     return NG_OK;
 }
 
-static const struct {
-    const char *kind;
-    const char **lengths;
-    const char *dflt;
-    ng_model_kind of;
-} kinds[] = {{"pp", &o.prompt, "512", NG_MODEL_CAUSAL},
-             {"tg", &o.generate, "128", NG_MODEL_CAUSAL},
-             {"enc", &o.encode, "16,128", NG_MODEL_ENCODER}};
-
 static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     ng_model_info info = ng_model_get_info(b->model);
     if (longest > info.n_ctx_train)
@@ -207,21 +251,21 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
 }
 
 static ng_status run_all(bench *b, ng_error *err) {
-    size_t lengths[3][LENGTHS_MAX], n[3] = {0}, longest = 0;
+    size_t lengths[N_KINDS][LENGTHS_MAX], n[N_KINDS] = {0}, longest = 0;
     bool named = o.prompt || o.generate || o.encode || o.tokenize;
     ng_model_info info = ng_model_get_info(b->model);
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < N_KINDS; k++) {
         const char *text = *kinds[k].lengths ? *kinds[k].lengths : !named && info.kind == kinds[k].of ? kinds[k].dflt : NULL;
         ng_status s = parse_lengths(text, lengths[k], &n[k], err);
         if (s) return s;
         if (n[k] && info.kind != kinds[k].of)
             return ng_fail(err, NG_EINVALID, "%s is %s: it has no test %s", info.path,
-                           info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].kind);
+                           info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].prefix);
         for (size_t i = 0; i < n[k]; i++) longest = lengths[k][i] > longest ? lengths[k][i] : longest;
     }
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
-    for (int k = 0; k < 3; k++)
-        for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, kinds[k].kind, lengths[k][i], err);
+    for (int k = 0; k < N_KINDS; k++)
+        for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, &kinds[k], lengths[k][i], err);
     if (!s && o.tokenize) s = run_tokenize(b, err);
     return s;
 }
@@ -257,4 +301,6 @@ static int run(int argc, char **argv) {
 const cli_verb cli_verb_bench = {
     "bench", "-m FILE [-p N] [-n N] [-e N] [--tokenize FILE]", "how fast a model runs on this machine",
     "Prints tokens a second for each test asked for; without any, prefill and decoding of a decoder, or\n"
-    "passes of an encoder. NG_CPU caps the kernels used.", options, run};
+    "passes of an encoder. NG_CPU caps the kernels used.\n"
+    "joules_per_token comes from the processor's counters (energy_source rapl) or from a declared model of\n"
+    "idle power, processor time and bytes read; edp_js is that times the seconds a token takes.", options, run};

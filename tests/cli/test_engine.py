@@ -93,6 +93,7 @@ def bench():
     check([x["test"] for x in rows] == ["pp16", "tg8"], "bench rows: %r %r" % (r.stdout, r.stderr))
     for x in rows:
         check(x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"], x)
+        check(x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"), x)
     r = run("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
     check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"], "only the tests asked for")
 
