@@ -256,7 +256,8 @@ static void check_gemm_quant(uint32_t type) {
     ng_quant_info q = ng_quant_get_info(type);
     for (int round = 0; round < 40; round++) {
         size_t cols = (1 + ng_rng_below(&rng, q.block_len == 32 ? 9 : 3)) * q.block_len;
-        size_t rows = 1 + ng_rng_below(&rng, 60), tok = 1 + ng_rng_below(&rng, 21);
+        bool few = round % 3 == 0; /* tokens: then several panels go at a time, the rest in smaller groups */
+        size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few ? 4 : 21);
         size_t stride = cols / q.block_len * q.block_bytes, panel = ng_panel_bytes(type, cols), n = (rows + 15) / 16;
         uint8_t *stored = malloc(rows * stride), *panels = aligned_alloc(64, n * panel);
         for (size_t r = 0; r < rows; r++) random_row(type, stored + r * stride, cols);

@@ -24,6 +24,7 @@ typedef struct vm {
 
 enum {
     LANES_TOK = 4,  /* tokens that share one unpacking of a block: 16 accumulators */
+    LANES_STREAMS = 1, /* panels at a time when tokens are few */
     LANES_ROWS = 4, /* float products: rows x tokens a tile */
     LANES_TOKS = 1,
     LANES_MIX = 4   /* queries that share a pass over the values */

@@ -20,6 +20,7 @@ typedef vf vm;
 
 enum {
     LANES_TOK = 4,
+    LANES_STREAMS = 4,
     LANES_ROWS = 4,
     LANES_TOKS = 1,
     LANES_MIX = 4,

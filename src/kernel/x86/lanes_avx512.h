@@ -13,6 +13,7 @@ typedef __mmask16 vm;
 
 enum {
     LANES_TOK = 16,     /* tokens that share one unpacking of a block */
+    LANES_STREAMS = 4,  /* panels at a time when tokens are few */
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
     LANES_MIX = 8,      /* queries that share a pass over the values */
