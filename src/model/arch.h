@@ -14,7 +14,7 @@
 #ifndef NG_MODEL_ARCH_H
 #define NG_MODEL_ARCH_H
 
-#include "kv.h"
+#include "batch.h"
 #include "repack.h"
 #include "tensor/tensor.h"
 #include <nanogrid/model.h>
@@ -36,8 +36,6 @@ struct ng_model {
     int n_threads_best;     /* 0: not measured yet; atomic */
 };
 
-enum { NG_BATCH_MAX = 128 }; /* tokens a forward takes at once: bounds a session's scratch */
-
 struct ng_session {
     const ng_model *model;
     ng_arena *arena;
@@ -47,14 +45,6 @@ struct ng_session {
     size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
     void *scratch;     /* the architecture's own struct, in the arena */
 };
-
-/* One call of forward(): tokens at positions pos .. pos + n_tok - 1, n_tok <= max_batch. */
-typedef struct ng_batch {
-    const int32_t *tokens;
-    size_t n_tok, pos;
-    float *out;        /* decoders: logits [n_tok - out_from, n_vocab]; encoders: the vector [n_embd] */
-    size_t out_from;   /* decoders: first token whose logits are wanted; n_tok: none */
-} ng_batch;
 
 typedef struct ng_loader ng_loader;
 
@@ -68,11 +58,6 @@ struct ng_arch {
 
 /* ng_model_open with another limit: models with fewer bytes of panels are repacked without the cache. */
 ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) NG_MUST_USE;
-
-/* Runs forward() on all threads of the session. */
-void ng_session_forward(ng_session *s, const ng_batch *b);
-/* NG_EINVALID naming the first id outside the vocabulary. */
-ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng_error *err) NG_MUST_USE;
 
 /* ---- loading ------------------------------------------------------------------------------------ */
 

@@ -225,10 +225,10 @@ static void attention(const ng_team *tm, ng_session *s, const ng_batch *b, size_
     ng_linear(tm, &y->wq, h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
     ng_linear(tm, &y->wk, h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
     ng_linear(tm, &y->wv, h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
-    ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, n, b->pos, l, w->n_head,
-                                           w->n_head_kv, w->head_dim, w->n_rot});
+    ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, b, l, w->n_head, w->n_head_kv,
+                                           w->head_dim, w->n_rot});
     ng_team_barrier(tm);
-    ng_attend_run(tm, s, &(ng_attend){c->q, &c->att, n, b->pos, l, w->n_head, w->head_dim,
+    ng_attend_run(tm, s, &(ng_attend){c->q, &c->att, b, l, w->n_head, w->head_dim,
                                       1.0f / sqrtf((float)w->head_dim), c->scores});
     ng_team_barrier(tm);
     ng_linear(tm, &y->wo, &c->att, n, (ng_out){.y = c->x, .stride = w->n_embd, .bias = y->bo, .add = true});
@@ -264,7 +264,9 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
 
     ng_team_slice(tm, b->n_tok, 1, &begin, &end);
     for (size_t t = begin; t < end; t++) ng_mat_row(&w->embd, (size_t)b->tokens[t], c->x + t * w->n_embd);
-    ng_rope_table(tm, c->cos_sin, w->inv_freq, w->n_rot, b->pos, b->n_tok);
+    for (size_t i = 0; i < b->n_spans; i++)
+        ng_rope_table(tm, c->cos_sin + b->spans[i].row * w->n_rot, w->inv_freq, w->n_rot, b->spans[i].pos,
+                      b->spans[i].n_tok);
     ng_team_barrier(tm);
     for (size_t l = 0; l < w->n_layer; l++) {
         attention(tm, s, b, l);

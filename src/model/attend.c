@@ -19,7 +19,9 @@ size_t ng_attend_scratch(const ng_session *s) {
 }
 
 typedef struct tile {
-    size_t head, tok, n; /* queries tok .. tok + n - 1 of `head` */
+    const ng_kv *kv;
+    size_t head, row, n; /* queries row .. row + n - 1 of `head` */
+    size_t pos;          /* of the first of them */
     size_t n_pos;        /* positions that the last of them sees */
     float *scores;       /* [n, stride] */
     size_t stride;
@@ -28,13 +30,13 @@ typedef struct tile {
 static void tile_scores(const ng_session *s, const ng_attend *a, const tile *t, size_t kv_head) {
     const ng_kernels *k = s->model->kernels;
     size_t width = a->n_head * a->head_dim;
-    ng_mix m = {.p = a->q + t->tok * width + t->head * a->head_dim, .p_stride = width, .v_stride = PAGE,
+    ng_mix m = {.p = a->q + t->row * width + t->head * a->head_dim, .p_stride = width, .v_stride = PAGE,
                 .n_pos = a->head_dim, .n_q = t->n, .y_stride = t->stride};
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
-        m.v = ng_kv_keys(&s->kv, p / PAGE, a->layer, kv_head);
+        m.v = ng_kv_keys(t->kv, p / PAGE, a->layer, kv_head);
         m.n_cols = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         m.y = t->scores + p;
-        (ng_kv_is_f32(&s->kv) ? k->mix_f32 : k->mix_f16)(&m);
+        (ng_kv_is_f32(t->kv) ? k->mix_f32 : k->mix_f16)(&m);
     }
 }
 
@@ -42,7 +44,7 @@ static void tile_scores(const ng_session *s, const ng_attend *a, const tile *t, 
 static void tile_softmax(const ng_session *s, const ng_attend *a, const tile *t) {
     for (size_t i = 0; i < t->n; i++) {
         float *x = t->scores + i * t->stride;
-        size_t own = a->pos + t->tok + i + 1;
+        size_t own = t->pos + i + 1;
         s->model->kernels->softmax(x, own, a->scale);
         for (size_t j = own; j < t->n_pos; j++) x[j] = 0;
     }
@@ -52,42 +54,52 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
     const ng_kernels *k = s->model->kernels;
     size_t width = a->n_head * a->head_dim;
     ng_mix m = {.p_stride = t->stride, .v_stride = a->head_dim, .n_cols = a->head_dim, .n_q = t->n,
-                .y = a->out->x + t->tok * width + t->head * a->head_dim, .y_stride = width};
+                .y = a->out->x + t->row * width + t->head * a->head_dim, .y_stride = width};
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
         m.p = t->scores + p;
-        m.v = ng_kv_values(&s->kv, p / PAGE, a->layer, kv_head);
+        m.v = ng_kv_values(t->kv, p / PAGE, a->layer, kv_head);
         m.n_pos = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         m.add = p > 0;
-        (ng_kv_is_f32(&s->kv) ? k->mix_f32 : k->mix_f16)(&m);
+        (ng_kv_is_f32(t->kv) ? k->mix_f32 : k->mix_f16)(&m);
     }
 }
 
 /* The int8 form of the tile's outputs, which only this thread has. */
 static void tile_quantize(const ng_session *s, const ng_attend *a, const tile *t) {
     size_t begin = t->head * a->head_dim;
-    for (size_t i = t->tok; i < t->tok + t->n; i++)
+    for (size_t i = t->row; i < t->row + t->n; i++)
         ng_act_quantize_cols(s->model->kernels, a->out, i, begin, begin + a->head_dim);
 }
 
-void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
-    size_t tiles = (a->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE, n_items = tiles * a->n_head;
-    size_t group = a->n_head / s->model->info.n_head_kv;
+/* One span's tiles; `dealt` counts the items of the spans before, so that the hand goes on. */
+static size_t run_span(const ng_team *tm, const ng_session *s, const ng_attend *a, const ng_span *span, size_t dealt) {
+    size_t tiles = (span->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE, n_items = tiles * a->n_head;
+    size_t group = a->n_head / s->model->info.n_head_kv, n_parts = (size_t)tm->n_parts;
     bool by_head = a->head_dim % 32 == 0; /* else a block of 32 columns spans two heads */
-    tile t = {.stride = scores_stride(s)};
+    tile t = {.kv = span->kv, .stride = scores_stride(s)};
     t.scores = a->scores + (size_t)tm->part * NG_ATTEND_TILE * t.stride;
-    for (size_t i = (size_t)tm->part; i < n_items; i += (size_t)tm->n_parts) {
+    for (size_t i = ((size_t)tm->part + n_parts - dealt % n_parts) % n_parts; i < n_items; i += n_parts) {
+        size_t first = i / a->n_head * NG_ATTEND_TILE;
         t.head = i % a->n_head;
-        t.tok = i / a->n_head * NG_ATTEND_TILE;
-        t.n = a->n_tok - t.tok < NG_ATTEND_TILE ? a->n_tok - t.tok : NG_ATTEND_TILE;
-        t.n_pos = a->pos + t.tok + t.n;
+        t.row = span->row + first;
+        t.pos = span->pos + first;
+        t.n = span->n_tok - first < NG_ATTEND_TILE ? span->n_tok - first : NG_ATTEND_TILE;
+        t.n_pos = t.pos + t.n;
         tile_scores(s, a, &t, t.head / group);
         tile_softmax(s, a, &t);
         tile_mix(s, a, &t, t.head / group);
         if (by_head) tile_quantize(s, a, &t);
     }
-    if (by_head || !a->out->q.q) return;
+    return dealt + n_items;
+}
+
+void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a) {
+    const ng_batch *b = a->batch;
+    size_t dealt = 0;
+    for (size_t i = 0; i < b->n_spans; i++) dealt = run_span(tm, s, a, &b->spans[i], dealt);
+    if (a->head_dim % 32 == 0 || !a->out->q.q) return;
     ng_team_barrier(tm);
-    ng_act_quantize(tm, s->model->kernels, a->out, a->n_tok);
+    ng_act_quantize(tm, s->model->kernels, a->out, b->n_tok);
 }
 
 /* Rows [begin, end) of one token's heads, x[row]: the pairs among the first n_rot of each head. */
@@ -100,14 +112,14 @@ static void rotate_rows(float *x, const ng_attend_in *in, const float *cos_sin, 
     }
 }
 
-/* Elements [begin, end) of one token's k and v, as values of a head, or as a column of its keys. */
-static void put_rows(const ng_session *s, const ng_attend_in *in, size_t t, size_t begin, size_t end) {
-    size_t hd = in->head_dim, width = in->n_head_kv * hd, page = (in->pos + t) / PAGE, at = (in->pos + t) % PAGE;
-    bool f32 = ng_kv_is_f32(&s->kv);
+/* Elements [begin, end) of the k and v of the span's token t, as values of a head, or as a column of its keys. */
+static void put_rows(const ng_session *s, const ng_attend_in *in, const ng_span *span, size_t t, size_t begin, size_t end) {
+    size_t hd = in->head_dim, width = in->n_head_kv * hd, page = (span->pos + t) / PAGE, at = (span->pos + t) % PAGE;
+    bool f32 = ng_kv_is_f32(span->kv);
     for (size_t r = begin; r < end;) {
         size_t h = r / hd, stop = (h + 1) * hd < end ? (h + 1) * hd : end, c = r % hd;
-        const float *k = in->k + t * width + r, *v = in->v + t * width + r;
-        void *keys = ng_kv_keys(&s->kv, page, in->layer, h), *values = ng_kv_values(&s->kv, page, in->layer, h);
+        const float *k = in->k + (span->row + t) * width + r, *v = in->v + (span->row + t) * width + r;
+        void *keys = ng_kv_keys(span->kv, page, in->layer, h), *values = ng_kv_values(span->kv, page, in->layer, h);
         if (f32) memcpy((float *)values + at * hd + c, v, (stop - r) * sizeof *v);
         else s->model->kernels->to_f16((uint16_t *)values + at * hd + c, v, stop - r);
         for (size_t i = 0; i < stop - r; i++) {
@@ -120,12 +132,12 @@ static void put_rows(const ng_session *s, const ng_attend_in *in, size_t t, size
 
 void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in *in) {
     size_t n_q = in->n_head * in->head_dim, n_kv = in->n_head_kv * in->head_dim, begin, end;
+    const ng_batch *b = in->batch;
     ng_linear_slice(tm, n_q, &begin, &end);
-    for (size_t t = 0; t < in->n_tok; t++)
+    for (size_t t = 0; t < b->n_tok; t++)
         rotate_rows(in->q + t * n_q, in, in->cos_sin + t * in->n_rot, begin, end);
     ng_linear_slice(tm, n_kv, &begin, &end);
-    for (size_t t = 0; t < in->n_tok; t++) {
-        rotate_rows(in->k + t * n_kv, in, in->cos_sin + t * in->n_rot, begin, end);
-        put_rows(s, in, t, begin, end);
-    }
+    for (size_t t = 0; t < b->n_tok; t++) rotate_rows(in->k + t * n_kv, in, in->cos_sin + t * in->n_rot, begin, end);
+    for (size_t i = 0; i < b->n_spans; i++)
+        for (size_t t = 0; t < b->spans[i].n_tok; t++) put_rows(s, in, &b->spans[i], t, begin, end);
 }

@@ -1,11 +1,11 @@
-/* attend.h: causal attention of a batch over the pages of a sequence.
+/* attend.h: causal attention of a batch, each span over the pages of its own sequence.
  *
  *     ng_linear(tm, &wq, ..q), .. wk, wv
  *     ng_attend_store(tm, s, &in);  ng_team_barrier(tm);      q, k rotated; k, v in the pages
  *     ng_attend_run(tm, s, &a);     ng_team_barrier(tm);      a.out is complete, in both forms
  *
- * Each query takes the keys of its own past, itself included, so a token's result does not depend on
- * how the batch was cut. */
+ * Each query takes the keys of its own sequence's past, itself included, so a token's result does not
+ * depend on how the batch was cut nor on what else is in it. */
 #ifndef NG_MODEL_ATTEND_H
 #define NG_MODEL_ATTEND_H
 
@@ -16,7 +16,8 @@ enum { NG_ATTEND_TILE = 8 }; /* queries of one head that share a pass over the k
 typedef struct ng_attend {
     const float *q;    /* [n_tok, n_head * head_dim], rotated */
     const ng_act *out; /* the same shape */
-    size_t n_tok, pos, layer, n_head, head_dim;
+    const ng_batch *batch;
+    size_t layer, n_head, head_dim;
     float scale;      /* of the scores: 1 / sqrt(head_dim) */
     float *scores;    /* ng_attend_scratch floats, one part a thread */
 } ng_attend;
@@ -30,7 +31,8 @@ void ng_attend_run(const ng_team *tm, const ng_session *s, const ng_attend *a);
 typedef struct ng_attend_in {
     float *q, *k, *v;      /* [n_tok, n_head * head_dim], [n_tok, n_head_kv * head_dim] twice */
     const float *cos_sin;  /* [n_tok, n_rot] */
-    size_t n_tok, pos, layer, n_head, n_head_kv, head_dim, n_rot;
+    const ng_batch *batch;
+    size_t layer, n_head, n_head_kv, head_dim, n_rot;
 } ng_attend_in;
 void ng_attend_store(const ng_team *tm, const ng_session *s, const ng_attend_in *in);
 

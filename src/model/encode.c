@@ -16,7 +16,8 @@ ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, floa
     if (n > s->n_ctx)
         return ng_fail(err, NG_ELIMIT, "the text has %zu tokens, the model holds %u", n, s->n_ctx);
     if ((status = ng_check_tokens(s->model, tokens, n, err))) return status;
-    ng_batch b = {.tokens = tokens, .n_tok = n, .out = out};
+    ng_span span = {.n_tok = n};
+    ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .out = out};
     ng_session_forward(s, &b);
     return NG_OK;
 }

@@ -45,7 +45,8 @@ static ng_status trial_ms(const ng_model *m, int n_threads, double *ms, ng_error
     if (!out) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
     *ms = 0;
     for (int i = 0; !status && i < 4; i++) { /* the first warms the caches */
-        ng_batch b = {.tokens = tokens, .n_tok = causal || opt.n_ctx < TRIAL_TOK ? 1 : TRIAL_TOK, .out = out};
+        ng_span span = {.kv = &s->kv, .n_tok = causal || opt.n_ctx < TRIAL_TOK ? 1 : TRIAL_TOK};
+        ng_batch b = {.tokens = tokens, .n_tok = span.n_tok, .spans = &span, .n_spans = 1, .out = out};
         if (causal) status = ng_kv_reserve(&s->kv, 1, err);
         double begin = ng_clock_ms();
         if (!status) ng_session_forward(s, &b);
@@ -152,17 +153,21 @@ static ng_status check_eval(ng_session *s, const int32_t *tokens, size_t n, ng_e
     return status ? status : ng_kv_reserve(&s->kv, n, err);
 }
 
+/* The next n tokens of the session's own sequence; logits [n - out_from, n_vocab]. */
+static void advance(ng_session *s, const int32_t *tokens, size_t n, float *logits, size_t out_from) {
+    ng_span span = {.kv = &s->kv, .n_tok = n, .pos = s->kv.len};
+    ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .out = logits, .out_from = out_from};
+    ng_session_forward(s, &b);
+    ng_kv_advance(&s->kv, n);
+}
+
 ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n, float *logits, ng_error *err) {
     ng_status status = check_eval(s, tokens, n, err);
     if (status) return status;
-    for (size_t done = 0; done < n;) {
-        size_t now = n - done < s->max_batch ? n - done : s->max_batch;
-        bool last = done + now == n;
-        ng_batch b = {.tokens = tokens + done, .n_tok = now, .pos = s->kv.len, .out = logits,
-                      .out_from = last && logits ? now - 1 : now};
-        ng_session_forward(s, &b);
-        ng_kv_advance(&s->kv, now);
-        done += now;
+    for (size_t done = 0, now; done < n; done += now) {
+        now = n - done < s->max_batch ? n - done : s->max_batch;
+        bool wanted = logits && done + now == n;
+        advance(s, tokens + done, now, logits, wanted ? now - 1 : now);
     }
     return NG_OK;
 }
@@ -170,19 +175,17 @@ ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n, float 
 ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, float *logits, ng_error *err) {
     ng_status status = check_eval(s, tokens, n, err);
     if (status) return status;
-    for (size_t done = 0; done < n;) {
-        size_t now = n - done < s->max_batch ? n - done : s->max_batch;
-        ng_batch b = {.tokens = tokens + done, .n_tok = now, .pos = s->kv.len,
-                      .out = logits + done * s->model->info.n_vocab, .out_from = 0};
-        ng_session_forward(s, &b);
-        ng_kv_advance(&s->kv, now);
-        done += now;
+    for (size_t done = 0, now; done < n; done += now) {
+        now = n - done < s->max_batch ? n - done : s->max_batch;
+        advance(s, tokens + done, now, logits + done * s->model->info.n_vocab, 0);
     }
     return NG_OK;
 }
 
 const ng_model *ng_session_model(const ng_session *s) { return s->model; }
 size_t ng_session_len(const ng_session *s) { return s->kv.len; }
+size_t ng_session_max_batch(const ng_session *s) { return s->max_batch; }
+const ng_kv_shape *ng_model_kv_shape(const ng_model *m) { return &m->kv_shape; }
 uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
 int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
 void ng_session_rewind(ng_session *s, size_t n) { ng_kv_rewind(&s->kv, n); }

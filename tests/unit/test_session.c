@@ -207,9 +207,90 @@ static void every_allocation_may_fail(void **state) {
     assert_true(fault_sweep_rounds() > 15);
 }
 
+/* ---- several sequences in one forward --------------------------------------------------------------- */
+
+enum { SEQS = 5, SEQ_TOK = 140 };
+
+/* Sequences of one pool, fed in random portions: of each step's rows some belong to one sequence, some to
+ * another, and a portion's last token may stand apart, among the rows whose logits are wanted. */
+typedef struct mixed {
+    ng_session *s;
+    ng_kv kv[SEQS];
+    ng_rng rng;
+    int32_t tokens[NG_BATCH_MAX];
+    ng_span spans[2 * SEQS];
+    size_t seq_of[NG_BATCH_MAX]; /* of each row whose logits are wanted, in order */
+    size_t n_tok, n_spans, n_out;
+} mixed;
+
+static const int32_t *tokens_of(size_t seq) { return ids + seq; } /* overlapping windows: sequences that differ */
+
+static void add_span(mixed *x, size_t seq, size_t n) {
+    size_t pos = x->kv[seq].len;
+    for (size_t i = 0; i < x->n_spans; i++)
+        if (x->spans[i].kv == &x->kv[seq]) pos += x->spans[i].n_tok;
+    x->spans[x->n_spans++] = (ng_span){&x->kv[seq], x->n_tok, n, pos};
+    memcpy(x->tokens + x->n_tok, tokens_of(seq) + pos, n * sizeof *x->tokens);
+    x->n_tok += n;
+}
+
+static bool mixed_step(mixed *x, float *want) {
+    static float got[SEQS * VOCAB];
+    size_t left[SEQS], portion[SEQS], total = 0;
+    x->n_tok = x->n_spans = x->n_out = 0;
+    for (size_t i = 0; i < SEQS; i++) {
+        left[i] = SEQ_TOK - x->kv[i].len;
+        portion[i] = left[i] ? 1 + ng_rng_below(&x->rng, ng_rng_below(&x->rng, 3) ? 1 : 20) : 0;
+        if (portion[i] > left[i]) portion[i] = left[i];
+        if (!ng_rng_below(&x->rng, 4)) portion[i] = 0; /* it waits this time */
+        total += left[i];
+        assert_int_equal(ng_kv_reserve(&x->kv[i], portion[i], NULL), NG_OK);
+        if (portion[i] > 1) add_span(x, i, portion[i] - 1);
+    }
+    size_t out_from = x->n_tok;
+    for (size_t i = SEQS; i-- > 0;)
+        if (portion[i]) add_span(x, i, 1), x->seq_of[x->n_out++] = i;
+    if (!x->n_tok) return total > 0;
+    ng_session_forward(x->s, &(ng_batch){x->tokens, x->n_tok, x->spans, x->n_spans, got, out_from});
+    for (size_t i = 0; i < SEQS; i++) ng_kv_advance(&x->kv[i], portion[i]);
+    for (size_t i = 0; i < x->n_out; i++) {
+        size_t seq = x->seq_of[i], at = x->kv[seq].len - 1;
+        if (memcmp(got + i * VOCAB, want + (seq * SEQ_TOK + at) * VOCAB, VOCAB * sizeof *got))
+            fail_msg("sequence %zu at %zu of a batch of %zu rows: other bits than alone", seq, at, x->n_tok);
+    }
+    return true;
+}
+
+static void sequences_in_one_batch_get_the_bits_of_each_alone(void **state) {
+    (void)state;
+    static const int threads[] = {1, 2, 7};
+    static float want[SEQS * SEQ_TOK * VOCAB];
+    for (int f = 0; f < 2; f++) {
+        ng_model *m;
+        assert_int_equal(ng_model_open(&m, files[f], NULL), NG_OK);
+        for (size_t i = 0; i < SEQS; i++) {
+            ng_session *alone = session(m, 1);
+            assert_int_equal(ng_session_eval_all(alone, tokens_of(i), SEQ_TOK, want + i * SEQ_TOK * VOCAB, NULL), NG_OK);
+            ng_session_free(alone);
+        }
+        for (int t = 0; t < 3; t++) {
+            mixed x = {.s = session(m, threads[t]), .rng = ng_rng_seed(11 + (uint64_t)t)};
+            ng_kv_pool *pool;
+            assert_int_equal(ng_kv_pool_new(&pool, ng_model_kv_shape(m), 3 * SEQS, NULL), NG_OK);
+            for (size_t i = 0; i < SEQS; i++) assert_int_equal(ng_kv_init(&x.kv[i], pool, 3, NULL), NG_OK);
+            ng_kv_pool_release(pool);
+            while (mixed_step(&x, want)) {}
+            for (size_t i = 0; i < SEQS; i++) ng_kv_clear(&x.kv[i]);
+            ng_session_free(x.s);
+        }
+        ng_model_close(m);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bits_do_not_depend_on_how_it_is_run),
+        cmocka_unit_test(sequences_in_one_batch_get_the_bits_of_each_alone),
         cmocka_unit_test(decoding_makes_no_heap_call),
         cmocka_unit_test(limits_are_errors_and_change_nothing),
         cmocka_unit_test(a_shared_prefix_is_worth_the_same),
