@@ -1,0 +1,419 @@
+/* encoder.c: see encoder.h.
+ *
+ * Forward keeps, for each layer, what backward reads: the layer's input, qkv, attention's result and
+ * log-sums, the two sums before their norms, and both sides of gelu.  These lie in one block a layer,
+ * made by ng_encoder_bind.  Backward walks the layers down with four gradient buffers of the widths that
+ * occur and never makes an activation again, but for attention's probabilities. */
+#include "encoder.h"
+
+#include "core/checked.h"
+#include "core/hash.h"
+#include "core/math.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PER_LAYER = 16, TABLES = 5 };
+
+/* Where a layer's weights are in the array. */
+typedef struct layer_at {
+    size_t qkv, qkv_b, o, o_b, norm1, norm1_b, up, up_b, down, down_b, norm2, norm2_b;
+} layer_at;
+
+typedef struct layer_run {
+    float *qkv, *mixed, *sum1, *x1, *up, *act, *sum2, *x2; /* [n, 3w | w | w | w | ff | ff | w | w] */
+    float *lse, *stat1, *stat2;                            /* [n, n_head], [n, 2] twice */
+} layer_run;
+
+struct ng_encoder {
+    ng_encoder_shape shape;
+    ng_encoder_tensor *tensors; /* [n_tensors] */
+    size_t n_tensors, n_total;
+    size_t token, position, type, norm, norm_b; /* tables */
+    layer_at *at;                               /* [n_layer] */
+    float *weights, *grads, *moments;
+    uint8_t *touched;                           /* [n_vocab]: the row has moments or a gradient */
+    ng_nn *nn;
+    void *block;                                /* of all activations */
+    layer_run *run;                             /* [n_layer] */
+    float *x0, *sum0, *stat0;                   /* after and before the embeddings' norm */
+    float *dx, *dh, *dwide;                     /* [n, w] twice, [n, max(3w, ff)] */
+    int32_t *pos;                               /* [n] */
+    size_t max_tok, max_seq, longest;
+    ng_encoder_batch batch;
+};
+
+/* ---- shape and layout --------------------------------------------------------------------------- */
+
+size_t ng_encoder_n_weights(const ng_encoder_shape *s) {
+    size_t w = s->width, layer = 4 * w * w + 4 * w + 2 * w * s->n_ff + s->n_ff + w + 4 * w;
+    return (s->n_vocab + s->n_ctx + 1) * w + 2 * w + s->n_layer * layer;
+}
+
+ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) {
+    const size_t most = 1 << 20;
+    if (!s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff || s->n_vocab > most ||
+        s->n_ctx > NG_NN_LENGTH_MAX || s->width > 4096 || s->n_layer > 64 || s->n_ff > 16384 || s->n_head > s->width ||
+        s->width % s->n_head || !(s->eps >= 0 && s->eps < 1))
+        return ng_fail(err, NG_EINVALID,
+                       "encoder: %zu words, context %zu, width %zu of %zu heads, %zu layers, %zu inner: not trainable here "
+                       "(at most 2^20 words, context 1024, width 4096, 64 layers, inner 16384; heads divide the width)",
+                       s->n_vocab, s->n_ctx, s->width, s->n_head, s->n_layer, s->n_ff);
+    if (ng_encoder_n_weights(s) > (size_t)1 << 30)
+        return ng_fail(err, NG_EINVALID, "encoder: %zu weights; at most 2^30 are trained here", ng_encoder_n_weights(s));
+    return NG_OK;
+}
+
+static size_t place(ng_encoder *e, const char *name, size_t rows, size_t cols, bool decays) {
+    ng_encoder_tensor *t = &e->tensors[e->n_tensors++];
+    *t = (ng_encoder_tensor){.rows = rows, .cols = cols, .at = e->n_total, .decays = decays};
+    snprintf(t->name, sizeof t->name, "%s", name);
+    e->n_total += rows * cols;
+    return t->at;
+}
+
+static size_t place_in(ng_encoder *e, size_t layer, const char *name, size_t rows, size_t cols) {
+    char full[64];
+    snprintf(full, sizeof full, "blk.%zu.%s", layer, name);
+    return place(e, full, rows, cols, rows > 1);
+}
+
+static void place_layer(ng_encoder *e, size_t i) {
+    size_t w = e->shape.width, ff = e->shape.n_ff;
+    layer_at *a = &e->at[i];
+    a->qkv = place_in(e, i, "attn_q.weight", w, w);
+    place_in(e, i, "attn_k.weight", w, w);
+    place_in(e, i, "attn_v.weight", w, w);
+    a->qkv_b = place_in(e, i, "attn_q.bias", 1, w);
+    place_in(e, i, "attn_k.bias", 1, w);
+    place_in(e, i, "attn_v.bias", 1, w);
+    a->o = place_in(e, i, "attn_output.weight", w, w);
+    a->o_b = place_in(e, i, "attn_output.bias", 1, w);
+    a->norm1 = place_in(e, i, "attn_output_norm.weight", 1, w);
+    a->norm1_b = place_in(e, i, "attn_output_norm.bias", 1, w);
+    a->up = place_in(e, i, "ffn_up.weight", ff, w);
+    a->up_b = place_in(e, i, "ffn_up.bias", 1, ff);
+    a->down = place_in(e, i, "ffn_down.weight", w, ff);
+    a->down_b = place_in(e, i, "ffn_down.bias", 1, w);
+    a->norm2 = place_in(e, i, "layer_output_norm.weight", 1, w);
+    a->norm2_b = place_in(e, i, "layer_output_norm.bias", 1, w);
+}
+
+ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, ng_error *err) {
+    *out = NULL;
+    ng_status s = ng_encoder_shape_check(shape, err);
+    ng_encoder *e = s ? NULL : calloc(1, sizeof *e);
+    if (s) return s;
+    if (!e) goto no_memory;
+    e->shape = *shape;
+    e->tensors = calloc(TABLES + PER_LAYER * shape->n_layer, sizeof *e->tensors);
+    e->at = calloc(shape->n_layer, sizeof *e->at);
+    e->run = calloc(shape->n_layer, sizeof *e->run);
+    e->touched = calloc(shape->n_vocab, 1);
+    if (!e->tensors || !e->at || !e->run || !e->touched) goto no_memory;
+    e->token = place(e, "token_embd.weight", shape->n_vocab, shape->width, false);
+    e->position = place(e, "position_embd.weight", shape->n_ctx, shape->width, false);
+    e->type = place(e, "token_types.weight", 1, shape->width, false);
+    e->norm = place(e, "token_embd_norm.weight", 1, shape->width, false);
+    e->norm_b = place(e, "token_embd_norm.bias", 1, shape->width, false);
+    for (size_t i = 0; i < shape->n_layer; i++) place_layer(e, i);
+    e->n_total += n_extra;
+    e->weights = calloc(e->n_total, sizeof *e->weights);
+    e->grads = calloc(e->n_total, sizeof *e->grads);
+    e->moments = calloc(2 * e->n_total, sizeof *e->moments);
+    if (!e->weights || !e->grads || !e->moments) goto no_memory;
+    *out = e;
+    return NG_OK;
+no_memory:
+    ng_encoder_free(e);
+    return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu weights, gradients and moments", ng_encoder_n_weights(shape) + n_extra);
+}
+
+void ng_encoder_free(ng_encoder *e) {
+    if (!e) return;
+    free(e->tensors);
+    free(e->at);
+    free(e->run);
+    free(e->touched);
+    free(e->weights);
+    free(e->grads);
+    free(e->moments);
+    free(e->block);
+    free(e);
+}
+
+const ng_encoder_tensor *ng_encoder_tensors(const ng_encoder *e, size_t *n) {
+    *n = e->n_tensors;
+    return e->tensors;
+}
+ng_encoder_shape ng_encoder_get_shape(const ng_encoder *e) { return e->shape; }
+size_t ng_encoder_n_total(const ng_encoder *e) { return e->n_total; }
+float *ng_encoder_weights(ng_encoder *e) { return e->weights; }
+float *ng_encoder_grads(ng_encoder *e) { return e->grads; }
+float *ng_encoder_moments(ng_encoder *e) { return e->moments; }
+
+/* ---- activations -------------------------------------------------------------------------------- */
+
+typedef struct carve {
+    char *base; /* NULL: only count */
+    size_t used;
+} carve;
+
+static float *take(carve *c, size_t n) {
+    size_t at = c->used;
+    c->used += (n * sizeof(float) + 63) / 64 * 64;
+    return c->base ? (float *)(c->base + at) : NULL;
+}
+
+static void carve_all(ng_encoder *e, carve *c, size_t n) {
+    size_t w = e->shape.width, ff = e->shape.n_ff;
+    for (size_t i = 0; i < e->shape.n_layer; i++) {
+        layer_run *r = &e->run[i];
+        r->qkv = take(c, n * 3 * w);
+        r->mixed = take(c, n * w);
+        r->sum1 = take(c, n * w);
+        r->x1 = take(c, n * w);
+        r->up = take(c, n * ff);
+        r->act = take(c, n * ff);
+        r->sum2 = take(c, n * w);
+        r->x2 = take(c, n * w);
+        r->lse = take(c, n * e->shape.n_head);
+        r->stat1 = take(c, n * 2);
+        r->stat2 = take(c, n * 2);
+    }
+    e->x0 = take(c, n * w);
+    e->sum0 = take(c, n * w);
+    e->stat0 = take(c, n * 2);
+    e->dx = take(c, n * w);
+    e->dh = take(c, n * w);
+    e->dwide = take(c, n * (ff > 3 * w ? ff : 3 * w));
+    e->pos = (int32_t *)take(c, n);
+}
+
+static size_t work_bytes(const ng_encoder *e, const ng_nn *nn) {
+    size_t w = e->shape.width, n = e->max_tok;
+    size_t all[] = {ng_nn_linear_bytes(nn, n, w, 3 * w), ng_nn_linear_bytes(nn, n, w, e->shape.n_ff),
+                    ng_nn_linear_bytes(nn, n, e->shape.n_ff, w), ng_nn_norm_bytes(n, w),
+                    ng_nn_attention_bytes(nn, e->longest, w / e->shape.n_head)};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) most = all[i] > most ? all[i] : most;
+    return most;
+}
+
+ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_seq, size_t longest, ng_error *err) {
+    carve count = {0};
+    e->max_tok = max_tok;
+    e->max_seq = max_seq;
+    e->longest = longest;
+    e->nn = nn;
+    free(e->block);
+    e->block = NULL;
+    carve_all(e, &count, max_tok);
+    e->block = ng_memory_alloc_huge(count.used);
+    if (!e->block) return ng_fail(err, NG_ENOMEM, "encoder: no memory for the activations of %zu tokens (%zu bytes); use smaller batches", max_tok, count.used);
+    carve c = {e->block, 0};
+    carve_all(e, &c, max_tok);
+    return ng_nn_reserve(nn, work_bytes(e, nn), err);
+}
+
+/* ---- initialisation ----------------------------------------------------------------------------- */
+
+/* Two normal numbers (Box and Muller), in double and our own log; the angle by a polynomial is not worth
+ * it: the polar form needs none. */
+static double normal(ng_rng *r) {
+    for (;;) {
+        double a = 2 * ng_rng_unit(r) - 1, b = 2 * ng_rng_unit(r) - 1, s = a * a + b * b;
+        if (s > 0 && s < 1) return a * sqrt(-2 * ng_log(s) / s);
+    }
+}
+
+void ng_encoder_randomize(ng_encoder *e, uint64_t seed) {
+    ng_rng r = ng_rng_seed(seed);
+    for (size_t i = 0; i < e->n_tensors; i++) {
+        const ng_encoder_tensor *t = &e->tensors[i];
+        bool is_norm = strstr(t->name, "norm.weight"), is_bias = strstr(t->name, ".bias");
+        for (size_t k = 0; k < t->rows * t->cols; k++)
+            e->weights[t->at + k] = is_norm ? 1 : is_bias ? 0 : (float)(0.02 * normal(&r));
+    }
+    size_t n = ng_encoder_n_weights(&e->shape);
+    for (size_t k = n; k < e->n_total; k++) e->weights[k] = (float)(0.02 * normal(&r));
+}
+
+/* ---- forward ------------------------------------------------------------------------------------ */
+
+/* Tensors of dropout are numbered: 0 the embeddings, then three a layer. */
+static ng_dropout drop_of(const ng_encoder *e, size_t tensor) {
+    return (ng_dropout){ng_dropout_key(e->batch.seed, e->batch.step, (uint32_t)tensor), e->batch.dropout};
+}
+static size_t n_rows(const ng_encoder *e) { return e->batch.begin[e->batch.n_seq]; }
+
+static ng_nn_linear linear(const ng_encoder *e, size_t w, size_t b, size_t in, size_t out) {
+    return (ng_nn_linear){.n = n_rows(e), .in = in, .out = out, .w = e->weights + w, .b = e->weights + b,
+                          .dw = e->grads + w, .db = e->grads + b};
+}
+
+static ng_nn_norm norm(const ng_encoder *e, size_t w, size_t b) {
+    return (ng_nn_norm){.n = n_rows(e), .width = e->shape.width, .w = e->weights + w, .b = e->weights + b, .eps = e->shape.eps,
+                        .dw = e->grads + w, .db = e->grads + b};
+}
+
+static ng_nn_embed embedding(const ng_encoder *e) {
+    return (ng_nn_embed){.n = n_rows(e), .width = e->shape.width, .ids = e->batch.ids, .pos = e->pos,
+                         .token = e->weights + e->token, .position = e->weights + e->position, .type = e->weights + e->type,
+                         .dtoken = e->grads + e->token, .dposition = e->grads + e->position, .dtype = e->grads + e->type};
+}
+
+static ng_nn_attention attention(const ng_encoder *e, const layer_run *r, size_t i) {
+    return (ng_nn_attention){.n_seq = e->batch.n_seq, .width = e->shape.width, .n_head = e->shape.n_head,
+                             .begin = e->batch.begin, .qkv = r->qkv, .y = r->mixed, .lse = r->lse, .drop = drop_of(e, 3 * i + 1)};
+}
+
+static const float *input_of(const ng_encoder *e, size_t i) { return i ? e->run[i - 1].x2 : e->x0; }
+
+static void layer_forward(ng_encoder *e, size_t i) {
+    const layer_at *a = &e->at[i];
+    layer_run *r = &e->run[i];
+    size_t w = e->shape.width, ff = e->shape.n_ff;
+    const float *x = input_of(e, i);
+    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
+    ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
+    ng_nn_attention att = attention(e, r, i);
+    ng_nn_norm norm1 = norm(e, a->norm1, a->norm1_b), norm2 = norm(e, a->norm2, a->norm2_b);
+    qkv.x = x, qkv.y = r->qkv;
+    ng_nn_linear_forward(e->nn, &qkv);
+    ng_nn_attention_forward(e->nn, &att);
+    o.x = r->mixed, o.y = r->sum1;
+    ng_nn_linear_forward(e->nn, &o);
+    norm1.x = x, norm1.h = r->sum1, norm1.y = r->x1, norm1.stat = r->stat1, norm1.drop = drop_of(e, 3 * i + 2);
+    ng_nn_norm_forward(e->nn, &norm1);
+    up.x = r->x1, up.y = r->up;
+    ng_nn_linear_forward(e->nn, &up);
+    ng_nn_gelu_forward(e->nn, &(ng_nn_map){.n = n_rows(e) * ff, .x = r->up, .y = r->act});
+    down.x = r->act, down.y = r->sum2;
+    ng_nn_linear_forward(e->nn, &down);
+    norm2.x = r->x1, norm2.h = r->sum2, norm2.y = r->x2, norm2.stat = r->stat2, norm2.drop = drop_of(e, 3 * i + 3);
+    ng_nn_norm_forward(e->nn, &norm2);
+}
+
+const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
+    e->batch = *b;
+    for (size_t s = 0; s < b->n_seq; s++)
+        for (size_t t = b->begin[s]; t < b->begin[s + 1]; t++) {
+            e->pos[t] = (int32_t)(t - b->begin[s]);
+            e->touched[b->ids[t]] = 1;
+        }
+    ng_nn_embed embed = embedding(e);
+    embed.x = e->sum0;
+    ng_nn_embed_forward(e->nn, &embed);
+    ng_nn_norm first = norm(e, e->norm, e->norm_b);
+    first.x = e->sum0, first.y = e->x0, first.stat = e->stat0;
+    ng_nn_norm_forward(e->nn, &first);
+    if (b->dropout > 0)
+        ng_nn_drop_forward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .x = e->x0, .y = e->x0, .drop = drop_of(e, 0)});
+    for (size_t i = 0; i < e->shape.n_layer; i++) layer_forward(e, i);
+    return e->run[e->shape.n_layer - 1].x2;
+}
+
+/* ---- backward ----------------------------------------------------------------------------------- */
+
+float *ng_encoder_grad_out(ng_encoder *e) { return e->dx; }
+
+/* In: e->dx is the gradient of the layer's output; out: of its input. */
+static void layer_backward(ng_encoder *e, size_t i) {
+    const layer_at *a = &e->at[i];
+    layer_run *r = &e->run[i];
+    size_t w = e->shape.width, ff = e->shape.n_ff;
+    const float *x = input_of(e, i);
+    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
+    ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
+    ng_nn_attention att = attention(e, r, i);
+    ng_nn_norm norm1 = norm(e, a->norm1, a->norm1_b), norm2 = norm(e, a->norm2, a->norm2_b);
+    norm2.x = r->x1, norm2.h = r->sum2, norm2.stat = r->stat2, norm2.drop = drop_of(e, 3 * i + 3);
+    norm2.dy = e->dx, norm2.dx = e->dx, norm2.dh = e->dh;
+    ng_nn_norm_backward(e->nn, &norm2);
+    down.x = r->act, down.dy = e->dh, down.dx = e->dwide;
+    ng_nn_linear_backward(e->nn, &down);
+    ng_nn_gelu_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * ff, .x = r->up, .dy = e->dwide, .dx = e->dwide});
+    up.x = r->x1, up.dy = e->dwide, up.dx = e->dx, up.add_dx = true;
+    ng_nn_linear_backward(e->nn, &up);
+    norm1.x = x, norm1.h = r->sum1, norm1.stat = r->stat1, norm1.drop = drop_of(e, 3 * i + 2);
+    norm1.dy = e->dx, norm1.dx = e->dx, norm1.dh = e->dh;
+    ng_nn_norm_backward(e->nn, &norm1);
+    o.x = r->mixed, o.dy = e->dh, o.dx = r->sum1; /* whose sum nobody reads any more */
+    ng_nn_linear_backward(e->nn, &o);
+    att.dy = r->sum1, att.dqkv = e->dwide;
+    ng_nn_attention_backward(e->nn, &att);
+    qkv.x = x, qkv.dy = e->dwide, qkv.dx = e->dx, qkv.add_dx = true;
+    ng_nn_linear_backward(e->nn, &qkv);
+}
+
+void ng_encoder_backward(ng_encoder *e) {
+    for (size_t i = e->shape.n_layer; i-- > 0;) layer_backward(e, i);
+    if (e->batch.dropout > 0)
+        ng_nn_drop_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .dy = e->dx, .dx = e->dx, .drop = drop_of(e, 0)});
+    ng_nn_norm first = norm(e, e->norm, e->norm_b);
+    first.x = e->sum0, first.stat = e->stat0, first.dy = e->dx, first.dx = e->dx;
+    ng_nn_norm_backward(e->nn, &first);
+    ng_nn_embed embed = embedding(e);
+    embed.dx = e->dx;
+    ng_nn_embed_backward(e->nn, &embed);
+}
+
+/* ---- update ------------------------------------------------------------------------------------- */
+
+static void update_range(ng_encoder *e, ng_adamw a, size_t at, size_t n) {
+    ng_nn_update u = {e->weights + at, e->moments + at, e->moments + e->n_total + at, e->grads + at, n, a};
+    ng_nn_adamw(e->nn, &u);
+    memset(e->grads + at, 0, n * sizeof *e->grads);
+}
+
+/* Runs of touched rows of the token table. */
+static void update_tokens(ng_encoder *e, ng_adamw a) {
+    size_t w = e->shape.width, n = e->shape.n_vocab;
+    a.decay = 0;
+    for (size_t i = 0; i < n;) {
+        size_t end = i;
+        while (end < n && e->touched[end]) end++;
+        if (end > i) update_range(e, a, e->token + i * w, (end - i) * w);
+        i = end + 1;
+    }
+}
+
+/* Rows of the table that no batch met have a gradient of 0. */
+static double gradient_length(const ng_encoder *e) {
+    size_t w = e->shape.width, n = e->shape.n_vocab, rest = e->token + n * w;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        if (e->touched[i]) sum += e->nn->e->squares(e->grads + e->token + i * w, w);
+    double others = ng_nn_length(e->nn, e->grads + rest, e->n_total - rest);
+    return sqrt(sum + others * others);
+}
+
+double ng_encoder_step(ng_encoder *e, const ng_encoder_update *u) {
+    double length = gradient_length(e) * u->scale, scale = u->scale;
+    if (!isfinite(length)) return length;
+    if (u->clip > 0 && length > u->clip) scale *= u->clip / length;
+    double c1 = 1, c2 = 1;
+    for (uint64_t n = u->step, k = 0; k < 64; k++) { /* beta^step by squaring */
+        if (n >> k & 1) {
+            double p1 = u->beta1, p2 = u->beta2;
+            for (uint64_t j = 0; j < k; j++) p1 *= p1, p2 *= p2;
+            c1 *= p1, c2 *= p2;
+        }
+    }
+    ng_adamw a = {(float)u->rate, (float)u->beta1, (float)u->beta2, (float)u->eps, (float)u->decay,
+                  (float)(1 / (1 - c1)), (float)(1 / (1 - c2)), (float)scale};
+    ng_adamw plain = a;
+    plain.decay = 0;
+    update_tokens(e, a);
+    for (size_t i = 1; i < e->n_tensors;) { /* neighbours of one kind together */
+        size_t from = i, at = e->tensors[i].at;
+        while (i < e->n_tensors && e->tensors[i].decays == e->tensors[from].decays) i++;
+        size_t end = i < e->n_tensors ? e->tensors[i].at : ng_encoder_n_weights(&e->shape);
+        update_range(e, e->tensors[from].decays ? a : plain, at, end - at);
+    }
+    size_t n = ng_encoder_n_weights(&e->shape);
+    if (e->n_total > n) update_range(e, plain, n, e->n_total - n);
+    return length;
+}

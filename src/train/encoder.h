@@ -1,0 +1,82 @@
+/* encoder.h: a BERT-style encoder to be trained: its weights, and forward and backward of a batch.
+ *
+ *     ng_encoder *e;
+ *     ng_encoder_new(&e, &shape, n_extra, &err);         weights 0; n_extra floats for heads behind them
+ *     ng_encoder_bind(e, &nn, max_tok, max_seq, longest, &err);    activations for batches up to that
+ *     const float *x = ng_encoder_forward(e, &batch);    x[n_tok, width]: the last layer
+ *     memset(ng_encoder_grad_out(e), 0, ..);  add dloss/dx to it
+ *     ng_encoder_backward(e);                            adds to the gradients of all weights
+ *     ng_encoder_step(e, &adamw);                        clips, updates, clears the gradients
+ *
+ * The architecture is that of src/model/arch_bert.c (Devlin et al. 2018, post-norm), with dropout where
+ * BERT has it: after the embeddings' norm, on attention's probabilities, on each branch before it is
+ * added.  All weights stand in one array, all gradients and moments in arrays of the same layout, so
+ * optimiser, clipping and checkpoints know no names; ng_encoder_tensors tells the names, those of GGUF.
+ *
+ * A batch is ragged (nn.h).  Results do not depend on the number of threads. */
+#ifndef NG_TRAIN_ENCODER_H
+#define NG_TRAIN_ENCODER_H
+
+#include "train/nn.h"
+
+typedef struct ng_encoder ng_encoder;
+
+typedef struct ng_encoder_shape {
+    size_t n_vocab, n_ctx, width, n_layer, n_head, n_ff;
+    float eps;
+} ng_encoder_shape;
+/* NG_EINVALID naming what is wrong: zero, a width that heads do not divide, more than 2^30 weights. */
+ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) NG_MUST_USE;
+size_t ng_encoder_n_weights(const ng_encoder_shape *s); /* without the extra ones */
+
+ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, ng_error *err) NG_MUST_USE;
+void ng_encoder_free(ng_encoder *e);
+/* Activations for batches of at most so many rows and sequences.  `nn` is borrowed and its work space
+ * grown.  May be called again. */
+ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_seq, size_t longest, ng_error *err) NG_MUST_USE;
+
+/* ---- weights ------------------------------------------------------------------------------------ */
+
+typedef struct ng_encoder_tensor {
+    char name[64];      /* "blk.0.attn_q.weight" */
+    size_t rows, cols;  /* rows 1: a vector of cols */
+    size_t at;          /* of its first value in the weights */
+    bool decays;        /* weight decay applies: matrices of layers, not vectors nor tables */
+} ng_encoder_tensor;
+/* In the order of `at`; borrowed.  attn_q, attn_k and attn_v lie behind each other. */
+const ng_encoder_tensor *ng_encoder_tensors(const ng_encoder *e, size_t *n);
+ng_encoder_shape ng_encoder_get_shape(const ng_encoder *e);
+size_t ng_encoder_n_total(const ng_encoder *e); /* weights with the extra ones */
+float *ng_encoder_weights(ng_encoder *e);  /* [n_total] */
+float *ng_encoder_grads(ng_encoder *e);    /* [n_total] */
+float *ng_encoder_moments(ng_encoder *e);  /* [2, n_total]: first, second */
+/* BERT's initialisation: normal of deviation 0.02, norms 1, biases 0.  The extra weights too (normal). */
+void ng_encoder_randomize(ng_encoder *e, uint64_t seed);
+
+/* ---- a step ------------------------------------------------------------------------------------- */
+
+typedef struct ng_encoder_batch {
+    size_t n_seq;
+    const size_t *begin;  /* [n_seq + 1]: rows; begin[n_seq] is n_tok */
+    const int32_t *ids;   /* [n_tok] */
+    float dropout;        /* of hidden values and of attention; 0 for evaluation */
+    uint64_t seed, step;  /* of the dropouts */
+} ng_encoder_batch;
+
+/* The batch is borrowed until backward has run; x until the next forward. */
+const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b);
+float *ng_encoder_grad_out(ng_encoder *e); /* [n_tok, width] for dloss/dx */
+void ng_encoder_backward(ng_encoder *e);
+
+typedef struct ng_encoder_update {
+    double rate, beta1, beta2, eps, decay;
+    double clip;     /* greatest length of the gradient; 0: any */
+    double scale;    /* of the gradients first: 1 / batches accumulated */
+    uint64_t step;   /* from 1 */
+} ng_encoder_update;
+/* AdamW over all weights, then the gradients are 0.  Returns the gradient's length before clipping; when
+ * it is not a number nothing is changed.  Rows of the token table whose moments and gradient are 0 stay
+ * as they are, at no cost: tables and the extra weights do not decay. */
+double ng_encoder_step(ng_encoder *e, const ng_encoder_update *u);
+
+#endif
