@@ -143,6 +143,9 @@ static void print_machine(bench *b, int threads) {
     ng_json_key(&b->json, "threads"), ng_json_int(&b->json, threads);
     ng_json_key(&b->json, "cpu"), ng_json_str(&b->json, b->machine.cpu);
     ng_json_key(&b->json, "kernel"), ng_json_str(&b->json, b->machine.kernel);
+    uint64_t peak;
+    ng_process_memory(NULL, &peak);
+    ng_json_key(&b->json, "rss_peak_bytes"), ng_json_uint(&b->json, peak);
     ng_json_key(&b->json, "weights"), ng_json_str(&b->json, ng_model_get_info(b->model).repack);
     ng_json_end(&b->json);
 }

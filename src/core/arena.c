@@ -1,7 +1,9 @@
 /* arena.c: a list of blocks, bump-allocated; the newest block is the one in use.
  *
- * Invariant: used <= size in every block; blocks older than the current one are never written
- * again until a reset goes back to them. */
+ * Invariant: used <= touched <= size in every block; bytes from `touched` on are zero, as the heap gave them.
+ * Blocks older than the current one are never written again until a reset goes back to them.  Only what
+ * was given out before is cleared again, so the pages of a big block become resident when they are
+ * used, not when they are asked for. */
 #include "arena.h"
 
 #include "checked.h"
@@ -13,8 +15,9 @@ enum { ALIGN = 64 };
 
 typedef struct block {
     struct block *older;
-    size_t size, used;
-    uint8_t *data;
+    size_t size, used, touched;
+    void *heap;    /* what free() takes */
+    uint8_t *data; /* the same, aligned */
 } block;
 
 struct ng_arena {
@@ -33,7 +36,7 @@ ng_status ng_arena_new(ng_arena **out, size_t block_bytes) {
 
 static block *block_free(block *b) {
     block *older = b->older;
-    free(b->data);
+    free(b->heap);
     free(b);
     return older;
 }
@@ -47,14 +50,15 @@ void ng_arena_free(ng_arena *a) {
 static bool block_push(ng_arena *a, size_t bytes) {
     size_t size = bytes > a->block_bytes ? bytes : a->block_bytes;
     size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    if (size < bytes) return false;
+    if (size < bytes || size > SIZE_MAX - ALIGN) return false;
     block *b = calloc(1, sizeof *b);
     if (!b) return false;
-    b->data = aligned_alloc(ALIGN, size);
-    if (!b->data) {
+    b->heap = calloc(1, size + ALIGN);
+    if (!b->heap) {
         free(b);
         return false;
     }
+    b->data = (uint8_t *)(((uintptr_t)b->heap + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1));
     b->size = size;
     b->older = a->current;
     a->current = b;
@@ -70,8 +74,10 @@ void *ng_arena_alloc(ng_arena *a, size_t bytes) {
         if (!block_push(a, need)) return NULL;
     block *b = a->current;
     void *p = b->data + b->used;
+    size_t dirty = b->touched - b->used;
+    memset(p, 0, dirty < need ? dirty : need);
     b->used += need;
-    memset(p, 0, need);
+    if (b->touched < b->used) b->touched = b->used;
     return p;
 }
 

@@ -26,7 +26,8 @@ typedef struct ng_arena_mark {
 ng_status ng_arena_new(ng_arena **out, size_t block_bytes) NG_MUST_USE;
 void ng_arena_free(ng_arena *a);
 
-/* 64-byte aligned, zeroed; NULL when memory is out.  `bytes` 0 gives a unique valid pointer. */
+/* 64-byte aligned, zeroed; NULL when memory is out.  `bytes` 0 gives a unique valid pointer.  Pages of a big
+ * piece are resident from their first use on, not from here. */
 void *ng_arena_alloc(ng_arena *a, size_t bytes) NG_MUST_USE;
 /* count * size with the multiplication checked; NULL on overflow too. */
 void *ng_arena_array(ng_arena *a, size_t count, size_t size) NG_MUST_USE;

@@ -34,12 +34,8 @@ bool ng_cpu_level_parse(ng_cpu_level *out, const char *name);
 const char *ng_cpu_name(void);
 /* Cores this process may use (affinity and cgroup quota considered), at least 1. */
 int ng_cpu_count(void);
-/* Bytes of memory in all and available now, as the cgroup and the system allow. */
-void ng_memory_get(uint64_t *total_bytes, uint64_t *available_bytes);
 /* 64-byte aligned memory for big tables that are read through, to be ended with free(); NULL when memory
  * is out.  Asks the system for huge pages, since prefetchers stop at page ends; not zeroed. */
 void *ng_memory_alloc_huge(size_t bytes) NG_MUST_USE;
-/* Resident set of this process in bytes: now, and its peak. */
-void ng_memory_self(uint64_t *rss_bytes, uint64_t *peak_bytes);
 
 #endif

@@ -136,36 +136,6 @@ int ng_cpu_count(void) {
     return n < 1 ? 1 : n;
 }
 
-static uint64_t proc_kib(const char *path, const char *key) {
-    FILE *f = fopen(path, "re");
-    char line[256];
-    unsigned long long v = 0;
-    size_t len = strlen(key);
-    while (f && fgets(line, sizeof line, f))
-        if (!strncmp(line, key, len) && sscanf(line + len, "%llu", &v) == 1) break;
-    if (f) fclose(f);
-    return (uint64_t)v * 1024;
-}
-
-void ng_memory_get(uint64_t *total_bytes, uint64_t *available_bytes) {
-    uint64_t total = proc_kib("/proc/meminfo", "MemTotal:");
-    uint64_t available = proc_kib("/proc/meminfo", "MemAvailable:");
-    long long limit = read_number("/sys/fs/cgroup/memory.max", NULL);
-    long long used = read_number("/sys/fs/cgroup/memory.current", NULL);
-    if (limit > 0 && (uint64_t)limit < total) {
-        total = (uint64_t)limit;
-        uint64_t left = used >= 0 && used < limit ? (uint64_t)(limit - used) : 0;
-        if (used >= 0 && left < available) available = left;
-    }
-    if (total_bytes) *total_bytes = total;
-    if (available_bytes) *available_bytes = available;
-}
-
-void ng_memory_self(uint64_t *rss_bytes, uint64_t *peak_bytes) {
-    if (rss_bytes) *rss_bytes = proc_kib("/proc/self/status", "VmRSS:");
-    if (peak_bytes) *peak_bytes = proc_kib("/proc/self/status", "VmHWM:");
-}
-
 void *ng_memory_alloc_huge(size_t bytes) {
     enum { HUGE = 2 << 20, SMALL = 64 };
     size_t align = bytes >= 4 * (size_t)HUGE ? HUGE : SMALL;

@@ -1,6 +1,7 @@
-/* system.c: gathers what cpu.h and file.h know.  See nanogrid/system.h. */
+/* system.c: gathers what budget.h, cpu.h and file.h know.  See nanogrid/system.h. */
 #include <nanogrid/system.h>
 
+#include "budget.h"
 #include "cpu.h"
 #include "file.h"
 #include <stdio.h>
@@ -21,12 +22,18 @@ static bool can_write(const char *path) {
 
 ng_status ng_machine_get(ng_machine *out, ng_error *err) {
     ng_cpu_level level;
+    ng_budget budget;
     *out = (ng_machine){.cpu = ng_cpu_name(), .cores = ng_cpu_count(), .kernel_best = ng_cpu_level_name(ng_cpu_best())};
     ng_status s = ng_cpu_get(&level, err);
+    if (!s) s = ng_budget_get(&budget, err);
     if (!s) s = ng_home_dir(out->home, sizeof out->home, err);
     if (s) return s;
     out->kernel = ng_cpu_level_name(level);
-    ng_memory_get(&out->memory_total_bytes, &out->memory_available_bytes);
+    out->memory_total_bytes = budget.total_bytes;
+    out->memory_available_bytes = budget.available_bytes;
+    out->memory_limited_by = budget.limited_by;
     out->home_writable = can_write(out->home);
     return NG_OK;
 }
+
+void ng_process_memory(uint64_t *resident_bytes, uint64_t *peak_bytes) { ng_memory_self(resident_bytes, peak_bytes); }

@@ -11,7 +11,7 @@
 #include "eval_ops.h"
 
 #include "core/clock.h"
-#include "core/cpu.h"
+#include "core/budget.h"
 #include "gguf/gguf.h"
 #include "figures.h"
 #include "model/linear.h"

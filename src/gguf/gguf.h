@@ -103,6 +103,8 @@ void ng_gguf_close(ng_gguf *g);
 
 const char *ng_gguf_path(const ng_gguf *g);
 size_t ng_gguf_file_bytes(const ng_gguf *g);
+/* Of the heap, beside the mapping. */
+size_t ng_gguf_heap_bytes(const ng_gguf *g);
 /* The mapped file; len 0 when it was opened from memory. */
 const ng_map *ng_gguf_map(const ng_gguf *g);
 

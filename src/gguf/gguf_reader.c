@@ -55,6 +55,7 @@ struct ng_gguf {
     ng_str *strs;            /* elements of all arrays of strings */
     void *copies;            /* tensors that lay askew in the file */
     ng_name_index keys, tensor_names;
+    size_t heap_bytes;       /* of all these */
 };
 
 /* A position in the file.  strs and names point to the next free element in the second walk and are
@@ -471,6 +472,7 @@ static ng_status place_tensors(walk *w, ng_gguf *g) {
     if (!to)
         return ng_fail(w->err, NG_ENOMEM, "gguf: %.200s: no memory to align %zu bytes of tensors",
                        w->path, askew);
+    g->heap_bytes += askew;
     for (size_t i = 0; i < g->n_tensors; i++) {
         ng_gguf_tensor *t = &g->tensors[i];
         if ((uintptr_t)t->data % DATA_ALIGN == 0) continue;
@@ -490,6 +492,7 @@ static ng_status parse(ng_gguf *g, ng_error *err) {
     g->names = malloc(w.name_bytes + 1);
     g->strs = malloc((w.n_strs + 1) * sizeof *g->strs);
     if (!g->kvs || !g->tensors || !g->names || !g->strs) return out_of_memory(&w);
+    g->heap_bytes = g->n_kv * sizeof *g->kvs + g->n_tensors * sizeof *g->tensors + w.name_bytes + w.n_strs * sizeof *g->strs;
     walk again = {.data = g->data,
                   .len = g->len,
                   .path = g->path,
@@ -556,6 +559,9 @@ const char *ng_gguf_path(const ng_gguf *g) {
 }
 size_t ng_gguf_file_bytes(const ng_gguf *g) {
     return g->len;
+}
+size_t ng_gguf_heap_bytes(const ng_gguf *g) {
+    return g->heap_bytes;
 }
 const ng_map *ng_gguf_map(const ng_gguf *g) {
     return &g->map;

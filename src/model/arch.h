@@ -17,6 +17,7 @@
 #include "batch.h"
 #include "repack.h"
 #include "tensor/tensor.h"
+#include <nanogrid/memory.h>
 #include <nanogrid/model.h>
 
 typedef struct ng_arch ng_arch;
@@ -30,6 +31,9 @@ struct ng_model {
     ng_kv_shape kv_shape;   /* decoders */
     ng_repack repack;       /* repacked weights of all matrices */
     size_t cache_from_bytes;
+    struct {
+        uint64_t stored, panels, tables;
+    } bytes; /* see ng_memory_need: weights, panels, tables */
     void *weights;          /* the architecture's own struct, in the arena */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;
@@ -59,13 +63,27 @@ struct ng_arch {
 /* ng_model_open with another limit: models with fewer bytes of panels are repacked without the cache. */
 ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) NG_MUST_USE;
 
+/* A model that can be asked what it is and what it needs, and not be run: no weight has been read. */
+ng_status ng_model_open_header(ng_model **out, const char *path, ng_error *err) NG_MUST_USE;
+/* Stands for any number of bytes that no machine has, so that sums of such numbers do not wrap. */
+#define NG_MEMORY_FAR (UINT64_MAX / 16)
+/* The model's part of *out, the rest 0; and a session's part added. */
+void ng_memory_of_model(ng_memory_need *out, const ng_model *m);
+ng_status ng_session_measure(ng_memory_need *out, const ng_model *m, const ng_session_options *opt,
+                             ng_error *err) NG_MUST_USE;
+
 /* ---- loading ------------------------------------------------------------------------------------ */
 
 struct ng_loader {
     ng_model *model;
-    bool *used;       /* [tensors of the file]: asked for by name */
+    uint8_t *used;    /* [tensors of the file]: NG_LOAD_KNOWN, NG_LOAD_IN_PLACE */
     ng_mat **mats;    /* [n_mats] to repack */
     size_t n_mats;
+    bool header_only; /* no tensor's data may be touched: vectors are all 1 */
+};
+enum {
+    NG_LOAD_KNOWN = 1,    /* asked for by name */
+    NG_LOAD_IN_PLACE = 2, /* read in the mapping when the model runs */
 };
 
 /* "llama.block_count" for ("block_count"): keys under the architecture's own name.  The range is

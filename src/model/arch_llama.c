@@ -161,10 +161,9 @@ static ng_status load(ng_loader *l, ng_error *err) {
     if (s) return s;
     bool tied = !ng_load_has(l, "output.weight");
     s = ng_load_mat(l, &w->head, tied ? "token_embd.weight" : "output.weight", w->n_vocab, w->n_embd, err);
-    if (!s && !tied) s = ng_load_lookup(l, &w->embd, "token_embd.weight", w->n_vocab, w->n_embd, err);
+    if (!s) s = ng_load_lookup(l, &w->embd, "token_embd.weight", w->n_vocab, w->n_embd, err);
     if (!s) s = ng_load_vec(l, &w->norm.w, "output_norm.weight", w->n_embd, false, err);
     if (s) return s;
-    if (tied) w->embd = w->head;
     w->norm.eps = eps;
     w->is_q8 = w->head.is_q8;
     w->layers = ng_arena_array(l->model->arena, w->n_layer, sizeof *w->layers);

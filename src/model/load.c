@@ -41,12 +41,16 @@ ng_status ng_load_f32_or(ng_loader *l, const char *key, float dflt, float *out, 
     return ng_gguf_get_f32_or(l->model->gguf, full_key(l, key, name), dflt, out, err);
 }
 
-/* The tensor by name, marked as used; NULL when absent. */
-static const ng_gguf_tensor *find(ng_loader *l, const char *name) {
+static void mark(ng_loader *l, const ng_gguf_tensor *t, uint8_t how) {
     const ng_gguf *g = l->model->gguf;
-    const ng_gguf_tensor *t = ng_gguf_find_tensor(g, name);
-    for (size_t i = 0; t && i < ng_gguf_n_tensors(g); i++)
-        if (ng_gguf_tensor_at(g, i) == t) l->used[i] = true;
+    for (size_t i = 0; i < ng_gguf_n_tensors(g); i++)
+        if (ng_gguf_tensor_at(g, i) == t) l->used[i] |= how;
+}
+
+/* The tensor by name, marked as known; NULL when absent. */
+static const ng_gguf_tensor *find(ng_loader *l, const char *name) {
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(l->model->gguf, name);
+    if (t) mark(l, t, NG_LOAD_KNOWN);
     return t;
 }
 
@@ -85,15 +89,19 @@ ng_status ng_load_mat(ng_loader *l, ng_mat *m, const char *name, size_t n_rows, 
     const ng_gguf_tensor *t;
     ng_status s = find_mat(l, name, n_rows, n_cols, &t, err);
     if (!s) s = ng_mat_init(m, t, l->model->kernels, err);
-    if (!s) l->mats[l->n_mats++] = m;
-    return s;
+    if (s) return s;
+    l->mats[l->n_mats++] = m;
+    if (!ng_mat_panel_bytes(m)) mark(l, t, NG_LOAD_IN_PLACE);
+    return NG_OK;
 }
 
 ng_status ng_load_lookup(ng_loader *l, ng_mat *m, const char *name, size_t n_rows, size_t n_cols,
                          ng_error *err) {
     const ng_gguf_tensor *t;
     ng_status s = find_mat(l, name, n_rows, n_cols, &t, err);
-    return s ? s : ng_mat_init_lookup(m, t, err);
+    if (s) return s;
+    mark(l, t, NG_LOAD_IN_PLACE);
+    return ng_mat_init_lookup(m, t, err);
 }
 
 ng_status ng_load_vec(ng_loader *l, const float **out, const char *name, size_t n, bool optional,
@@ -107,7 +115,8 @@ ng_status ng_load_vec(ng_loader *l, const float **out, const char *name, size_t 
     /* Always a copy: the file aligns data to 32 bytes at most by agreement, and vectors are small. */
     float *v = ng_arena_array(l->model->arena, n, sizeof *v);
     if (!v) return ng_fail(err, NG_ENOMEM, "tensor %s: out of memory", name);
-    ng_dequantize_row(t->type, t->data, v, n);
+    if (!l->header_only) ng_dequantize_row(t->type, t->data, v, n);
+    for (size_t i = 0; l->header_only && i < n; i++) v[i] = 1;
     *out = v;
     return NG_OK;
 }

@@ -47,16 +47,36 @@ static ng_status check_all_used(const ng_loader *l, ng_error *err) {
     return NG_OK;
 }
 
-static ng_status load_weights(ng_model *m, ng_error *err) {
+/* What will be resident of the file and as panels. */
+static void measure_weights(const ng_loader *l) {
+    ng_model *m = l->model;
+    for (size_t i = 0; i < ng_gguf_n_tensors(m->gguf); i++)
+        if (l->used[i] & NG_LOAD_IN_PLACE) m->bytes.stored += ng_gguf_tensor_at(m->gguf, i)->bytes;
+    for (size_t i = 0; i < l->n_mats; i++) {
+        size_t n = ng_mat_panel_bytes(l->mats[i]);
+        m->bytes.panels = n < NG_MEMORY_FAR - m->bytes.panels ? m->bytes.panels + n : NG_MEMORY_FAR;
+    }
+}
+
+/* Refuses before the panels are made. */
+static ng_status check_memory(const ng_model *m, ng_error *err) {
+    ng_memory_need need;
+    ng_memory_of_model(&need, m);
+    return ng_memory_check(&need, m->info.path, err);
+}
+
+static ng_status load_weights(ng_model *m, bool header_only, ng_error *err) {
     size_t n = ng_gguf_n_tensors(m->gguf);
-    ng_loader l = {.model = m};
+    ng_loader l = {.model = m, .header_only = header_only};
     l.used = calloc(n + 1, sizeof *l.used);
     l.mats = calloc(2 * n + 1, sizeof *l.mats); /* 2: a tied embedding may be asked for twice */
     ng_status s = l.used && l.mats ? NG_OK : ng_fail(err, NG_ENOMEM, "model: out of memory");
     if (!s) s = m->arch->load(&l, err);
     if (!s) s = check_all_used(&l, err);
+    if (!s) measure_weights(&l);
+    if (!s && !header_only) s = check_memory(m, err);
     ng_repack_source source = {ng_gguf_map(m->gguf), m->info.path, l.mats, l.n_mats, m->cache_from_bytes};
-    if (!s) s = ng_repack_open(&m->repack, &source, err);
+    if (!s && !header_only) s = ng_repack_open(&m->repack, &source, err);
     free(l.used);
     free(l.mats);
     return s;
@@ -96,7 +116,7 @@ static ng_status fill_info(ng_model *m, ng_error *err) {
     return NG_OK;
 }
 
-static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
+static ng_status open_into(ng_model *m, const char *path, bool header_only, ng_error *err) {
     ng_status s = ng_kernels_get(&m->kernels, err);
     if (s) return s;
     if (ng_arena_new(&m->arena, 0) || !(m->info.path = ng_arena_strdup(m->arena, path)))
@@ -104,14 +124,16 @@ static ng_status open_into(ng_model *m, const char *path, ng_error *err) {
     s = ng_gguf_open(&m->gguf, path, err);
     if (!s) s = find_arch(m, err);
     if (!s) s = fill_info(m, err);
-    if (!s) s = load_weights(m, err);
+    if (!s) count_weights(m);
+    if (!s) s = load_weights(m, header_only, err);
     if (s) return s;
-    m->info.repack = m->repack.how;
+    m->info.repack = header_only ? "none" : m->repack.how;
     m->info.repack_note = m->repack.note;
-    count_weights(m);
     if (m->arch->kind == NG_MODEL_CAUSAL) m->info.kv_bytes_per_tok = ng_kv_bytes_per_tok(&m->kv_shape);
     if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
     s = ng_tokenizer_load(&m->tokenizer, m->gguf, &m->tokenizer_error);
+    if (m->tokenizer) m->bytes.tables += ng_tokenizer_bytes(m->tokenizer);
+    m->bytes.tables += ng_arena_bytes(m->arena) + ng_gguf_heap_bytes(m->gguf);
     return s == NG_ENOMEM ? ng_fail(err, s, "%s", m->tokenizer_error.text) : NG_OK;
 }
 
@@ -119,18 +141,26 @@ ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
     return ng_model_open_from(out, path, NG_REPACK_CACHE_FROM, err);
 }
 
-ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) {
+static ng_status open_model(ng_model **out, const char *path, size_t cache_from_bytes, bool header_only, ng_error *err) {
     *out = NULL;
     ng_model *m = calloc(1, sizeof *m);
     if (!m) return ng_fail(err, NG_ENOMEM, "model: out of memory");
     m->cache_from_bytes = cache_from_bytes;
-    ng_status s = open_into(m, path, err);
+    ng_status s = open_into(m, path, header_only, err);
     if (s) {
         ng_model_close(m);
         return s;
     }
     *out = m;
     return NG_OK;
+}
+
+ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) {
+    return open_model(out, path, cache_from_bytes, false, err);
+}
+
+ng_status ng_model_open_header(ng_model **out, const char *path, ng_error *err) {
+    return open_model(out, path, 0, true, err);
 }
 
 void ng_model_close(ng_model *m) {

@@ -18,6 +18,7 @@
 
 #include "core/checked.h"
 #include "core/cpu.h"
+#include "kernel/panel.h"
 #include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -177,10 +178,21 @@ typedef struct pack_job {
     ng_pool *pool;
 } pack_job;
 
+/* The stored form of this thread's rows need not stay resident: the peak of a load is the panels. */
+static void forget_rows(const ng_team *tm, const ng_map *file, const ng_mat *m) {
+    size_t begin, end;
+    if (!m->is_q8 || m->stored < file->data || m->stored >= file->data + file->len) return;
+    ng_team_slice(tm, m->n_rows, NG_PANEL_ROWS, &begin, &end);
+    ng_map_forget(file, (size_t)(m->stored - file->data) + begin * m->stored_stride, (end - begin) * m->stored_stride);
+}
+
 static void pack_part(void *ctx, int part, int n_parts) {
     const pack_job *job = ctx;
     ng_team tm = {job->pool, part, n_parts};
-    for (size_t i = 0; i < job->src->n_mats; i++) ng_mat_pack(&tm, job->src->mats[i]);
+    for (size_t i = 0; i < job->src->n_mats; i++) {
+        ng_mat_pack(&tm, job->src->mats[i]);
+        forget_rows(&tm, job->src->file, job->src->mats[i]);
+    }
 }
 
 /* One block for the panels of all matrices, in the order in which the architecture asked for them,
@@ -297,18 +309,20 @@ static ng_status write_file(const ng_repack *r, const ng_repack_source *src, con
     return s;
 }
 
-/* From memory to the file: what this process holds from now on is shared too. */
+/* From memory to the file: what this process holds from now on is shared too.  The memory goes before the
+ * file is mapped and read, or a load would hold the panels twice; should the file then fail, r->memory is
+ * NULL and they must be packed again. */
 static ng_status share(ng_repack *r, const ng_repack_source *src, ng_digest source, ng_pool *pool, ng_error *err) {
     char path[PATH_MAX], folder[PATH_MAX];
     ng_status s = cache_path(path, folder, source, err);
     if (!s && panel_total(src) > NG_REPACK_CACHE_MAX) s = ng_fail(err, NG_ELIMIT, "they are more than the cache may hold");
     if (!s) s = ng_dir_make(folder, err);
     if (!s) s = write_file(r, src, path, source, pool, err);
-    if (!s) s = use_file(r, src, path, source, pool, err);
     if (s) return s;
-    make_room(folder, path);
     free(r->memory);
     r->memory = NULL;
+    if ((s = use_file(r, src, path, source, pool, err))) return s;
+    make_room(folder, path);
     r->how = "written";
     return NG_OK;
 }
@@ -330,7 +344,7 @@ static ng_status open_cached(ng_repack *r, const ng_repack_source *src, ng_pool 
     if ((s = pack(r, src, pool, err))) return s;
     if (share(r, src, source, pool, &unshared))
         snprintf(r->note, sizeof r->note, "repacked weights are not shared, every process makes its own: %.400s", unshared.text);
-    return NG_OK;
+    return r->memory || r->file.data ? NG_OK : pack(r, src, pool, err);
 }
 
 ng_status ng_repack_open(ng_repack *out, const ng_repack_source *src, ng_error *err) {

@@ -6,6 +6,7 @@
  * threads changes a bit. */
 #include "arch.h"
 
+#include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpu.h"
 #include <assert.h>
@@ -89,11 +90,15 @@ static ng_status set_context(ng_session *s, uint32_t wanted, ng_error *err) {
     return NG_OK;
 }
 
+static size_t kv_pages(const ng_session *s) {
+    if (s->model->info.kind != NG_MODEL_CAUSAL) return 0;
+    return ((size_t)s->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
+}
+
 static ng_status make_kv(ng_session *s, ng_error *err) {
-    const ng_model_info *i = &s->model->info;
-    if (i->kind != NG_MODEL_CAUSAL) return NG_OK;
-    size_t n_pages = (s->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
+    size_t n_pages = kv_pages(s);
     ng_kv_pool *pool;
+    if (!n_pages) return NG_OK;
     ng_status status = ng_kv_pool_new(&pool, &s->model->kv_shape, n_pages, err);
     if (status) return status;
     status = ng_kv_init(&s->kv, pool, n_pages, err);
@@ -101,28 +106,70 @@ static ng_status make_kv(ng_session *s, ng_error *err) {
     return status;
 }
 
-ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_options *opt, ng_error *err) {
-    ng_session_options o = opt ? *opt : (ng_session_options){0};
+static ng_status check_options(const ng_session_options *o, ng_error *err) {
+    if (o->n_threads >= 0) return NG_OK;
+    return ng_fail(err, NG_EINVALID, "%d threads: use 1 or more, or 0 to measure", o->n_threads);
+}
+
+/* A session without its KV pages.  Its scratch is reserved; none of it is resident yet. */
+static ng_status new_outline(ng_session **out, const ng_model *m, const ng_session_options *o, ng_error *err) {
     *out = NULL;
-    if (o.n_threads < 0) return ng_fail(err, NG_EINVALID, "%d threads: use 1 or more, or 0 to measure", o.n_threads);
-    if (o.n_threads == 0) {
-        ng_status status = best_threads(m, &o.n_threads, err);
-        if (status) return status;
-    }
     ng_session *s = calloc(1, sizeof *s);
     if (!s) return ng_fail(err, NG_ENOMEM, "session: out of memory");
     s->model = m;
-    ng_status status = set_context(s, o.n_ctx, err);
-    if (!status) status = ng_pool_new(&s->pool, o.n_threads, err);
+    ng_status status = set_context(s, o->n_ctx, err);
+    if (!status) status = ng_pool_new(&s->pool, o->n_threads, err);
     if (!status && ng_arena_new(&s->arena, 1 << 20)) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
-    if (!status) status = make_kv(s, err);
     if (!status) status = m->arch->scratch(s, err);
-    if (status) {
-        ng_session_free(s);
-        return status;
-    }
-    *out = s;
+    if (!status) *out = s;
+    else ng_session_free(s);
+    return status;
+}
+
+static void add_session(ng_memory_need *n, const ng_session *s) {
+    n->n_ctx = s->n_ctx;
+    n->n_threads = ng_pool_threads(s->pool);
+    size_t bytes;
+    bool fits = ng_mul_ok(&bytes, kv_pages(s) * NG_KV_PAGE_TOK, ng_kv_bytes_per_tok(&s->model->kv_shape));
+    n->kv_bytes = fits && bytes < NG_MEMORY_FAR ? bytes : NG_MEMORY_FAR;
+    n->scratch_bytes = ng_arena_bytes(s->arena);
+}
+
+ng_status ng_session_measure(ng_memory_need *out, const ng_model *m, const ng_session_options *opt, ng_error *err) {
+    ng_session_options o = opt ? *opt : (ng_session_options){0};
+    ng_session *s;
+    ng_status status = check_options(&o, err);
+    if (!status) status = new_outline(&s, m, &o, err);
+    if (status) return status;
+    add_session(out, s);
+    ng_session_free(s);
     return NG_OK;
+}
+
+/* Before a page of it is resident.  A panel file that is mapped counts as available to the system, but this
+ * session is about to hold it; panels in this process are gone from there already. */
+static ng_status check_memory(const ng_session *s, ng_error *err) {
+    ng_memory_need n;
+    ng_memory_of_model(&n, s->model);
+    if (s->model->repack.memory) n.panels_bytes = 0;
+    n.tables_bytes = 0;
+    add_session(&n, s);
+    return ng_memory_check(&n, s->model->info.path, err);
+}
+
+ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_options *opt, ng_error *err) {
+    ng_session_options o = opt ? *opt : (ng_session_options){0};
+    ng_session *s;
+    *out = NULL;
+    ng_status status = check_options(&o, err);
+    if (!status && o.n_threads == 0) status = best_threads(m, &o.n_threads, err);
+    if (!status) status = new_outline(&s, m, &o, err);
+    if (status) return status;
+    status = check_memory(s, err);
+    if (!status) status = make_kv(s, err);
+    if (!status) *out = s;
+    else ng_session_free(s);
+    return status;
 }
 
 void ng_session_free(ng_session *s) {

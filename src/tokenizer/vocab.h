@@ -46,6 +46,7 @@ struct ng_tokenizer {
 };
 
 ng_status ng_tokenizer_load(ng_tokenizer **out, const ng_gguf *g, ng_error *err) NG_MUST_USE;
+static inline size_t ng_tokenizer_bytes(const ng_tokenizer *t) { return ng_arena_bytes(t->arena); }
 
 /* The token's bytes as stored; id is in range. */
 static inline const char *ng_token_text(const ng_tokenizer *t, int32_t id, size_t *len) {

@@ -1,6 +1,7 @@
 /* Tests of src/core: arenas, buffers, JSON, files, hashes, math, the pool, and the fault sweep itself. */
 #include "core/arena.h"
 #include <nanogrid/buf.h>
+#include "core/budget.h"
 #include "core/cpu.h"
 #include "core/file.h"
 #include "core/hash.h"
@@ -223,10 +224,9 @@ static void cpu_cap_is_checked(void **state) {
     assert_int_equal(ng_cpu_get(&level, NULL), NG_OK);
     assert_int_equal(level, ng_cpu_best());
     assert_true(ng_cpu_count() >= 1);
-    uint64_t total, available, rss, peak;
-    ng_memory_get(&total, &available);
+    uint64_t rss, peak;
     ng_memory_self(&rss, &peak);
-    assert_true(total >= available && available > 0 && peak >= rss && rss > 0);
+    assert_true(peak >= rss && rss > 0);
 }
 
 int main(void) {
