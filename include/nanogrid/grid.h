@@ -22,6 +22,7 @@ typedef struct ng_grid_options {
     ng_upstream_open_fn *open_upstream; /* NULL: a configuration with upstreams is refused */
     bool no_records;                    /* keep no decision database (one-shot verbs on read-only homes) */
     int n_threads;                      /* for models; 0: by measurement */
+    bool keep_broken_contracts;         /* for an audit: a contract that cannot be kept is told there, not refused here */
 } ng_grid_options;
 
 NG_API ng_status ng_grid_open(ng_grid **out, const ng_grid_options *opt, ng_error *err) NG_MUST_USE;
@@ -77,6 +78,11 @@ NG_API ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *e
 /* What was used, by expert and in all, from the records: as a table or as one JSON object
  * {experts: [{expert, tier, requests, ..}], requests, .., cost_usd}. */
 NG_API ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
+/* Are the contracts held?  A row for each source of evidence an expert has: the scores that its package
+ * carries and feedback, with {route, task, source, n, wrong, risk, upper95, coverage, max_error, threshold,
+ * judged, holds, why}; as a table or as one JSON object {held, routes: [..]}.  *held: every contract has at
+ * least 300 judged answers and their 95 % bound is within it (docs/routing.md). */
+NG_API ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error *err) NG_MUST_USE;
 /* Waits until what was answered so far is in the database. */
 NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 

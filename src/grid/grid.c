@@ -78,9 +78,13 @@ static ng_status open_contract(opening *o, const grid_expert_config *c, grid_mem
     ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold,
                                                         m->model_path, m->max_error, &why)
                                 : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
-    if (!s) return NG_OK;
-    return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->line, m->name,
-                   why.text);
+    if (!s || s == NG_ENOMEM) return s ? no_memory(o) : NG_OK;
+    if (o->opt->keep_broken_contracts) {
+        m->threshold = INFINITY;
+        return (m->contract_why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
+    }
+    return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->contract.line,
+                   m->name, why.text);
 }
 
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {

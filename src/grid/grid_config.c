@@ -23,12 +23,17 @@ static const ng_config_field model_fields[] = {
     {0}};
 static const ng_config_schema model_schema = {"a model", sizeof(grid_model_config), model_fields};
 
+#define IN_EXPERT(group, field)                                                                    \
+    (offsetof(grid_expert_config, group.field) - offsetof(grid_expert_config, group))
+
 static const ng_config_field contract_fields[] = {
-    {"max_error", NG_CONFIG_NUM, 0, .dflt = "nan", .min = 0.0001, .max = 0.5,
+    {"max_error", NG_CONFIG_NUM, IN_EXPERT(contract, max_error), .dflt = "nan", .min = 0.0001, .max = 0.5,
      .help =
          "at most this share of what is answered here may be wrong; less sure answers escalate"},
+    {"", NG_CONFIG_LINE, IN_EXPERT(contract, line)},
     {0}};
-static const ng_config_schema contract_schema = {"contract", sizeof(double), contract_fields};
+static const ng_config_schema contract_schema = {
+    "contract", sizeof(((grid_expert_config *)0)->contract), contract_fields};
 
 static const ng_config_field expert_fields[] = {
     {"name", NG_CONFIG_STR, AT(grid_expert_config, name), .required = true,

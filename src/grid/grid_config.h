@@ -26,6 +26,7 @@ typedef struct grid_expert_config {
     int tier; /* ng_tier_level */
     struct {
         double max_error; /* NaN: no contract */
+        int line;
     } contract;
     ng_config_strs languages; /* none: any */
     int line;

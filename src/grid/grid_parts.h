@@ -26,6 +26,7 @@ typedef struct grid_member {
     const char *why;  /* unavailable since the grid was opened; NULL: available */
     double threshold; /* of its contract; NaN: none; INFINITY: it can never be kept */
     double max_error; /* NaN: no contract */
+    const char *contract_why; /* it cannot be kept, only with keep_broken_contracts; else NULL */
     const char *const *languages;
     size_t n_languages;
     double prompt_per_1m, completion_per_1m;

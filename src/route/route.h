@@ -21,13 +21,8 @@
  *                   expert's own out-of-scope score.  May be missing: then every expert of the task is
  *                   asked and the most confident one in scope is taken.
  *
- * The calibration set of an expert stands in its model.gguf, or in scores.gguf beside it:
- *
- *     nanogrid.calibration.confidence   F32 array: the calibrated confidence of the answer given
- *     nanogrid.calibration.correct      U8 array of the same length: 1 where that answer was right
- *
- * over texts that no weight, temperature or out-of-scope threshold was fitted on (else the promise
- * below does not hold).  Everything here is free of state; calls are thread-safe. */
+ * The calibration set of an expert stands in its package (scores.h).  Everything here is free of state;
+ * calls are thread-safe. */
 #ifndef NG_ROUTE_ROUTE_H
 #define NG_ROUTE_ROUTE_H
 
@@ -97,12 +92,17 @@ const char *ng_privacy_name(ng_privacy p);
 
 /* ---- contracts ------------------------------------------------------------------------------- */
 
+/* Probability with which a promise may be broken by the luck of the calibration set's draw. */
+#define NG_CONTRACT_DOUBT 0.002
+
 /* The smallest confidence t such that answering exactly when confidence >= t keeps the error at
- * most max_error, with 90 % certainty over the draw of the calibration set (threshold.c says how).
- * INFINITY when no t keeps it: then nothing may be answered under this contract.  NG_ENOMEM. */
+ * most max_error, with certainty 1 - doubt over the draw of the calibration set
+ * (threshold.c says how).  INFINITY when no t keeps it: then nothing may be answered under this
+ * contract.  NG_ENOMEM. */
 ng_status ng_threshold_for(double *out, const float *confidence, const uint8_t *correct, size_t n,
-                           double max_error) NG_MUST_USE;
-/* The same from a model's calibration set.  NG_ENOTFOUND when it has none. */
+                           double max_error, double doubt) NG_MUST_USE;
+/* The same with NG_CONTRACT_DOUBT from a model's calibration set.  NG_ENOTFOUND when it has none, NG_EINVALID when no
+ * confidence keeps the promise: the text then names the least that can be promised. */
 ng_status ng_calibration_threshold(double *out, const char *model_path, double max_error,
                                    ng_error *err) NG_MUST_USE;
 

@@ -5,6 +5,7 @@
 
 #include "core/hash.h"
 #include "gguf/gguf.h"
+#include "route/scores.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,28 +98,28 @@ static void a_threshold_keeps_its_promise(void **state) {
     for (int i = 0; i < 40; i++) c[i] = 0.99f - 0.01f * (float)i, right[i] = i != 12 && i != 30;
     /* 0.75^9 = 0.075: nine right answers promise 25 %, eight (0.1001) do not; 39 with 2 wrong do
      * too */
-    assert_int_equal(ng_threshold_for(&t, c, right, 9, 0.25), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 9, 0.25, 0.1), NG_OK);
     assert_true(t == (double)c[8]);
-    assert_int_equal(ng_threshold_for(&t, c, right, 8, 0.25), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 8, 0.25, 0.1), NG_OK);
     assert_true(isinf(t));
-    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.25), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.25, 0.1), NG_OK);
     assert_true(t == (double)c[39]); /* the lowest that keeps it: P(X <= 2 | 40, 0.25) = 0.001 */
-    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.13), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.13, 0.1), NG_OK);
     assert_true(t == (double)c[39]); /* 0.094 */
-    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.12), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.12, 0.1), NG_OK);
     assert_true(isinf(
         t)); /* 0.126 at 40 answers, 0.110 at the 30 with one wrong, 0.216 at the 12 with none */
-    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.02), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 40, 0.02, 0.1), NG_OK);
     assert_true(isinf(t)); /* forty cannot promise 2 % */
     for (int i = 0; i < 9; i++) c[i] = 0.9f;
     right[8] = 0;
-    assert_int_equal(ng_threshold_for(&t, c, right, 9, 0.25), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, c, right, 9, 0.25, 0.1), NG_OK);
     assert_true(isinf(t)); /* a tie cannot be cut before its wrong one */
     float nan[20];
     for (int i = 0; i < 20; i++) nan[i] = NAN;
-    assert_int_equal(ng_threshold_for(&t, nan, right, 20, 0.5), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, nan, right, 20, 0.5, 0.1), NG_OK);
     assert_true(isinf(t));
-    assert_int_equal(ng_threshold_for(&t, NULL, NULL, 0, 0.5), NG_OK);
+    assert_int_equal(ng_threshold_for(&t, NULL, NULL, 0, 0.5, 0.1), NG_OK);
     assert_true(isinf(t));
 }
 
@@ -138,7 +139,7 @@ static void promises_are_broken_as_rarely_as_they_say(void **state) {
             c[i] = (float)(0.5 + 0.5 * ng_rng_unit(&rng));
             right[i] = ng_rng_unit(&rng) < (double)c[i];
         }
-        assert_int_equal(ng_threshold_for(&t, c, right, N, 0.05), NG_OK);
+        assert_int_equal(ng_threshold_for(&t, c, right, N, 0.05, 0.1), NG_OK);
         broken += t < 0.9;
         sum += isinf(t) ? 0 : 2 * (1 - t);
     }
@@ -151,8 +152,8 @@ static void promises_are_broken_as_rarely_as_they_say(void **state) {
 static void thresholds_come_from_the_package(void **state) {
     (void)state;
     char path[128], beside[128];
-    float c[8] = {0.9f, 0.85f, 0.8f, 0.8f, 0.8f, 0.7f, 0.6f, 0.5f}; /* 0.6^5 = 0.078 */
-    uint8_t right[8] = {1, 1, 1, 1, 1, 0, 0, 0};
+    float c[12] = {0.9f, 0.85f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.7f, 0.6f, 0.5f};
+    uint8_t right[12] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0}; /* 0.5^9 = 0.00195 */
     ng_gguf_writer *w;
     ng_error err = {0};
     double t;
@@ -161,20 +162,23 @@ static void thresholds_come_from_the_package(void **state) {
     assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
     ng_gguf_put_str(w, "general.architecture", "x");
     assert_int_equal(ng_gguf_writer_commit(w, path, &err), NG_OK);
-    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_ENOTFOUND);
-    assert_non_null(strstr(err.text, "has no calibration set"));
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.5, &err), NG_ENOTFOUND);
+    assert_non_null(strstr(err.text, "holds a calibration set"));
     assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
-    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 8);
-    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 8);
+    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 12);
+    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 12);
     err = (ng_error){0};
     assert_int_equal(ng_gguf_writer_commit(w, beside, &err), NG_OK);
-    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_OK);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.5, &err), NG_OK);
     assert_true(t == (double)0.8f);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_EINVALID); /* 0.6^9 */
+    assert_non_null(strstr(err.text, "12 calibration scores can promise 0.4987 at best"));
+    err = (ng_error){0};
     assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
-    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 8);
-    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 7);
+    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, c, 12);
+    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, right, 11);
     assert_int_equal(ng_gguf_writer_commit(w, beside, &err), NG_OK);
-    assert_int_equal(ng_calibration_threshold(&t, path, 0.4, &err), NG_EFORMAT);
+    assert_int_equal(ng_calibration_threshold(&t, path, 0.5, &err), NG_EFORMAT);
     unlink(path), unlink(beside);
 }
 
@@ -182,39 +186,39 @@ static void thresholds_come_from_the_package(void **state) {
  * counted on their test set, which nothing was fitted on. */
 static void shipped_packages_keep_their_promises(void **state) {
     (void)state;
-    static const char *const packages[] = {"intent", "sentiment", "topic", "question-type"};
-    static const double promises[] = {0.02, 0.05, 0.1};
-    int n_kept = 0;
-    for (size_t i = 0; i < sizeof packages / sizeof packages[0]; i++) {
-        char model[80], scores[80];
-        ng_gguf *g;
-        ng_gguf_array c, right;
-        snprintf(model, sizeof model, "models/%s/model.gguf", packages[i]);
-        snprintf(scores, sizeof scores, "models/%s/scores.gguf", packages[i]);
-        if (access(scores, R_OK)) continue;
-        assert_int_equal(ng_gguf_open(&g, scores, NULL), NG_OK);
-        assert_int_equal(ng_gguf_get_array(g, "nanogrid.test.confidence", &c, NULL), NG_OK);
-        assert_int_equal(ng_gguf_get_array(g, "nanogrid.test.correct", &right, NULL), NG_OK);
-        for (size_t k = 0; k < 3; k++) {
-            double t, answered = 0, wrong = 0;
-            assert_int_equal(ng_calibration_threshold(&t, model, promises[k], NULL), NG_OK);
-            for (size_t x = 0; x < c.len; x++)
-                if (ng_gguf_array_num(&c, x) >= t)
-                    answered++, wrong += ng_gguf_array_num(&right, x) <= 0;
-            if (answered == 0) continue;
-            /* two standard errors: the promise bounds the expectation, the test set is one draw */
-            double noise = 2 * sqrt(promises[k] * (1 - promises[k]) / answered),
-                   risk = wrong / answered;
-            print_message(
-                "%s: at most %.0f %% promised, %.2f %% of %.0f answers wrong (%.0f %% answered)\n",
-                packages[i], 100 * promises[k], 100 * risk, answered,
-                100 * answered / (double)c.len);
-            assert_true(risk <= promises[k] + noise);
-            n_kept++;
+    static const struct {
+        const char *package;
+        double promise;
+    } rows[] = {
+        {"intent", 0.02}, {"intent", 0.05}, {"sentiment", 0.1}, {"topic", 0.05}, {"topic", 0.1}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char model[80];
+        ng_scores test;
+        double t;
+        snprintf(model, sizeof model, "models/%s/model.gguf", rows[i].package);
+        if (access(model, R_OK)) {
+            print_message("SKIP: no package %s\n", model);
+            continue;
         }
-        ng_gguf_close(g);
+        assert_int_equal(ng_calibration_threshold(&t, model, rows[i].promise, NULL), NG_OK);
+        assert_int_equal(ng_scores_read(&test, model, "test", NULL), NG_OK);
+        ng_risk r = ng_risk_at(&test, t);
+        print_message("%s: at most %.0f %% promised, %.2f %% of %zu answers wrong (%.0f %% answered)\n",
+                      rows[i].package, 100 * rows[i].promise, 100 * r.risk, r.n, 100 * r.coverage);
+        assert_true(r.n >= 300 && r.upper95 <= rows[i].promise);
+        ng_scores_clear(&test);
     }
-    if (!n_kept) print_message("SKIP: no packages in models/\n");
+}
+
+static void bounds_are_those_of_clopper_and_pearson(void **state) {
+    (void)state; /* against scipy.stats.beta.ppf */
+    assert_true(fabs(ng_binomial_upper(300, 0, 0.05) - 0.00993608194445772) < 1e-9);
+    assert_true(fabs(ng_binomial_upper(100, 5, 0.05) - 0.1022533776432745) < 1e-9);
+    assert_true(fabs(ng_binomial_lower(100, 5, 0.05) - 0.019905563662171832) < 1e-9);
+    assert_true(ng_binomial_upper(0, 0, 0.05) >= 1 && ng_binomial_upper(7, 7, 0.05) >= 1);
+    assert_true(ng_binomial_lower(7, 0, 0.05) <= 0);
+    ng_risk r = ng_risk_of(0, 0, 0);
+    assert_true(isnan(r.risk) && isnan(r.coverage) && r.upper95 >= 1 && r.lower95 <= 0);
 }
 
 /* ---- climbing -------------------------------------------------------------------------------- */
@@ -437,6 +441,7 @@ int main(void) {
         cmocka_unit_test_setup(a_threshold_keeps_its_promise, fresh),
         cmocka_unit_test_setup(promises_are_broken_as_rarely_as_they_say, fresh),
         cmocka_unit_test_setup(thresholds_come_from_the_package, fresh),
+        cmocka_unit_test_setup(bounds_are_those_of_clopper_and_pearson, fresh),
         cmocka_unit_test_setup(shipped_packages_keep_their_promises, fresh),
         cmocka_unit_test_setup(sure_answers_stay_and_unsure_ones_climb, fresh),
         cmocka_unit_test_setup(a_failing_tier_costs_no_request, fresh),
