@@ -88,6 +88,19 @@ static void run_gelu(const ng_kernels *k, const void *arg) { (void)arg, k->gelu(
 static void run_add(const ng_kernels *k, const void *arg) { (void)arg, k->add(y, x, ROW); }
 static void run_to_f16(const ng_kernels *k, const void *arg) { (void)arg, k->to_f16(halves, x, ROW); }
 
+static void run_quantize_u8(const ng_kernels *k, const void *arg) {
+    (void)arg;
+    k->quantize_u8((uint8_t *)q, d, sum, x, ROW);
+}
+static void run_softmax_u8(const ng_kernels *k, const void *arg) { (void)arg, y[0] = k->softmax_u8((uint8_t *)q, x, ROW, 1.0f); }
+static uint8_t w8_weights[512 * (NG_W8_HEAD + 384 * 16) / 16 + 64];
+static uint8_t *w8_panels(void) { return w8_weights + (64 - (uintptr_t)w8_weights % 64) % 64; }
+static void run_w8_row(const ng_kernels *k, const void *arg) { (void)arg, k->w8_row(w8_panels(), 3, x, ROW / 2); }
+static void run_w8_columns(const ng_kernels *k, const void *arg) { (void)arg, k->w8_columns(w8_panels(), x, 16, ROW / 16, 16); }
+
+/* 512 outputs of 384 columns for 64 tokens, the shape of a small encoder. */
+static void run_gemm_w8(const ng_kernels *k, const void *arg) { (void)arg, k->gemm_w8(arg); }
+
 static void time_row(const ng_kernels *k, const char *name, job_fn *fn) {
     double t = best_of(fn, k, NULL, 200);
     printf("%-12s %-8s %6.3f ns a value\n", name, ng_cpu_level_name(k->level), t / ROW * 1e9);
@@ -98,6 +111,16 @@ static void run_mix(const ng_kernels *k, const void *arg) {
     ng_mix m = {.p = w, .p_stride = 64, .v_stride = 64, .n_pos = 64, .n_cols = 64, .n_q = 8, .y = y, .y_stride = 64};
     m.v = x;
     (arg ? k->mix_f32 : k->mix_f16)(&m);
+}
+
+static void (time_gemm_w8)(const ng_kernels *k) {
+    for (size_t r = 0; r < 512; r++) k->w8_row(w8_panels() + r / 16 * ng_w8_panel_bytes(384), r % 16, x + r, 384);
+    ng_gemm_w8 g = {.w = w8_panels(), .w_stride = ng_w8_panel_bytes(384), .row_end = 512, .n_cols = 384, .x = {(uint8_t *)q, d, sum},
+                    .x_stride = 384, .n_tok = MAX_TOK, .y = y, .y_stride = 512};
+    double t = best_of(run_gemm_w8, k, &g, 1);
+    g.n_tok = 8;
+    printf("%-12s %-8s 64 tokens %6.1f Gmac/s, 8 tokens %6.1f Gmac/s\n", "gemm w8", ng_cpu_level_name(k->level),
+           512.0 * 384 * MAX_TOK / t / 1e9, 512.0 * 384 * 8 / best_of(run_gemm_w8, k, &g, 1) / 1e9);
 }
 
 static void time_mix(const ng_kernels *k, const char *name, const void *is_f32) {
@@ -126,6 +149,12 @@ static void time_mix(const ng_kernels *k, const char *name, const void *is_f32) 
 #define time_gelu() time_row(k, "gelu", run_gelu)
 #define time_add() time_row(k, "add", run_add)
 #define time_to_f16() time_row(k, "to_f16", run_to_f16)
+
+#define time_quantize_u8() time_row(k, "quantize_u8", run_quantize_u8)
+#define time_softmax_u8() time_row(k, "softmax_u8", run_softmax_u8)
+#define time_w8_row() time_row(k, "w8_row x2", run_w8_row)
+#define time_w8_columns() time_row(k, "w8_columns", run_w8_columns)
+#define time_gemm_w8() time_gemm_w8(k)
 
 int main(int argc, char **argv) {
     rng = ng_rng_seed(1);

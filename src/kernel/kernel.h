@@ -23,6 +23,7 @@
 #define NG_KERNEL_KERNEL_H
 
 #include "core/cpu.h"
+#include "w8.h"
 #include <stddef.h>
 
 /* Activations in blocks of 32: x[i] ~ d[i / 32] * q[i], q in -127..127, d = max|x| / 127, rounded to

@@ -229,6 +229,97 @@ static void to_f16(uint16_t *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = ng_f32_to_f16(x[i]);
 }
 
+/* ---- 8-bit rows (w8.h) --------------------------------------------------------------------------- */
+
+static float round_even(float x) { return x + NG_EXP_ROUND - NG_EXP_ROUND; } /* |x| < 2^22 */
+
+static bool all_finite(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if ((ng_f32_to_bits(x[i]) & 0x7FFFFFFF) >= 0x7F800000) return false;
+    return true;
+}
+
+static void gemm_w8(const ng_gemm_w8 *g) {
+    for (size_t r = g->row_begin; r < g->row_end; r++)
+        for (size_t t = 0; t < g->n_tok; t++) {
+            const uint8_t *panel = g->w + r / ROWS * g->w_stride, *u = g->x.u + t * g->x_stride;
+            int32_t isum = 0;
+            float scale;
+            memcpy(&scale, panel + 4 * (r % ROWS), 4);
+            for (size_t c = 0; c < g->n_cols; c++)
+                isum += (u[c] - g->x.z[t]) * (int8_t)panel[NG_W8_HEAD + c / 4 * 64 + 4 * (r % ROWS) + c % 4];
+            float acc = (scale * g->x.d[t]) * (float)isum, *y = &g->y[t * g->y_stride + r];
+            if (g->bias) acc = acc + g->bias[r];
+            *y = g->add ? *y + acc : acc;
+        }
+}
+
+static void quantize_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t n) {
+    float lo = 0, hi = 0;
+    for (size_t i = 0; i < n; i++) {
+        lo = x[i] < lo ? x[i] : lo;
+        hi = x[i] > hi ? x[i] : hi;
+    }
+    float range = hi - lo, inv = 0;
+    bool finite = all_finite(x, n) && range < INFINITY;
+    *d = finite ? 0 : NAN;
+    if (finite && range >= NG_Q8_TINY) *d = range / 255.0f, inv = 1.0f / *d;
+    float zero = round_even((0.0f - lo) * inv);
+    *z = finite ? (int32_t)zero : 0;
+    for (size_t i = 0; i < n; i++) {
+        float v = round_even(x[i] * inv) + zero;
+        u[i] = finite ? (uint8_t)(v < 255.0f ? v : 255.0f) : 0;
+    }
+}
+
+static float softmax_u8(uint8_t *u, const float *x, size_t n, float scale) {
+    float top = x[0], by = scale * NG_EXP_LOG2E;
+    int32_t sum = 0;
+    for (size_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    bool finite = all_finite(x, n);
+    for (size_t i = 0; i < n; i++) {
+        u[i] = finite ? (uint8_t)round_even(ng_k_exp2_coarse((x[i] - top) * by) * 255.0f) : 0;
+        sum += u[i];
+    }
+    return finite ? 1.0f / (float)sum : NAN;
+}
+
+/* 127 / the largest |x|, with its inverse in *scale; 0 where there is nothing to scale. */
+static float w8_inverse(uint32_t top_bits, float *scale) {
+    float amax = ng_bits_to_f32(top_bits), inv = 0;
+    *scale = 0;
+    if (amax >= NG_Q8_TINY) *scale = amax / 127.0f, inv = 1.0f / *scale;
+    if (top_bits >= 0x7F800000) *scale = NAN, inv = 0;
+    return inv;
+}
+
+/* One row, value i at x[i * step]. */
+static void w8_put(uint8_t *panel, size_t r, const float *x, size_t step, size_t n) {
+    uint32_t top = 0;
+    float scale;
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t a = ng_f32_to_bits(x[i * step]) & 0x7FFFFFFF;
+        top = a > top ? a : top;
+    }
+    float inv = w8_inverse(top, &scale);
+    for (size_t i = 0; i < (n + 3) / 4 * 4; i++) {
+        int32_t c = inv > 0 && i < n ? (int32_t)round_even(x[i * step] * inv) : 0;
+        panel[NG_W8_HEAD + i / 4 * 64 + 4 * r + i % 4] = (uint8_t)c;
+        sum += c;
+    }
+    memcpy(panel + 4 * r, &scale, 4);
+    memcpy(panel + 4 * ROWS + 4 * r, &sum, 4);
+}
+
+static void w8_row(uint8_t *panel, size_t r, const float *x, size_t n) { w8_put(panel, r, x, 1, n); }
+
+static void w8_columns(uint8_t *panel, const float *x, size_t stride, size_t n, size_t n_rows) {
+    for (size_t r = 0; r < ROWS; r++) w8_put(panel, r, x + (r < n_rows ? r : 0), stride, r < n_rows ? n : 0);
+    for (size_t r = n_rows; r < ROWS; r++) /* no value: w8_put has written no codes */
+        for (size_t i = 0; i < (n + 3) / 4 * 4; i++) panel[NG_W8_HEAD + i / 4 * 64 + 4 * r + i % 4] = 0;
+}
+
 void ng_kernels_fill_ref(ng_kernels *k) {
     k->level = NG_CPU_REF;
 #define KERNEL(ret, name, params, shape) k->name = name;

@@ -400,6 +400,159 @@ static void check_to_f16(void) {
     }
 }
 
+/* ---- 8-bit rows ------------------------------------------------------------------------------------- */
+
+static void check_quantize_u8(void) {
+    for (size_t n = 1; n < 150; n++) {
+        guarded gx, ga, gb;
+        float *x = random_floats(&gx, n), da, db;
+        int32_t za, zb;
+        if (n % 7 == 0) for (size_t i = 0; i < n; i++) x[i] = fabsf(x[i]); /* 0 is in the range all the same */
+        if (n % 11 == 0) x[n / 2] = n % 2 ? NAN : -INFINITY;
+        if (n % 13 == 0) x[n / 2] = 3e38f, x[n / 3] = -3e38f;
+        uint8_t *a = guarded_new(&ga, n, n % 5), *b = guarded_new(&gb, n, n % 3);
+        ref->quantize_u8(a, &da, &za, x, n);
+        fast->quantize_u8(b, &db, &zb, x, n);
+        same(&db, &da, sizeof da, "quantize_u8: d");
+        assert_int_equal(za, zb);
+        assert_memory_equal(a, b, n);
+        guarded_end(&gx), guarded_end(&ga), guarded_end(&gb);
+    }
+}
+
+static void check_softmax_u8(void) {
+    for (size_t n = 1; n < 150; n++) {
+        guarded gx, ga, gb;
+        float *x = random_floats(&gx, n), scale = (float)ng_rng_unit(&rng) * 4 + 0.01f;
+        if (n % 11 == 0) x[n / 2] = n % 2 ? NAN : INFINITY;
+        uint8_t *a = guarded_new(&ga, n, n % 5), *b = guarded_new(&gb, n, n % 3);
+        float fa = ref->softmax_u8(a, x, n, scale), fb = fast->softmax_u8(b, x, n, scale);
+        assert_memory_equal(a, b, n);
+        same(&fb, &fa, sizeof fa, "softmax_u8");
+        guarded_end(&gx), guarded_end(&ga), guarded_end(&gb);
+    }
+}
+
+/* Panels of all rows by w8_row, the unused rows 0; free() them. */
+static uint8_t *w8_panels(const ng_kernels *k, const float *w, size_t rows, size_t cols) {
+    size_t bytes = ng_w8_panel_bytes(cols);
+    uint8_t *p = aligned_alloc(64, (rows + 15) / 16 * bytes);
+    assert_non_null(p);
+    memset(p, 0, (rows + 15) / 16 * bytes);
+    for (size_t r = 0; r < rows; r++) k->w8_row(p + r / 16 * bytes, r % 16, w + r * cols, cols);
+    return p;
+}
+
+static void check_w8_row(void) {
+    for (size_t cols = 1; cols < 100; cols++) {
+        guarded gw;
+        float *w = random_floats(&gw, 19 * cols);
+        w[cols] = 0, w[3 * cols] = NAN, w[5 * cols + cols / 2] = INFINITY;
+        uint8_t *a = w8_panels(ref, w, 19, cols), *b = w8_panels(fast, w, 19, cols);
+        same(b, a, 2 * ng_w8_panel_bytes(cols), "w8_row");
+        free(a), free(b);
+        guarded_end(&gw);
+    }
+}
+
+/* The same rows, given as columns. */
+static void check_w8_columns(void) {
+    for (size_t n = 1; n < 70; n++) {
+        size_t rows = 1 + ng_rng_below(&rng, 16), stride = rows + ng_rng_below(&rng, 9), bytes = ng_w8_panel_bytes(n);
+        guarded gx;
+        float *x = random_floats(&gx, n * stride), *w = malloc(rows * n * sizeof *w);
+        if (n % 5 == 0) x[(n - 1) * stride] = n % 2 ? NAN : INFINITY;
+        for (size_t i = 0; i < rows * n; i++) w[i] = x[i % n * stride + i / n];
+        uint8_t *want = w8_panels(ref, w, rows, n), *got = aligned_alloc(64, bytes);
+        memset(got, 0xA5, bytes);
+        fast->w8_columns(got, x, stride, n, rows);
+        same(got, want, bytes, "w8_columns");
+        memset(got, 0xA5, bytes);
+        ref->w8_columns(got, x, stride, n, rows);
+        same(got, want, bytes, "w8_columns of ref");
+        free(w), free(want), free(got);
+        guarded_end(&gx);
+    }
+}
+
+/* rows x cols by n_tok, both levels, == and with canaries; returns what ref made (free it). */
+static float *run_w8(size_t rows, size_t cols, size_t n_tok, int flags) {
+    guarded gw, gx, gu, gd, gz, ga, gb, gc;
+    size_t stride = cols + 4 * (flags & 1), y_stride = rows + 3;
+    float *w = random_floats(&gw, rows * cols), *x = random_floats(&gx, n_tok * cols), *bias = random_floats(&gc, rows);
+    uint8_t *u = guarded_new(&gu, n_tok * stride, 1), *panels = w8_panels(ref, w, rows, cols);
+    ng_gemm_w8 g = {.w = panels, .w_stride = ng_w8_panel_bytes(cols), .row_end = rows, .n_cols = cols, .x_stride = stride,
+                    .x = {u, guarded_new(&gd, n_tok * 4, 4), guarded_new(&gz, n_tok * 4, 8)}, .n_tok = n_tok,
+                    .y_stride = y_stride, .bias = flags & 2 ? bias : NULL, .add = flags & 4};
+    for (size_t t = 0; t < n_tok; t++) ref->quantize_u8(u + t * stride, g.x.d + t, g.x.z + t, x + t * cols, cols);
+    g.row_begin = rows > 40 && flags & 1 ? 16 : 0;
+    float *a = guarded_new(&ga, n_tok * y_stride * 4, 4), *b = guarded_new(&gb, n_tok * y_stride * 4, 8);
+    for (size_t i = 0; i < n_tok * y_stride; i++) a[i] = b[i] = random_float();
+    float *before = malloc(n_tok * y_stride * 4 + 1);
+    memcpy(before, a, n_tok * y_stride * 4);
+    g.y = a, ref->gemm_w8(&g);
+    g.y = b, fast->gemm_w8(&g);
+    same(b, a, n_tok * y_stride * 4, "gemm_w8");
+    for (size_t t = 0; t < n_tok; t++)
+        for (size_t r = 0; r < y_stride; r++) {
+            double sum = 0, size = 0, got = (double)a[t * y_stride + r], was = (double)before[t * y_stride + r];
+            if (r < g.row_begin || r >= rows) {
+                assert_true(got == was);
+                continue;
+            }
+            float wide = 0, most = 0;
+            for (size_t c = 0; c < cols; c++) {
+                sum += (double)w[r * cols + c] * (double)x[t * cols + c];
+                size += fabs((double)x[t * cols + c]);
+                wide = fmaxf(wide, fabsf(w[r * cols + c]));
+            }
+            for (size_t c = 0; c < cols; c++) most += fabsf(w[r * cols + c]);
+            double slack = (double)wide / 254 * size + (double)g.x.d[t] * 1.01 * (double)(most + wide / 254 * (float)cols) + 1e-3;
+            sum += (g.bias ? (double)bias[r] : 0) + (g.add ? was : 0);
+            if (fabs(sum - got) > slack) fail_msg("gemm_w8: token %zu row %zu is %g, near %g expected", t, r, got, sum);
+        }
+    free(panels), free(before);
+    guarded_end(&gw), guarded_end(&gx), guarded_end(&gc), guarded_end(&gu), guarded_end(&gd), guarded_end(&gz);
+    guarded_end(&gb);
+    float *copy = malloc(n_tok * y_stride * 4);
+    memcpy(copy, a, n_tok * y_stride * 4);
+    guarded_end(&ga);
+    return copy;
+}
+
+static void check_gemm_w8(void) {
+    for (size_t n_tok = 1; n_tok < 30; n_tok++)
+        free(run_w8(1 + ng_rng_below(&rng, 90), 4 * (1 + ng_rng_below(&rng, 40)), n_tok, (int)ng_rng_below(&rng, 8)));
+    for (int flags = 0; flags < 8; flags++) free(run_w8(64, 384, 25, flags));
+}
+
+/* The largest sums: 65,536 columns of 255 * 127 stay below 2^31. */
+static void widest_w8_rows_do_not_overflow(void **state) {
+    (void)state;
+    enum { N = NG_W8_COLS_MAX };
+    float *w = malloc(N * sizeof *w), d = 1, y[16];
+    uint8_t *u = malloc(N), *panel = aligned_alloc(64, ng_w8_panel_bytes(N));
+    memset(u, 255, N);
+    memset(panel, 0, ng_w8_panel_bytes(N));
+    for (int r = 0; r < 16; r++) {
+        for (size_t i = 0; i < N; i++) w[i] = r % 2 ? -127 : 127;
+        ng_kernels_at(NG_CPU_REF)->w8_row(panel, (size_t)r, w, N);
+    }
+    for (int level = NG_CPU_REF; level <= NG_CPU_I8MM; level++) {
+        const ng_kernels *k = ng_kernels_at((ng_cpu_level)level);
+        int32_t z = 0;
+        if (!k) continue;
+        ng_gemm_w8 g = {.w = panel, .w_stride = ng_w8_panel_bytes(N), .row_end = 16, .n_cols = N, .x = {u, &d, &z},
+                        .x_stride = N, .n_tok = 1, .y = y, .y_stride = 16};
+        k->gemm_w8(&g);
+        for (int r = 0; r < 16; r++) assert_true(y[r] == (float)(255 * 127 * N) * (r % 2 ? -1.0f : 1.0f));
+        z = 255;
+        k->gemm_w8(&g);
+        for (int r = 0; r < 16; r++) assert_true(y[r] == 0);
+    }
+    free(w), free(u), free(panel);
+}
+
 static void every_level_equals_the_reference(void **state) {
     (void)state;
     static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512, NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
@@ -447,6 +600,7 @@ int main(void) {
         cmocka_unit_test_setup(int8_blocks_are_close_and_mark_what_is_not_finite, seed),
         cmocka_unit_test_setup(exp_and_erf_are_accurate, seed),
         cmocka_unit_test_setup(every_level_equals_the_reference, seed),
+        cmocka_unit_test_setup(widest_w8_rows_do_not_overflow, seed),
         cmocka_unit_test_setup(folds_are_frozen, seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

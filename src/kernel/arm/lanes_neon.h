@@ -163,4 +163,63 @@ static inline uint32_t v_top_bits(vf x, vf y) {
     return vmaxvq_u32(vmaxq_u32(t, u));
 }
 
+/* ---- 8-bit rows (lanes_w8.inc) ---------------------------------------------------------------------- */
+
+enum { W8_TOK = 4, W8_PANELS = 1, W8_BIAS = 128 };
+typedef struct vi { /* 16 int32 */
+    int32x4_t a, b, c, d;
+} vi;
+typedef struct vb { /* 64 codes: 4 columns of rows 0..3, 4..7, 8..11, 12..15 */
+    int8x16_t a, b, c, d;
+} vb;
+typedef int8x16_t vx; /* u - 128 of four columns, four times */
+
+#define LANES_I(name, op)                                                                          \
+    static inline vi name(vi x, vi y) {                                                            \
+        return (vi){op(x.a, y.a), op(x.b, y.b), op(x.c, y.c), op(x.d, y.d)};                       \
+    }
+LANES_I(vi_add, vaddq_s32)
+LANES_I(vi_mul, vmulq_s32)
+static inline vi vi_set1(int32_t x) {
+    int32x4_t a = vdupq_n_s32(x);
+    return (vi){a, a, a, a};
+}
+static inline vi vi_zero(void) { return vi_set1(0); }
+static inline vi vi_load(const void *p) {
+    const int32_t *i = p;
+    return (vi){vld1q_s32(i), vld1q_s32(i + 4), vld1q_s32(i + 8), vld1q_s32(i + 12)};
+}
+static inline void vi_store(void *p, vi x) {
+    int32_t *i = p;
+    vst1q_s32(i, x.a);
+    vst1q_s32(i + 4, x.b);
+    vst1q_s32(i + 8, x.c);
+    vst1q_s32(i + 12, x.d);
+}
+static inline vi vi_round(vf x) { return (vi){vcvtnq_s32_f32(x.a), vcvtnq_s32_f32(x.b), vcvtnq_s32_f32(x.c), vcvtnq_s32_f32(x.d)}; }
+static inline vf vi_float(vi x) { return (vf){vcvtq_f32_s32(x.a), vcvtq_f32_s32(x.b), vcvtq_f32_s32(x.c), vcvtq_f32_s32(x.d)}; }
+static inline vb w8_load(const uint8_t *p) {
+    const int8_t *c = (const int8_t *)p;
+    return (vb){vld1q_s8(c), vld1q_s8(c + 16), vld1q_s8(c + 32), vld1q_s8(c + 48)};
+}
+static inline vx w8_splat(const uint8_t *u) {
+    uint32_t v;
+    memcpy(&v, u, 4);
+    return vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(v)), vdupq_n_u8(0x80)));
+}
+static inline void v_store_u8(uint8_t *u, vf x) {
+    uint16x8_t lo = vcombine_u16(vqmovun_s32(vcvtnq_s32_f32(x.a)), vqmovun_s32(vcvtnq_s32_f32(x.b)));
+    uint16x8_t hi = vcombine_u16(vqmovun_s32(vcvtnq_s32_f32(x.c)), vqmovun_s32(vcvtnq_s32_f32(x.d)));
+    vst1q_u8(u, vcombine_u8(vqmovn_u16(lo), vqmovn_u16(hi)));
+}
+static inline int32x4_t w8_word4(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d) {
+    int32x4_t w = vsliq_n_s32(vcvtnq_s32_f32(a), vcvtnq_s32_f32(b), 8);
+    w = vsliq_n_s32(w, vcvtnq_s32_f32(c), 16);
+    return vsliq_n_s32(w, vcvtnq_s32_f32(d), 24);
+}
+static inline vi w8_word(vf a, vf b, vf c, vf d) {
+    return (vi){w8_word4(a.a, b.a, c.a, d.a), w8_word4(a.b, b.b, c.b, d.b), w8_word4(a.c, b.c, c.c, d.c),
+                w8_word4(a.d, b.d, c.d, d.d)};
+}
+
 #endif

@@ -214,4 +214,46 @@ static inline uint32_t v_top_bits(vf x, vf y) {
     return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(h, _mm_shuffle_epi32(h, 0xB1)));
 }
 
+/* ---- 8-bit rows (lanes_w8.inc) ---------------------------------------------------------------------- */
+
+/* maddubs adds pairs in 16 bits, which 255 * 127 * 2 would overflow: so u - 128 by sign trick,
+ * |u - 128| * 127 * 2 <= 32,512. */
+enum { W8_TOK = 4, W8_PANELS = 1, W8_BIAS = 128 };
+typedef struct vx { /* u - 128 of four columns, 8 times, and its absolute value */
+    __m256i sign, abs;
+} vx;
+
+#define LANES_I(name, op)                                                                          \
+    static inline vi name(vi x, vi y) { return (vi){op(x.a, y.a), op(x.b, y.b)}; }
+LANES_I(vi_add, _mm256_add_epi32)
+LANES_I(vi_mul, _mm256_mullo_epi32)
+static inline vi vi_zero(void) { return vi_set1(0); }
+static inline vi vi_load(const void *p) { return (vi){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
+static inline void vi_store(void *p, vi x) {
+    _mm256_storeu_si256(p, x.a);
+    _mm256_storeu_si256((__m256i *)p + 1, x.b);
+}
+static inline vi vi_round(vf x) { return (vi){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+static inline vb w8_load(const uint8_t *p) { return vb_load(p); }
+static inline vx w8_splat(const uint8_t *u) {
+    __m256i s = _mm256_xor_si256(_mm256_set1_epi32(load4((const int8_t *)u)), _mm256_set1_epi8((char)0x80));
+    return (vx){s, _mm256_abs_epi8(s)};
+}
+static inline __m256i w8_dot8(__m256i acc, __m256i w, vx x) {
+    __m256i pairs = _mm256_maddubs_epi16(x.abs, _mm256_sign_epi8(w, x.sign));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+static inline vi w8_dot(vi acc, vb w, vx x) { return (vi){w8_dot8(acc.a, w.a, x), w8_dot8(acc.b, w.b, x)}; }
+static inline void v_store_u8(uint8_t *u, vf x) {
+    __m256i i = _mm256_packus_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    i = _mm256_permute4x64_epi64(i, 0xD8);
+    _mm_storeu_si128((__m128i *)u, _mm_packus_epi16(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1)));
+}
+static inline __m256i w8_byte(__m256 x) { return _mm256_and_si256(_mm256_cvtps_epi32(x), _mm256_set1_epi32(255)); }
+static inline __m256i w8_word8(__m256 a, __m256 b, __m256 c, __m256 d) {
+    __m256i lo = _mm256_or_si256(w8_byte(a), _mm256_slli_epi32(w8_byte(b), 8));
+    return _mm256_or_si256(lo, _mm256_or_si256(_mm256_slli_epi32(w8_byte(c), 16), _mm256_slli_epi32(_mm256_cvtps_epi32(d), 24)));
+}
+static inline vi w8_word(vf a, vf b, vf c, vf d) { return (vi){w8_word8(a.a, b.a, c.a, d.a), w8_word8(a.b, b.b, c.b, d.b)}; }
+
 #endif

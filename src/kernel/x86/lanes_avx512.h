@@ -127,4 +127,25 @@ static inline uint32_t v_top_bits(vf a, vf b) {
                                                     _mm512_and_si512(_mm512_castps_si512(b), m)));
 }
 
+/* ---- 8-bit rows (lanes_w8.inc) ---------------------------------------------------------------------- */
+
+enum { W8_TOK = 12, W8_PANELS = 2, W8_BIAS = 0 };
+typedef __m512i vx; /* four codes, 16 times */
+
+static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
+static inline vi vi_load(const void *p) { return _mm512_loadu_si512(p); }
+static inline void vi_store(void *p, vi a) { _mm512_storeu_si512(p, a); }
+static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+static inline vi vi_round(vf a) { return _mm512_cvtps_epi32(a); }
+static inline vb w8_load(const uint8_t *p) { return _mm512_load_si512(p); }
+static inline vx w8_splat(const uint8_t *u) { return _mm512_set1_epi32(load4((const int8_t *)u)); }
+static inline vi w8_dot(vi acc, vb w, vx x) { return _mm512_dpbusd_epi32(acc, x, w); }
+static inline void v_store_u8(uint8_t *u, vf a) { _mm_storeu_si128((__m128i *)u, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a))); }
+static inline __m512i w8_byte(vf a) { return _mm512_and_si512(_mm512_cvtps_epi32(a), _mm512_set1_epi32(255)); }
+static inline vi w8_word(vf a, vf b, vf c, vf d) {
+    __m512i lo = _mm512_or_si512(w8_byte(a), _mm512_slli_epi32(w8_byte(b), 8));
+    return _mm512_or_si512(lo, _mm512_or_si512(_mm512_slli_epi32(w8_byte(c), 16), _mm512_slli_epi32(_mm512_cvtps_epi32(d), 24)));
+}
+
 #endif
