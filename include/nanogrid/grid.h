@@ -13,13 +13,15 @@
 #ifndef NANOGRID_GRID_H
 #define NANOGRID_GRID_H
 
-#include <nanogrid/tier.h>
+#include <nanogrid/head.h>
 
 typedef struct ng_grid ng_grid;
 
 typedef struct ng_grid_options {
     const char *path;                   /* grid.yaml; NULL: $NANOGRID_GRID, $NANOGRID_HOME/grid.yaml, the default */
     ng_upstream_open_fn *open_upstream; /* NULL: a configuration with upstreams is refused */
+    ng_head_open_fn *open_head;         /* NULL: models run in this process; else big ones are opened by this */
+    void *open_head_ctx;
     bool no_records;                    /* keep no decision database (one-shot verbs on read-only homes) */
     int n_threads;                      /* for models; 0: by measurement */
     bool keep_broken_contracts;         /* for an audit: a contract that cannot be kept is told there, not refused here */

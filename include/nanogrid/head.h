@@ -22,7 +22,14 @@ typedef struct ng_head_spec {
     const char *path; /* the GGUF; NULL for kinds made of rules alone (extract) */
     const char *head; /* which head of a file that has several, or NULL */
     int n_threads;    /* 0: by measurement */
+    /* Of the worker process that runs it (tools/worker.h); a head in this process has none. */
+    uint64_t memory_max; /* bytes; 0: no limit */
+    int64_t hang_ms;     /* silent so long while calls wait, it is taken for dead; 0: 30,000 */
 } ng_head_spec;
+
+/* Opens a head behind struct ng_tier somewhere else than in this process; `name` is the expert's. */
+typedef ng_status ng_head_open_fn(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
+                                  ng_error *err);
 
 NG_API ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) NG_MUST_USE;
 /* The task of a model file: its key nanogrid.task, else the first task that its architecture can serve.
@@ -32,6 +39,9 @@ NG_API void ng_head_close(ng_head *h);
 /* The request's text is the last user message.  Fills label/scores/entities/.., confidence (calibrated
  * or NaN), in_scope and token counts; leaves expert, tier, route and timing to the caller. */
 NG_API ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer *answer, ng_error *err) NG_MUST_USE;
+/* True for heads that need a decoder or an encoder; linear models and rules are small.  False also where
+ * the file cannot be read: opening it tells why. */
+NG_API bool ng_head_is_big(const ng_head_spec *spec);
 /* "linear", "rules", "extractive", "embedding", "decoder". */
 NG_API const char *ng_head_kind(const ng_head *h);
 

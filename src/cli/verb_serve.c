@@ -7,6 +7,7 @@
 
 #include <nanogrid/tools/serve.h>
 #include <nanogrid/tools/upstream.h>
+#include <nanogrid/tools/worker.h>
 
 #include <signal.h>
 #include <stdio.h>
@@ -38,19 +39,22 @@ static void log_line(void *ctx, const char *line) {
     fprintf(stderr, "nanogrid: %s\n", line);
 }
 
-static ng_status open_grid(ng_grid **out, ng_error *err) {
-    ng_grid_options g = {
-        .path = o.grid, .open_upstream = ng_upstream_open, .n_threads = (int)o.threads};
+static ng_status open_grid(ng_grid **out, ng_workers *workers, ng_error *err) {
+    ng_grid_options g = {.path = o.grid,
+                         .open_upstream = ng_upstream_open,
+                         .open_head = ng_workers_open_head,
+                         .open_head_ctx = workers,
+                         .n_threads = (int)o.threads};
     return ng_grid_open(out, &g, err);
 }
 
 /* Until told to stop. */
-static void wait_for_signals(ng_serve *s, const sigset_t *set) {
+static void wait_for_signals(ng_serve *s, ng_workers *workers, const sigset_t *set) {
     for (int sig; !sigwait(set, &sig);) {
         if (sig != SIGHUP) return;
         ng_error err = {0};
         ng_grid *grid;
-        if (open_grid(&grid, &err)) {
+        if (open_grid(&grid, workers, &err)) {
             fprintf(stderr,
                     "nanogrid: the configuration was not read again, the old one stays: %s\n",
                     err.text);
@@ -80,8 +84,11 @@ static int run(int argc, char **argv) {
     ng_error err = {0};
     ng_grid *grid;
     ng_serve *s;
-    if (open_grid(&grid, &err)) return cli_fail(&err);
+    ng_workers *workers;
+    ng_workers_options w = {.log = log_line};
+    if (ng_workers_open(&workers, &w, &err) || open_grid(&grid, workers, &err)) return cli_fail(&err);
     ng_serve_options opt = {.grid = grid,
+                            .workers = workers,
                             .listen = o.listen,
                             .insecure_listen = o.insecure,
                             .n_workers = (int)o.workers,
@@ -91,10 +98,11 @@ static int run(int argc, char **argv) {
     ng_grid_close(grid);
     if (status) return cli_fail(&err);
     fprintf(stderr, "nanogrid: listening on http://%s\n", ng_serve_address(s));
-    wait_for_signals(s, &set);
+    wait_for_signals(s, workers, &set);
     fprintf(stderr, "nanogrid: stopping; running requests have %ld ms\n", o.drain_ms);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* a second signal ends at once */
     ng_serve_close(s, o.drain_ms);
+    ng_workers_close(workers);
     return 0;
 }
 

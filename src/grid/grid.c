@@ -70,6 +70,16 @@ static bool model_file(const ng_grid *g, const grid_expert_config *c, char *out,
     return false;
 }
 
+/* Big models go where the program wants them, unless workers are off. */
+static ng_status open_head(opening *o, ng_tier *out, const char *name, ng_head_spec *spec) {
+    const ng_grid *g = o->g;
+    bool elsewhere = o->opt->open_head && g->config.workers.enabled && ng_head_is_big(spec);
+    spec->memory_max = g->config.workers.memory;
+    spec->hang_ms = g->config.workers.hang_ms;
+    if (elsewhere) return o->opt->open_head(o->opt->open_head_ctx, out, name, spec, o->err);
+    return g->hooks.open_head(g->hooks.ctx, out, name, spec, o->err);
+}
+
 static ng_status open_contract(opening *o, const grid_expert_config *c, grid_member *m) {
     m->threshold = NAN;
     m->max_error = c->contract.max_error;
@@ -109,7 +119,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
     ng_head_spec spec = {
         .task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
-    ng_status s = o->g->hooks.open_head(o->g->hooks.ctx, &m->tier, m->name, &spec, o->err);
+    ng_status s = open_head(o, &m->tier, m->name, &spec);
     return s ? s : open_contract(o, c, m);
 }
 

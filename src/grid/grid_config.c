@@ -137,6 +137,17 @@ static const ng_config_field records_fields[] = {
 static const ng_config_schema records_schema = {"records", sizeof(((ng_grid_config *)0)->records),
                                                 records_fields};
 
+static const ng_config_field workers_fields[] = {
+    {"enabled", NG_CONFIG_BOOL, IN(workers, enabled), .dflt = "true",
+     .help = "`serve` runs each decoder and encoder in a process of its own; false: in the server's"},
+    {"memory", NG_CONFIG_BYTES, IN(workers, memory), .dflt = "0", .min = 0, .max = 1e13,
+     .help = "what one may take for itself, mapped weights aside; 0: no limit"},
+    {"hang", NG_CONFIG_MS, IN(workers, hang_ms), .dflt = "30s", .min = 100, .max = 3.6e6,
+     .help = "one that is silent so long while requests wait is ended and started again"},
+    {0}};
+static const ng_config_schema workers_schema = {"workers", sizeof(((ng_grid_config *)0)->workers),
+                                                workers_fields};
+
 static const ng_config_field grid_fields[] = {
     {"listen", NG_CONFIG_STR, AT(ng_grid_config, listen), .dflt = "127.0.0.1:8080",
      .help = "HOST:PORT of `nanogrid serve`"},
@@ -150,6 +161,7 @@ static const ng_config_field grid_fields[] = {
     {"cache", NG_CONFIG_GROUP, AT(ng_grid_config, cache), .sub = &cache_schema},
     {"cascade", NG_CONFIG_GROUP, AT(ng_grid_config, cascade), .sub = &cascade_schema},
     {"records", NG_CONFIG_GROUP, AT(ng_grid_config, records), .sub = &records_schema},
+    {"workers", NG_CONFIG_GROUP, AT(ng_grid_config, workers), .sub = &workers_schema},
     {0}};
 static const ng_config_schema grid_schema = {"the grid", sizeof(ng_grid_config), grid_fields};
 

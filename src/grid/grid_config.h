@@ -73,6 +73,11 @@ typedef struct ng_grid_config {
         uint64_t max;
         bool text;
     } records;
+    struct {
+        bool enabled;    /* big models run in worker processes, where the program can start them */
+        uint64_t memory; /* bytes that one may take for itself; 0: no limit */
+        int64_t hang_ms;
+    } workers;
     ng_privacy pii;   /* what text with personal data is limited to */
     uint64_t version; /* of what was read: part of cache keys and records */
 } ng_grid_config;

@@ -100,6 +100,12 @@ ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer *answe
     return h->ops->apply(h->self, req, answer, err);
 }
 
+bool ng_head_is_big(const ng_head_spec *spec) {
+    char arch[64];
+    ng_model_kind kind;
+    return spec->path && !read_arch(arch, spec->path, NULL) && ng_model_arch_kind(&kind, arch);
+}
+
 const char *ng_head_kind(const ng_head *h) { return h->ops->kind; }
 
 ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t *len, ng_error *err) {

@@ -13,12 +13,13 @@
 #ifndef NANOGRID_TOOLS_SERVE_H
 #define NANOGRID_TOOLS_SERVE_H
 
-#include <nanogrid/grid.h>
+#include <nanogrid/tools/worker.h>
 
 typedef struct ng_serve ng_serve;
 
 typedef struct ng_serve_options {
     ng_grid *grid; /* a reference is taken */
+    ng_workers *workers; /* those that the grid's models run in, for /metrics; or NULL; borrowed */
     const char
         *listen; /* "HOST:PORT", "[::1]:8080"; NULL: the grid's `listen`; port 0: a free one */
     bool insecure_listen; /* allow an address that others can reach */

@@ -1,0 +1,44 @@
+/* verb_worker.c: `nanogrid worker`: the process in which `serve` runs one model. */
+#include "cli.h"
+
+#include <nanogrid/tools/worker.h>
+
+#include <string.h>
+
+static struct {
+    const char *model, *task, *head, *lease;
+    long threads, memory;
+} o;
+
+static const cli_option options[] = {
+    {"model", 'm', CLI_STR, &o.model, "FILE", "the model", NULL},
+    {"task", 0, CLI_STR, &o.task, "TASK", "the task that it is loaded for", NULL},
+    {"head", 0, CLI_STR, &o.head, "NAME", "the head, of a file that has several", NULL},
+    {"threads", 't', CLI_INT, &o.threads, "N", "threads the model uses (by measurement)", NULL},
+    {"memory", 0, CLI_INT, &o.memory, "BYTES", "the most memory it may take for itself (no limit)", NULL},
+    {"lease", 0, CLI_STR, &o.lease, "FILE",
+     "a file whose lock gives the cores to one step of one worker at a time", NULL},
+    {0}};
+
+static int run(int argc, char **argv) {
+    (void)argv;
+    ng_error err = {0};
+    ng_worker_options w = {.lease = o.lease};
+    if (argc || !o.model || !o.task) return cli_usage("worker needs --model and --task, and takes no words");
+    if (o.threads < 0 || o.threads > 1024 || o.memory < 0) return cli_usage("--threads and --memory must not be negative");
+    if (!ng_task_parse(&w.spec.task, o.task)) return cli_usage("'%s' is no task", o.task);
+    w.spec.path = o.model;
+    w.spec.head = o.head;
+    w.spec.n_threads = (int)o.threads;
+    w.spec.memory_max = (uint64_t)o.memory;
+    return ng_worker_run(&w, &err) ? cli_fail(&err) : 0;
+}
+
+const cli_verb cli_verb_worker = {"worker",
+                                  "--model FILE --task TASK",
+                                  "one model in a process of its own; `serve` starts these",
+                                  "Serves one model over the socket that is its descriptor 3, for the\n"
+                                  "process that started it, and ends with it.  `nanogrid serve` starts\n"
+                                  "one for every decoder and encoder (`workers` in grid.yaml).",
+                                  options,
+                                  run};
