@@ -214,9 +214,12 @@ static ng_status bind_list(binder *b, const ng_config_field *f, const ng_yaml_no
     return NG_OK;
 }
 
+static bool is_null(const ng_yaml_node *n) {
+    return n->kind == NG_YAML_SCALAR && n->plain && (!*n->text || !strcmp(n->text, "~") || !strcmp(n->text, "null"));
+}
+
 static ng_status bind_field(binder *b, const ng_config_field *f, const ng_yaml_node *n, char *at) {
-    if (n->kind == NG_YAML_SCALAR && n->plain && (!*n->text || !strcmp(n->text, "~") || !strcmp(n->text, "null")))
-        return NG_OK; /* null keeps the default */
+    if (is_null(n)) return NG_OK; /* keeps the default; a required key is missing then */
     switch (f->type) {
     case NG_CONFIG_GROUP: return bind_struct(b, f->sub, n, at);
     case NG_CONFIG_LIST:
@@ -259,7 +262,8 @@ static ng_status bind_struct(binder *b, const ng_config_schema *schema, const ng
     }
     for (const ng_config_field *f = schema->fields; f->name; f++) {
         if (f->type == NG_CONFIG_LINE) *(int *)(void *)(out + f->offset) = n->line;
-        if (f->required && !find_child(n, f->name))
+        const ng_yaml_node *given = f->required ? find_child(n, f->name) : NULL;
+        if (f->required && (!given || is_null(given)))
             return ng_fail(b->err, NG_EINVALID, "%s:%d: %s lacks the key '%s'", b->name, n->line, schema->what, f->name);
     }
     return NG_OK;

@@ -48,7 +48,8 @@ static const char text[] =
     "  deadline_ms: 0          # of a request that names none; 0: none\n"
     "cascade: {hold_tokens: 32}\n"
     "cache: {exact: 64MB}\n"
-    "records: {keep: 7d, max: 256MB, text: false}\n";
+    "records: {keep: 7d, max: 256MB, text: false}\n"
+    "workers: {enabled: true, hang: 30s}   # serve: decoders and encoders in processes of their own\n";
 
 const char *ng_grid_default_yaml(void) {
     return text;

@@ -9,6 +9,7 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpu.h"
+#include "core/lease.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -28,7 +29,9 @@ static void forward_part(void *ctx, int part, int n_parts) {
 void ng_session_forward(ng_session *s, const ng_batch *b) {
     assert(b->n_tok > 0 && b->n_tok <= s->max_batch);
     forward_job job = {s, b};
+    ng_lease_take(); /* one step of one worker process at a time */
     ng_pool_run(s->pool, forward_part, &job);
+    ng_lease_give();
 }
 
 /* ---- how many threads ----------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 
 #include <nanogrid/grid.h>
 #include <nanogrid/tokenizer.h>
+#include <nanogrid/tools/worker.h>
 
 #include <pthread.h>
 
@@ -30,6 +31,7 @@ typedef struct ng_api {
     atomic_uint_fast64_t next_id;
     void (*log)(void *ctx, const char *line);
     void *log_ctx;
+    ng_workers *workers;       /* borrowed; NULL: none */
     pthread_mutex_t grid_lock; /* guards the pointer; the grid itself is immutable and counted */
     ng_grid *grid;
     pthread_mutex_t tokenizers_lock; /* guards the list; entries stay until the end */

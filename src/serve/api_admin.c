@@ -142,12 +142,38 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
                   (unsigned long long)s->answered_medium);
 }
 
+enum { WORKERS_MAX = 32 };
+
 static double resident_bytes(void) {
     FILE *f = fopen("/proc/self/statm", "re");
     unsigned long size, pages = 0;
     if (f && fscanf(f, "%lu %lu", &size, &pages) != 2) pages = 0;
     if (f) fclose(f);
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* One line a worker process for each of three series. */
+static void worker_series(ng_buf *b, const ng_worker_info *w, size_t n) {
+    static const struct {
+        const char *name, *type, *help;
+    } series[] = {{"nanogrid_worker_up", "gauge", "1 when the worker process of a model is ready."},
+                  {"nanogrid_worker_restarts_total", "counter", "Times that a worker process died."},
+                  {"nanogrid_worker_resident_bytes", "gauge", "Resident memory of a worker process."}};
+    for (size_t k = 0; n && k < 3; k++) {
+        ng_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", series[k].name, series[k].help,
+                      series[k].name, series[k].type);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t v = k == 0   ? !strcmp(w[i].state, "ready")
+                         : k == 1 ? w[i].restarts
+                                  : w[i].resident_bytes;
+            const char *slash = strrchr(w[i].model, '/');
+            ng_buf_printf(b, "%s{model=\"", series[k].name);
+            for (const char *p = slash ? slash + 1 : w[i].model; *p; p++)
+                if (*p == '"' || *p == '\\') ng_buf_printf(b, "\\%c", *p);
+                else ng_buf_putc(b, *p == '\n' ? ' ' : *p);
+            ng_buf_printf(b, "\"} %llu\n", (unsigned long long)v);
+        }
+    }
 }
 
 void ng_api_metrics(ng_call *c) {
@@ -168,6 +194,9 @@ void ng_api_metrics(ng_call *c) {
     ng_metrics_value(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
                      resident_bytes());
     grid_series(b, &s);
+    ng_worker_info workers[WORKERS_MAX];
+    size_t n = api->workers ? ng_workers_list(api->workers, workers, WORKERS_MAX) : 0;
+    worker_series(b, workers, n < WORKERS_MAX ? n : WORKERS_MAX);
     ng_metrics_write(b, &api->metrics, ng_api_endpoint_paths(), ng_api_n_endpoints() + 1);
     ng_call_send_as(c, 200, "text/plain; version=0.0.4; charset=utf-8");
 }

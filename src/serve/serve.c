@@ -85,6 +85,7 @@ ng_status ng_serve_open(ng_serve **out, const ng_serve_options *opt, ng_error *e
     s->api.id_seed = ng_hash_mix((uint64_t)ng_clock_wall_ms() ^ ng_hash_mix(s->api.started_ns));
     s->api.log = opt->log;
     s->api.log_ctx = opt->log_ctx;
+    s->api.workers = opt->workers;
     s->api.grid = ng_grid_ref(opt->grid);
     pthread_mutex_init(&s->api.grid_lock, NULL);
     pthread_mutex_init(&s->api.tokenizers_lock, NULL);

@@ -48,7 +48,7 @@ static void flag(codec *c, bool *v) {
     uint8_t byte = reads(c) ? 0 : *v;
     raw(c, &byte, 1);
     if (byte > 1) refuse(c, NG_EFORMAT);
-    *v = byte == 1;
+    if (reads(c)) *v = byte == 1;
 }
 
 /* Any enum, as its number below `n`. */
@@ -148,7 +148,8 @@ static ng_status ended(const codec *c, const char *what, ng_error *err) {
 
 static void error(codec *c, ng_error *e, size_t n_codes) {
     uint32_t len = (uint32_t)strnlen(e->text, sizeof e->text - 1);
-    e->code = (ng_status)choice(c, e->code, (uint32_t)n_codes);
+    uint32_t code = choice(c, e->code, (uint32_t)n_codes);
+    if (reads(c)) e->code = (ng_status)code;
     u32(c, &len);
     if (len >= sizeof e->text) refuse(c, NG_EFORMAT);
     else raw(c, e->text, len);
@@ -213,7 +214,8 @@ static void message(codec *c, ng_message *m) {
     text(c, &m->role, NULL);
     ng_part *p = list(c, m->parts, &m->n_parts, sizeof *p, 8);
     for (size_t i = 0; p && i < m->n_parts; i++) {
-        p[i].type = (ng_part_type)choice(c, p[i].type, NG_PART_SERIES + 1);
+        uint32_t type = choice(c, p[i].type, NG_PART_SERIES + 1);
+        if (reads(c)) p[i].type = (ng_part_type)type;
         text(c, &p[i].text, &p[i].len);
     }
     if (!reads(c)) return;
@@ -308,7 +310,7 @@ static void scores(codec *c, ng_score **items, size_t *n) {
 static void size(codec *c, size_t *v) {
     uint64_t wide = reads(c) ? 0 : *v;
     u64(c, &wide);
-    *v = (size_t)wide;
+    if (reads(c)) *v = (size_t)wide;
 }
 
 static void entities(codec *c, ng_answer *a) {

@@ -1,12 +1,15 @@
 /* worker.c: struct ng_tier over a worker process.  See nanogrid/tools/worker.h.
  *
  * submit() runs on the asker's thread: it sends the request, then handles what the keeper (worker_keeper.c) puts into
- * the call's queue, so tokens are told on the thread that asked.  A call whose worker died is sent once more if nothing
- * of it was told yet; a request that kills two workers is poison and fails. */
+ * the call's queue, so tokens are told on the thread that asked.  A call whose worker died is sent once more.  Same
+ * model, request and seed give the same tokens to the bit, so the successor says first what was told already: those
+ * tokens are compared and not told twice, and a stream goes on as if nothing had been.  A request that kills two
+ * workers is poison and fails. */
 #include "worker_parts.h"
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +86,9 @@ typedef struct asked {
     const ng_tier_request *req;
     ng_answer *answer;
     worker_call call;
-    bool told, stopped; /* a token reached the asker; the asker wants no more */
+    size_t n_told, n_heard; /* tokens that reached the asker; that this worker said */
+    uint64_t told, heard;   /* hashes of these */
+    bool stopped;           /* the asker wants no more */
 } asked;
 
 static void cancel_now(asked *a) {
@@ -114,7 +119,15 @@ static ng_status on_token(asked *a, ng_wire *in, ng_error *err) {
     ng_token_event e;
     ng_status s = ng_wire_get_token(&e, top, in, err);
     if (s || a->stopped || !a->req->on_token) return s;
-    a->told = true;
+    a->heard = ng_hash64(e.text, e.len, a->heard ^ (uint64_t)(uint32_t)e.id);
+    if (++a->n_heard < a->n_told) return NG_OK;
+    if (a->n_heard == a->n_told) {
+        if (a->heard == a->told) return NG_OK;
+        cancel_now(a);
+        return ng_fail(err, NG_EINTERNAL, "the worker of %s died, and its successor says something else", a->w->spec.path);
+    }
+    a->told = a->heard;
+    a->n_told = a->n_heard;
     a->stopped = !a->req->on_token(a->req->on_token_ctx, &e);
     if (a->stopped) cancel_now(a);
     return NG_OK;
@@ -149,6 +162,7 @@ static ng_status attempt(asked *a, const worker_tier *t, const ng_buf *payload, 
     worker *w = a->w;
     double t0 = ng_clock_ms();
     *lost = false;
+    a->heard = a->n_heard = 0;
     ng_status s = wait_ready(w, a->req, err);
     bool waited = ng_clock_ms() - t0 > 1;
     if (!s) {
@@ -175,11 +189,10 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *answe
     ng_wire_put_request(&payload, req);
     ng_status s = payload.status ? ng_fail(err, payload.status, "worker: the request does not fit") : NG_OK;
     bool lost = true;
-    for (int i = 0; !s && lost && !a.told && i < ATTEMPTS; i++) s = attempt(&a, t, &payload, &lost, err);
+    for (int i = 0; !s && lost && !a.stopped && i < ATTEMPTS; i++) s = attempt(&a, t, &payload, &lost, err);
     if (!s && lost)
-        s = ng_fail(err, NG_EIO, "the worker of %s died while it answered (%s)%s", t->worker->spec.path,
-                    *a.call.lost_why ? a.call.lost_why : "its socket closed",
-                    a.told ? "; part of the answer was already told" : ", and so did the next one");
+        s = ng_fail(err, a.stopped ? NG_ECANCELLED : NG_EIO, "the worker of %s died while it answered (%s), and so did the next",
+                    t->worker->spec.path, *a.call.lost_why ? a.call.lost_why : "its socket closed");
     ng_buf_clear(&payload);
     return s;
 }

@@ -92,9 +92,10 @@ static void deliver(worker *w, const ng_wire_head *h, ng_buf *payload) {
 }
 
 /* A lack of memory may pass, so that is a death like others. */
-static void hear_broken(worker *w, ng_wire *in) {
+static void hear_broken(worker *w, ng_wire *in, char why[128]) {
     ng_error said, damaged = {0};
     if (ng_wire_get_error(&said, in, &damaged)) said = damaged;
+    snprintf(why, 128, "%.120s", said.text);
     if (said.code == NG_ENOMEM || w->state != WORKER_STARTING) return;
     w->broken = said;
     w->state = WORKER_BROKEN;
@@ -121,7 +122,7 @@ static bool hear(worker *w, char why[128]) {
         if (ok && w->state == WORKER_STARTING) w->state = WORKER_READY;
     } else if (h.kind == NG_WIRE_BROKEN) {
         ok = false;
-        hear_broken(w, &in);
+        hear_broken(w, &in, why);
     } else if (h.kind == NG_WIRE_SUBMIT || h.kind == NG_WIRE_CANCEL) {
         ok = false;
     } else {

@@ -92,6 +92,8 @@ static void names_line_and_mend(void **state) {
         {"title: x\nprot: 1\n", "t.yaml:2: unknown key 'prot' in the options; known: title, on, port", NG_EINVALID},
         {"many:\n  - nome: a\n", "t.yaml:2: unknown key 'nome' in a child; known: name, rate", NG_EINVALID},
         {"many:\n  - rate: 0.5\n", "t.yaml:2: a child lacks the key 'name'", NG_EINVALID},
+        {"many:\n  - {name: , rate: 0.5}\n", "t.yaml:2: a child lacks the key 'name'", NG_EINVALID},
+        {"many:\n  - name: ~\n", "t.yaml:2: a child lacks the key 'name'", NG_EINVALID},
         {"port: 70000\n", "t.yaml:1: port: 70000 is out of range, use 1 to 65535", NG_EINVALID},
         {"port: 80x\n", "t.yaml:1: port: '80x' is not a whole number", NG_EINVALID},
         {"\nport: [1]\n", "t.yaml:2: port: '[..]' is not a whole number", NG_EINVALID},

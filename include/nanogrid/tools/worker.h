@@ -9,9 +9,10 @@
  * A worker is `nanogrid worker`, started with posix_spawn, that serves one model file over a socket; weights are
  * mapped files, so two workers on one file share their pages.  What its parent does about it:
  *
- *     it dies               calls that have shown no token yet are sent to its successor, once; the others fail, and
- *                           the cascade climbs on.  The successor starts at once, after repeated deaths without an
- *                           answer between them after 100 ms, 200 ms, .. 10 s, and meanwhile the tier is unhealthy
+ *     it dies               its calls are sent to its successor, once: being repeatable to the bit, a stream goes on
+ *                           where it stood.  What kills two workers fails, and the cascade climbs on.  The successor
+ *                           starts at once; after repeated deaths without an answer between them it waits 100 ms,
+ *                           200 ms, .. 10 s, and meanwhile the tier is unhealthy
  *     it says nothing       for hang_ms while calls wait, or does not end a cancelled call in that time: killed, as above
  *     it wants more memory  than memory_max: its allocations fail, the call is answered "out of memory"
  *     its model is unusable the tier is unhealthy for good, with the reason
