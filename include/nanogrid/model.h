@@ -83,6 +83,10 @@ NG_API void ng_session_rewind(ng_session *s, size_t n);
 NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, float *out,
                                    ng_error *err) NG_MUST_USE;
 
+/* An encoder's last layer, one vector a token: hidden[n, n_embd], what heads read. */
+NG_API ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden,
+                                   ng_error *err) NG_MUST_USE;
+
 /* Text to vector in one call: tokenizes with the model's special tokens and encodes.  A text of more
  * than n_seq_max tokens is cut there, which *n_tokens (the whole text's count; may be NULL) shows; of
  * more than n_ctx_train tokens it is NG_ELIMIT with both counts unless `truncate` is set. */

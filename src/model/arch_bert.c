@@ -279,7 +279,8 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     embed(tm, s, b);
     ng_team_barrier(tm);
     for (uint32_t i = 0; i < s->model->info.n_layer; i++) run_layer(tm, s, &w->layers[i], b->n_tok);
-    if (tm->part == 0) pool(s, b);
+    if (tm->part == 0 && b->out) pool(s, b);
+    if (tm->part == 0 && b->hidden) memcpy(b->hidden, ((scratch *)s->scratch)->x.x, b->n_tok * s->model->info.n_embd * sizeof(float));
 }
 
 const ng_arch ng_arch_bert = {"bert", NG_MODEL_ENCODER, load, make_scratch, forward};

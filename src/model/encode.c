@@ -22,6 +22,18 @@ ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, floa
     return NG_OK;
 }
 
+ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden, ng_error *err) {
+    ng_status status = check_encoder(s, err);
+    if (status) return status;
+    if (!n || n > s->n_ctx)
+        return ng_fail(err, n ? NG_ELIMIT : NG_EINVALID, "the text has %zu tokens, the model holds 1 to %u", n, s->n_ctx);
+    if ((status = ng_check_tokens(s->model, tokens, n, err))) return status;
+    ng_span span = {.n_tok = n};
+    ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .hidden = hidden};
+    ng_session_forward(s, &b);
+    return NG_OK;
+}
+
 /* Cuts to `most` tokens and keeps the closing [SEP], as sentence-transformers does. */
 static size_t cut(const ng_tokenizer *t, int32_t *ids, size_t n, size_t most) {
     if (n <= most) return n;

@@ -289,6 +289,24 @@ static void head_embeds_and_reranks(void **state) {
     assert_int_equal(ng_head_open(&h, &spec, &err), NG_EUNSUPPORTED);
 }
 
+/* What heads read: pooled by hand, it is the vector of ng_session_encode. */
+static void hidden_rows_pool_to_the_vector(void **state) {
+    (void)state;
+    ng_model *m;
+    ng_session *s;
+    static const int32_t ids[] = {2, 7, 9, 30, 3};
+    float hidden[5 * EMBD], y[EMBD];
+    open_both(&m, &s, GOLDEN "f32.gguf", 2);
+    assert_int_equal(ng_session_hidden(s, ids, 5, hidden, NULL), NG_OK);
+    assert_int_equal(ng_session_encode(s, ids, 5, y, NULL), NG_OK);
+    double sum[EMBD] = {0}, squares = 0;
+    for (size_t i = 0; i < 5 * EMBD; i++) sum[i % EMBD] += (double)hidden[i];
+    for (size_t i = 0; i < EMBD; i++) squares += sum[i] * sum[i];
+    for (size_t i = 0; i < EMBD; i++) assert_true(fabs(sum[i] / sqrt(squares) - (double)y[i]) < 1e-6);
+    assert_int_equal(ng_session_hidden(s, ids, 0, hidden, NULL), NG_EINVALID);
+    close_both(m, s);
+}
+
 static void out_of_memory_is_reported(void **state) {
     (void)state;
     FAULT_SWEEP(FAULT_ALLOC) {
@@ -331,6 +349,7 @@ int main(void) {
         cmocka_unit_test(models_may_read_less_than_they_hold),
         cmocka_unit_test(damaged_files_are_refused_by_name),
         cmocka_unit_test(head_embeds_and_reranks),
+        cmocka_unit_test(hidden_rows_pool_to_the_vector),
         cmocka_unit_test(out_of_memory_is_reported),
         cmocka_unit_test(encoding_takes_no_heap),
     };
