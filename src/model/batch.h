@@ -32,8 +32,8 @@ typedef struct ng_batch {
     const ng_span *spans;  /* [n_spans]: each row stands in exactly one, in rising order */
     size_t n_spans;
     float *out;            /* decoders: logits [n_tok - out_from, n_vocab]; encoders: the vector [n_embd] */
-    float *hidden;         /* encoders: the last layer [n_tok, n_embd], or NULL */
     size_t out_from;       /* decoders: first row whose logits are wanted; n_tok: none */
+    float *hidden;         /* encoders: the last layer [n_tok, n_embd], or NULL */
 } ng_batch;
 
 /* Runs the model's forward on all threads of the session; the session's own tokens are not touched

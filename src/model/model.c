@@ -41,7 +41,7 @@ static ng_status find_arch(ng_model *m, ng_error *err) {
 static ng_status check_all_used(const ng_loader *l, ng_error *err) {
     const ng_model *m = l->model;
     for (size_t i = 0; i < ng_gguf_n_tensors(m->gguf); i++)
-        if (!l->used[i])
+        if (!l->used[i] && strncmp(ng_gguf_tensor_at(m->gguf, i)->name, "head.", 5) != 0) /* encoder_heads.h */
             return ng_fail(err, NG_EUNSUPPORTED, "%s: tensor %s is not known for architecture %s", m->info.path,
                            ng_gguf_tensor_at(m->gguf, i)->name, m->arch->name);
     return NG_OK;
