@@ -51,6 +51,13 @@ static void check_task(int which, const json_t *body, ng_arena *a) {
     for (size_t i = 0; i < r.input.len; i++) must(r.input.items[i].len > 0);
 }
 
+static void check_feedback(const json_t *body) {
+    ng_problem p = {0};
+    ng_feedback_request r;
+    if (!ng_feedback_request_read(&r, body, &p)) check_problem(&p);
+    else must(*r.decision_id && (r.correct >= 0 || r.label));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ng_problem p = {0};
     ng_arena *a;
@@ -61,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (ng_arena_new(&a, 0) == NG_OK) {
         check_chat(body, a);
+    check_feedback(body);
         for (int t = NG_TASK_AUTO; t < NG_TASK_COUNT; t++)
             if (t != NG_TASK_GENERATE && t != NG_TASK_RERANK) check_task(t, body, a);
         ng_arena_free(a);

@@ -73,6 +73,17 @@ NG_API ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out,
 /* The JSON of `route --json`: {decision_id, task, expert, tier, in_scope, scores{}, reason, latency_us}. */
 NG_API void ng_route_json(ng_json *j, const ng_answer *a);
 
+/* What a person says about a decision: whether it was right, or which label would have been. */
+typedef struct ng_feedback {
+    const char *decision_id;
+    int correct;         /* 1, 0; -1: not said, then label is */
+    const char *label;   /* classify, detect-language: the right one; or NULL */
+    const char *comment; /* or NULL */
+} ng_feedback;
+/* Stores it beside the decision (the last word on a decision counts) and says in *correct whether the
+ * answer was right.  On return it is in the database.  NG_ENOTFOUND: no such decision. */
+NG_API ng_status ng_grid_feedback(ng_grid *g, const ng_feedback *f, bool *correct, ng_error *err) NG_MUST_USE;
+
 /* One recorded decision, told in full: as text for people, or as the recorded JSON.  NG_ENOTFOUND. */
 NG_API ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
 /* The newest n decisions as a JSON array. */
@@ -112,7 +123,7 @@ NG_API const char *ng_grid_default_yaml(void);
 typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
         cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
-        completion_tokens;
+        completion_tokens, feedback_correct, feedback_wrong;
     double cost_usd;
 } ng_grid_stats;
 NG_API ng_grid_stats ng_grid_get_stats(const ng_grid *g);

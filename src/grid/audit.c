@@ -11,6 +11,7 @@
 #include "grid_parts.h"
 
 #include "gguf/gguf.h"
+#include "record_db.h"
 #include "route/scores.h"
 #include <math.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@ typedef struct audit {
     ng_grid *g;
     ng_json *j;   /* NULL: text */
     ng_buf *text; /* NULL: JSON */
+    sqlite3 *db;  /* NULL: nothing is recorded */
     bool held;
     ng_error *err;
 } audit;
@@ -127,6 +129,51 @@ static ng_status audit_set(audit *a, const grid_member *m, double threshold, aud
     return NG_OK;
 }
 
+/* Feedback about answers of m that it would give now; coverage is that of the recorded traffic. */
+static const char feedback_sql[] =
+    "SELECT count(*), sum(1 - correct) FROM feedback WHERE expert = ?1 AND kind = 'answer'"
+    " AND in_scope AND NOT escalated AND (?2 <= 0 OR confidence >= ?2)";
+static const char traffic_sql[] =
+    "SELECT count(*), sum(s.value ->> 'outcome' <> 'abstained' AND"
+    " (?2 <= 0 OR coalesce(s.value ->> 'confidence', 0) >= ?2)) FROM decisions d,"
+    " json_each(d.json, '$.route') s WHERE d.kind = 'answer' AND s.value ->> 'step' = 'expert'"
+    " AND s.value ->> 'expert' = ?1 AND s.value ->> 'latency_us' > 0";
+
+static ng_status count_two(audit *a, const char *sql, const grid_member *m, double threshold,
+                           size_t out[2]) {
+    sqlite3_stmt *st = NULL;
+    out[0] = out[1] = 0;
+    int code = sqlite3_prepare_v2(a->db, sql, -1, &st, NULL);
+    if (code == SQLITE_OK) {
+        sqlite3_bind_text(st, 1, m->name, -1, SQLITE_STATIC);
+        sqlite3_bind_double(st, 2, threshold);
+        code = sqlite3_step(st);
+    }
+    for (int i = 0; code == SQLITE_ROW && i < 2; i++) out[i] = (size_t)sqlite3_column_int64(st, i);
+    ng_status s =
+        code == SQLITE_ROW ? NG_OK : ng_record_db_fail(a->db, a->g->records_path, a->err);
+    sqlite3_finalize(st);
+    return s;
+}
+
+static ng_status audit_feedback(audit *a, const grid_member *m, double threshold) {
+    size_t said[2], traffic[2];
+    if (!a->db || isinf(threshold)) return NG_OK;
+    ng_status s = count_two(a, feedback_sql, m, threshold, said);
+    if (s || !said[0]) return s;
+    if ((s = count_two(a, traffic_sql, m, threshold, traffic))) return s;
+    audit_row r = {.m = m, .source = "feedback", .oos_answered = NAN};
+    r.risk = ng_risk_of(said[0], said[0], said[1]);
+    r.risk.coverage = traffic[0] ? (double)traffic[1] / (double)traffic[0] : NAN;
+    bool refutes = r.risk.lower95 > m->max_error;
+    r.judged = !isnan(m->max_error) && (r.risk.n >= ENOUGH || refutes);
+    if (refutes)
+        snprintf(r.why, sizeof r.why, "BROKEN: the risk is %.4f at least, %.4g was promised",
+                 r.risk.lower95, m->max_error);
+    put_row(a, &r);
+    return NG_OK;
+}
+
 static ng_status audit_expert(audit *a, const grid_member *m) {
     double scope = scope_threshold(m->model_path);
     double t = !isnan(m->threshold) && m->threshold > scope ? m->threshold : scope;
@@ -134,6 +181,7 @@ static ng_status audit_expert(audit *a, const grid_member *m) {
     ng_status s = m->model_path ? audit_set(a, m, t, &test) : NG_OK;
     calibration.judges = !test.found;
     if (!s && m->model_path) s = audit_set(a, m, t, &calibration);
+    if (!s) s = audit_feedback(a, m, t);
     if (s || isnan(m->max_error) || test.found || calibration.found) return s;
     audit_row none = {.m = m, .risk = ng_risk_of(0, 0, 0), .oos_answered = NAN, .judged = true};
     snprintf(none.why, sizeof none.why, "BROKEN: %.400s",
@@ -148,13 +196,16 @@ ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error
     ng_json j = ng_json_init(out), rows;
     ng_buf list = ng_buf_init((size_t)16 << 20);
     audit a = {.g = g, .held = true, .err = err};
+    ng_error none = {0};
+    ng_status s = ng_record_db_open_reader(&a.db, g->records_path, &none);
+    if (s && s != NG_ENOTFOUND) return ng_fail(err, s, "%s", none.text);
     if (json) rows = ng_json_init(&list), a.j = &rows, ng_json_array(&rows);
     else {
         a.text = &list;
         ng_buf_printf(&list, "%-16s %-12s %7s %8s %8s %9s %9s %9s\n", "route", "source", "n", "risk",
                       "upper95", "coverage", "max_error", "threshold");
     }
-    ng_status s = NG_OK;
+    s = NG_OK;
     for (size_t i = 0; !s && i < g->n_experts; i++) s = audit_expert(&a, &g->members[i]);
     if (!s && json) {
         ng_json_end(&rows);
@@ -169,6 +220,7 @@ ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error
     if (!s && (list.status || out->status))
         s = ng_fail(err, list.status ? list.status : out->status, "audit: out of memory");
     ng_buf_clear(&list);
+    sqlite3_close(a.db);
     *held = !s && a.held;
     return s;
 }

@@ -100,6 +100,14 @@ static void tell(ng_buf *b, const json_t *o) {
     tell_scores(b, "scores     ", json_object_get(o, "scores"));
     json_array_foreach(json_object_get(o, "warnings"), i, w)
         ng_buf_printf(b, "warning     %s\n", json_string_value(w));
+    const json_t *f = json_object_get(o, "feedback");
+    if (f)
+        ng_buf_printf(b, "feedback    %s%s%s%s%s\n",
+                      json_is_true(json_object_get(f, "correct")) ? "right" : "wrong",
+                      json_is_string(json_object_get(f, "label")) ? ", should be " : "",
+                      json_is_string(json_object_get(f, "label")) ? str(f, "label") : "",
+                      json_is_string(json_object_get(f, "comment")) ? ": " : "",
+                      json_is_string(json_object_get(f, "comment")) ? str(f, "comment") : "");
     ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"),
                   num(tokens, "prompt"), num(tokens, "completion"));
     ng_buf_printf(b, "time        %.3f ms in all, %.1f us of it the grid's own, %.1f ms loading",
@@ -111,6 +119,23 @@ static ng_status open_reader(ng_grid *g, sqlite3 **db, ng_error *err) {
         0}; /* what cannot be written cannot be read either; the reader will say why */
     (void)!ng_grid_flush(g, &ignored);
     return ng_record_db_open_reader(db, g->records_path, err);
+}
+
+/* A decision with the feedback about it, NULL where there is none. */
+#define SELECT_DECISIONS                                                                           \
+    "SELECT d.json, CASE WHEN f.correct IS NULL THEN NULL ELSE json_object('correct',"             \
+    " json(iif(f.correct, 'true', 'false')), 'label', f.label, 'comment', f.comment, 'time_ms',"   \
+    " f.time_ms) END FROM decisions d LEFT JOIN feedback f ON f.decision_id = d.id "
+
+/* The record on the current row with its feedback as a last member. */
+static const char *with_feedback(ng_buf *b, sqlite3_stmt *st) {
+    const char *json = (const char *)sqlite3_column_text(st, 0),
+               *feedback = (const char *)sqlite3_column_text(st, 1);
+    size_t len = json ? strlen(json) : 0;
+    ng_buf_reset(b);
+    if (!feedback || !len) ng_buf_puts(b, json ? json : "");
+    else ng_buf_printf(b, "%.*s, \"feedback\": %s}", (int)(len - 1), json, feedback);
+    return b->data;
 }
 
 static ng_status put_record(const char *json, bool as_json, ng_buf *out, ng_error *err) {
@@ -137,16 +162,18 @@ ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf
     for (size_t i = 0; i <= len; i++) id[i] = (char)toupper((unsigned char)decision_id[i]);
     ng_status s = open_reader(g, &db, err);
     if (s) return s;
-    int code = sqlite3_prepare_v2(db, "SELECT json FROM decisions WHERE id = ?1", -1, &st, NULL);
+    ng_buf row = ng_buf_init(1u << 20);
+    int code = sqlite3_prepare_v2(db, SELECT_DECISIONS "WHERE d.id = ?1", -1, &st, NULL);
     if (code == SQLITE_OK) sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
     if (code == SQLITE_OK && (code = sqlite3_step(st)) == SQLITE_ROW)
-        s = put_record((const char *)sqlite3_column_text(st, 0), json, out, err);
+        s = put_record(with_feedback(&row, st), json, out, err);
     else if (code == SQLITE_DONE)
         s = ng_fail(err, NG_ENOTFOUND,
                     "there is no decision '%.60s' in %.200s (records.keep and records.max say how "
                     "long they stay)",
                     decision_id, g->records_path);
     else s = ng_record_db_fail(db, g->records_path, err);
+    ng_buf_clear(&row);
     sqlite3_finalize(st);
     sqlite3_close(db);
     return s;
@@ -165,13 +192,15 @@ ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) {
         return NG_OK;
     }
     if (s) return s;
-    int code = sqlite3_prepare_v2(db, "SELECT json FROM decisions ORDER BY id DESC LIMIT ?1", -1,
-                                  &st, NULL);
+    ng_buf row = ng_buf_init(1u << 20);
+    int code =
+        sqlite3_prepare_v2(db, SELECT_DECISIONS "ORDER BY d.id DESC LIMIT ?1", -1, &st, NULL);
     if (code == SQLITE_OK) sqlite3_bind_int64(st, 1, (int64_t)n);
     while (code == SQLITE_OK || code == SQLITE_ROW)
         if ((code = sqlite3_step(st)) == SQLITE_ROW)
-            ng_json_raw(j, (const char *)sqlite3_column_text(st, 0));
+            ng_json_raw(j, with_feedback(&row, st));
     if (code != SQLITE_DONE) s = ng_record_db_fail(db, g->records_path, err);
+    ng_buf_clear(&row);
     ng_json_end(j);
     sqlite3_finalize(st);
     sqlite3_close(db);

@@ -370,6 +370,8 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .records_sampled_out = r.sampled_out,
                            .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
                            .completion_tokens = atomic_load(&w->stats.completion_tokens),
+                           .feedback_correct = atomic_load(&w->stats.feedback[1]),
+                           .feedback_wrong = atomic_load(&w->stats.feedback[0]),
                            .cost_usd = (double)atomic_load(&w->stats.cost_nano_usd) * 1e-9};
 }
 

@@ -62,7 +62,8 @@ struct ng_grid {
     ng_features features; /* the writer's scratch */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
-            errors, prompt_tokens, completion_tokens, cost_nano_usd;
+            errors, prompt_tokens, completion_tokens, cost_nano_usd,
+            feedback[2]; /* by whether the answer was right */
     } stats;
 };
 

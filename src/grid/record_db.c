@@ -4,6 +4,9 @@
  * a newer one is left alone.  auto_vacuum is INCREMENTAL because the size limit must be able to
  * give pages back; it can only be set before the first table.
  *
+ * `feedback` holds one judgement a decision (feedback.c) with a copy of what was decided; it goes last
+ * when room is short.  Version 1 lacked it.
+ *
  * `usage` holds sums a day and expert, folded in by the same transaction as the records, so that
  * what was sampled out or pruned still counts once and only once. */
 #include "record_db.h"
@@ -13,6 +16,16 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Of version 2.  IF NOT EXISTS: two processes may bring the same database up at once. */
+#define FEEDBACK_TABLE                                                                             \
+    "CREATE TABLE IF NOT EXISTS feedback(decision_id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL,"  \
+    " correct INTEGER NOT NULL, label TEXT, comment TEXT, kind TEXT NOT NULL, task TEXT NOT NULL," \
+    " expert TEXT, tier TEXT NOT NULL, answered TEXT, confidence REAL, in_scope INTEGER NOT NULL," \
+    " escalated INTEGER NOT NULL, tenant TEXT, features BLOB) WITHOUT ROWID;"
+
+static const char from_version_1[] =
+    "BEGIN IMMEDIATE;" FEEDBACK_TABLE "PRAGMA user_version = 2; COMMIT;";
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"
@@ -25,9 +38,9 @@ static const char schema[] =
     " requests INTEGER NOT NULL, unrecorded INTEGER NOT NULL, escalated INTEGER NOT NULL,"
     " abstained INTEGER NOT NULL, cached INTEGER NOT NULL, errors INTEGER NOT NULL,"
     " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,"
-    " PRIMARY KEY(day, expert, tier)) WITHOUT ROWID;"
+    " PRIMARY KEY(day, expert, tier)) WITHOUT ROWID;" FEEDBACK_TABLE
     "PRAGMA application_id = 1852273252;" /* RECORD_DB_APP; a pragma takes no parameter */
-    "PRAGMA user_version = 1;"
+    "PRAGMA user_version = 2;"
     "COMMIT;";
 
 static const char insert_sql[] =
@@ -83,6 +96,12 @@ static ng_status check_identity(sqlite3 *db, const char *path, bool *fresh, ng_e
     if (app != RECORD_DB_APP)
         return ng_fail(err, NG_EFORMAT, "%.200s is not a database of nanogrid's; move it away",
                        path);
+    if (version == 1) {
+        if (sqlite3_exec(db, from_version_1, NULL, NULL, NULL) == SQLITE_OK) return NG_OK;
+        s = ng_record_db_fail(db, path, err);
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        return s;
+    }
     if (version != RECORD_DB_VERSION)
         return ng_fail(err, NG_EFORMAT,
                        "%.200s has schema version %lld, this program writes %d; move it away or "
@@ -272,7 +291,10 @@ ng_status ng_record_db_prune(record_db *d, int64_t keep_ms, uint64_t max_bytes, 
         if (s || (uint64_t)((pages - free_pages) * page_bytes) <= max_bytes) break;
         s = run(d,
                 "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT "
-                "(SELECT count(*) / 4 + 1 FROM decisions))",
+                "(SELECT count(*) / 4 + 1 FROM decisions));"
+                "DELETE FROM feedback WHERE NOT EXISTS (SELECT 1 FROM decisions) AND decision_id IN "
+                "(SELECT decision_id FROM feedback ORDER BY decision_id LIMIT "
+                "(SELECT count(*) / 4 + 1 FROM feedback))",
                 err);
     }
     if (!s) s = run(d, "PRAGMA incremental_vacuum", err);

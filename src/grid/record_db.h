@@ -6,6 +6,7 @@
  *     ng_record_db_prune(&db, keep_ms, max_bytes, now_ms, &err);
  *     ng_record_db_close(&db);
  *
+ * A database of an earlier schema is brought to this one when it is opened, keeping its rows.
  * One connection, one thread at a time.  NG_EBUSY: another process holds the lock, try again; other
  * errors mean that this file cannot be used. */
 #ifndef NG_GRID_RECORD_DB_H
@@ -14,7 +15,7 @@
 #include "records.h"
 #include <sqlite3.h>
 
-enum { RECORD_DB_VERSION = 1, RECORD_DB_APP = 0x6e677264 /* "ngrd" */ };
+enum { RECORD_DB_VERSION = 2, RECORD_DB_APP = 0x6e677264 /* "ngrd" */ };
 
 typedef struct record_db {
     sqlite3 *db;

@@ -140,6 +140,12 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
                   (unsigned long long)s->answered_small);
     ng_buf_printf(b, "nanogrid_answers_total{tier=\"medium\"} %llu\n",
                   (unsigned long long)s->answered_medium);
+    ng_buf_printf(b,
+                  "# HELP nanogrid_feedback_total Judgements stored, by verdict.\n"
+                  "# TYPE nanogrid_feedback_total counter\n"
+                  "nanogrid_feedback_total{verdict=\"correct\"} %llu\n"
+                  "nanogrid_feedback_total{verdict=\"wrong\"} %llu\n",
+                  (unsigned long long)s->feedback_correct, (unsigned long long)s->feedback_wrong);
 }
 
 enum { WORKERS_MAX = 32 };

@@ -80,3 +80,23 @@ void ng_api_route(ng_call *c) {
     if (ng_route_request_read(&t, c->body, c->arena, &c->problem))
         answer_texts(c, &t, ng_call_route, ng_route_json);
 }
+
+void ng_api_feedback(ng_call *c) {
+    ng_feedback_request r;
+    ng_error err = {0};
+    bool correct;
+    if (!ng_feedback_request_read(&r, c->body, &c->problem)) return;
+    ng_feedback f = {r.decision_id, r.correct, r.label, r.comment};
+    if (ng_grid_feedback(c->grid, &f, &correct, &err)) {
+        ng_problem_from(&c->problem, &err);
+        return;
+    }
+    ng_json j = ng_json_init(&c->out);
+    ng_json_object(&j);
+    ng_json_key(&j, "decision_id"), ng_json_str(&j, r.decision_id);
+    ng_json_key(&j, "correct"), ng_json_bool(&j, correct);
+    ng_json_key(&j, "label"), ng_json_str(&j, r.label);
+    ng_json_key(&j, "stored"), ng_json_bool(&j, true);
+    ng_json_end(&j);
+    ng_call_send(c, 200);
+}

@@ -109,4 +109,12 @@ bool ng_embed_request_read(ng_task_request *out, const json_t *body, ng_arena *a
 bool ng_moderate_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 
+/* What a person says about a decision; see nanogrid/grid.h. */
+typedef struct ng_feedback_request {
+    const char *decision_id, *label, *comment;
+    int correct; /* 1, 0; -1: not said */
+    json_t *json_correct;
+} ng_feedback_request;
+bool ng_feedback_request_read(ng_feedback_request *out, const json_t *body, ng_problem *p);
+
 #endif

@@ -1,5 +1,5 @@
 /* request_task.c: the bodies that hold texts: the task API (DESIGN 4), OpenAI's embeddings and
- * moderations, and /v1/route.  One table of fields a body; a task's own parameters stand in its table
+ * moderations, and /v1/route, and /v1/feedback about what came of them.  One table of fields a body; a task's own parameters stand in its table
  * alone, so that a parameter of another task is an unknown one. */
 #include "serve/request.h"
 
@@ -144,5 +144,26 @@ bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a
         !ng_task_parse(&out->task, out->task_name))
         return ng_problem_set(p, 400, "invalid_value", "task", "task: there is no task '%.32s'",
                               out->task_name);
+    return true;
+}
+
+bool ng_feedback_request_read(ng_feedback_request *out, const json_t *body, ng_problem *p) {
+    static const ng_field fields[] = {
+        {"decision_id", NG_FIELD_STR, offsetof(ng_feedback_request, decision_id), 0, 0, NULL},
+        {"correct", NG_FIELD_JSON, offsetof(ng_feedback_request, json_correct), 0, 0, NULL},
+        {"label", NG_FIELD_STR, offsetof(ng_feedback_request, label), 0, 0, NULL},
+        {"comment", NG_FIELD_STR, offsetof(ng_feedback_request, comment), 0, 0, NULL},
+        {0}};
+    *out = (ng_feedback_request){.correct = -1};
+    if (!ng_fields_read(out, body, fields, p)) return false;
+    if (!out->decision_id || !*out->decision_id)
+        return ng_problem_set(p, 400, "missing_parameter", "decision_id",
+                              "decision_id is missing: which decision is judged");
+    if (out->json_correct && !json_is_boolean(out->json_correct))
+        return ng_problem_set(p, 400, "invalid_type", "correct", "correct must be true or false");
+    if (!out->json_correct && !out->label)
+        return ng_problem_set(p, 400, "missing_parameter", "correct",
+                              "say `correct` (true or false) or `label` (the right one)");
+    if (out->json_correct) out->correct = json_is_true(out->json_correct);
     return true;
 }
