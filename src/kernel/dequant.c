@@ -130,16 +130,20 @@ static void block_scales(uint32_t type, const uint8_t *b, float *d, float *m) {
     }
 }
 
+void ng_block_values(const ng_quant_info *q, const ng_block *b, float *dst) {
+    for (size_t j = 0; j < q->block_len; j++) {
+        float v = b->d[j / q->group] * (float)(b->codes[j] - q->offset);
+        dst[j] = q->has_min ? v - b->m[j / q->group] : v;
+    }
+}
+
 static void dequantize_blocks(uint32_t type, const uint8_t *src, float *dst, size_t n) {
     ng_quant_info q = ng_quant_get_info(type);
     ng_block b;
     for (size_t i = 0; i < n; i += q.block_len, src += q.block_bytes) {
         ng_block_codes(type, src, b.codes);
         block_scales(type, src, b.d, b.m);
-        for (size_t j = 0; j < q.block_len; j++) {
-            float v = b.d[j / q.group] * (float)(b.codes[j] - q.offset);
-            dst[i + j] = q.has_min ? v - b.m[j / q.group] : v;
-        }
+        ng_block_values(&q, &b, dst + i);
     }
 }
 

@@ -34,6 +34,8 @@ typedef struct ng_quant_info {
     uint16_t block_bytes;
 } ng_quant_info;
 ng_quant_info ng_quant_get_info(uint32_t type);
+/* The values of a block that has been taken apart: q.block_len floats. */
+void ng_block_values(const ng_quant_info *q, const ng_block *b, float *dst);
 /* Only the codes of one block (32 or 256 elements), only of quantised types. */
 void ng_block_codes(uint32_t type, const uint8_t *block, uint8_t *codes);
 /* Sub-scales and minima of Q4_K and Q5_K: eight 6-bit pairs from 12 bytes. */

@@ -1,6 +1,7 @@
-/* panel.c: repacks rows of stored blocks into panels of 16 rows.  See panel.h. */
+/* panel.c: repacks rows of stored blocks into panels of 16 rows, and takes one out again.  See panel.h. */
 #include "panel.h"
 
+#include "half.h"
 #include <assert.h>
 #include <string.h>
 
@@ -79,4 +80,60 @@ void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_
             for (size_t c = 0; c < q.block_len; c += 32)
                 put_codes(q.bits, dst + l.codes_at + (b * q.block_len + c) / 32 * l.code_bytes, codes + c, r);
         }
+}
+
+/* The inverse of put_codes. */
+static void get_codes(unsigned bits, const uint8_t *src, uint8_t *codes, size_t r) {
+    uint32_t word[8], high[2] = {0, 0};
+    const uint8_t *p = src + 4 * r;
+    if (bits == 8) {
+        for (size_t g = 0; g < 8; g++) memcpy(codes + 4 * g, p + 64 * g, 4);
+        return;
+    }
+    for (size_t g = 0; g < 4; g++) {
+        uint32_t both;
+        memcpy(&both, p + 64 * g, 4);
+        word[g] = both & 0x0F0F0F0F;
+        word[g + 4] = both >> 4 & 0x0F0F0F0F;
+    }
+    if (bits > 4) memcpy(&high[0], p + 256, 4);
+    if (bits == 6) memcpy(&high[1], p + 320, 4);
+    for (size_t g = 0; bits == 5 && g < 8; g++) word[g] |= (high[0] >> g & 0x01010101) << 4;
+    for (size_t g = 0; bits == 6 && g < 8; g++) word[g] |= (high[g / 4] >> (g % 4 * 2) & 0x03030303) << 4;
+    memcpy(codes, word, sizeof word);
+}
+
+static float half_of(const uint8_t *halves, size_t r) {
+    uint16_t h;
+    memcpy(&h, halves + 2 * r, sizeof h);
+    return ng_f16_to_f32(h);
+}
+
+/* The inverse of put_scales, as dequant.c makes them. */
+static void get_scales(uint32_t type, ng_quant_info q, const uint8_t *s, ng_block *b, size_t r) {
+    float d = half_of(s, r), dmin = q.has_min ? half_of(s + 32, r) : 0;
+    if (q.block_len != SUPER) {
+        b->d[0] = d;
+        b->m[0] = -dmin;
+    } else if (type == NG_TYPE_Q6_K) {
+        for (size_t i = 0; i < 16; i++) b->d[i] = d * (float)(int8_t)s[32 + 16 * i + r];
+    } else {
+        for (size_t i = 0; i < 8; i++) {
+            b->d[i] = d * (float)s[64 + 32 * i + r];
+            b->m[i] = dmin * (float)s[64 + 32 * i + 16 + r];
+        }
+    }
+}
+
+void ng_panel_row(uint32_t type, const uint8_t *panel, size_t r, float *dst, size_t n_cols) {
+    ng_quant_info q = ng_quant_get_info(type);
+    ng_panel_layout l = ng_panel_get_layout(type, n_cols);
+    assert(l.bytes && r < NG_PANEL_ROWS);
+    ng_block block;
+    for (size_t b = 0; b < n_cols / q.block_len; b++) {
+        get_scales(type, q, panel + b * l.scale_bytes, &block, r);
+        for (size_t c = 0; c < q.block_len; c += 32)
+            get_codes(q.bits, panel + l.codes_at + (b * q.block_len + c) / 32 * l.code_bytes, block.codes + c, r);
+        ng_block_values(&q, &block, dst + b * q.block_len);
+    }
 }

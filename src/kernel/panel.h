@@ -37,5 +37,8 @@ size_t ng_panel_bytes(uint32_t type, size_t n_cols);
 /* dst is 64-byte aligned; rows lie row_bytes apart; 1 <= n_rows <= 16. */
 void ng_panel_pack(uint32_t type, uint8_t *dst, const uint8_t *rows, size_t row_bytes, size_t n_rows,
                    size_t n_cols);
+/* Row r (0..15) of a panel as floats: the same bits as ng_dequantize_row of what was packed.  Reads the cache
+ * lines of the whole panel, so it is for looking up single rows. */
+void ng_panel_row(uint32_t type, const uint8_t *panel, size_t r, float *dst, size_t n_cols);
 
 #endif

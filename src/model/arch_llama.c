@@ -25,8 +25,8 @@ typedef struct layer {
 
 typedef struct llama {
     size_t n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_layer, n_vocab;
-    ng_mat embd;             /* [n_vocab, n_embd] */
-    ng_mat head;             /* [n_vocab, n_embd]; the embedding again when tied */
+    const ng_mat *embd;      /* [n_vocab, n_embd]: `rows`, or the head when tied */
+    ng_mat rows, head;       /* the same shape */
     ng_norm norm;
     const float *inv_freq;   /* [n_rot / 2] */
     layer *layers;           /* [n_layer] */
@@ -161,9 +161,10 @@ static ng_status load(ng_loader *l, ng_error *err) {
     if (s) return s;
     bool tied = !ng_load_has(l, "output.weight");
     s = ng_load_mat(l, &w->head, tied ? "token_embd.weight" : "output.weight", w->n_vocab, w->n_embd, err);
-    if (!s) s = ng_load_lookup(l, &w->embd, "token_embd.weight", w->n_vocab, w->n_embd, err);
+    if (!s && !tied) s = ng_load_lookup(l, &w->rows, "token_embd.weight", w->n_vocab, w->n_embd, err);
     if (!s) s = ng_load_vec(l, &w->norm.w, "output_norm.weight", w->n_embd, false, err);
     if (s) return s;
+    w->embd = tied ? &w->head : &w->rows;
     w->norm.eps = eps;
     w->is_q8 = w->head.is_q8;
     w->layers = ng_arena_array(l->model->arena, w->n_layer, sizeof *w->layers);
@@ -262,7 +263,7 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     size_t begin, end;
 
     ng_team_slice(tm, b->n_tok, 1, &begin, &end);
-    for (size_t t = begin; t < end; t++) ng_mat_row(&w->embd, (size_t)b->tokens[t], c->x + t * w->n_embd);
+    for (size_t t = begin; t < end; t++) ng_mat_row(w->embd, (size_t)b->tokens[t], c->x + t * w->n_embd);
     for (size_t i = 0; i < b->n_spans; i++)
         ng_rope_table(tm, c->cos_sin + b->spans[i].row * w->n_rot, w->inv_freq, w->n_rot, b->spans[i].pos,
                       b->spans[i].n_tok);

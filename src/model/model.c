@@ -116,6 +116,16 @@ static ng_status fill_info(ng_model *m, ng_error *err) {
     return NG_OK;
 }
 
+static void forget_header(const ng_gguf *g) {
+    const ng_map *map = ng_gguf_map(g);
+    size_t end = map->len;
+    for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
+        const uint8_t *data = ng_gguf_tensor_at(g, i)->data;
+        if (data >= map->data && data < map->data + end) end = (size_t)(data - map->data);
+    }
+    ng_map_forget(map, 0, end);
+}
+
 static ng_status open_into(ng_model *m, const char *path, bool header_only, ng_error *err) {
     ng_status s = ng_kernels_get(&m->kernels, err);
     if (s) return s;
@@ -132,6 +142,7 @@ static ng_status open_into(ng_model *m, const char *path, bool header_only, ng_e
     if (m->arch->kind == NG_MODEL_CAUSAL) m->info.kv_bytes_per_tok = ng_kv_bytes_per_tok(&m->kv_shape);
     if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
     s = ng_tokenizer_load(&m->tokenizer, m->gguf, &m->tokenizer_error);
+    forget_header(m->gguf); /* what is used of it has been copied; megabytes where the vocabulary is large */
     if (m->tokenizer) m->bytes.tables += ng_tokenizer_bytes(m->tokenizer);
     m->bytes.tables += ng_arena_bytes(m->arena) + ng_gguf_heap_bytes(m->gguf);
     return s == NG_ENOMEM ? ng_fail(err, s, "%s", m->tokenizer_error.text) : NG_OK;

@@ -205,7 +205,7 @@ static ng_status pack(ng_repack *r, const ng_repack_source *src, ng_pool *pool, 
     place_all(src, r->memory);
     pack_job job = {src, pool};
     ng_pool_run(pool, pack_part, &job);
-    ng_map_forget(src->file, 0, src->file->len); /* of the stored form, embeddings are read again by row */
+    ng_map_forget(src->file, 0, src->file->len); /* of the stored form, a table that is only looked up is read again by row */
     r->how = "memory";
     return NG_OK;
 }

@@ -45,6 +45,10 @@ void ng_mat_pack(const ng_team *tm, const ng_mat *m) {
 
 void ng_mat_row(const ng_mat *m, size_t row, float *dst) {
     assert(row < m->n_rows);
+    if (m->is_q8) {
+        ng_panel_row(m->type, m->w + row / NG_PANEL_ROWS * m->w_stride, row % NG_PANEL_ROWS, dst, m->n_cols);
+        return;
+    }
     ng_dequantize_row(m->type, m->stored + row * m->stored_stride, dst, m->n_cols);
 }
 

@@ -53,7 +53,8 @@ void ng_mat_place(ng_mat *m, uint8_t *panels);
 ng_status ng_mat_init_lookup(ng_mat *m, const ng_gguf_tensor *t, ng_error *err) NG_MUST_USE;
 /* This thread's share of repacking; nothing for float weights. */
 void ng_mat_pack(const ng_team *tm, const ng_mat *m);
-/* Row `row` as floats: an embedding. */
+/* Row `row` as floats: an embedding.  From the panels where there are any, so that the stored form of a matrix
+ * that is also multiplied by need not be resident. */
 void ng_mat_row(const ng_mat *m, size_t row, float *dst);
 
 /* ---- activations ------------------------------------------------------------------------------- */

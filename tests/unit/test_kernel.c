@@ -161,7 +161,10 @@ static void products_match_dequantised_rows(void **state) {
         k->quantize_q8(&g.q, x, COLS);
         ng_kernels_gemm(k, quant_types[t])(&g);
         for (int r = 0; r < ROWS; r++) {
+            float again[COLS];
             ng_dequantize_row(quant_types[t], rows + r * stride, w, COLS);
+            ng_panel_row(quant_types[t], panels + r / 16 * panel, r % 16, again, COLS);
+            assert_memory_equal(again, w, sizeof w);
             double want = 0, size = 0;
             for (int i = 0; i < COLS; i++) {
                 want += (double)w[i] * (double)d[i / 32] * qx[i];
