@@ -189,6 +189,20 @@ static bool matches(const char *path, const char *url) {
     return !strcmp(url, path);
 }
 
+/* What clients of the APIs that we speak may ask for and this version does not serve: 501, so that they can tell a
+ * missing feature from a wrong address. */
+static const char *const absent[] = {"/v1/completions", "/v1/rerank",   "/v1/responses", "/v1/messages",
+                                     "/v1/feedback",    "/api/chat",    "/api/generate", "/api/embed",
+                                     "/api/tags",       "/api/show",    "/api/ps",       "/api/version",
+                                     "/tokenize",       "/detokenize",  "/slots"};
+
+static bool nothing_there(ng_call *c, const char *url) {
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
+        if (!strcmp(url, absent[i]))
+            return ng_problem_set(&c->problem, 501, "not_supported", NULL, "%s is not served by this version", url);
+    return ng_problem_set(&c->problem, 404, "unknown_path", NULL, "there is nothing at %.128s", url);
+}
+
 static bool find_endpoint(ng_call *c) {
     const char *url = ng_http_url(c->x), *method = ng_http_method(c->x), *allow = NULL;
     if (!strcmp(method, "HEAD")) method = "GET";
@@ -199,9 +213,7 @@ static bool find_endpoint(ng_call *c) {
         if (!strcmp(endpoints[i].method, method)) return true;
         allow = endpoints[i].method;
     }
-    if (!allow)
-        return ng_problem_set(&c->problem, 404, "unknown_path", NULL, "there is nothing at %.128s",
-                              ng_http_url(c->x));
+    if (!allow) return nothing_there(c, url);
     ng_http_set_header(c->x, "Allow", !strcmp(allow, "GET") ? "GET, HEAD" : allow);
     return ng_problem_set(&c->problem, 405, "method_not_allowed", NULL,
                           "%s is answered for %s only", url, allow);

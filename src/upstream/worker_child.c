@@ -127,6 +127,7 @@ static void answer_call(child_call *c) {
     ng_buf b = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
     ng_status s = ng_answer_new(&a) ? ng_fail(&err, NG_ENOMEM, "worker: out of memory")
                                     : find_head(c->child, r->task, c->head, &head, &err);
+    if (!s) a->task = r->task;
     if (!s) s = ng_head_apply(head, r, a, &err);
     if (!s) ng_wire_put_answer(&b, a);
     if (!s && b.status) s = ng_fail(&err, b.status, "worker: the answer does not fit %d bytes", NG_WIRE_PAYLOAD_MAX);

@@ -56,6 +56,7 @@ def same_answers_as_in_process(model):
         first = chat(s, "Say hello.", seed=1)
         pids = workers(s)
         check("one worker answers", first.status == 200 and len(pids) == 1, (first, pids))
+        check("as the task that was asked", not first.json.get("warnings"), first.json)
         events = s.stream("/v1/chat/completions", {"model": "chat", "stream": True, "max_tokens": 8, "temperature": 0,
                                                    "messages": [{"role": "user", "content": "Say hello."}]})
         text = "".join(c["choices"][0]["delta"].get("content", "") for c in events[:-1] if c.get("choices"))

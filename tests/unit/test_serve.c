@@ -228,6 +228,7 @@ static void refusals_name_what_is_wrong(void **state) {
         const char *line, *headers, *body, *status, *what;
     } rows[] = {
         {"GET /nowhere", "", NULL, " 404 ", "unknown_path"},
+        {"POST /v1/responses", "", "{}", " 501 ", "not_supported"},
         {"GET /v1/classify", "", NULL, " 405 ", "Allow: POST"},
         {"DELETE /health", "", NULL, " 405 ", "Allow: GET, HEAD"},
         {"POST /v1/classify", "Content-Type: text/plain\r\n", "{}", " 415 ", "content-type"},
