@@ -153,6 +153,12 @@ float *ng_encoder_weights(ng_encoder *e) { return e->weights; }
 float *ng_encoder_grads(ng_encoder *e) { return e->grads; }
 float *ng_encoder_moments(ng_encoder *e) { return e->moments; }
 
+void ng_encoder_touch_moments(ng_encoder *e) {
+    size_t w = e->shape.width;
+    for (size_t i = 0; i < e->shape.n_vocab; i++)
+        for (size_t k = 0; k < w && !e->touched[i]; k++) e->touched[i] = e->moments[e->n_total + e->token + i * w + k] != 0;
+}
+
 /* ---- activations -------------------------------------------------------------------------------- */
 
 typedef struct carve {

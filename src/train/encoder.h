@@ -50,6 +50,8 @@ size_t ng_encoder_n_total(const ng_encoder *e); /* weights with the extra ones *
 float *ng_encoder_weights(ng_encoder *e);  /* [n_total] */
 float *ng_encoder_grads(ng_encoder *e);    /* [n_total] */
 float *ng_encoder_moments(ng_encoder *e);  /* [2, n_total]: first, second */
+/* After moments were set from outside: which rows of the token table they name. */
+void ng_encoder_touch_moments(ng_encoder *e);
 /* BERT's initialisation: normal of deviation 0.02, norms 1, biases 0.  The extra weights too (normal). */
 void ng_encoder_randomize(ng_encoder *e, uint64_t seed);
 

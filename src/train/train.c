@@ -16,8 +16,10 @@
 #include "core/file.h"
 #include "model/linear.h"
 #include "train/calibrate.h"
+#include "train/encoder_recipe.h"
 #include "train/export.h"
 #include "train/summary_data.h"
+#include "train/train_encoder.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +119,7 @@ static ng_status one_pass(trainer *t, const ng_vectors *v, const ng_vectors *tun
         return ng_fail(t->err, NG_EFORMAT, "%s: training diverged (the loss is not a number); lower training.rate",
                        t->recipe.path);
     t->result->loss = loss;
-    ng_train_step step = {phase, ++t->step, t->n_steps, loss, NAN};
+    ng_train_step step = {.phase = phase, .step = ++t->step, .n_steps = t->n_steps, .loss = loss, .dev_accuracy = NAN};
     if (tune && tune->n) step.dev_accuracy = ng_fit_accuracy(&t->fit, tune, &t->tune, t->multi_label);
     t->result->dev_accuracy = step.dev_accuracy;
     if (t->opt->on_step && !t->opt->on_step(t->opt->ctx, &step))
@@ -325,6 +327,7 @@ static ng_status run(trainer *t, const char *path) {
 
 ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) {
     static const ng_train_options defaults = {.seed = -1};
+    if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
     if (ng_summary_recipe_is(recipe_path)) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();

@@ -5,19 +5,21 @@
  *     if (ng_train(&r, "recipes/clinc150.yaml", &o, &err)) ..
  *     printf("%s: dev accuracy %.4f\n", r.model_path, r.dev_accuracy);
  *
- * Same recipe, data and seed: the same bytes in the file, on every machine.  The recipe's keys are
- * told in src/train/recipe.h. */
+ * Same recipe, data and seed: the same bytes in the file, on every machine; of encoders (task: encoder)
+ * at the same level of instructions (NG_CPU) and any number of threads.  A run of an encoder that was stopped goes on from its
+ * checkpoint, to the same bytes.  The recipes' keys are told in src/train/recipe.h and encoder_recipe.h. */
 #ifndef NANOGRID_TOOLS_TRAIN_H
 #define NANOGRID_TOOLS_TRAIN_H
 
 #include <nanogrid/status.h>
 
-/* One pass over the training texts. */
+/* One pass over the training texts; of encoders some steps (their mean), and each end of an epoch. */
 typedef struct ng_train_step {
-    const char *phase; /* "select" finds the features worth keeping, "fit" their weights */
+    const char *phase; /* "select" finds the features worth keeping, "fit" their weights; "train", "epoch" */
     int64_t step, n_steps; /* of all phases together, from 1 */
     double loss;           /* mean over the pass */
-    double dev_accuracy;   /* NaN where it is not measured */
+    double dev_accuracy;   /* NaN where it is not measured; of encoders the mean over heads */
+    double rate, tokens_per_s; /* encoders; else 0 */
 } ng_train_step;
 
 /* Return false to stop: NG_ECANCELLED, nothing is written. */
@@ -26,6 +28,8 @@ typedef bool ng_train_fn(void *ctx, const ng_train_step *step);
 typedef struct ng_train_options {
     const char *out_dir; /* NULL: models/NAME beside the recipe's folder */
     int64_t seed;        /* < 0: the recipe's */
+    int n_threads;       /* encoders; 0: all cores */
+    const char *plot;    /* encoders: an SVG file of the loss curve, or NULL */
     ng_train_fn *on_step;
     void *ctx;
 } ng_train_options;
@@ -41,9 +45,30 @@ typedef struct ng_train_result {
     double dev_accuracy;         /* of the quantised model, on the tuning half of dev; NaN without dev */
     double temperature, oos_threshold; /* NaN: none */
     double seconds;
+    bool resumed;                /* encoders: went on from a checkpoint */
+    int64_t n_steps;             /* encoders: optimiser steps of the run */
+    struct ng_train_head {       /* encoders: [n_heads]; dev_accuracy above is their mean */
+        char name[48];
+        size_t n_train, n_labels;
+        double dev_accuracy;     /* of the file's head, on the tuning half of dev */
+    } heads[32];
+    size_t n_heads;
 } ng_train_result;
 
 NG_API ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
                           ng_error *err) NG_MUST_USE;
+
+/* One cell of `train RECIPE --bench`: forward, backward and AdamW on random words of the base's
+ * vocabulary, without dropout, as peers are measured. */
+typedef struct ng_train_bench_row {
+    int batch, length; /* texts, tokens a text */
+    const char *dtype; /* "f32", "bf16" */
+    double tokens_per_s;
+} ng_train_bench_row;
+typedef bool ng_train_bench_fn(void *ctx, const ng_train_bench_row *row);
+/* Every precision that this machine multiplies, at 32 texts of 32 tokens and 16 of 128.  Encoder recipes
+ * only; nothing is read but the base, nothing is written. */
+NG_API ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_fn *row, void *ctx,
+                                ng_error *err) NG_MUST_USE;
 
 #endif

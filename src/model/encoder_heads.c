@@ -1,0 +1,190 @@
+/* encoder_heads.c: see encoder_heads.h.  Heads are small next to their encoder, so sums are plain: in
+ * double, in order, one thread. */
+#include "encoder_heads.h"
+
+#include "arch.h"
+#include "core/math.h"
+#include "kernel/dequant.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct reader {
+    const ng_gguf *g;
+    ng_arena *arena;
+    const char *path;
+    char key[192];
+} reader;
+
+static ng_status no_memory(const reader *r, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path); }
+
+static const char *key_of(reader *r, const ng_encoder_head *h, const char *what) {
+    snprintf(r->key, sizeof r->key, "nanogrid.head.%s.%s", h->name, what);
+    return r->key;
+}
+
+/* A float key that may be missing. */
+static ng_status read_float(reader *r, const ng_encoder_head *h, const char *what, float *out, ng_error *err) {
+    const char *key = key_of(r, h, what);
+    ng_status s = ng_gguf_get_f32_or(r->g, key, 0, out, err);
+    if (s || (isfinite(*out) && *out >= 0)) return s;
+    return ng_fail(err, NG_EFORMAT, "%s: %s is %g", r->path, key, (double)*out);
+}
+
+static ng_status read_floats(reader *r, const ng_encoder_head *h, const char *what, const float **out, ng_error *err) {
+    const char *key = key_of(r, h, what);
+    ng_gguf_array a;
+    *out = NULL;
+    if (!ng_gguf_has(r->g, key)) return NG_OK;
+    ng_status s = ng_gguf_get_array(r->g, key, &a, err);
+    if (s) return s;
+    if (a.kind != NG_GGUF_F32 || a.len != h->n_labels)
+        return ng_fail(err, NG_EFORMAT, "%s: %s must be %zu floats", r->path, key, h->n_labels);
+    float *x = ng_arena_array(r->arena, a.len, sizeof *x);
+    if (!x) return no_memory(r, err);
+    memcpy(x, a.data, a.len * sizeof *x);
+    *out = x;
+    return NG_OK;
+}
+
+static ng_status read_labels(reader *r, ng_encoder_head *h, ng_error *err) {
+    ng_gguf_array a;
+    const char *key = key_of(r, h, "labels");
+    ng_status s = ng_gguf_get_array(r->g, key, &a, err);
+    if (s) return s;
+    if (a.kind != NG_GGUF_STRING || !a.len || a.len > NG_ENCODER_LABELS_MAX)
+        return ng_fail(err, NG_EFORMAT, "%s: %s must be 1 to %d texts", r->path, key, NG_ENCODER_LABELS_MAX);
+    h->labels = ng_arena_array(r->arena, a.len, sizeof *h->labels);
+    if (!h->labels) return no_memory(r, err);
+    h->n_labels = a.len;
+    for (size_t i = 0; i < a.len; i++)
+        if (!(h->labels[i] = ng_arena_strndup(r->arena, a.strs[i].data, a.strs[i].len))) return no_memory(r, err);
+    return NG_OK;
+}
+
+/* head.N.WHAT as floats. */
+static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *what, size_t rows, const float **out, ng_error *err) {
+    size_t cols = rows == 1 ? h->n_labels : h->width;
+    snprintf(r->key, sizeof r->key, "head.%s.%s", h->name, what);
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(r->g, r->key);
+    if (!t || t->dims[0] != cols || t->dims[1] != rows || t->dims[2] * t->dims[3] != 1 || !ng_can_dequantize(t->type))
+        return ng_fail(err, NG_EFORMAT, "%s: head '%s' needs a tensor %s of [%zu, %zu]", r->path, h->name, r->key, cols, rows);
+    float *x = ng_arena_array(r->arena, rows * cols, sizeof *x);
+    if (!x) return no_memory(r, err);
+    for (size_t i = 0; i < rows; i++) ng_dequantize_row(t->type, (const char *)t->data + i * (t->bytes / rows), x + i * cols, cols);
+    for (size_t i = 0; i < rows * cols; i++)
+        if (!isfinite(x[i])) return ng_fail(err, NG_EFORMAT, "%s: %s holds a value that is no number", r->path, r->key);
+    *out = x;
+    return NG_OK;
+}
+
+static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
+    ng_str task;
+    uint32_t pooling;
+    ng_status s = ng_gguf_get_str(r->g, key_of(r, h, "task"), &task, err);
+    if (s) return s;
+    if (!(h->task = ng_arena_strndup(r->arena, task.data, task.len))) return no_memory(r, err);
+    if ((s = ng_gguf_get_u32(r->g, key_of(r, h, "pooling"), &pooling, err))) return s;
+    h->tokens = !strcmp(h->task, "extract");
+    h->each = !strcmp(h->task, "moderate");
+    h->first = pooling == 2;
+    bool known = h->tokens || h->each || !strcmp(h->task, "classify") || !strcmp(h->task, "detect-language") || !strcmp(h->task, "embed");
+    if (!known || pooling > 2 || (!pooling && !h->tokens))
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version", r->path, h->name, h->task, pooling);
+    if (!strcmp(h->task, "embed")) return NG_OK;
+    if ((s = read_labels(r, h, err)) || (s = read_tensor(r, h, "weight", h->n_labels, &h->w, err)) ||
+        (s = read_tensor(r, h, "bias", 1, &h->b, err)) || (s = read_float(r, h, "temperature", &h->temperature, err)) ||
+        (s = read_float(r, h, "oos_threshold", &h->oos_threshold, err)) ||
+        (s = read_floats(r, h, "platt_scale", &h->platt_scale, err)) ||
+        (s = read_floats(r, h, "platt_shift", &h->platt_shift, err)) ||
+        (s = read_floats(r, h, "threshold", &h->threshold, err)))
+        return s;
+    if (!h->platt_scale != !h->platt_shift)
+        return ng_fail(err, NG_EFORMAT, "%s: head '%s' has one of platt_scale and platt_shift", r->path, h->name);
+    return NG_OK;
+}
+
+ng_status ng_encoder_heads_open(ng_encoder_heads *out, const ng_model *m, ng_error *err) {
+    ng_gguf_array names;
+    ng_error local = {0};
+    err = err ? err : &local;
+    *out = (ng_encoder_heads){0};
+    if (!ng_gguf_has(m->gguf, "nanogrid.heads")) return NG_OK;
+    if (ng_arena_new(&out->arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", m->info.path);
+    reader r = {.g = m->gguf, .arena = out->arena, .path = m->info.path};
+    ng_status s = ng_gguf_get_array(m->gguf, "nanogrid.heads", &names, err);
+    if (!s && (names.kind != NG_GGUF_STRING || names.len > NG_ENCODER_HEADS_MAX))
+        s = ng_fail(err, NG_EFORMAT, "%s: nanogrid.heads must be at most %d texts", r.path, NG_ENCODER_HEADS_MAX);
+    if (!s && !(out->items = ng_arena_array(out->arena, names.len, sizeof *out->items))) s = no_memory(&r, err);
+    for (size_t i = 0; !s && i < names.len; i++) {
+        ng_encoder_head *h = &out->items[out->len];
+        h->width = m->info.n_embd;
+        if (names.strs[i].len > 64) s = ng_fail(err, NG_EFORMAT, "%s: a head's name is longer than 64 bytes", r.path);
+        else if (!(h->name = ng_arena_strndup(r.arena, names.strs[i].data, names.strs[i].len))) s = no_memory(&r, err);
+        else s = read_head(&r, h, err);
+        out->len++;
+    }
+    if (s) ng_encoder_heads_close(out);
+    return s;
+}
+
+void ng_encoder_heads_close(ng_encoder_heads *h) {
+    ng_arena_free(h->arena);
+    *h = (ng_encoder_heads){0};
+}
+
+const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const char *name, ng_error *err) {
+    char known[256] = "";
+    if (!name && h->len) return &h->items[0];
+    for (size_t i = 0; i < h->len; i++) {
+        size_t at = strlen(known);
+        if (!strcmp(h->items[i].name, name)) return &h->items[i];
+        snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", h->items[i].name);
+    }
+    (void)ng_fail(err, NG_ENOTFOUND, h->len ? "the model has no head '%s'; it has %s" : "the model carries no heads%.0s%s",
+                  name ? name : "", known);
+    return NULL;
+}
+
+void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z) {
+    for (size_t k = 0; k < h->n_labels; k++) {
+        const float *w = h->w + k * h->width;
+        double sum = 0;
+        for (size_t i = 0; i < h->width; i++) sum += (double)w[i] * (double)row[i];
+        z[k] = (float)(sum + (double)h->b[k]);
+    }
+}
+
+void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z) {
+    size_t rows = h->first ? 1 : n_tok;
+    double lane[64];
+    for (size_t k = 0; k < h->n_labels; k++) z[k] = h->b[k];
+    /* 64 columns at a time, so that the pooled vector needs no memory */
+    for (size_t from = 0; from < h->width; from += 64) {
+        size_t n = h->width - from < 64 ? h->width - from : 64;
+        memset(lane, 0, sizeof lane);
+        for (size_t t = 0; t < rows; t++)
+            for (size_t i = 0; i < n; i++) lane[i] += (double)hidden[t * h->width + from + i];
+        for (size_t k = 0; k < h->n_labels; k++) {
+            const float *w = h->w + k * h->width + from;
+            double sum = 0;
+            for (size_t i = 0; i < n; i++) sum += (double)w[i] * lane[i];
+            z[k] = (float)((double)z[k] + sum / (double)rows);
+        }
+    }
+}
+
+void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p) {
+    if (!h->each) {
+        ng_softmax(p, z, h->n_labels, h->temperature > 0 ? 1 / h->temperature : 1);
+        return;
+    }
+    for (size_t k = 0; k < h->n_labels; k++) {
+        double x = (double)z[k];
+        p[k] = (float)ng_sigmoid(h->platt_scale ? x * (double)h->platt_scale[k] + (double)h->platt_shift[k] : x);
+    }
+}
+
+bool ng_encoder_head_calibrated(const ng_encoder_head *h) { return h->each ? h->platt_scale != NULL : h->temperature > 0; }
+
+float ng_encoder_head_threshold(const ng_encoder_head *h, size_t label) { return h->threshold ? h->threshold[label] : 0.5f; }

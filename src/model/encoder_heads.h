@@ -1,0 +1,64 @@
+/* encoder_heads.h: the heads that an encoder's file carries: small output layers on one shared forward.
+ *
+ *     ng_encoder_heads h;
+ *     ng_encoder_heads_open(&h, model, &err);            none in the file: h.len 0
+ *     ng_session_hidden(session, ids, n, hidden, &err);  once a text, for all heads
+ *     float z[h.items[0].n_labels];
+ *     ng_encoder_head_logits(&h.items[0], hidden, n, z); pooled heads
+ *     ng_encoder_head_decide(&h.items[0], z, p);         calibrated probabilities
+ *     ng_encoder_heads_close(&h);
+ *
+ * Immutable once open, so threads may share it; logits are the same bits on every machine.
+ *
+ * In the file (general.architecture "bert"):
+ *     nanogrid.heads            strings [n]  the names, in the order of training
+ *     nanogrid.head.N.task      string  classify, moderate, detect-language (pooled); extract (each token);
+ *                                       embed (no layer: the pooled vector, as without heads)
+ *     nanogrid.head.N.labels    strings [n_labels]; extract: "O", then "B-x", "I-x" for each kind x
+ *     nanogrid.head.N.pooling   u32     1 mean over all tokens, 2 the first one; extract: 0
+ *     nanogrid.head.N.temperature f32   divides the logits (softmax); missing: not calibrated
+ *     nanogrid.head.N.oos_threshold f32 in scope at or above this confidence; missing: always
+ *     nanogrid.head.N.platt_scale, .platt_shift, .threshold  f32 [n_labels] (moderate), as in linear.h
+ *     head.N.weight [n_embd, n_labels], head.N.bias F32 [n_labels] */
+#ifndef NG_MODEL_ENCODER_HEADS_H
+#define NG_MODEL_ENCODER_HEADS_H
+
+#include "core/arena.h"
+#include <nanogrid/model.h>
+
+enum { NG_ENCODER_HEADS_MAX = 64, NG_ENCODER_LABELS_MAX = 4096 };
+
+typedef struct ng_encoder_head {
+    const char *name, *task;
+    const char **labels; /* [n_labels] */
+    size_t n_labels, width;
+    bool first;      /* pools the first token, else the mean */
+    bool each;       /* moderate: a sigmoid a label, else softmax */
+    bool tokens;     /* extract: logits for every token */
+    const float *w, *b;  /* [n_labels, width], [n_labels] */
+    float temperature;   /* 0: not calibrated */
+    float oos_threshold; /* 0: every text is in scope */
+    const float *platt_scale, *platt_shift, *threshold; /* [n_labels] or NULL */
+} ng_encoder_head;
+
+typedef struct ng_encoder_heads {
+    ng_arena *arena;
+    ng_encoder_head *items; /* [len] */
+    size_t len;
+} ng_encoder_heads;
+
+ng_status ng_encoder_heads_open(ng_encoder_heads *out, const ng_model *m, ng_error *err) NG_MUST_USE;
+void ng_encoder_heads_close(ng_encoder_heads *h);
+/* NULL with the names of those that exist in the message. `name` NULL: the first. */
+const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const char *name, ng_error *err);
+
+/* z[n_labels] of the pooled rows of hidden[n_tok, width]. */
+void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z);
+/* z[n_labels] of one row, for heads on tokens. */
+void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z);
+/* p[n_labels] from logits: softmax or sigmoids with what calibration the file has; p may be z. */
+void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p);
+bool ng_encoder_head_calibrated(const ng_encoder_head *h);
+float ng_encoder_head_threshold(const ng_encoder_head *h, size_t label); /* moderate: holds at or above */
+
+#endif

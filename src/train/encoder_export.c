@@ -1,0 +1,245 @@
+/* encoder_export.c: see encoder_export.h. */
+#include "encoder_export.h"
+
+#include "core/math.h"
+#include "model/encoder_heads.h"
+#include "train/calibrate.h"
+#include <nanogrid/tools/weights.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ng_status no_memory(const ng_encoder_tasks *t, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe->path); }
+
+/* ---- writing ------------------------------------------------------------------------------------ */
+
+/* A key or tensor name of a head, in `arena`. */
+static const char *head_key(ng_arena *arena, const ng_encoder_task *k, const char *prefix, const char *what) {
+    return ng_arena_printf(arena, "%s.%s.%s", prefix, k->head->name, what);
+}
+
+static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    size_t n = k->labels.len, width = ng_encoder_get_shape(t->encoder).width;
+    const float *weights = ng_encoder_weights(t->encoder) + k->at;
+    ng_str *labels = ng_arena_array(arena, n, sizeof *labels);
+    const char *task = head_key(arena, k, "nanogrid.head", "task"), *list = head_key(arena, k, "nanogrid.head", "labels");
+    const char *pooling = head_key(arena, k, "nanogrid.head", "pooling");
+    const char *weight = head_key(arena, k, "head", "weight"), *bias = head_key(arena, k, "head", "bias");
+    if (!labels || !task || !list || !pooling || !weight || !bias) return no_memory(t, err);
+    for (size_t i = 0; i < n; i++) labels[i] = (ng_str){k->labels.names[i], strlen(k->labels.names[i])};
+    ng_gguf_put_str(w, task, ng_recipe_task_name(&k->recipe));
+    ng_gguf_put_strs(w, list, labels, n);
+    ng_gguf_put_u32(w, pooling, k->head->pooling == 1 ? 2 : 1);
+    ng_gguf_put_tensor(w, weight, NG_TYPE_F32, 2, (uint64_t[]){width, n}, weights);
+    ng_gguf_put_tensor(w, bias, NG_TYPE_F32, 1, (uint64_t[]){n}, weights + n * width);
+    return NG_OK;
+}
+
+static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    ng_str *names = ng_arena_array(arena, t->len, sizeof *names);
+    if (!names) return no_memory(t, err);
+    for (size_t i = 0; i < t->len; i++) names[i] = (ng_str){t->items[i].head->name, strlen(t->items[i].head->name)};
+    ng_gguf_put_strs(w, "nanogrid.heads", names, t->len);
+    ng_gguf_put_u32(w, "bert.pooling_type", 1);
+    ng_status s = ng_encoder_base_put(b, w, arena, err);
+    size_t n;
+    const ng_encoder_tensor *x = ng_encoder_tensors(t->encoder, &n);
+    for (size_t i = 0; !s && i < n; i++) {
+        uint64_t dims[2] = {x[i].cols, x[i].rows};
+        bool vector = x[i].rows == 1 && strcmp(x[i].name, "token_types.weight") != 0;
+        ng_gguf_put_tensor(w, x[i].name, NG_TYPE_F32, vector ? 1 : 2, dims, ng_encoder_weights(t->encoder) + x[i].at);
+    }
+    for (size_t i = 0; !s && i < t->len; i++) s = put_head(t, &t->items[i], w, arena, err);
+    return s;
+}
+
+ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
+    ng_gguf_writer *w = NULL;
+    ng_arena *arena = NULL;
+    ng_status s = ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w) ? no_memory(t, err) : put_all(b, t, w, arena, err);
+    if (s) ng_gguf_writer_free(w);
+    else s = ng_gguf_writer_commit(w, path, err);
+    ng_arena_free(arena);
+    if (s || !strcmp(t->recipe->weights, "F32")) return s;
+    ng_weights_report report;
+    ng_weights_options opt = {.type = t->recipe->weights};
+    s = ng_quantize_file(&report, path, path, &opt, err);
+    ng_weights_report_clear(&report);
+    return s;
+}
+
+/* ---- calibration -------------------------------------------------------------------------------- */
+
+typedef struct engine {
+    ng_model *model;
+    ng_session *session;
+    ng_encoder_heads heads;
+    float *hidden; /* [n_seq_max, n_embd] */
+} engine;
+
+static void engine_close(engine *e) {
+    ng_session_free(e->session);
+    ng_encoder_heads_close(&e->heads);
+    ng_model_close(e->model);
+    free(e->hidden);
+}
+
+static ng_status engine_open(engine *e, const char *path, int n_threads, ng_error *err) {
+    ng_session_options opt = {.n_threads = n_threads};
+    ng_status s = ng_model_open(&e->model, path, err);
+    if (!s) s = ng_encoder_heads_open(&e->heads, e->model, err);
+    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
+    if (s) return s;
+    ng_model_info info = ng_model_get_info(e->model);
+    e->hidden = malloc((size_t)info.n_ctx_train * info.n_embd * sizeof *e->hidden);
+    return e->hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+}
+
+/* z[n_labels] of one text by the engine. */
+static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sample *x, float *z, ng_error *err) {
+    int32_t *ids;
+    size_t n;
+    uint32_t most = ng_session_n_ctx(e->session);
+    const ng_tokenizer *t = ng_model_tokenizer(e->model, err);
+    if (!t) return NG_EUNSUPPORTED;
+    ng_status s = ng_tokenize(t, x->text, x->len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    if (s) return s;
+    if (n > most) ids[most - 1] = ids[n - 1], n = most;
+    s = ng_session_hidden(e->session, ids, n, e->hidden, err);
+    if (!s) ng_encoder_head_logits(h, e->hidden, n, z);
+    free(ids);
+    return s;
+}
+
+static ng_status set_logits(engine *e, const ng_encoder_head *h, const ng_dataset *d, float **z, ng_error *err) {
+    ng_status s = NG_OK;
+    *z = malloc((d->len + 1) * h->n_labels * sizeof **z);
+    if (!*z) return ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    for (size_t i = 0; !s && i < d->len; i++) s = text_logits(e, h, &d->items[i], *z + i * h->n_labels, err);
+    return s;
+}
+
+static float top_of(const float *z, size_t n, double temperature, float *scratch) {
+    float top = 0;
+    ng_softmax(scratch, z, n, 1 / (float)temperature);
+    for (size_t i = 0; i < n; i++) top = scratch[i] > top ? scratch[i] : top;
+    return top;
+}
+
+/* Temperature, then the threshold between tuning texts and texts of no label. */
+static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float out[2], ng_error *err) {
+    size_t n = k->tune.len, m = k->oos.len, labels = h->n_labels, right = 0;
+    float *z = NULL, *oos = NULL, *in_top = malloc((n + 1) * sizeof *in_top), *oos_top = malloc((m + 1) * sizeof *oos_top);
+    float *scratch = malloc(labels * sizeof *scratch);
+    int32_t *gold = malloc((n + 1) * sizeof *gold);
+    ng_status s = in_top && oos_top && scratch && gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    if (!s) s = set_logits(e, h, &k->tune, &z, err);
+    if (!s) s = set_logits(e, h, &k->oos, &oos, err);
+    for (size_t i = 0; !s && i < n; i++) {
+        size_t best = 0;
+        for (size_t c = 1; c < labels; c++)
+            if (z[i * labels + c] > z[i * labels + best]) best = c;
+        gold[i] = k->tune.items[i].label;
+        right += best == (size_t)gold[i];
+    }
+    if (!s) {
+        *score = (double)right / (double)n;
+        double t = (double)(float)ng_temperature_fit(z, gold, n, labels);
+        for (size_t i = 0; i < n; i++) in_top[i] = top_of(z + i * labels, labels, t, scratch);
+        for (size_t i = 0; i < m; i++) oos_top[i] = top_of(oos + i * labels, labels, t, scratch);
+        out[0] = (float)t;
+        out[1] = m ? (float)ng_oos_threshold(in_top, n, oos_top, m, k->recipe.oos.in_scope) : 0;
+    }
+    free(z);
+    free(oos);
+    free(in_top);
+    free(oos_top);
+    free(scratch);
+    free(gold);
+    return s;
+}
+
+/* platt[2, n_labels]. */
+static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float *platt, ng_error *err) {
+    size_t n = k->tune.len, labels = h->n_labels, right = 0, all = 0;
+    float *z = NULL, *column = malloc((n + 1) * sizeof *column);
+    bool *holds = malloc(n + 1);
+    ng_status s = column && holds ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    if (!s) s = set_logits(e, h, &k->tune, &z, err);
+    for (size_t c = 0; !s && c < labels; c++) {
+        size_t m = 0, n_holds = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (!(k->tune.items[i].known >> c & 1)) continue;
+            column[m] = z[i * labels + c];
+            holds[m] = k->tune.items[i].holds >> c & 1;
+            n_holds += holds[m++];
+        }
+        ng_platt p = n_holds && n_holds < m ? ng_platt_fit(column, holds, m) : (ng_platt){1, 0};
+        platt[c] = (float)p.scale;
+        platt[labels + c] = (float)p.shift;
+        for (size_t i = 0; i < m; i++, all++) right += ((double)column[i] * p.scale + p.shift >= 0) == holds[i];
+    }
+    if (!s && all) *score = (double)right / (double)all;
+    free(z);
+    free(column);
+    free(holds);
+    return s;
+}
+
+static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, double *score, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    const ng_encoder_task *k = &t->items[i];
+    const ng_encoder_head *h = &e->heads.items[i];
+    if (k->each) {
+        float *platt = ng_arena_array(arena, 2 * h->n_labels, sizeof *platt);
+        const char *scale = head_key(arena, k, "nanogrid.head", "platt_scale"), *shift = head_key(arena, k, "nanogrid.head", "platt_shift");
+        ng_status s = platt && scale && shift ? fit_sigmoids(e, h, k, score, platt, err) : no_memory(t, err);
+        if (s) return s;
+        ng_gguf_put_array(w, scale, NG_GGUF_F32, platt, h->n_labels);
+        ng_gguf_put_array(w, shift, NG_GGUF_F32, platt + h->n_labels, h->n_labels);
+        return NG_OK;
+    }
+    float fitted[2] = {0};
+    const char *temperature = head_key(arena, k, "nanogrid.head", "temperature"), *oos = head_key(arena, k, "nanogrid.head", "oos_threshold");
+    ng_status s = temperature && oos ? fit_softmax(e, h, k, score, fitted, err) : no_memory(t, err);
+    if (s) return s;
+    ng_gguf_put_f32(w, temperature, fitted[0]);
+    if (k->oos.len) ng_gguf_put_f32(w, oos, fitted[1]);
+    return NG_OK;
+}
+
+/* Everything of the file at `path` behind what the writer has. */
+static ng_status copy_rest(ng_gguf_writer *w, const char *path, ng_error *err) {
+    ng_gguf *g;
+    ng_status s = ng_gguf_open(&g, path, err);
+    if (s) {
+        ng_gguf_writer_free(w);
+        return s;
+    }
+    ng_gguf_put_all(w, g);
+    for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
+        const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
+        ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
+    }
+    s = ng_gguf_writer_commit(w, path, err);
+    ng_gguf_close(g);
+    return s;
+}
+
+ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores, ng_error *err) {
+    engine e = {0};
+    ng_gguf_writer *w = NULL;
+    ng_arena *arena = NULL;
+    ng_status s = engine_open(&e, path, n_threads, err);
+    if (!s && (ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w))) s = no_memory(t, err);
+    for (size_t i = 0; !s && i < t->len; i++) {
+        scores[i] = NAN;
+        if (t->items[i].tune.len) s = calibrate_head(&e, t, i, &scores[i], w, arena, err);
+    }
+    engine_close(&e);
+    if (s) ng_gguf_writer_free(w);
+    else s = copy_rest(w, path, err);
+    ng_arena_free(arena);
+    return s;
+}

@@ -1,0 +1,136 @@
+/* encoder_recipe.c: see encoder_recipe.h. */
+#include "encoder_recipe.h"
+
+#include "config/yaml_tree.h"
+#include "core/file.h"
+#include "train/nn.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(type, member) offsetof(type, member)
+
+static const ng_config_field base_fields[] = {
+    {"model", NG_CONFIG_STR, AT(ng_encoder_base_recipe, model), .help = "a BERT: GGUF or folder", .required = true},
+    {"layers", NG_CONFIG_NUMS, AT(ng_encoder_base_recipe, layers), .help = "which layers; all when left out"},
+    {"words", NG_CONFIG_INT, AT(ng_encoder_base_recipe, words), .dflt = "0", .min = 0, .max = 1 << 20},
+    {"context", NG_CONFIG_INT, AT(ng_encoder_base_recipe, context), .dflt = "128", .min = 8, .max = NG_NN_LENGTH_MAX},
+    {0}};
+static const ng_config_schema base_schema = {"base", sizeof(ng_encoder_base_recipe), base_fields};
+
+static const ng_config_field head_fields[] = {
+    {"name", NG_CONFIG_STR, AT(ng_encoder_head_recipe, name), .required = true},
+    {"recipe", NG_CONFIG_STR, AT(ng_encoder_head_recipe, recipe), .help = "data and labels, beside this file", .required = true},
+    {"weight", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, weight), .dflt = "1", .min = 1e-6, .max = 1e6},
+    {"repeat", NG_CONFIG_INT, AT(ng_encoder_head_recipe, repeat), .dflt = "1", .min = 1, .max = 1000},
+    {"pooling", NG_CONFIG_ENUM, AT(ng_encoder_head_recipe, pooling), .dflt = "mean", .choices = "mean|first"},
+    {"smoothing", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, smoothing), .dflt = "0", .min = 0, .max = 0.5},
+    {"", NG_CONFIG_LINE, AT(ng_encoder_head_recipe, line)},
+    {0}};
+static const ng_config_schema head_schema = {"a head", sizeof(ng_encoder_head_recipe), head_fields};
+
+static const ng_config_field training_fields[] = {
+    {"epochs", NG_CONFIG_INT, AT(ng_encoder_training, epochs), .dflt = "4", .min = 1, .max = 10000},
+    {"batch", NG_CONFIG_INT, AT(ng_encoder_training, batch), .dflt = "32", .min = 1, .max = 4096},
+    {"accumulate", NG_CONFIG_INT, AT(ng_encoder_training, accumulate), .dflt = "1", .min = 1, .max = 4096},
+    {"rate", NG_CONFIG_NUM, AT(ng_encoder_training, rate), .dflt = "1e-4", .min = 1e-9, .max = 1},
+    {"warmup", NG_CONFIG_NUM, AT(ng_encoder_training, warmup), .dflt = "0.06", .min = 0, .max = 1},
+    {"schedule", NG_CONFIG_ENUM, AT(ng_encoder_training, schedule), .dflt = "linear", .choices = "linear|cosine|constant"},
+    {"decay", NG_CONFIG_NUM, AT(ng_encoder_training, decay), .dflt = "0.01", .min = 0, .max = 1},
+    {"clip", NG_CONFIG_NUM, AT(ng_encoder_training, clip), .dflt = "1", .min = 0, .max = 1e6},
+    {"dropout", NG_CONFIG_NUM, AT(ng_encoder_training, dropout), .dflt = "0.1", .min = 0, .max = 0.9},
+    {"seed", NG_CONFIG_INT, AT(ng_encoder_training, seed), .dflt = "1", .min = 0, .max = 9e15},
+    {"precision", NG_CONFIG_ENUM, AT(ng_encoder_training, precision), .dflt = "auto", .choices = "auto|f32|bf16"},
+    {"patience", NG_CONFIG_INT, AT(ng_encoder_training, patience), .dflt = "0", .min = 0, .max = 10000},
+    {"checkpoint", NG_CONFIG_MS, AT(ng_encoder_training, checkpoint_ms), .dflt = "10m", .min = 0, .max = 1.2e6},
+    {"shuffle", NG_CONFIG_BOOL, AT(ng_encoder_training, shuffle), .dflt = "true"},
+    {0}};
+static const ng_config_schema training_schema = {"training", sizeof(ng_encoder_training), training_fields};
+
+static const ng_config_field fields[] = {
+    {"name", NG_CONFIG_STR, AT(ng_encoder_recipe, name), .required = true},
+    {"task", NG_CONFIG_STR, AT(ng_encoder_recipe, task), .required = true},
+    {"output", NG_CONFIG_STR, AT(ng_encoder_recipe, output), .dflt = "model.gguf"},
+    {"weights", NG_CONFIG_STR, AT(ng_encoder_recipe, weights), .dflt = "F32"},
+    {"languages", NG_CONFIG_STRS, AT(ng_encoder_recipe, languages)},
+    {"description", NG_CONFIG_STR, AT(ng_encoder_recipe, description)},
+    {"licence", NG_CONFIG_STR, AT(ng_encoder_recipe, licence)},
+    {"attribution", NG_CONFIG_STR, AT(ng_encoder_recipe, attribution)},
+    {"source", NG_CONFIG_STR, AT(ng_encoder_recipe, source)},
+    {"base", NG_CONFIG_GROUP, AT(ng_encoder_recipe, base), .sub = &base_schema, .required = true},
+    {"heads", NG_CONFIG_LIST, AT(ng_encoder_recipe, heads), .sub = &head_schema, .required = true},
+    {"training", NG_CONFIG_GROUP, AT(ng_encoder_recipe, training), .sub = &training_schema},
+    {0}};
+static const ng_config_schema schema = {"the recipe", sizeof(ng_encoder_recipe), fields};
+
+bool ng_encoder_recipe_is(const char *path) {
+    ng_buf text = ng_buf_init(1 << 20);
+    ng_arena *arena = NULL;
+    ng_yaml_node *root = NULL;
+    bool is = false;
+    if (!ng_arena_new(&arena, 0) && !ng_file_read(&text, path, NULL) &&
+        !ng_yaml_parse(&root, text.data, text.len, path, arena, NULL) && root && root->kind == NG_YAML_MAPPING)
+        for (const ng_yaml_node *c = root->child; c; c = c->next)
+            is |= !strcmp(c->key, "task") && c->kind == NG_YAML_SCALAR && !strcmp(c->text, "encoder");
+    ng_buf_clear(&text);
+    ng_arena_free(arena);
+    return is;
+}
+
+static bool is_file_name(const char *s) {
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+    return n && !s[n] && s[0] != '.';
+}
+
+ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_arena *arena, ng_error *err) {
+    ng_status s = ng_config_read_file(out, &schema, path, arena, err);
+    if (s) return s;
+    if (!(out->path = ng_arena_strdup(arena, path))) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    size_t n = strlen(out->output);
+    if (!is_file_name(out->name) || !is_file_name(out->output) || n < 6 || strcmp(out->output + n - 5, ".gguf") != 0)
+        return ng_fail(err, NG_EINVALID, "%s: name '%s' must be a folder name and output '%s' a file name that ends in .gguf", path,
+                       out->name, out->output);
+    const ng_encoder_head_recipe *h = out->heads.items;
+    if (!out->heads.len || out->heads.len > 32) return ng_fail(err, NG_EINVALID, "%s: heads must be 1 to 32", path);
+    for (size_t i = 0; i < out->heads.len; i++) {
+        if (!is_file_name(h[i].name) || strlen(h[i].name) > 40)
+            return ng_fail(err, NG_EINVALID, "%s:%d: a head's name is at most 40 letters, digits, '-', '_' and '.'", path, h[i].line);
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(h[i].name, h[k].name)) return ng_fail(err, NG_EINVALID, "%s:%d: two heads are called '%s'", path, h[i].line, h[i].name);
+    }
+    return NG_OK;
+}
+
+static char *beside(const ng_encoder_recipe *r, const char *file, ng_arena *arena) {
+    const char *slash = strrchr(r->path, '/');
+    return ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", file);
+}
+
+char *ng_encoder_recipe_base(const ng_encoder_recipe *r, ng_arena *arena, ng_error *err) {
+    const char *m = r->base.model, *name = m[0] == '$' ? m + 1 : "NANOGRID_DATA";
+    char *path;
+    if (m[0] == '/') path = ng_arena_strdup(arena, m);
+    else if (!strncmp(m, "./", 2)) path = beside(r, m + 2, arena);
+    else {
+        size_t n = m[0] == '$' ? strcspn(name, "/") : strlen(name);
+        char *variable = ng_arena_strndup(arena, name, n);
+        const char *value = variable ? getenv(variable) : NULL;
+        if (variable && (!value || !*value)) {
+            (void)ng_fail(err, NG_ENOTFOUND, "%s: base.model %s: the environment has no %s", r->path, m, variable);
+            return NULL;
+        }
+        path = !variable ? NULL : m[0] == '$' ? ng_arena_printf(arena, "%s%s", value, name + n) : ng_arena_printf(arena, "%s/%s", value, m);
+    }
+    if (!path) (void)ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    return path;
+}
+
+char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_recipe *h, ng_arena *arena, ng_error *err) {
+    char *path = h->recipe[0] == '/' ? ng_arena_strdup(arena, h->recipe) : beside(r, h->recipe, arena);
+    if (!path) (void)ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    return path;
+}
+
+char *ng_encoder_recipe_file(const ng_encoder_recipe *r, const char *dir, const char *what, ng_arena *arena) {
+    ng_recipe x = {.name = r->name, .output = r->output, .path = r->path};
+    return ng_recipe_path(&x, dir, what, arena);
+}

@@ -1,0 +1,74 @@
+/* encoder_task.h: the heads of an encoder while they are trained: their data, losses and scores.
+ *
+ *     ng_encoder_tasks t;
+ *     ng_encoder_tasks_read(&t, &recipe, arena, &err);           labels and texts of every head
+ *     ng_encoder_tasks_tokenize(&t, tokenizer, n_ctx, &err);
+ *     ng_encoder_tasks_bind(&t, encoder, &nn, batch, &err);
+ *     loss = ng_encoder_tasks_train(&t, items, n, &step);        forward, losses and backward of one batch
+ *     score = ng_encoder_tasks_score(&t, k, &err);               of head k on the tuning half of dev
+ *
+ * A head is a linear layer on the pooled output, behind the encoder's weights: head k's matrix
+ * [n_labels, width] at heads[k].at, its bias behind it.  A batch may mix texts of all heads; its loss is
+ * the mean over its texts of weight * loss. */
+#ifndef NG_TRAIN_ENCODER_TASK_H
+#define NG_TRAIN_ENCODER_TASK_H
+
+#include "train/data.h"
+#include "train/encoder.h"
+#include "train/encoder_recipe.h"
+#include <nanogrid/tokenizer.h>
+
+/* Texts of one set as ids, special ones included. */
+typedef struct ng_id_texts {
+    int32_t *ids;
+    size_t *begin; /* [n + 1] */
+    size_t n;
+} ng_id_texts;
+
+typedef struct ng_encoder_task {
+    const ng_encoder_head_recipe *head;
+    ng_recipe recipe;
+    ng_labels labels;
+    ng_dataset train, tune, oos; /* tune: the half of dev that things are fitted on */
+    ng_id_texts train_ids, tune_ids;
+    size_t at;   /* of its matrix in the encoder's weights */
+    bool each;   /* moderate */
+    size_t n_dropped; /* training and dev texts that also stand in test */
+} ng_encoder_task;
+
+typedef struct ng_encoder_item {
+    uint32_t task, text; /* of its train set */
+} ng_encoder_item;
+
+typedef struct ng_encoder_tasks {
+    const ng_encoder_recipe *recipe;
+    ng_encoder_task *items; /* [len] */
+    size_t len;
+    ng_encoder *encoder;
+    ng_nn *nn;
+    size_t max_batch, max_tok;
+    /* of the batch at hand */
+    size_t *begin;
+    int32_t *ids, *label;
+    uint32_t *seqs;
+    uint64_t *holds, *known;
+    float *pooled, *dpooled, *z, *dz;
+} ng_encoder_tasks;
+
+/* Texts that also stand in the same head's test set are left out, always. */
+ng_status ng_encoder_tasks_read(ng_encoder_tasks *out, const ng_encoder_recipe *r, ng_arena *arena, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tokenizer, size_t n_ctx, ng_error *err) NG_MUST_USE;
+size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width); /* weights of all heads */
+/* `encoder` has n_extra extra weights and is bound to nn here. */
+ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) NG_MUST_USE;
+void ng_encoder_tasks_clear(ng_encoder_tasks *t); /* accepts a zeroed one */
+
+/* Every text of an epoch, repeated as the recipe says, in the recipe's order.  *items ends with free(). */
+ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **items, size_t *n, ng_error *err) NG_MUST_USE;
+
+/* Adds the gradients of the mean loss of n items to the encoder's; returns that loss. */
+double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how);
+/* Accuracy of task k on its tuning texts (moderate: of the known labels); NaN without any. */
+double ng_encoder_tasks_score(ng_encoder_tasks *t, size_t k);
+
+#endif

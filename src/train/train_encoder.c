@@ -1,0 +1,312 @@
+/* train_encoder.c: the order of work from an encoder's recipe to its file.
+ *
+ *   1. read     the heads' texts and labels, the base; choose words, copy layers
+ *   2. train    steps over shuffled texts of all heads; at each epoch's end the heads' dev scores
+ *   3. write    the weights (of the best epoch, with patience), rounded as the recipe says
+ *   4. calibrate on the file as written
+ *
+ * A step depends on its number alone: the order of an epoch is drawn from (seed, epoch), dropout from
+ * (seed, step), the rate from the step.  So a checkpoint holds weights, moments, the step and the best
+ * weights so far, nothing else, and a run that goes on from it ends in the bytes of one that was never
+ * stopped.  Checkpoints are written between steps; how often does not matter to the result.
+ *
+ * A loss or gradient that is no number ends the run before the weights change; the last checkpoint stays. */
+#include "train_encoder.h"
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include "core/math.h"
+#include "train/checkpoint.h"
+#include "train/encoder_export.h"
+#include "train/plot.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REPORT_STEPS = 20 };
+
+typedef struct run {
+    const ng_train_options *opt;
+    ng_train_result *result;
+    ng_error *err;
+    ng_arena *arena;
+    ng_encoder_recipe recipe;
+    ng_encoder_base base;
+    ng_encoder_tasks tasks;
+    ng_encoder *encoder;
+    ng_nn nn;
+    char folder[1024], checkpoint[1100];
+    uint64_t seed, digest;
+    ng_encoder_item *items; /* [n_items] of an epoch */
+    uint32_t *order;        /* [n_items] */
+    size_t n_items;
+    uint64_t step, n_steps, per_epoch;
+    double *curve;          /* [n_steps] */
+    float *best;            /* [n_total] with patience */
+    double best_score, sum; /* sum: of the epoch's losses */
+    int64_t best_epoch;
+    double saved_ms, reported_ms, reported_sum;
+    uint64_t reported_tok, n_reported;
+} run;
+
+static ng_status no_memory(run *r) { return ng_fail(r->err, NG_ENOMEM, "%s: out of memory", r->recipe.path); }
+
+/* ---- 1. reading --------------------------------------------------------------------------------- */
+
+static ng_status make_folder(run *r) {
+    char *path = ng_encoder_recipe_file(&r->recipe, r->opt->out_dir, "model", r->arena);
+    if (!path) return no_memory(r);
+    if (strlen(path) + 16 >= sizeof r->result->model_path) return ng_fail(r->err, NG_EINVALID, "%s: the path of the model is too long", r->recipe.path);
+    strcpy(r->result->model_path, path);
+    snprintf(r->checkpoint, sizeof r->checkpoint, "%s.checkpoint", path);
+    *strrchr(path, '/') = 0;
+    snprintf(r->folder, sizeof r->folder, "%s", path);
+    return ng_dir_make(path, r->err);
+}
+
+static ng_status count_words(run *r) {
+    ng_status s = NG_OK;
+    for (size_t k = 0; !s && k < r->tasks.len; k++)
+        for (size_t i = 0; !s && i < r->tasks.items[k].train.len; i++)
+            s = ng_encoder_base_count(&r->base, r->tasks.items[k].train.items[i].text, r->tasks.items[k].train.items[i].len, r->err);
+    return s;
+}
+
+/* Of what decides the result: recipe, seed, texts, words, first weights. */
+static ng_status take_digest(run *r) {
+    ng_buf text = ng_buf_init(1 << 20);
+    ng_status s = ng_file_read(&text, r->recipe.path, r->err);
+    uint64_t h = ng_hash64(text.data, text.len, r->seed);
+    ng_buf_clear(&text);
+    for (size_t k = 0; k < r->tasks.len; k++) {
+        const ng_encoder_task *t = &r->tasks.items[k];
+        h = ng_hash64(t->train_ids.ids, t->train_ids.begin[t->train_ids.n] * sizeof(int32_t), h);
+        h = ng_hash64(t->tune_ids.ids, t->tune_ids.begin[t->tune_ids.n] * sizeof(int32_t), h);
+        for (size_t i = 0; i < t->train.len; i++) h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
+    }
+    r->digest = ng_hash64(ng_encoder_weights(r->encoder), ng_encoder_n_total(r->encoder) * sizeof(float), h);
+    return s;
+}
+
+static ng_status make_encoder(run *r) {
+    size_t n_extra = ng_encoder_tasks_n_extra(&r->tasks, r->base.shape.width);
+    ng_status s = ng_encoder_new(&r->encoder, &r->base.shape, n_extra, r->err);
+    if (s) return s;
+    ng_encoder_randomize(r->encoder, r->seed); /* the heads keep it */
+    if ((s = ng_encoder_base_copy(&r->base, r->encoder, r->err))) return s;
+    return ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err);
+}
+
+static ng_status read_all(run *r, const char *path) {
+    ng_status s = ng_encoder_recipe_read(&r->recipe, path, r->arena, r->err);
+    if (s) return s;
+    const ng_encoder_training *t = &r->recipe.training;
+    r->seed = (uint64_t)(r->opt->seed >= 0 ? r->opt->seed : t->seed);
+    if ((s = make_folder(r)) || (s = ng_nn_init(&r->nn, r->opt->n_threads, (ng_precision)t->precision, r->err)) ||
+        (s = ng_encoder_base_open(&r->base, &r->recipe, r->folder, r->err)) ||
+        (s = ng_encoder_tasks_read(&r->tasks, &r->recipe, r->arena, r->err)) || (s = count_words(r)) ||
+        (s = ng_encoder_base_choose(&r->base, r->folder, r->err)) ||
+        (s = ng_encoder_tasks_tokenize(&r->tasks, r->base.tokenizer, r->base.shape.n_ctx, r->err)) || (s = make_encoder(r)) ||
+        (s = take_digest(r)) || (s = ng_encoder_tasks_items(&r->tasks, &r->items, &r->n_items, r->err)))
+        return s;
+    uint64_t a_step = (uint64_t)(t->batch * t->accumulate);
+    r->per_epoch = (r->n_items + a_step - 1) / a_step;
+    r->n_steps = r->per_epoch * (uint64_t)t->epochs;
+    r->order = malloc((r->n_items + 1) * sizeof *r->order);
+    r->curve = malloc(r->n_steps * sizeof *r->curve);
+    if (t->patience) r->best = malloc(ng_encoder_n_total(r->encoder) * sizeof *r->best);
+    return r->order && r->curve && (r->best || !t->patience) ? NG_OK : no_memory(r);
+}
+
+/* ---- 2. training -------------------------------------------------------------------------------- */
+
+static void draw_order(run *r, uint64_t epoch) {
+    ng_rng rng = ng_rng_seed(ng_hash_mix(r->seed ^ ng_hash_mix(epoch + 1)));
+    for (size_t i = 0; i < r->n_items; i++) r->order[i] = (uint32_t)i;
+    if (r->recipe.training.shuffle) ng_rng_shuffle(&rng, r->order, r->n_items);
+}
+
+/* The rate of step `step` (from 1). */
+static double rate_of(const run *r, uint64_t step) {
+    const ng_encoder_training *t = &r->recipe.training;
+    double warm = t->warmup * (double)r->n_steps, at = (double)step;
+    if (at < warm) return t->rate * at / warm;
+    double rest = (at - warm) / ((double)r->n_steps - warm + 1); /* [0, 1) */
+    if (t->schedule == NG_SCHEDULE_LINEAR) return t->rate * (1 - rest);
+    if (t->schedule == NG_SCHEDULE_CONSTANT) return t->rate;
+    double half = 1.5707963267948966 * rest, s = half, term = half; /* sin by its series: cos(pi x) = 1 - 2 sin^2(pi x / 2) */
+    for (int k = 1; k < 12; k++) s += term *= -half * half / (double)((2 * k) * (2 * k + 1));
+    return t->rate * (1 - s * s);
+}
+
+static ng_status save(run *r) {
+    ng_checkpoint c = {r->digest, r->step, r->best_epoch, r->best_score, r->sum, ng_encoder_n_total(r->encoder),
+                       ng_encoder_weights(r->encoder), ng_encoder_moments(r->encoder), r->best, r->curve, r->step, r->n_steps};
+    r->saved_ms = ng_clock_ms();
+    return ng_checkpoint_write(&c, r->checkpoint, r->err);
+}
+
+static ng_status resume(run *r) {
+    r->best_epoch = -1;
+    r->best_score = -1;
+    r->saved_ms = ng_clock_ms();
+    if (!ng_file_exists(r->checkpoint)) return NG_OK;
+    ng_checkpoint c = {.digest = r->digest, .n = ng_encoder_n_total(r->encoder), .weights = ng_encoder_weights(r->encoder),
+                       .moments = ng_encoder_moments(r->encoder), .best = r->best, .curve = r->curve, .n_curve_max = r->n_steps};
+    ng_status s = ng_checkpoint_read(&c, r->checkpoint, r->err);
+    if (s) return s;
+    ng_encoder_touch_moments(r->encoder);
+    r->step = c.step;
+    r->best_epoch = c.best_epoch;
+    r->best_score = c.best_score;
+    r->sum = c.loss;
+    r->result->resumed = true;
+    return NG_OK;
+}
+
+static ng_status report(run *r, const char *phase, double loss, double score) {
+    double now = ng_clock_ms();
+    ng_train_step step = {phase, (int64_t)r->step, (int64_t)r->n_steps, loss, score, rate_of(r, r->step),
+                          1e3 * (double)r->reported_tok / (now - r->reported_ms)};
+    r->reported_ms = now;
+    r->reported_tok = r->n_reported = 0;
+    r->reported_sum = 0;
+    if (!r->opt->on_step || r->opt->on_step(r->opt->ctx, &step)) return NG_OK;
+    ng_status s = save(r);
+    return s ? s : ng_fail(r->err, NG_ECANCELLED, "%s: training was stopped; the checkpoint %s keeps step %llu", r->recipe.path, r->checkpoint, (unsigned long long)r->step);
+}
+
+static ng_status not_a_number(run *r, const char *what) {
+    bool kept = ng_file_exists(r->checkpoint);
+    return ng_fail(r->err, NG_EFORMAT, "%s: step %llu: the %s is not a number; lower training.rate, raise warmup or use precision: f32.  %s%s", r->recipe.path,
+                   (unsigned long long)r->step + 1, what, kept ? "The last good weights are kept in " : "No checkpoint was written yet", kept ? r->checkpoint : "");
+}
+
+/* One optimiser step; r->step counts it afterwards. */
+static ng_status one_step(run *r) {
+    const ng_encoder_training *t = &r->recipe.training;
+    size_t first = (size_t)(r->step % r->per_epoch) * (size_t)(t->batch * t->accumulate), done = 0, parts = 0;
+    ng_encoder_item batch[4096];
+    double loss = 0;
+    for (; parts < (size_t)t->accumulate && first + done < r->n_items; parts++) {
+        size_t n = r->n_items - first - done < (size_t)t->batch ? r->n_items - first - done : (size_t)t->batch;
+        for (size_t i = 0; i < n; i++) batch[i] = r->items[r->order[first + done + i]];
+        ng_encoder_batch how = {.dropout = (float)t->dropout, .seed = r->seed, .step = r->step * (uint64_t)t->accumulate + parts};
+        loss += ng_encoder_tasks_train(&r->tasks, batch, n, &how);
+        r->reported_tok += r->tasks.begin[n];
+        done += n;
+    }
+    loss /= (double)parts;
+    if (!isfinite(loss)) return not_a_number(r, "loss");
+    ng_encoder_update u = {.rate = rate_of(r, r->step + 1), .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = t->decay,
+                           .clip = t->clip, .scale = 1 / (double)parts, .step = r->step + 1};
+    if (!isfinite(ng_encoder_step(r->encoder, &u))) return not_a_number(r, "gradient");
+    r->curve[r->step++] = loss;
+    r->sum += loss;
+    r->reported_sum += loss;
+    r->n_reported++;
+    return NG_OK;
+}
+
+static double mean_score(run *r) {
+    double sum = 0;
+    size_t n = 0;
+    for (size_t k = 0; k < r->tasks.len; k++) {
+        double s = ng_encoder_tasks_score(&r->tasks, k);
+        if (!isnan(s)) sum += s, n++;
+    }
+    return n ? sum / (double)n : NAN;
+}
+
+/* Scores, and with patience the best weights; *stop when no epoch has been better for long enough. */
+static ng_status end_epoch(run *r, bool *stop) {
+    int64_t epoch = (int64_t)(r->step / r->per_epoch) - 1, patience = r->recipe.training.patience;
+    double score = mean_score(r), loss = r->sum / (double)r->per_epoch;
+    r->result->loss = loss;
+    r->sum = 0;
+    if (r->best && (score > r->best_score || r->best_epoch < 0)) {
+        r->best_score = score;
+        r->best_epoch = epoch;
+        memcpy(r->best, ng_encoder_weights(r->encoder), ng_encoder_n_total(r->encoder) * sizeof *r->best);
+    }
+    *stop = r->best && epoch - r->best_epoch >= patience;
+    return report(r, "epoch", loss, score);
+}
+
+static ng_status train(run *r) {
+    bool stop = false;
+    ng_status s = resume(r);
+    if (s) return s;
+    uint64_t drawn = UINT64_MAX;
+    r->reported_ms = ng_clock_ms();
+    if (r->step && r->step % r->per_epoch == 0 && r->best) /* stopped between an epoch's end and the next step */
+        stop = (int64_t)(r->step / r->per_epoch) - 1 - r->best_epoch >= r->recipe.training.patience;
+    while (!s && !stop && r->step < r->n_steps) {
+        uint64_t epoch = r->step / r->per_epoch;
+        if (epoch != drawn) draw_order(r, drawn = epoch);
+        if ((s = one_step(r))) return s;
+        if (r->n_reported == REPORT_STEPS) s = report(r, "train", r->reported_sum / REPORT_STEPS, NAN);
+        if (!s && r->step % r->per_epoch == 0) s = end_epoch(r, &stop);
+        if (!s && ng_clock_ms() - r->saved_ms >= (double)r->recipe.training.checkpoint_ms) s = save(r);
+    }
+    if (!s && r->best) memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);
+    r->result->n_steps = (int64_t)r->step;
+    return s;
+}
+
+/* ---- 3. and 4. ---------------------------------------------------------------------------------- */
+
+static ng_status write_model(run *r) {
+    ng_train_result *out = r->result;
+    double scores[32], sum = 0;
+    size_t n = 0;
+    ng_map file;
+    ng_status s = ng_encoder_export_write(&r->base, &r->tasks, out->model_path, r->err);
+    if (!s) s = ng_encoder_export_calibrate(&r->tasks, out->model_path, r->opt->n_threads, scores, r->err);
+    if (!s) s = ng_map_open(&file, out->model_path, r->err);
+    if (s) return s;
+    out->model_bytes = file.len;
+    ng_map_close(&file);
+    out->n_heads = r->tasks.len;
+    for (size_t k = 0; k < r->tasks.len; k++) {
+        const ng_encoder_task *t = &r->tasks.items[k];
+        snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", t->head->name);
+        out->heads[k].n_train = t->train.len;
+        out->heads[k].n_labels = t->labels.len;
+        out->heads[k].dev_accuracy = scores[k];
+        out->n_train += t->train.len;
+        out->n_dev += t->tune.len;
+        out->n_labels += t->labels.len;
+        out->n_duplicates += t->n_dropped;
+        if (!isnan(scores[k])) sum += scores[k], n++;
+    }
+    out->duplicates_dropped = true;
+    out->dev_accuracy = n ? sum / (double)n : NAN;
+    if (r->opt->plot) s = ng_plot_write(r->opt->plot, r->recipe.name, r->curve, r->step, r->per_epoch, r->err);
+    if (!s) ng_file_remove(r->checkpoint);
+    return s;
+}
+
+ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) {
+    ng_error local = {0};
+    double start = ng_clock_ms();
+    run r = {.opt = opt, .result = out, .err = err ? err : &local};
+    *out = (ng_train_result){.dev_accuracy = NAN, .temperature = NAN, .oos_threshold = NAN};
+    if (ng_arena_new(&r.arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
+    ng_status s = read_all(&r, recipe_path);
+    if (!s) s = train(&r);
+    if (!s) s = write_model(&r);
+    ng_encoder_tasks_clear(&r.tasks);
+    ng_encoder_base_close(&r.base);
+    ng_encoder_free(r.encoder);
+    ng_nn_clear(&r.nn);
+    free(r.items);
+    free(r.order);
+    free(r.curve);
+    free(r.best);
+    ng_arena_free(r.arena);
+    out->seconds = (ng_clock_ms() - start) / 1e3;
+    return s;
+}
