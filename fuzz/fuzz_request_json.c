@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     if (ng_arena_new(&a, 0) == NG_OK) {
         check_chat(body, a);
-    check_feedback(body);
+        check_feedback(body);
         for (int t = NG_TASK_AUTO; t < NG_TASK_COUNT; t++)
             if (t != NG_TASK_GENERATE && t != NG_TASK_RERANK) check_task(t, body, a);
         ng_arena_free(a);

@@ -55,6 +55,8 @@ typedef struct ng_request {
     ng_answerer_fn *on_answerer; /* or NULL; only with on_token, whose ctx it gets */
     bool (*abandoned)(void *ctx); /* asked now and then, from this thread: true ends the request; or NULL */
     void *abandoned_ctx;
+    const void *features;         /* recorded features in place of the text (a replay); or NULL */
+    size_t features_len;
 
     ng_part text_part_; /* storage of ng_request_text */
     ng_message text_message_;
@@ -96,6 +98,16 @@ NG_API ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err
  * judged, holds, why}; as a table or as one JSON object {held, routes: [..]}.  *held: every contract has at
  * least 300 judged answers and their 95 % bound is within it (docs/routing.md). */
 NG_API ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error *err) NG_MUST_USE;
+/* What would a configuration have done with the recorded traffic?  Every decision is made again from its
+ * recorded features, by the configuration's own code and models; upstreams are not asked, only counted
+ * and priced.  Two runs over the same records give the same bytes. */
+typedef struct ng_replay_options {
+    const char *path;  /* of grid.yaml; NULL: as ng_grid_open */
+    const char *since; /* "7d", "2026-11-21", "2026-11-21T09:00:00Z"; NULL: all records */
+    size_t n_flips;    /* how many changed decisions are told one by one */
+} ng_replay_options;
+/* As text or as one JSON object (docs/routing.md). */
+NG_API ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
 /* Waits until what was answered so far is in the database. */
 NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 

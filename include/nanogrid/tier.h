@@ -62,6 +62,8 @@ typedef struct ng_tier_request {
     bool (*abandoned)(void *ctx); /* asked while nothing comes: true ends the call, nobody waits; or NULL */
     void *abandoned_ctx;
     const char *traceparent;   /* W3C trace context to pass on, or NULL */
+    const void *features;      /* recorded features in place of the text, for linear models; NULL: the text */
+    size_t features_len;
 } ng_tier_request;
 
 typedef struct ng_tier ng_tier;

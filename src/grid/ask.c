@@ -171,7 +171,9 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
                                .deadline_ms = a->limits.deadline_ms,
                                .traceparent = r->traceparent,
                                .abandoned = r->abandoned,
-                               .abandoned_ctx = r->abandoned_ctx};
+                               .abandoned_ctx = r->abandoned_ctx,
+                               .features = r->features,
+                               .features_len = r->features_len};
     ng_record *rec = &a->rec;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);
@@ -180,7 +182,12 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     rec->tasks.confidence = rec->experts.confidence = NAN;
     rec->pii = -1;
     rec->in_scope = true;
-    rec->privacy = r->privacy;
+    rec->privacy = rec->asked.privacy = r->privacy;
+    rec->asked.task = r->task;
+    rec->asked.max_cost_usd = r->max_cost_usd;
+    rec->asked.n_labels = (uint32_t)r->params.n_labels;
+    if (r->model && strcmp(r->model, "auto"))
+        put_cut(rec->asked.model, sizeof rec->asked.model, r->model);
     put_cut(rec->tenant, sizeof rec->tenant, r->tenant);
     put_cut(rec->request_id, sizeof rec->request_id, r->request_id);
     return NG_OK;
@@ -424,14 +431,7 @@ static void fill_from_answer(ng_record *rec, const ng_answer *out) {
     rec->overhead_us = out->overhead_us;
 }
 
-/* The text goes along in memory: its features are computed by the writer, behind the answer. */
-static void record(asking *a, ng_status s, const ng_error *err) {
-    if (!a->grid->records) return;
-    ng_record *rec = malloc(sizeof *rec);
-    if (!rec) {
-        ng_records_count_lost(a->grid->records);
-        return;
-    }
+static void complete_record(asking *a, ng_status s, const ng_error *err) {
     a->rec.task = a->task;
     a->rec.error = s;
     if (s) put_cut(a->rec.error_text, sizeof a->rec.error_text, err ? err->text : NULL);
@@ -440,6 +440,22 @@ static void record(asking *a, ng_status s, const ng_error *err) {
     a->rec.latency_us = (double)(ng_clock_ns() - a->t0_ns) * 1e-3;
     a->rec.keep_text = a->grid->config.records.text && a->rec.privacy != NG_PRIVACY_LOCAL;
     a->rec.text_len = a->len;
+    a->rec.asked.foreign = ng_has_foreign_letters(a->text, a->len);
+    a->rec.asked.cut = a->payload != NULL;
+}
+
+/* The text goes along in memory: its features are computed by the writer, behind the answer. */
+static void record(asking *a, ng_status s, const ng_error *err) {
+    const grid_hooks *h = &a->grid->hooks;
+    if (!a->grid->records && !h->on_record) return;
+    complete_record(a, s, err);
+    if (h->on_record) h->on_record(h->ctx, &a->rec);
+    if (!a->grid->records) return;
+    ng_record *rec = malloc(sizeof *rec);
+    if (!rec) {
+        ng_records_count_lost(a->grid->records);
+        return;
+    }
     *rec = a->rec;
     rec->text = malloc(a->len + 1);
     if (rec->text) {

@@ -45,9 +45,8 @@ static void tell_signals(ng_buf *b, const json_t *o) {
     const json_t *s = json_object_get(o, "signals"), *pii = json_object_get(s, "pii");
     ng_buf_printf(b, "signals     %lld bytes",
                   (long long)json_integer_value(json_object_get(s, "bytes")));
-    if (pii)
-        ng_buf_printf(b, ", %s (%.1f us)", json_is_true(pii) ? "personal data" : "no personal data",
-                      num(s, "pii_us"));
+    if (pii) ng_buf_printf(b, ", %s", json_is_true(pii) ? "personal data" : "no personal data");
+    if (json_object_get(s, "pii_us")) ng_buf_printf(b, " (%.1f us)", num(s, "pii_us"));
     if (json_object_get(s, "language"))
         ng_buf_printf(b, ", language %s (%.1f us)", str(s, "language"), num(s, "language_us"));
     ng_buf_putc(b, '\n');

@@ -41,7 +41,9 @@ static ng_status real_calibrate(void *ctx, double *out, const char *path, double
     return ng_calibration_threshold(out, path, max_error, err);
 }
 
-static const grid_hooks real_hooks = {real_open_head, real_calibrate, ng_file_exists, NULL};
+const grid_hooks ng_grid_real_hooks = {.open_head = real_open_head,
+                                       .calibrate = real_calibrate,
+                                       .file_exists = ng_file_exists};
 
 /* ---- models ---------------------------------------------------------------------------------- */
 
@@ -132,7 +134,8 @@ static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_m
                        .upstream_model = c->model,
                        .prompt_per_1m = c->pricing.prompt_per_1m,
                        .completion_per_1m = c->pricing.completion_per_1m};
-    if (!o->opt->open_upstream)
+    const grid_hooks *h = &o->g->hooks;
+    if (!o->opt->open_upstream && !h->open_upstream)
         return ng_fail(o->err, NG_EUNSUPPORTED, "%s:%d: upstream '%s': this program has no network",
                        o->g->path, c->line, c->name);
     ng_upstream_config u = {.name = c->name,
@@ -147,7 +150,8 @@ static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_m
                             .timeout_ms = c->timeout_ms,
                             .connect_timeout_ms = c->connect_timeout_ms};
     ng_error why = {0};
-    ng_status s = o->opt->open_upstream(&m->tier, &u, &why);
+    ng_status s = h->open_upstream ? h->open_upstream(h->ctx, &m->tier, &u, &why)
+                                   : o->opt->open_upstream(&m->tier, &u, &why);
     return s ? ng_fail(o->err, s, "%s:%d: upstream '%s': %s", o->g->path, c->line, c->name,
                        why.text)
              : NG_OK;
@@ -186,6 +190,8 @@ static ng_status open_router_head(opening *o, ng_tier *out, const char *name, co
             return no_memory(o);
         return NG_OK;
     }
+    const char **kept = &g->router_paths[out == &g->expert_router];
+    if (!(*kept = ng_arena_strdup(g->arena, path))) return no_memory(o);
     ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = path, .n_threads = g->n_threads};
     return g->hooks.open_head(g->hooks.ctx, out, name, &spec, o->err);
 }
@@ -209,6 +215,19 @@ static ng_status open_pii(opening *o) {
     return (g->pii_why = ng_arena_strdup(g->arena, why.text)) ? NG_OK : no_memory(o);
 }
 
+/* Whose features records keep. */
+static ng_status list_models(opening *o) {
+    ng_grid *g = o->g;
+    recorded_features *f = &g->recorder;
+    f->paths = ng_arena_array(g->arena, g->n_experts + 2, sizeof *f->paths);
+    if (!f->paths) return no_memory(o);
+    for (size_t i = 0; i < 2; i++)
+        if (g->router_paths[i]) f->paths[f->n_paths++] = g->router_paths[i];
+    for (size_t i = 0; i < g->n_experts; i++)
+        if (g->members[i].model_path) f->paths[f->n_paths++] = g->members[i].model_path;
+    return NG_OK;
+}
+
 static ng_status open_records(opening *o) {
     char home[PATH_CAP - 64], path[PATH_CAP];
     ng_grid *g = o->g;
@@ -217,11 +236,14 @@ static ng_status open_records(opening *o) {
     snprintf(path, sizeof path, "%s/nanogrid.db", home);
     if (!(g->records_path = ng_arena_strdup(g->arena, path))) return no_memory(o);
     if (o->opt->no_records) return NG_OK;
+    if ((s = list_models(o))) return s;
     ng_records_options r = {.path = path,
                             .keep_ms = g->config.records.keep_ms,
                             .max_bytes = g->config.records.max,
                             .features = ng_record_features,
-                            .features_ctx = &g->features};
+                            .features_ctx = &g->recorder,
+                            .late_signals = ng_late_signals,
+                            .late_ctx = g};
     return ng_records_open(&g->records, &r, o->err);
 }
 
@@ -229,7 +251,7 @@ static ng_status open_records(opening *o) {
 
 static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
-    ng_features_clear(&g->features);
+    ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++)
         if (g->members[i].tier.close) g->members[i].tier.close(g->members[i].tier.self);
@@ -269,7 +291,7 @@ ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const cha
     opening o = {g, opt ? opt : &defaults, err};
     if (!g) return no_memory(&o);
     g->refs = 1;
-    g->hooks = hooks ? *hooks : real_hooks;
+    g->hooks = hooks ? *hooks : ng_grid_real_hooks;
     g->n_threads = o.opt->n_threads;
     ng_status s = ng_arena_new(&g->arena, 0) ? no_memory(&o) : NG_OK;
     if (!s) s = set_path(&o, path);
@@ -296,16 +318,21 @@ static ng_status find_grid(const char *given, char out[PATH_CAP], ng_error *err)
 }
 
 ng_status ng_grid_open(ng_grid **out, const ng_grid_options *opt, ng_error *err) {
+    return ng_grid_open_hooked(out, opt, NULL, err);
+}
+
+ng_status ng_grid_open_hooked(ng_grid **out, const ng_grid_options *opt, const grid_hooks *hooks,
+                              ng_error *err) {
     char path[PATH_CAP];
     *out = NULL;
     ng_status s = find_grid(opt ? opt->path : NULL, path, err);
     if (s) return s;
-    if (!*path) return ng_grid_open_text(out, opt, NULL, NULL, NULL, err);
+    if (!*path) return ng_grid_open_text(out, opt, NULL, NULL, hooks, err);
     ng_buf text = ng_buf_init(1u << 20);
     s = ng_file_read(&text, path, err);
     if (!s && strlen(text.data) != text.len)
         s = ng_fail(err, NG_EFORMAT, "%s: a NUL byte stands in it", path);
-    if (!s) s = ng_grid_open_text(out, opt, text.data, path, NULL, err);
+    if (!s) s = ng_grid_open_text(out, opt, text.data, path, hooks, err);
     ng_buf_clear(&text);
     return s;
 }

@@ -41,7 +41,11 @@ typedef struct grid_hooks {
                            ng_error *err);
     bool (*file_exists)(const char *path);
     void *ctx;
+    /* Instead of the options' (which have no ctx), and who hears of every decision; both may be NULL. */
+    ng_status (*open_upstream)(void *ctx, ng_tier *out, const ng_upstream_config *c, ng_error *err);
+    void (*on_record)(void *ctx, const ng_record *r);
 } grid_hooks;
+extern const grid_hooks ng_grid_real_hooks;
 
 struct ng_grid {
     _Atomic int refs;
@@ -53,13 +57,14 @@ struct ng_grid {
     grid_member *members; /* experts, then upstreams, in configuration order */
     size_t n_experts, n_members;
     ng_tier task_router, expert_router, pii; /* self NULL: absent */
+    const char *router_paths[2];             /* of task and expert; NULL: absent */
     const char *pii_why, *router_why;        /* when absent although wanted */
     const grid_member *language;             /* the expert that tells languages, or NULL */
     bool languages_matter;                   /* some expert names the languages it serves */
     ng_cache *cache;                         /* NULL: off */
     ng_records *records;                     /* NULL: off */
     char *records_path;
-    ng_features features; /* the writer's scratch */
+    recorded_features recorder; /* the writer's */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
             errors, prompt_tokens, completion_tokens, cost_nano_usd,
@@ -70,6 +75,10 @@ struct ng_grid {
 /* ng_grid_open over a text (NULL: the built-in grid) and with hooks (NULL: the real ones). */
 ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml,
                             const char *path, const grid_hooks *hooks, ng_error *err) NG_MUST_USE;
+
+/* ng_grid_open with hooks. */
+ng_status ng_grid_open_hooked(ng_grid **out, const ng_grid_options *opt, const grid_hooks *hooks,
+                              ng_error *err) NG_MUST_USE;
 
 enum { GRID_TEXT_MAX = 4 << 20, GRID_CANDIDATES_MAX = 64 };
 
@@ -103,6 +112,8 @@ typedef struct asking {
 } asking;
 
 /* signals.c */
+void ng_late_signals(void *grid, ng_record *r); /* for ng_records_options */
+bool ng_has_foreign_letters(const char *text, size_t len);
 void ng_ask_signals(asking *a); /* personal data: tightens the limits */
 void ng_ask_language(
     asking *a); /* after the choice: a language that the chosen does not serve rules it out */

@@ -164,12 +164,13 @@ static void bind_text(sqlite3_stmt *st, int i, const char *v) {
     else sqlite3_bind_null(st, i);
 }
 
-static ng_status insert_record(record_db *d, const ng_record *r, const ng_records_options *o,
+static ng_status insert_record(record_db *d, ng_record *r, const ng_records_options *o,
                                ng_error *err) {
     sqlite3_stmt *st = d->insert;
     ng_buf_reset(&d->json);
     ng_buf_reset(&d->features);
     ng_json j = ng_json_init(&d->json);
+    if (o->late_signals) o->late_signals(o->late_ctx, r);
     ng_record_json(&j, r);
     if (o->features) o->features(o->features_ctx, r, &d->features);
     if (d->json.status)
@@ -230,7 +231,7 @@ static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) 
     ng_status s = NG_OK;
     int64_t day = 0;
     for (size_t i = 0; !s && i < b->len; i++) {
-        const ng_record *r = b->records[i];
+        ng_record *r = b->records[i];
         day = r->time_ms / 86400000;
         s = insert_record(d, r, b->options, err);
         if (s || r->decision_only) continue;

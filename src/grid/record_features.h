@@ -1,18 +1,31 @@
-/* record_features.h: the sparse features of a text as the blob that a record keeps.
+/* record_features.h: which sparse features a record keeps: those that the grid's linear models read.
  *
- *     NGF1 | bits, word_max, char_min, char_max: u8 | flags: u8 (1 lower, 2 fold, 4 cross) | 3 zero bytes
- *          | n: u32 | n times bucket: u32, count: u16, little-endian, buckets rising
+ *     recorded_features f = {.paths = paths, .n_paths = n};          the models' files
+ *     options.features = ng_record_features, options.features_ctx = &f;
+ *     ..  ng_recorded_features_clear(&f);
  *
- * The configuration is the one that the shipped linear models share (recipes/), so a decision can
- * be scored again by any of them without the text.  Texts over 64 KiB and those with more than
- * 65,535 different buckets keep none. */
+ * The files' heads are read by the writer with its first record, so that opening a grid loads nothing.
+ * Texts over 64 KiB keep none.  The format is model/feature_blob.h. */
 #ifndef NG_GRID_RECORD_FEATURES_H
 #define NG_GRID_RECORD_FEATURES_H
 
-#include "model/linear_features.h"
+#include "model/feature_blob.h"
 #include "records.h"
 
-/* For ng_records_options: ctx is an ng_features, zeroed before the first call. */
+enum { RECORD_FEATURE_KINDS_MAX = 12 };
+
+typedef struct recorded_features {
+    const char **paths; /* [n_paths] GGUF files, of any kind */
+    size_t n_paths;
+    /* the writer's own */
+    bool known;
+    ng_feature_config kinds[RECORD_FEATURE_KINDS_MAX];
+    size_t n_kinds;
+    ng_features scratch;
+} recorded_features;
+
+/* For ng_records_options: ctx is a recorded_features. */
 void ng_record_features(void *ctx, const ng_record *r, ng_buf *out);
+void ng_recorded_features_clear(recorded_features *f);
 
 #endif

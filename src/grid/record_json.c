@@ -46,7 +46,8 @@ static void put_decision(ng_json *j, const char *key, const ng_decision *d) {
 void ng_record_signals_json(ng_json *j, const ng_record *r) {
     ng_json_object(j);
     ng_json_key(j, "bytes"), ng_json_uint(j, r->text_len);
-    if (r->pii >= 0) put_bool(j, "pii", r->pii), put_num(j, "pii_us", r->pii_us, 2);
+    if (r->pii >= 0) put_bool(j, "pii", r->pii);
+    if (r->pii_us > 0) put_num(j, "pii_us", r->pii_us, 2);
     if (*r->language)
         put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
     put_decision(j, "tasks", &r->tasks);
@@ -68,6 +69,19 @@ static void put_steps(ng_json *j, const ng_record *r) {
         put_num(j, "latency_us", s->latency_us, 2);
         ng_json_end(j);
     }
+    ng_json_end(j);
+}
+
+static void put_asked(ng_json *j, const ng_record *r) {
+    ng_json_key(j, "asked");
+    ng_json_object(j);
+    put_str(j, "task", ng_task_name(r->asked.task));
+    put_str(j, "model", r->asked.model);
+    put_str(j, "privacy", ng_privacy_name(r->asked.privacy));
+    ng_json_key(j, "max_cost_usd"), ng_json_num(j, r->asked.max_cost_usd);
+    ng_json_key(j, "labels"), ng_json_uint(j, r->asked.n_labels);
+    put_bool(j, "foreign", r->asked.foreign);
+    put_bool(j, "cut", r->asked.cut);
     ng_json_end(j);
 }
 
@@ -105,6 +119,7 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     put_bool(j, "cached", r->cached);
     put_str(j, "privacy", ng_privacy_name(r->privacy));
     put_str(j, "reason", r->reason);
+    put_asked(j, r);
     ng_json_key(j, "signals"), ng_record_signals_json(j, r);
     put_steps(j, r);
     put_result(j, r);

@@ -37,6 +37,15 @@ typedef struct ng_record {
     int64_t time_ms; /* wall clock */
     char tenant[64], request_id[64];
     uint64_t grid_version;
+    struct { /* what was asked for */
+        ng_task task;
+        char model[48]; /* "": the grid decides */
+        ng_privacy privacy;
+        double max_cost_usd; /* NaN: none */
+        uint32_t n_labels;
+        bool foreign; /* letters beyond ASCII */
+        bool cut;     /* the experts saw only a part of the text */
+    } asked;
     /* signals */
     ng_privacy privacy; /* that held: the request's, tightened by the policy */
     int8_t pii;         /* 1 found, 0 none, -1 not looked for */
@@ -81,6 +90,9 @@ typedef struct ng_records_options {
     /* Appends the sparse features of a text to `out` as a blob; NULL: none are kept.  Writer's
      * thread. */
     void (*features)(void *ctx, const ng_record *r, ng_buf *out);
+    /* Looks at what nobody needed to know before the answer; NULL: nothing.  Writer's thread. */
+    void (*late_signals)(void *ctx, ng_record *r);
+    void *late_ctx;
     void *features_ctx;
 } ng_records_options;
 

@@ -24,14 +24,14 @@ static bool is_personal(const char *label) {
     return strcmp(label, "date") && strcmp(label, "time") && strcmp(label, "url");
 }
 
-static int8_t find_personal(asking *a) {
+static int8_t find_personal(const ng_tier *pii, const ng_tier_request *req) {
     ng_answer *found;
     ng_error err = {0};
-    if (!a->grid->pii.self || ng_answer_new(&found)) return 1;
-    ng_tier_request r = a->req;
+    if (!pii->self || ng_answer_new(&found)) return 1;
+    ng_tier_request r = *req;
     r.task = found->task = NG_TASK_EXTRACT;
     r.params = (ng_params){0};
-    int8_t personal = a->grid->pii.submit(a->grid->pii.self, &r, found, &err) != NG_OK;
+    int8_t personal = pii->submit(pii->self, &r, found, &err) != NG_OK;
     for (size_t i = 0; i < found->n_entities; i++)
         personal |= is_personal(found->entities[i].label);
     ng_answer_free(found);
@@ -45,7 +45,7 @@ static bool pii_matters(const asking *a) {
            a->limits.privacy < g->config.pii;
 }
 
-static bool has_foreign_letters(const char *text, size_t len) {
+bool ng_has_foreign_letters(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] >= 0xC3 && (unsigned char)text[i] != 0xE2)
             return true; /* E2: dashes, quotes */
@@ -62,7 +62,7 @@ static bool language_matters(const asking *a) {
         a->len < LANGUAGE_MIN_BYTES)
         return false;
     const ng_decision *d = a->rec.experts.n_scores ? &a->rec.experts : &a->rec.tasks;
-    return !(d->n_scores && (double)d->scores[0].p >= SURE) || has_foreign_letters(a->text, a->len);
+    return !(d->n_scores && (double)d->scores[0].p >= SURE) || ng_has_foreign_letters(a->text, a->len);
 }
 
 void ng_ask_language(asking *a) {
@@ -88,7 +88,7 @@ void ng_ask_signals(asking *a) {
     a->rec.pii = -1;
     if (pii_matters(a)) {
         uint64_t t0 = ng_clock_ns();
-        a->rec.pii = find_personal(a);
+        a->rec.pii = find_personal(&a->grid->pii, &a->req);
         a->rec.pii_us = (double)(ng_clock_ns() - t0) * 1e-3;
         if (a->rec.pii) a->limits.privacy = ng_privacy_meet(a->limits.privacy, a->grid->config.pii);
         if (!a->grid->pii.self)
@@ -97,4 +97,15 @@ void ng_ask_signals(asking *a) {
                         a->grid->pii_why);
     }
     a->rec.privacy = a->limits.privacy;
+}
+
+/* Where nothing could leave, nobody looked before the answer; a replay under another configuration has
+ * to know all the same. */
+void ng_late_signals(void *ctx, ng_record *r) {
+    const ng_grid *g = ctx;
+    if (r->pii >= 0 || !r->text || !g->pii.self) return;
+    ng_part part = {NG_PART_TEXT, r->text, r->text_len};
+    ng_message message = {"user", &part, 1};
+    ng_tier_request req = {.messages = &message, .n_messages = 1};
+    r->pii = find_personal(&g->pii, &req);
 }

@@ -18,6 +18,7 @@
 #include "core/checked.h"
 #include "core/math.h"
 #include "gguf/gguf.h"
+#include "model/feature_blob.h"
 #include <nanogrid/text.h>
 #include <math.h>
 #include <stdio.h>
@@ -357,12 +358,14 @@ static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double 
     }
 }
 
-ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *logits,
-                           ng_error *err) {
+static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, ng_error *err) {
     if (s->n_rows < m->n_rows || s->n_labels < m->n_labels)
         return ng_fail(err, NG_EINVALID, "%s: the scratch was made for a smaller model", m->name);
-    ng_status status = ng_features_extract(&s->features, &m->features, text, len, err);
-    if (status) return status;
+    return NG_OK;
+}
+
+/* From the buckets in the scratch. */
+static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
     size_t unknown, n = count_rows(m, s, &unknown);
     uint64_t norm = unknown * (uint64_t)(m->unknown * 16) * (m->unknown * 16);
     for (size_t i = 0; i < n; i++) {
@@ -373,23 +376,58 @@ ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char 
     for (size_t i = 0; i < n; i++) s->counts[s->touched[i]] = 0;
     for (size_t c = 0; c < m->n_labels; c++)
         logits[c] = (float)s->sums[c] * (m->scale[c] / NG_LINEAR_UNIT) + m->bias[c];
-    return NG_OK;
 }
 
-ng_status ng_linear_apply(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *p,
-                          ng_error *err) {
-    ng_status status = ng_linear_logits(m, s, text, len, p, err);
-    if (status) return status;
+ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *logits,
+                           ng_error *err) {
+    ng_status status = check_scratch(m, s, err);
+    if (!status) status = ng_features_extract(&s->features, &m->features, text, len, err);
+    if (!status) score(m, s, logits);
+    return status;
+}
+
+/* p[n_labels] from logits, in place. */
+static void calibrate(const ng_linear *m, float *p) {
     if (!m->multi_label) {
         ng_softmax(p, p, m->n_labels, 1 / m->temperature);
-        return NG_OK;
+        return;
     }
     for (size_t c = 0; c < m->n_labels; c++) {
         double z = (double)p[c];
         if (m->platt_scale) z = z * (double)m->platt_scale[c] + (double)m->platt_shift[c];
         p[c] = (float)ng_sigmoid(z);
     }
+}
+
+ng_status ng_linear_apply(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *p,
+                          ng_error *err) {
+    ng_status status = ng_linear_logits(m, s, text, len, p, err);
+    if (!status) calibrate(m, p);
+    return status;
+}
+
+ng_status ng_linear_apply_recorded(const ng_linear *m, ng_linear_scratch *s, const void *blob, size_t len, float *p,
+                                   ng_error *err) {
+    ng_status status = check_scratch(m, s, err);
+    if (!status) status = ng_feature_blob_get(&s->features, &m->features, blob, len, err);
+    if (status) return status;
+    score(m, s, p);
+    calibrate(m, p);
     return NG_OK;
+}
+
+ng_status ng_linear_file_features(ng_feature_config *out, const char *path, ng_error *err) {
+    ng_linear m = {.name = path};
+    ng_str arch;
+    ng_status s = ng_gguf_open(&m.gguf, path, err);
+    if (s) return s;
+    s = ng_gguf_get_str(m.gguf, "general.architecture", &arch, err);
+    if (!s && (arch.len != 15 || memcmp(arch.data, "nanogrid-linear", 15)))
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s is no linear model", path);
+    if (!s) s = read_features(&m, err);
+    *out = m.features;
+    ng_gguf_close(m.gguf);
+    return s;
 }
 
 size_t ng_linear_n_labels(const ng_linear *m) { return m->n_labels; }

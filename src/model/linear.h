@@ -59,6 +59,12 @@ ng_status ng_linear_apply(const ng_linear *m, ng_linear_scratch *s, const char *
 /* The logits before calibration, what calibration is fitted on. */
 ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len,
                            float *logits, ng_error *err) NG_MUST_USE;
+/* ng_linear_apply over recorded features (model/feature_blob.h) instead of the text, the same bits.
+ * NG_ENOTFOUND: the blob holds none of the kind that this model reads. */
+ng_status ng_linear_apply_recorded(const ng_linear *m, ng_linear_scratch *s, const void *blob, size_t len,
+                                   float *p, ng_error *err) NG_MUST_USE;
+/* What a file's model reads, without opening the model.  NG_EUNSUPPORTED: no linear model. */
+ng_status ng_linear_file_features(ng_feature_config *out, const char *path, ng_error *err) NG_MUST_USE;
 
 size_t ng_linear_n_labels(const ng_linear *m);
 const char *ng_linear_label(const ng_linear *m, size_t i); /* NUL-terminated */

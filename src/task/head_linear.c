@@ -130,7 +130,10 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *answer
         s = ng_fail(err, NG_EUNSUPPORTED, "labels: this expert has its own labels; zero-shot labels are not served");
     if (s || (s = take_scratch(h, &scratch, err))) return s;
     float *p = ng_answer_alloc(answer, ng_linear_n_labels(h->model) * sizeof *p);
-    s = p ? ng_linear_apply(h->model, scratch, text, len, p, err) : NG_ENOMEM;
+    if (!p) s = NG_ENOMEM;
+    else if (req->features)
+        s = ng_linear_apply_recorded(h->model, scratch, req->features, req->features_len, p, err);
+    else s = ng_linear_apply(h->model, scratch, text, len, p, err);
     give_scratch(h, scratch);
     if (!s && ng_linear_multi_label(h->model)) s = answer_each(h, p, answer);
     else if (!s) s = answer_one(h, p, req->params.top_k ? req->params.top_k : SCORES_DEFAULT, answer);

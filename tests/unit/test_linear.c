@@ -2,6 +2,7 @@
 #include "core/math.h"
 #include "fault.h"
 #include "gguf/gguf.h"
+#include "model/feature_blob.h"
 #include "model/linear.h"
 #include "train/export.h"
 
@@ -68,6 +69,49 @@ static void features_count_what_they_should(void **state) {
     assert_int_equal(extract(&f, &chars, ""), 0);
     assert_int_equal(extract(&f, &words, " \t\n"), 0);
     ng_features_clear(&f);
+}
+
+static int rising(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* A blob gives any model that reads one of its kinds the very buckets of the text. */
+static void features_survive_as_bytes(void **state) {
+    (void)state;
+    const ng_feature_config kinds[] = {
+        {.bits = 24, .word_max = 2, .char_min = 1, .char_max = 4, .lower = true, .cross = true},
+        {.bits = 20, .word_max = 2, .char_min = 3, .char_max = 5, .lower = true},
+        {.bits = 18, .word_max = 4, .char_min = 3, .char_max = 7, .cross = true}};
+    const char *texts[] = {"", "a", "Freeze my card, please: freeze it!", "caf\xC3\xA9 caf\xC3\xA9 caf\xC3\xA9"};
+    ng_feature_config list[3];
+    size_t n = 0;
+    for (int i = 0; i < 3; i++) n = ng_feature_configs_add(list, n, 3, &kinds[i]);
+    assert_int_equal(ng_feature_configs_add(list, n, 3, &kinds[0]), 3);
+    for (size_t t = 0; t < 4; t++) {
+        ng_buf blob = ng_buf_init(1 << 16);
+        ng_features f = {0}, g = {0};
+        assert_int_equal(ng_feature_blob_put(&blob, &f, list, n, texts[t], strlen(texts[t])), NG_OK);
+        for (uint32_t bits = 12; bits <= 24; bits += 4)
+            for (int i = 0; i < 3; i++) {
+                ng_feature_config c = kinds[i];
+                c.bits = bits;
+                assert_int_equal(ng_features_extract(&f, &c, texts[t], strlen(texts[t]), NULL), NG_OK);
+                assert_int_equal(ng_feature_blob_get(&g, &c, blob.data, blob.len, NULL), NG_OK);
+                assert_int_equal(f.n_buckets, g.n_buckets);
+                if (!f.n_buckets) continue;
+                qsort(f.buckets, f.n_buckets, sizeof *f.buckets, rising);
+                assert_memory_equal(f.buckets, g.buckets, f.n_buckets * sizeof *f.buckets);
+            }
+        ng_feature_config other = kinds[0];
+        other.char_max = 5;
+        assert_int_equal(ng_feature_blob_get(&g, &other, blob.data, blob.len, NULL), NG_ENOTFOUND);
+        for (size_t cut = 5; cut < blob.len; cut++) /* a cut blob is an error or another kind's, never a crash */
+            assert_int_not_equal(ng_feature_blob_get(&g, &kinds[2], blob.data, cut, NULL), NG_OK);
+        ng_features_clear(&f);
+        ng_features_clear(&g);
+        ng_buf_clear(&blob);
+    }
 }
 
 static void features_refuse_nonsense(void **state) {
@@ -377,7 +421,8 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_golden),           cmocka_unit_test(features_normalise_as_told),
-        cmocka_unit_test(features_count_what_they_should), cmocka_unit_test(features_refuse_nonsense),
+        cmocka_unit_test(features_count_what_they_should), cmocka_unit_test(features_survive_as_bytes),
+        cmocka_unit_test(features_refuse_nonsense),
         cmocka_unit_test(inference_follows_the_formula), cmocka_unit_test(nothing_is_allocated_a_text),
         cmocka_unit_test(sigmoids_do_not_sum_to_one),    cmocka_unit_test(four_bits_are_the_same_integers),
         cmocka_unit_test(columns_quantise_close),        cmocka_unit_test(hostile_files_are_refused),
