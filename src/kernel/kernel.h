@@ -52,6 +52,8 @@ typedef struct ng_gemm {
     size_t y_stride;
     const float *bias;   /* [rows] or NULL */
     bool add;            /* add to what y holds */
+    const uint8_t *next; /* quantised weights: what this thread reads next, or NULL: its first panel, .. */
+    size_t next_panels, next_stride; /* .. its panels and the bytes of one; prefetched towards the end */
 } ng_gemm;
 
 typedef struct ng_mix {

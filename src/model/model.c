@@ -65,6 +65,14 @@ static ng_status check_memory(const ng_model *m, ng_error *err) {
     return ng_memory_check(&need, m->info.path, err);
 }
 
+/* An architecture asks for its matrices in the order in which a forward reads them, round and round. */
+static void chain_mats(const ng_loader *l) {
+    for (size_t i = 0; i < l->n_mats; i++) {
+        ng_mat *m = l->mats[i], *next = l->mats[(i + 1) % l->n_mats];
+        m->next = m->is_q8 && next->is_q8 ? next : NULL;
+    }
+}
+
 static ng_status load_weights(ng_model *m, bool header_only, ng_error *err) {
     size_t n = ng_gguf_n_tensors(m->gguf);
     ng_loader l = {.model = m, .header_only = header_only};
@@ -77,6 +85,7 @@ static ng_status load_weights(ng_model *m, bool header_only, ng_error *err) {
     if (!s && !header_only) s = check_memory(m, err);
     ng_repack_source source = {ng_gguf_map(m->gguf), m->info.path, l.mats, l.n_mats, m->cache_from_bytes};
     if (!s && !header_only) s = ng_repack_open(&m->repack, &source, err);
+    if (!s) chain_mats(&l);
     free(l.used);
     free(l.mats);
     return s;

@@ -103,5 +103,12 @@ void ng_linear(const ng_team *tm, const ng_mat *m, const ng_act *act, size_t n_t
                  .x_stride = m->n_cols, .q = act->q, .n_tok = n_tok, .y = out.y,
                  .y_stride = out.stride, .bias = out.bias, .add = out.add};
     ng_linear_slice(tm, m->n_rows, &g.row_begin, &g.row_end);
+    if (m->next) {
+        size_t begin, end;
+        ng_linear_slice(tm, m->next->n_rows, &begin, &end);
+        g.next = m->next->w + begin / NG_PANEL_ROWS * m->next->w_stride;
+        g.next_panels = (end - begin) / NG_PANEL_ROWS;
+        g.next_stride = m->next->w_stride;
+    }
     if (g.row_end > g.row_begin) m->gemm(&g);
 }

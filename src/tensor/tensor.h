@@ -41,6 +41,7 @@ typedef struct ng_mat {
     size_t w_stride;
     ng_gemm_fn *gemm;      /* NULL: not for products (ng_mat_init_lookup) */
     bool is_q8;            /* wants int8 activations */
+    const struct ng_mat *next; /* what a forward reads next, to be fetched ahead; or NULL */
 } ng_mat;
 
 bool ng_mat_can(uint32_t type);

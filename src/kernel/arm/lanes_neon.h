@@ -22,6 +22,7 @@ typedef struct vm {
     uint32x4_t a, b, c, d;
 } vm;
 
+#define LANES_FEW_MAX 0
 enum {
     LANES_TOK = 4,  /* tokens that share one unpacking of a block: 16 accumulators */
     LANES_STREAMS = 1, /* panels at a time when tokens are few */

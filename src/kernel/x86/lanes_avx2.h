@@ -18,6 +18,7 @@ typedef struct vb { /* 64 codes: 4 columns of rows 0..7, 8..15 */
 } vb;
 typedef vf vm;
 
+#define LANES_FEW_MAX 4
 enum {
     LANES_TOK = 4,
     LANES_STREAMS = 4,

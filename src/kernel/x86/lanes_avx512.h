@@ -11,6 +11,7 @@ typedef __m512i vi; /* 16 int32 */
 typedef __m512i vb; /* 64 codes: 4 columns of 16 rows */
 typedef __mmask16 vm;
 
+#define LANES_FEW_MAX 8 /* tokens up to which several panels go at a time */
 enum {
     LANES_TOK = 16,     /* tokens that share one unpacking of a block */
     LANES_STREAMS = 4,  /* panels at a time when tokens are few */
