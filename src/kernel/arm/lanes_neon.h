@@ -22,10 +22,11 @@ typedef struct vm {
     uint32x4_t a, b, c, d;
 } vm;
 
-#define LANES_FEW_MAX 0
+#define LANES_TOK_MAX 4
+#define LANES_STREAMS_MAX 1
 enum {
-    LANES_TOK = 4,  /* tokens that share one unpacking of a block: 16 accumulators */
-    LANES_STREAMS = 1, /* panels at a time when tokens are few */
+    LANES_TOK = LANES_TOK_MAX,  /* tokens that share one unpacking of a block: 16 accumulators */
+    LANES_STREAMS = LANES_STREAMS_MAX, /* panels at a time when tokens are few */
     LANES_ROWS = 4, /* float products: rows x tokens a tile */
     LANES_TOKS = 1,
     LANES_MIX = 4   /* queries that share a pass over the values */

@@ -18,10 +18,11 @@ typedef struct vb { /* 64 codes: 4 columns of rows 0..7, 8..15 */
 } vb;
 typedef vf vm;
 
-#define LANES_FEW_MAX 4
+#define LANES_TOK_MAX 4
+#define LANES_STREAMS_MAX 4
 enum {
-    LANES_TOK = 4,
-    LANES_STREAMS = 4,
+    LANES_TOK = LANES_TOK_MAX,
+    LANES_STREAMS = LANES_STREAMS_MAX,
     LANES_ROWS = 4,
     LANES_TOKS = 1,
     LANES_MIX = 4,

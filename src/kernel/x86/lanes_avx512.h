@@ -11,10 +11,12 @@ typedef __m512i vi; /* 16 int32 */
 typedef __m512i vb; /* 64 codes: 4 columns of 16 rows */
 typedef __mmask16 vm;
 
-#define LANES_FEW_MAX 8 /* tokens up to which several panels go at a time */
+/* What tiles exist (lanes.inc); the same numbers as below, for the preprocessor. */
+#define LANES_TOK_MAX 16
+#define LANES_STREAMS_MAX 4
 enum {
-    LANES_TOK = 16,     /* tokens that share one unpacking of a block */
-    LANES_STREAMS = 4,  /* panels at a time when tokens are few */
+    LANES_TOK = LANES_TOK_MAX,     /* tokens that share one unpacking of a block */
+    LANES_STREAMS = LANES_STREAMS_MAX,  /* panels at a time when tokens are few */
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
     LANES_MIX = 8,      /* queries that share a pass over the values */
