@@ -12,6 +12,9 @@
 
 enum { WIDTH = 32 };
 
+/* The first n of 16 lanes. */
+static inline __mmask16 mask_of(size_t n) { return (__mmask16)(n >= 16 ? 0xFFFFu : (1u << n) - 1); }
+
 static inline __attribute__((always_inline)) void tile(const ng_tile *t, size_t rows) {
     __m512 acc[12][2];
     const char *a = t->a;
@@ -27,8 +30,8 @@ static inline __attribute__((always_inline)) void tile(const ng_tile *t, size_t 
             acc[i][1] = _mm512_dpbf16_ps(acc[i][1], x, b1);
         }
     }
-    __mmask16 m0 = t->n >= 16 ? 0xFFFF : (__mmask16)((1u << t->n) - 1);
-    __mmask16 m1 = t->n >= 32 ? 0xFFFF : t->n <= 16 ? 0 : (__mmask16)((1u << (t->n - 16)) - 1);
+    __mmask16 m0 = mask_of(t->n);
+    __mmask16 m1 = mask_of(t->n > 16 ? t->n - 16 : 0);
     for (size_t i = 0; i < rows; i++) {
         float *c = t->c + i * t->c_stride;
         __m512 y0 = acc[i][0], y1 = acc[i][1];
@@ -49,7 +52,6 @@ static void tile12(const ng_tile *t) { tile(t, 12); }
 static void tile4(const ng_tile *t) { tile(t, 4); }
 static void tile1(const ng_tile *t) { tile(t, 1); }
 
-static inline __mmask16 mask_of(size_t n) { return n >= 16 ? 0xFFFF : (__mmask16)((1u << n) - 1); }
 
 /* 16 floats of two rows as pairs. */
 static inline __m512i pairs(__m512 even, __m512 odd) {
