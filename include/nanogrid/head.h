@@ -6,7 +6,7 @@
  *     ng_head_apply(h, &request, answer, &err);      fills the task's part of the answer
  *     ng_head_close(h);
  *
- * What kind of head it is (linear, rules, extractive summary, embedding, decoder) follows from the
+ * What kind of head it is (linear, heads on an encoder, rules, extractive summary, embedding, decoder) follows from the
  * task and the file's general.architecture; each kind is one file in src/task and one line in
  * heads.def.  ng_head_apply may be called from several threads: kinds that hold a session serialise
  * inside. */
@@ -32,9 +32,10 @@ typedef ng_status ng_head_open_fn(void *ctx, ng_tier *out, const char *name, con
                                   ng_error *err);
 
 NG_API ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) NG_MUST_USE;
-/* The task of a model file: its key nanogrid.task, else the first task that its architecture can serve.
- * NG_EUNSUPPORTED when there is none. */
-NG_API ng_status ng_head_task(ng_task *out, const char *path, ng_error *err) NG_MUST_USE;
+/* The task of a model file: that of the head `head` where the file carries heads (NULL: of the first one), else
+ * its key nanogrid.task, else the first task that its architecture can serve.  NG_EUNSUPPORTED when there is
+ * none, NG_ENOTFOUND for a head that it does not have. */
+NG_API ng_status ng_head_task(ng_task *out, const char *path, const char *head, ng_error *err) NG_MUST_USE;
 NG_API void ng_head_close(ng_head *h);
 /* The request's text is the last user message.  Fills label/scores/entities/.., confidence (calibrated
  * or NaN), in_scope and token counts; leaves expert, tier, route and timing to the caller. */
@@ -42,7 +43,7 @@ NG_API ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer
 /* True for heads that need a decoder or an encoder; linear models and rules are small.  False also where
  * the file cannot be read: opening it tells why. */
 NG_API bool ng_head_is_big(const ng_head_spec *spec);
-/* "linear", "rules", "extractive", "embedding", "decoder". */
+/* "linear", "encoder", "rules", "extractive", "embedding", "decoder". */
 NG_API const char *ng_head_kind(const ng_head *h);
 
 #endif

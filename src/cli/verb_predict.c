@@ -126,7 +126,7 @@ static int run(int argc, char **argv) {
     if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
     if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
     ng_buf text = ng_buf_init((size_t)256 << 20);
-    ng_status s = task == NG_TASK_AUTO ? ng_head_task(&task, o.model, &err) : NG_OK;
+    ng_status s = task == NG_TASK_AUTO ? ng_head_task(&task, o.model, o.head, &err) : NG_OK;
     ng_head_spec spec = {.task = task, .path = o.model, .head = o.head, .n_threads = (int)o.threads};
     if (!s) s = ng_head_open(&h, &spec, &err);
     if (!s && o.lines && (!argc || !strcmp(argv[0], "-"))) s = cli_read(&text, NULL, &err);

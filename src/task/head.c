@@ -4,6 +4,8 @@
 #include "gguf/gguf.h"
 #include "text/words.h"
 #include <nanogrid/model.h>
+#include <nanogrid/buf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,14 +45,32 @@ static const ng_head_ops *find_kind(ng_task task, const char *arch) {
     return NULL;
 }
 
-static ng_status named_task(ng_task *out, const char *path, ng_error *err) {
+/* The key that names the task of one of the file's heads (model/encoder_heads.h), or of the file. */
+static ng_status task_key(char key[128], const ng_gguf *g, const char *head, ng_error *err) {
+    ng_gguf_array names;
+    strcpy(key, "nanogrid.task");
+    if (!ng_gguf_has(g, "nanogrid.heads")) return NG_OK;
+    ng_status s = ng_gguf_get_array(g, "nanogrid.heads", &names, err);
+    if (s || names.kind != NG_GGUF_STRING || !names.len) return s;
+    if (head) snprintf(key, 128, "nanogrid.head.%s.task", head);
+    else snprintf(key, 128, "nanogrid.head.%.*s.task", (int)(names.strs[0].len < 64 ? names.strs[0].len : 64), names.strs[0].data);
+    if (ng_gguf_has(g, key)) return NG_OK;
+    ng_buf known = ng_buf_init(4096);
+    for (size_t i = 0; i < names.len; i++) ng_buf_printf(&known, "%s%.*s", i ? ", " : "", (int)names.strs[i].len, names.strs[i].data);
+    s = ng_fail(err, NG_ENOTFOUND, "%s: the model has no head '%s'; it has %s", ng_gguf_path(g), head ? head : "", known.len ? known.data : "none");
+    ng_buf_clear(&known);
+    return s;
+}
+
+static ng_status named_task(ng_task *out, const char *path, const char *head, ng_error *err) {
     ng_gguf *g;
     ng_str name = {0};
-    char text[32] = "";
+    char text[32] = "", key[128];
     *out = NG_TASK_AUTO;
     ng_status s = ng_gguf_open(&g, path, err);
     if (s) return s;
-    if (ng_gguf_has(g, "nanogrid.task")) s = ng_gguf_get_str(g, "nanogrid.task", &name, err);
+    s = task_key(key, g, head, err);
+    if (!s && ng_gguf_has(g, key)) s = ng_gguf_get_str(g, key, &name, err);
     if (!s && name.len && name.len < sizeof text) memcpy(text, name.data, name.len);
     if (!s && name.len && !ng_task_parse(out, text))
         s = ng_fail(err, NG_EUNSUPPORTED, "%s: this version does not know the task '%s'", path, text);
@@ -58,10 +78,10 @@ static ng_status named_task(ng_task *out, const char *path, ng_error *err) {
     return s;
 }
 
-ng_status ng_head_task(ng_task *out, const char *path, ng_error *err) {
+ng_status ng_head_task(ng_task *out, const char *path, const char *head, ng_error *err) {
     char arch[64];
     ng_model_kind kind;
-    ng_status s = named_task(out, path, err);
+    ng_status s = named_task(out, path, head, err);
     if (s || *out != NG_TASK_AUTO) return s;
     if ((s = read_arch(arch, path, err))) return s;
     if (ng_model_arch_kind(&kind, arch)) return *out = kind == NG_MODEL_CAUSAL ? NG_TASK_GENERATE : NG_TASK_EMBED, NG_OK;

@@ -3,9 +3,8 @@
  * A model is immutable, a scratch belongs to one thread at a time: idle scratches wait in a short list
  * under a lock, and a caller that finds none makes one.  So nothing is allocated once as many exist as
  * threads ask at the same time, and threads do not wait for each other's texts.
- *
- * The confidence is the calibrated probability that the answer is right: of the best label, or for
- * moderate of the decision to flag or not.  It is NaN for a model without calibration. */
+ */
+#include "decide.h"
 #include "head_ops.h"
 
 #include "model/linear.h"
@@ -14,10 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDLE_MAX = 16, SCORES_DEFAULT = 5 };
+enum { IDLE_MAX = 16 };
 
 typedef struct linear_head {
     ng_linear *model;
+    ng_decider decider;
+    const char **labels; /* [n], the model's */
+    float *thresholds;
     pthread_mutex_t lock;
     ng_linear_scratch *idle[IDLE_MAX]; /* [n_idle], guarded by lock */
     size_t n_idle;
@@ -33,7 +35,21 @@ static void close_head(void *self) {
     for (size_t i = 0; i < h->n_idle; i++) ng_linear_scratch_free(h->idle[i]);
     pthread_mutex_destroy(&h->lock);
     ng_linear_close(h->model);
+    free(h->labels);
+    free(h->thresholds);
     free(h);
+}
+
+static ng_status make_decider(linear_head *h) {
+    size_t n = ng_linear_n_labels(h->model);
+    h->labels = malloc(n * sizeof *h->labels);
+    h->thresholds = malloc(n * sizeof *h->thresholds);
+    if (!h->labels || !h->thresholds) return NG_ENOMEM;
+    for (size_t i = 0; i < n; i++) h->labels[i] = ng_linear_label(h->model, i);
+    for (size_t i = 0; i < n; i++) h->thresholds[i] = ng_linear_threshold(h->model, i);
+    h->decider = (ng_decider){n, h->labels, ng_linear_multi_label(h->model), ng_linear_calibrated(h->model),
+                              ng_linear_oos_threshold(h->model), h->thresholds};
+    return NG_OK;
 }
 
 static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
@@ -45,12 +61,12 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     if (!s && strcmp(ng_linear_task(h->model), ng_task_name(spec->task)) != 0)
         s = ng_fail(err, NG_EINVALID, "%s: the model was trained for the task %s, not %s", spec->path,
                     ng_linear_task(h->model), ng_task_name(spec->task));
+    if (!s && make_decider(h)) s = ng_fail(err, NG_ENOMEM, "%s: out of memory", spec->path);
+    pthread_mutex_init(&h->lock, NULL);
     if (s) {
-        ng_linear_close(h->model);
-        free(h);
+        close_head(h);
         return s;
     }
-    pthread_mutex_init(&h->lock, NULL);
     *self = h;
     return NG_OK;
 }
@@ -71,55 +87,6 @@ static void give_scratch(linear_head *h, ng_linear_scratch *s) {
     if (!kept) ng_linear_scratch_free(s);
 }
 
-/* The best `want` labels, best first; of equal ones the earlier label. */
-static size_t best_labels(const linear_head *h, const float *p, size_t want, ng_score *out) {
-    size_t n = 0, all = ng_linear_n_labels(h->model);
-    for (size_t i = 0; i < all; i++) {
-        if (n == want && !(p[i] > out[n - 1].p)) continue;
-        size_t at = n < want ? n++ : n - 1;
-        for (; at > 0 && p[i] > out[at - 1].p; at--) out[at] = out[at - 1];
-        out[at] = (ng_score){ng_linear_label(h->model, i), p[i]};
-    }
-    return n;
-}
-
-/* Labels belong to the model, which may be closed before the answer: they are copied. */
-static ng_status own_labels(ng_answer *a, ng_score *scores, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!(scores[i].label = ng_answer_strndup(a, scores[i].label, strlen(scores[i].label)))) return NG_ENOMEM;
-    return NG_OK;
-}
-
-static ng_status answer_one(linear_head *h, const float *p, size_t want, ng_answer *a) {
-    size_t all = ng_linear_n_labels(h->model);
-    if (want > all) want = all;
-    a->scores = ng_answer_alloc(a, want * sizeof *a->scores);
-    if (!a->scores) return NG_ENOMEM;
-    a->n_scores = best_labels(h, p, want, a->scores);
-    if (own_labels(a, a->scores, a->n_scores)) return NG_ENOMEM;
-    a->in_scope = a->scores[0].p >= ng_linear_oos_threshold(h->model);
-    a->label = a->in_scope ? a->scores[0].label : NULL;
-    if (ng_linear_calibrated(h->model)) a->confidence = (double)a->scores[0].p;
-    return NG_OK;
-}
-
-static ng_status answer_each(linear_head *h, const float *p, ng_answer *a) {
-    size_t n = ng_linear_n_labels(h->model);
-    float top = 0; /* the greatest probability among the labels that decide */
-    a->categories = ng_answer_alloc(a, n * sizeof *a->categories);
-    if (!a->categories) return NG_ENOMEM;
-    a->n_categories = n;
-    for (size_t i = 0; i < n; i++) {
-        bool holds = p[i] >= ng_linear_threshold(h->model, i);
-        a->categories[i] = (ng_score){ng_linear_label(h->model, i), p[i]};
-        if (holds && !a->flagged) top = 0;
-        a->flagged |= holds;
-        if (holds == a->flagged && p[i] > top) top = p[i];
-    }
-    if (ng_linear_calibrated(h->model)) a->confidence = a->flagged ? (double)top : 1 - (double)top;
-    return own_labels(a, a->categories, n);
-}
-
 static ng_status apply(void *self, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
     linear_head *h = self;
     const char *text;
@@ -135,8 +102,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *answer
         s = ng_linear_apply_recorded(h->model, scratch, req->features, req->features_len, p, err);
     else s = ng_linear_apply(h->model, scratch, text, len, p, err);
     give_scratch(h, scratch);
-    if (!s && ng_linear_multi_label(h->model)) s = answer_each(h, p, answer);
-    else if (!s) s = answer_one(h, p, req->params.top_k ? req->params.top_k : SCORES_DEFAULT, answer);
+    if (!s) s = ng_decide(&h->decider, p, req->params.top_k, answer);
     answer->prompt_tokens = ng_words_count(text, len);
     return s == NG_ENOMEM ? ng_fail(err, s, "linear model: out of memory") : s;
 }

@@ -121,6 +121,7 @@ ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_
     for (int p = NG_PRECISION_F32; !s && p <= NG_PRECISION_BF16; p++) {
         if (ng_gemm_ops_get(&ops, (ng_precision)p, NULL)) continue;
         for (size_t i = 0; !s && i < sizeof cells / sizeof cells[0]; i++) {
+            if ((size_t)cells[i][1] > base.shape.n_ctx) continue; /* a base that holds less */
             ng_train_bench_row r = {cells[i][0], cells[i][1], ng_precision_name((ng_precision)p), 0};
             s = one_cell(&base, n_threads, &r, (ng_precision)p, err);
             if (!s && !row(ctx, &r)) s = ng_fail(err, NG_ECANCELLED, "%s: stopped", recipe_path);

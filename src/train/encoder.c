@@ -9,6 +9,7 @@
 #include "core/checked.h"
 #include "core/hash.h"
 #include "core/math.h"
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,6 +304,7 @@ static void layer_forward(ng_encoder *e, size_t i) {
 }
 
 const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
+    assert(b->n_seq <= e->max_seq && b->begin[b->n_seq] <= e->max_tok);
     e->batch = *b;
     for (size_t s = 0; s < b->n_seq; s++)
         for (size_t t = b->begin[s]; t < b->begin[s + 1]; t++) {

@@ -1,0 +1,210 @@
+/* head_encoder.c: heads that stand on a shared encoder: classify, moderate, detect-language.  See
+ * model/encoder_heads.h.
+ *
+ * Heads of one file share one encoder: its model and session are opened once a process (by path, size and
+ * time of change, counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
+ * several heads asked about one text cost one forward.  One lock an encoder: calls queue, as the session's
+ * threads already work together. */
+#include "decide.h"
+#include "head_ops.h"
+
+#include "core/file.h"
+#include "model/encoder_heads.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct encoder {
+    struct encoder *next; /* of all that are open; guarded by all_lock, as is n_users */
+    size_t n_users;
+    char *path;
+    uint64_t bytes;
+    int64_t changed_s;
+    ng_model *model;
+    ng_encoder_heads heads;
+    size_t width, n_most;   /* tokens of a text that are read */
+    pthread_mutex_t lock;   /* guards what follows */
+    ng_session *session;
+    float *hidden;          /* [n_most, width] of `text` */
+    char *text;             /* the last one; NULL: none */
+    size_t text_len, n_tok, n_all; /* n_all: before it was cut */
+} encoder;
+
+typedef struct encoder_head {
+    encoder *e;
+    const ng_encoder_head *head;
+} encoder_head;
+
+static encoder *all;
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static bool serves(ng_task task, const char *arch) {
+    return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE);
+}
+
+/* ---- encoders, shared --------------------------------------------------------------------------- */
+
+static void encoder_free(encoder *e) {
+    ng_session_free(e->session);
+    ng_encoder_heads_close(&e->heads);
+    ng_model_close(e->model);
+    pthread_mutex_destroy(&e->lock);
+    free(e->hidden);
+    free(e->text);
+    free(e->path);
+    free(e);
+}
+
+static ng_status encoder_open(encoder **out, const char *path, int n_threads, ng_error *err) {
+    encoder *e = calloc(1, sizeof *e);
+    ng_session_options opt = {.n_threads = n_threads};
+    *out = NULL;
+    if (!e) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    pthread_mutex_init(&e->lock, NULL);
+    ng_status s = (e->path = strdup(path)) ? ng_model_open(&e->model, path, err) : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    if (!s) s = ng_encoder_heads_open(&e->heads, e->model, err);
+    if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
+    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
+    if (!s) {
+        ng_model_info info = ng_model_get_info(e->model);
+        uint32_t n_ctx = ng_session_n_ctx(e->session);
+        e->width = info.n_embd;
+        e->n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx;
+        if (!(e->hidden = malloc(e->n_most * e->width * sizeof *e->hidden))) s = ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    }
+    if (s) encoder_free(e);
+    else *out = e;
+    return s;
+}
+
+static ng_status encoder_take(encoder **out, const char *path, int n_threads, ng_error *err) {
+    uint64_t bytes = 0;
+    int64_t changed = 0;
+    (void)ng_file_stat(path, &bytes, &changed);
+    ng_status s = NG_OK;
+    pthread_mutex_lock(&all_lock);
+    encoder *e = all;
+    while (e && (strcmp(e->path, path) != 0 || e->bytes != bytes || e->changed_s != changed)) e = e->next;
+    if (!e && !(s = encoder_open(&e, path, n_threads, err))) {
+        e->bytes = bytes;
+        e->changed_s = changed;
+        e->next = all;
+        all = e;
+    }
+    if (e) e->n_users++;
+    pthread_mutex_unlock(&all_lock);
+    *out = e;
+    return s;
+}
+
+static void encoder_give(encoder *e) {
+    pthread_mutex_lock(&all_lock);
+    if (--e->n_users == 0) {
+        encoder **at = &all;
+        while (*at != e) at = &(*at)->next;
+        *at = e->next;
+        encoder_free(e);
+    }
+    pthread_mutex_unlock(&all_lock);
+}
+
+/* e->hidden becomes that of the text; the lock is held. */
+static ng_status encoder_read(encoder *e, const char *text, size_t len, ng_error *err) {
+    int32_t *ids;
+    size_t n;
+    if (e->text && e->text_len == len && !memcmp(e->text, text, len)) return NG_OK;
+    free(e->text);
+    e->text = NULL;
+    ng_status s = ng_tokenize(ng_model_tokenizer(e->model, NULL), text, len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    if (s) return s;
+    e->n_all = n;
+    if (n > e->n_most) {
+        ids[e->n_most - 1] = ids[n - 1]; /* the closing [SEP] */
+        n = e->n_most;
+    }
+    s = ng_session_hidden(e->session, ids, n, e->hidden, err);
+    free(ids);
+    if (s) return s;
+    e->n_tok = n;
+    e->text_len = len;
+    e->text = malloc(len + 1);
+    if (!e->text) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    memcpy(e->text, text, len);
+    return NG_OK;
+}
+
+/* ---- one head ----------------------------------------------------------------------------------- */
+
+static void close_head(void *self) {
+    encoder_head *h = self;
+    encoder_give(h->e);
+    free(h);
+}
+
+/* The named head, else the first that serves the task. */
+static ng_status choose(encoder_head *h, const ng_head_spec *spec, ng_error *err) {
+    const ng_encoder_heads *all_heads = &h->e->heads;
+    const char *task = ng_task_name(spec->task);
+    for (size_t i = 0; !spec->head && i < all_heads->len && !h->head; i++)
+        if (!strcmp(all_heads->items[i].task, task)) h->head = &all_heads->items[i];
+    if (!spec->head && !h->head)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task %s", spec->path, task);
+    ng_error why = {0};
+    if (!h->head && !(h->head = ng_encoder_heads_find(all_heads, spec->head, &why)))
+        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
+    if (strcmp(h->head->task, task) != 0)
+        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not %s", spec->path, h->head->name, h->head->task, task);
+    return NG_OK;
+}
+
+static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
+    encoder_head *h = calloc(1, sizeof *h);
+    *self = NULL;
+    if (!h) return ng_fail(err, NG_ENOMEM, "%s: out of memory", spec->path);
+    ng_status s = encoder_take(&h->e, spec->path, spec->n_threads, err);
+    if (!s && (s = choose(h, spec, err))) encoder_give(h->e);
+    if (s) free(h);
+    else *self = h;
+    return s;
+}
+
+static ng_status warn_cut(const encoder *e, ng_answer *a) {
+    char line[128];
+    if (e->n_all <= e->n_most) return NG_OK;
+    int n = snprintf(line, sizeof line, "the text has %zu tokens; this model reads the first %zu", e->n_all, e->n_most);
+    const char **list = ng_answer_alloc(a, (a->n_warnings + 1) * sizeof *list), *copy = ng_answer_strndup(a, line, (size_t)n);
+    if (!list || !copy) return NG_ENOMEM;
+    if (a->n_warnings) memcpy(list, a->warnings, a->n_warnings * sizeof *list);
+    list[a->n_warnings++] = copy;
+    a->warnings = list;
+    return NG_OK;
+}
+
+static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    encoder_head *h = self;
+    const ng_encoder_head *head = h->head;
+    const char *text;
+    size_t len;
+    ng_status s = ng_request_text(req, &text, &len, err);
+    if (!s && req->params.n_labels)
+        s = ng_fail(err, NG_EUNSUPPORTED, "labels: this expert has its own labels; zero-shot labels are not served");
+    if (s) return s;
+    float *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
+    if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    pthread_mutex_lock(&h->e->lock);
+    s = encoder_read(h->e, text, len, err);
+    if (!s) {
+        ng_encoder_head_logits(head, h->e->hidden, h->e->n_tok, p);
+        a->prompt_tokens = (uint32_t)h->e->n_all;
+        s = warn_cut(h->e, a);
+    }
+    pthread_mutex_unlock(&h->e->lock);
+    if (s) return s == NG_ENOMEM ? ng_fail(err, s, "encoder: out of memory") : s;
+    ng_encoder_head_decide(head, p, p);
+    ng_decider d = {.n = head->n_labels, .label = head->labels, .each = head->each, .calibrated = ng_encoder_head_calibrated(head),
+                    .oos_threshold = head->oos_threshold, .threshold = head->threshold};
+    return ng_decide(&d, p, req->params.top_k, a) ? ng_fail(err, NG_ENOMEM, "encoder: out of memory") : NG_OK;
+}
+
+const ng_head_ops ng_head_encoder = {"encoder", serves, open_head, apply, close_head};

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""train, predict and --bench of encoder recipes, on a BERT of 20,000 weights and made-up texts: a run killed with SIGKILL
+goes on to the bytes of one that was not, threads change nothing, bad input is told and leaves no model."""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+
+NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
+HERE = os.path.dirname(os.path.abspath(__file__))
+BASE = os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf")
+failures = 0
+
+
+def check(ok, what):
+    global failures
+    if not ok:
+        failures += 1
+        print("FAILED:", what)
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def texts(n, seed):
+    """Words of letters; the label is which of a, b, c begins the text."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(n):
+        first = rng.choice("abc")
+        rows.append((first + "".join(rng.choice("defgh ") for _ in range(rng.randint(3, 20))), {"a": "x", "b": "y", "c": "z"}[first]))
+    return rows
+
+
+def tsv(path, rows):
+    write(path, "text\tlabel\n" + "".join("%s\t%s\n" % r for r in rows))
+
+
+def recipe(**more):
+    t = {"epochs": 3, "batch": 16, "rate": 0.003, "dropout": 0.1, "checkpoint": 0, "patience": 3} | more
+    training = ", ".join("%s: %s" % kv for kv in t.items())
+    return """name: tiny
+task: encoder
+base: {model: %s, words: 40, context: 64}
+heads:
+  - {name: first, recipe: first.yaml, pooling: first}
+  - {name: marks, recipe: marks.yaml, weight: 0.5}
+training: {%s}
+""" % (os.path.abspath(BASE), training)
+
+
+def run(*args, env=None, want=0):
+    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **(env or {})})
+    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
+    return r
+
+
+def bytes_of(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def interrupted(path, out, steps):
+    """Kills the run after so many reported steps' worth of output; checkpoints are written at every step."""
+    p = subprocess.Popen([NANOGRID, "train", path, "--out", out, "--json"], stdout=subprocess.PIPE, text=True)
+    for _ in range(steps):
+        p.stdout.readline()
+    p.send_signal(signal.SIGKILL)
+    p.wait()
+    p.stdout.close()
+    return os.path.exists(os.path.join(out, "model.gguf.checkpoint")) and not os.path.exists(os.path.join(out, "model.gguf"))
+
+
+def main():
+    work = tempfile.mkdtemp()
+    os.environ["NANOGRID_DATA"] = work
+    at = lambda name: os.path.join(work, name)
+    for name, n, seed in (("train", 400, 1), ("dev", 120, 2), ("test", 60, 3)):
+        rows = texts(n, seed)
+        tsv(at(name + ".tsv"), rows)
+        tsv(at(name + "-marks.tsv"), [(t, "|".join(m for m in "de" if m in t) or "none") for t, _ in rows])
+    data = "data: {train: [{file: train%s.tsv%s}], dev: [{file: dev%s.tsv%s}], test: [{file: test%s.tsv%s}]}\n"
+    write(at("first.yaml"), "name: first\ntask: classify\nlicence: none\n" + data % (("", "") * 3))
+    drop = ', rename: ["none="]'
+    write(at("marks.yaml"), "name: marks\ntask: moderate\nlabels: [d, e]\n" + data % (("-marks", drop) * 3))
+    write(at("recipe.yaml"), recipe())
+
+    out = run("train", at("recipe.yaml"), "--out", at("whole"), "--json", "--plot", at("loss.svg"))
+    lines = [json.loads(x) for x in out.stdout.splitlines()]
+    last = lines[-1]
+    check(set(last["heads"]) == {"first", "marks"} and last["heads"]["first"]["dev_accuracy"] > 0.9, "heads are learned: %s" % last)
+    check({"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]), "a step's fields: %s" % lines[0])
+    check(lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"], "the loss falls")
+    check(bytes_of(at("loss.svg")).startswith(b"<svg"), "--plot writes an SVG")
+    check(not os.path.exists(at("whole/model.gguf.checkpoint")), "a finished run leaves no checkpoint")
+    whole = bytes_of(at("whole/model.gguf"))
+
+    for k, steps in enumerate((1, 2, 4)):  # in the first epoch, at its end, in the third
+        check(interrupted(at("recipe.yaml"), at("cut"), steps), "a killed run leaves a checkpoint and no model")
+        r = json.loads(run("train", at("recipe.yaml"), "--out", at("cut"), "--json").stdout.splitlines()[-1])
+        check(r["resumed"], "the run went on")
+        check(bytes_of(at("cut/model.gguf")) == whole, "killed %d: the bytes of the uninterrupted run" % k)
+        os.remove(at("cut/model.gguf"))
+    for threads in "1", "3":
+        run("train", at("recipe.yaml"), "--out", at("threads"), "-t", threads)
+        check(bytes_of(at("threads/model.gguf")) == whole, "%s threads give the same bytes" % threads)
+    run("train", at("recipe.yaml"), "--out", at("seed"), "--seed", "9")
+    check(bytes_of(at("seed/model.gguf")) != whole, "another seed gives other bytes")
+
+    model = at("whole/model.gguf")
+    r = json.loads(run("predict", "-m", model, "--head", "first", "--json", "bed egg").stdout)
+    check(r["label"] == "y" and r["task"] == "classify" and 0.5 < r["confidence"] <= 1, "predict --head first: %s" % r)
+    r = json.loads(run("predict", "-m", model, "--head", "marks", "--json", "add egg").stdout)
+    check(r["task"] == "moderate" and set(r["categories"]) == {"d", "e"}, "predict --head marks: %s" % r)
+    check("first, marks" in run("predict", "-m", model, "--head", "no", "x", want=1).stderr, "an unknown head names those that exist")
+    check(len(json.loads(run("embed", "-m", model, "--json", "a b").stdout)["embeddings"][0]) == 32, "the same file embeds")
+    accumulated = recipe(batch=8, accumulate=2, schedule="cosine", warmup=0.2, precision="f32")
+    write(at("accumulate.yaml"), accumulated)
+    r = json.loads(run("train", at("accumulate.yaml"), "--out", at("accumulate"), "--json").stdout.splitlines()[-1])
+    check(r["steps"] == last["steps"] and r["heads"]["first"]["dev_accuracy"] > 0.85, "two batches of 8 a step: %s" % r)
+
+    bench = [json.loads(x) for x in run("train", at("recipe.yaml"), "--bench", "--json", "-t", "1").stdout.splitlines()]
+    check(bench and all(set(b) == {"batch", "length", "dtype", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench), "--bench: %s" % bench)
+
+    check(interrupted(at("recipe.yaml"), at("other"), 1), "a killed run leaves a checkpoint")
+    err = run("train", at("recipe.yaml"), "--out", at("other"), "--seed", "2", want=2).stderr
+    check("another run" in err and "remove" in err, "a checkpoint of another seed is refused: %s" % err)
+    tsv(at("train.tsv"), texts(400, 1))
+    with open(at("train.tsv"), "a") as f:
+        f.write("only one column\n")
+    err = run("train", at("recipe.yaml"), "--out", at("bad"), want=1).stderr
+    check("train.tsv:402" in err, "a malformed line is named: %s" % err)
+    check(not os.path.exists(at("bad/model.gguf")), "no model of bad data")
+    tsv(at("train.tsv"), texts(400, 1))
+    write(at("bad.yaml"), recipe().replace("first.yaml", "nowhere.yaml"))
+    check("nowhere.yaml" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr, "a head's missing recipe is named")
+    write(at("bad.yaml"), recipe(rates=1))
+    check("rates" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr, "an unknown key is named")
+
+    spoiled = bytearray(bytes_of(BASE))  # a weight that is no number, in the last tensor
+    spoiled[-64:-60] = b"\x00\x00\xc0\x7f"
+    with open(at("spoiled.gguf"), "wb") as f:
+        f.write(spoiled)
+    write(at("bad.yaml"), recipe().replace(os.path.abspath(BASE), at("spoiled.gguf")))
+    err = run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr
+    check("not a number" in err, "a loss that is no number stops the run: %s" % err)
+    check(not os.path.exists(at("bad/model.gguf")), "and writes no model")
+    subprocess.run(["rm", "-rf", work], check=True)
+    print("test_train_encoder: %s" % ("%d failures" % failures if failures else "ok"))
+    sys.exit(1 if failures else 0)
+
+
+main()
