@@ -118,6 +118,8 @@ typedef struct ng_grid_entry {
     ng_tier_level tier;
     bool upstream, available;      /* available: its model file exists / its breaker is closed */
     const char *why;               /* when not available */
+    bool watched, drifting;        /* has a contract; its texts of late have left the calibration set */
+    double drift;                  /* how far, 0..1 */
 } ng_grid_entry;
 NG_API size_t ng_grid_n_entries(const ng_grid *g);
 NG_API ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i);
@@ -135,7 +137,7 @@ NG_API const char *ng_grid_default_yaml(void);
 typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
         cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
-        completion_tokens, feedback_correct, feedback_wrong;
+        completion_tokens, deadline_misses, feedback_correct, feedback_wrong;
     double cost_usd;
 } ng_grid_stats;
 NG_API ng_grid_stats ng_grid_get_stats(const ng_grid *g);

@@ -160,7 +160,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     ng_status s = find_text(a, err);
     if (!s) s = ng_params_check(&r->params, r->task, err);
     if (s) return s;
-    int64_t deadline = r->deadline_ms ? r->deadline_ms : g->config.policy.deadline_ms;
+    int64_t deadline = r->features ? 0 : r->deadline_ms ? r->deadline_ms : g->config.policy.deadline_ms;
     a->limits = (ng_limits){.privacy = r->privacy,
                             .max_cost_usd = r->max_cost_usd,
                             .deadline_ms = deadline ? (int64_t)ng_clock_ms() + deadline : 0};
@@ -341,8 +341,14 @@ static void explain_choice(asking *a) {
     if (!a->answered && !a->out_of_scope && !rec->cached && a->best_member)
         ng_ask_warn(
             a, "the confidence %.3f is below what %s promised (%.3f for at most %.2g %% error)",
-            a->best->confidence, a->best_member->name, a->best_member->threshold,
+            a->best->confidence, a->best_member->name, rec->threshold,
             100 * a->best_member->max_error);
+    if (a->drifting) {
+        len = strlen(rec->reason);
+        rec->drifting = true;
+        snprintf(rec->reason + len, sizeof rec->reason - len,
+                 "%sthe texts of late have left the calibration set, so it must be surer", len ? "; " : "");
+    }
 }
 
 /* What the grid itself took: neither experts nor the first loading of router heads. */
@@ -465,6 +471,13 @@ static void record(asking *a, ng_status s, const ng_error *err) {
     ng_records_push(a->grid->records, rec);
 }
 
+static void free_asking(asking *a) {
+    ng_answer_free(a->probed);
+    free(a->payload);
+    free(a->shortened);
+    free(a->shortened_messages);
+}
+
 /* ---- the two questions ----------------------------------------------------------------------- */
 
 ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error *err) {
@@ -486,8 +499,7 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     ng_buf_clear(&key);
     count(&a, s);
     record(&a, s, &why);
-    ng_answer_free(a.probed);
-    free(a.payload);
+    free_asking(&a);
     if (s) {
         ng_answer_free(a.best);
         return ng_fail(err, s, "%s", why.text);
@@ -589,8 +601,7 @@ ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out, ng_err
     if (!s) s = fill_decision(&a, a.best, &why);
     if (!s) s = tell_signals(&a, &why);
     record(&a, s, &why);
-    ng_answer_free(a.probed);
-    free(a.payload);
+    free_asking(&a);
     if (s) {
         ng_answer_free(a.best);
         return ng_fail(err, s, "%s", why.text);

@@ -161,8 +161,17 @@ static ng_task task_for(const asking *a, const grid_member *m) {
     return bare && lost ? NG_TASK_GENERATE : a->task;
 }
 
-static bool keeps_contract(const grid_member *m, const ng_answer *said) {
-    return said->in_scope && (isnan(m->threshold) || said->confidence >= m->threshold);
+double ng_ask_threshold(asking *a, const grid_member *m) {
+    int forced = a->grid->forced_drift;
+    if (isnan(m->threshold) || !m->drift) return m->threshold;
+    bool drifting = forced < 0 ? ng_drift_get(m->drift).drifting : forced > 0;
+    a->drifting |= drifting;
+    return drifting ? ng_drift_threshold(m->threshold) : m->threshold;
+}
+
+static bool keeps_contract(asking *a, const grid_member *m, const ng_answer *said) {
+    double t = ng_ask_threshold(a, m);
+    return said->in_scope && (isnan(t) || said->confidence >= t);
 }
 
 static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **out, double *us,
@@ -179,8 +188,28 @@ static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **
         *out = NULL;
         s = ng_fail(err, h.text.status, "the held tokens: %s", ng_status_text(h.text.status));
     }
-    if (!s && (keeps_contract(l->m[i], *out) || !may_escalate)) release(&h);
+    if (!s && (keeps_contract(a, l->m[i], *out) || !may_escalate)) release(&h);
     hold_end(&h);
+    return s;
+}
+
+/* policy.on_long: compress.  A prompt that does not fit is refused before any token, so it can be asked
+ * again. */
+static ng_status ask_shorter(asking *a, const line *l, size_t i, ng_answer **out, double *us,
+                             ng_error *err) {
+    ng_status s = NG_ELIMIT;
+    for (int round = 0; s == NG_ELIMIT && round < GRID_SHORTEN_TRIES; round++) {
+        ng_error why = {0};
+        if (ng_ask_shorten(a, round, &why)) return NG_ELIMIT; /* the first error says enough */
+        s = a->request->on_token ? ask_generation(a, l, i, out, us, &why)
+                                 : ng_ask_member(a, l->m[i], NG_TASK_GENERATE, out, us, &why);
+        if (s && s != NG_ELIMIT) *err = why;
+    }
+    if (!s) {
+        ng_ask_warn(a, "the prompt did not fit %s and was compressed from %zu to %zu bytes",
+                    l->m[i]->name, a->len, a->shortened_part.len);
+        if (err) *err = (ng_error){0};
+    }
     return s;
 }
 
@@ -204,6 +233,9 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
     }
     if (task == NG_TASK_GENERATE && a->request->on_token) s = ask_generation(a, l, i, out, us, err);
     else s = ng_ask_member(a, m, task, out, us, err);
+    if (s == NG_ELIMIT && task == NG_TASK_GENERATE && !m->upstream &&
+        a->grid->config.policy.on_long == GRID_ON_LONG_COMPRESS)
+        s = ask_shorter(a, l, i, out, us, err);
     a->req = kept;
     return s;
 }
@@ -216,8 +248,10 @@ static void keep_best(asking *a, const grid_member *m, ng_answer *said) {
 
 /* Judges a complete answer, which it takes; true when the climb ends here. */
 static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_step *step) {
-    bool unsure = !isnan(m->threshold) && !(said->confidence >= m->threshold);
-    bool good = keeps_contract(m, said);
+    if (m->drift) ng_drift_add(m->drift, said->confidence);
+    double threshold = ng_ask_threshold(a, m);
+    bool unsure = !isnan(threshold) && !(said->confidence >= threshold);
+    bool good = keeps_contract(a, m, said);
     step->confidence = said->confidence;
     bool abstained = !said->in_scope;
     snprintf(step->outcome, sizeof step->outcome, "%s",
@@ -225,7 +259,7 @@ static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_st
              : unsure  ? "below-contract"
                        : "answered");
     if (abstained && !m->upstream) a->out_of_scope = true;
-    if (!isnan(m->threshold)) a->rec.threshold = m->threshold;
+    if (!isnan(threshold)) a->rec.threshold = threshold;
     /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is
      * free. */
     if (good || !a->best || (!a->best->in_scope && said->in_scope)) keep_best(a, m, said);
@@ -247,7 +281,9 @@ static ng_status note_failure(asking *a, const grid_member *m, ng_status s, cons
     a->passing = true;
     a->n_failed++;
     if (a->first_error.code == NG_OK) a->first_error = *why;
-    if (is_final(s) || a->committed) return ng_fail(err, s, "%s", why->text);
+    bool too_long = s == NG_ELIMIT && a->task == NG_TASK_GENERATE &&
+                    a->grid->config.policy.on_long == GRID_ON_LONG_REFUSE;
+    if (is_final(s) || too_long || a->committed) return ng_fail(err, s, "%s", why->text);
     ng_ask_warn(a, "%s %s failed: %s", m->upstream ? "upstream" : "expert", m->name, why->text);
     return NG_OK;
 }
@@ -311,7 +347,40 @@ static void tell_held(asking *a) {
     a->request->on_token(a->request->on_token_ctx, &e);
 }
 
-ng_status ng_ask_cascade(asking *a, ng_error *err) {
+/* The member whose contract sets a time, or NULL; a replay has no clock. */
+static const grid_member *timed_member(const asking *a) {
+    if (a->request->features) return NULL;
+    const grid_member *m = a->pinned ? a->pinned : a->chosen;
+    return m && !isnan(m->deadline_ms) && !a->request->params.n_labels ? m : NULL;
+}
+
+/* Nobody is asked after the contract's time, and who can be cut short is. */
+static void set_contract_deadline(asking *a, const grid_member *m) {
+    int64_t end = (int64_t)ceil((double)a->t0_ns * 1e-6 + m->deadline_ms);
+    if (a->limits.deadline_ms && a->limits.deadline_ms < end) return;
+    a->limits.deadline_ms = a->req.deadline_ms = end;
+}
+
+/* The declared safe label takes the place of an answer that came too late or not at all. */
+static ng_status answer_miss(asking *a, const grid_member *m, ng_error *err) {
+    ng_answer *safe;
+    double ms = (double)(ng_clock_ns() - a->t0_ns) * 1e-6;
+    if (ng_answer_new(&safe)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
+    safe->task = a->task;
+    safe->in_scope = true;
+    safe->label = ng_answer_strndup(safe, m->on_miss, strlen(m->on_miss));
+    keep_best(a, m, safe);
+    if (!safe->label) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
+    snprintf(ng_ask_step(a, "deadline", m)->outcome, NG_OUTCOME_MAX, "missed after %.3f ms", ms);
+    ng_ask_warn(a, "the deadline of %s (%g ms) was missed: this is its declared safe label", m->name,
+                m->deadline_ms);
+    atomic_fetch_add(&a->grid->stats.deadline_misses, 1);
+    a->passing = a->answered = true;
+    a->out_of_scope = false;
+    return NG_OK;
+}
+
+static ng_status climb(asking *a, ng_error *err) {
     line l = line_up(a);
     bool resigned = a->undecided && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
     bool end = resigned;
@@ -322,4 +391,15 @@ ng_status ng_ask_cascade(asking *a, ng_error *err) {
     if (!s && !a->best) s = fail_unanswered(a, err);
     if (!s) tell_held(a);
     return s;
+}
+
+ng_status ng_ask_cascade(asking *a, ng_error *err) {
+    const grid_member *m = timed_member(a);
+    if (!m) return climb(a, err);
+    ng_error why = {0};
+    set_contract_deadline(a, m);
+    ng_status s = climb(a, &why);
+    bool late = (double)(ng_clock_ns() - a->t0_ns) * 1e-6 > m->deadline_ms;
+    if (late && !is_final(s) && s != NG_ENOMEM) return answer_miss(a, m, err);
+    return s ? ng_fail(err, s, "%s", why.text) : NG_OK;
 }

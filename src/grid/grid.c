@@ -7,6 +7,8 @@
 #include "grid_parts.h"
 
 #include "core/file.h"
+#include "gguf/gguf.h"
+#include "route/scores.h"
 #include "tier_head.h"
 #include <nanogrid/package.h>
 
@@ -41,8 +43,19 @@ static ng_status real_calibrate(void *ctx, double *out, const char *path, double
     return ng_calibration_threshold(out, path, max_error, err);
 }
 
+static ng_status real_watch(void *ctx, ng_drift **out, const char *path, ng_error *err) {
+    (void)ctx;
+    ng_scores set;
+    ng_status s = ng_scores_read(&set, path, "calibration", err);
+    if (s) return s;
+    s = ng_drift_new(out, set.confidence, set.n, err);
+    ng_scores_clear(&set);
+    return s;
+}
+
 const grid_hooks ng_grid_real_hooks = {.open_head = real_open_head,
                                        .calibrate = real_calibrate,
+                                       .watch = real_watch,
                                        .file_exists = ng_file_exists};
 
 /* ---- models ---------------------------------------------------------------------------------- */
@@ -90,6 +103,8 @@ static ng_status open_contract(opening *o, const grid_expert_config *c, grid_mem
     ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold,
                                                         m->model_path, m->max_error, &why)
                                 : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
+    const grid_hooks *h = &o->g->hooks;
+    if (!s && h->watch) s = h->watch(h->ctx, &m->drift, m->model_path, &why);
     if (!s || s == NG_ENOMEM) return s ? no_memory(o) : NG_OK;
     if (o->opt->keep_broken_contracts) {
         m->threshold = INFINITY;
@@ -97,6 +112,40 @@ static ng_status open_contract(opening *o, const grid_expert_config *c, grid_mem
     }
     return ng_fail(o->err, s, "%s:%d: the contract of '%s': %s", o->g->path, c->contract.line,
                    m->name, why.text);
+}
+
+typedef bool label_fn(void *ctx, const char *label, size_t len);
+
+/* Calls fn for each label of a linear model until it says false; does nothing for other files. */
+static void each_label(const char *path, label_fn *fn, void *ctx) {
+    ng_gguf *g;
+    ng_gguf_array labels;
+    if (!path || ng_gguf_open(&g, path, NULL)) return;
+    if (ng_gguf_get_array(g, "nanogrid.linear.labels", &labels, NULL) == NG_OK &&
+        labels.kind == NG_GGUF_STRING)
+        for (size_t i = 0; i < labels.len && fn(ctx, labels.strs[i].data, labels.strs[i].len);) i++;
+    ng_gguf_close(g);
+}
+
+typedef struct label_search {
+    const char *wanted;
+    bool any, found;
+} label_search;
+
+static bool is_wanted(void *ctx, const char *label, size_t len) {
+    label_search *s = ctx;
+    s->any = true;
+    s->found |= strlen(s->wanted) == len && !memcmp(s->wanted, label, len);
+    return !s->found;
+}
+
+static ng_status check_on_miss(opening *o, const grid_expert_config *c, const grid_member *m) {
+    label_search s = {.wanted = m->on_miss};
+    if (!m->on_miss || m->why) return NG_OK;
+    each_label(m->model_path, is_wanted, &s);
+    if (s.found || !s.any) return NG_OK;
+    return ng_fail(o->err, NG_EINVALID, "%s:%d: the deadline of '%s': on_miss: the model has no label '%.80s'",
+                   o->g->path, c->contract.deadline.line, m->name, m->on_miss);
 }
 
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {
@@ -107,6 +156,8 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
                        .tier_level = (ng_tier_level)c->tier,
                        .threshold = NAN,
                        .max_error = NAN,
+                       .deadline_ms = c->contract.deadline.p999_ms,
+                       .on_miss = c->contract.deadline.on_miss,
                        .languages = c->languages.items,
                        .n_languages = c->languages.len};
     bool found = model_file(o->g, c, path, &why);
@@ -122,6 +173,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     ng_head_spec spec = {
         .task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
     ng_status s = open_head(o, &m->tier, m->name, &spec);
+    if (!s) s = check_on_miss(o, c, m);
     return s ? s : open_contract(o, c, m);
 }
 
@@ -129,6 +181,7 @@ static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_m
     *m = (grid_member){.name = c->name,
                        .tier_level = (ng_tier_level)c->tier,
                        .upstream = true,
+                       .deadline_ms = NAN,
                        .threshold = NAN,
                        .max_error = NAN,
                        .upstream_model = c->model,
@@ -196,11 +249,52 @@ static ng_status open_router_head(opening *o, ng_tier *out, const char *name, co
     return g->hooks.open_head(g->hooks.ctx, out, name, &spec, o->err);
 }
 
+typedef struct router_fit {
+    const ng_grid *g;
+    char first[64], odd[64]; /* a label; one that is no task */
+    size_t n, n_known;
+} router_fit;
+
+static bool check_task_label(void *ctx, const char *label, size_t len) {
+    router_fit *f = ctx;
+    ng_task task;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(len < 63 ? len : 63), label);
+    if (!ng_task_parse(&task, name) || task == NG_TASK_AUTO) snprintf(f->odd, sizeof f->odd, "%s", name);
+    return !*f->odd;
+}
+
+static bool count_expert_label(void *ctx, const char *label, size_t len) {
+    router_fit *f = ctx;
+    if (!f->n++) snprintf(f->first, sizeof f->first, "%.*s", (int)(len < 63 ? len : 63), label);
+    for (size_t i = 0; i < f->g->n_experts; i++)
+        f->n_known += strlen(f->g->members[i].name) == len && !memcmp(f->g->members[i].name, label, len);
+    return true;
+}
+
+/* A router that speaks of other tasks or of experts that are not here would decide nonsense. */
+static ng_status check_router(opening *o) {
+    const ng_grid *g = o->g;
+    router_fit f = {.g = g};
+    each_label(g->router_paths[0], check_task_label, &f);
+    if (*f.odd)
+        return ng_fail(o->err, NG_EINVALID, "%s:%d: the router '%s' does not fit: task.gguf decides '%s', which is no task",
+                       g->path, g->config.router.line, g->config.router.model, f.odd);
+    each_label(g->router_paths[1], count_expert_label, &f);
+    if (f.n && !f.n_known && g->n_experts && g->config.router.line)
+        return ng_fail(o->err, NG_EINVALID,
+                       "%s:%d: the router '%s' does not fit: none of the %zu experts that expert.gguf chooses among "
+                       "(%s, ..) is in this grid",
+                       g->path, g->config.router.line, g->config.router.model, f.n, f.first);
+    return NG_OK;
+}
+
 static ng_status open_router(opening *o) {
     ng_grid *g = o->g;
     if (!g->config.router.model) return NG_OK;
     ng_status s = open_router_head(o, &g->task_router, "router/task", "task.gguf");
-    return s ? s : open_router_head(o, &g->expert_router, "router/expert", "expert.gguf");
+    if (!s) s = open_router_head(o, &g->expert_router, "router/expert", "expert.gguf");
+    return s ? s : check_router(o);
 }
 
 static ng_status open_pii(opening *o) {
@@ -253,6 +347,7 @@ static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
     ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
+    for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
     for (size_t i = 0; i < g->n_members; i++)
         if (g->members[i].tier.close) g->members[i].tier.close(g->members[i].tier.self);
     const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii};
@@ -291,6 +386,7 @@ ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const cha
     opening o = {g, opt ? opt : &defaults, err};
     if (!g) return no_memory(&o);
     g->refs = 1;
+    g->forced_drift = -1;
     g->hooks = hooks ? *hooks : ng_grid_real_hooks;
     g->n_threads = o.opt->n_threads;
     ng_status s = ng_arena_new(&g->arena, 0) ? no_memory(&o) : NG_OK;
@@ -373,6 +469,10 @@ ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i) {
     const char *why = NULL;
     e.available = ng_member_runs(m, &why);
     e.why = e.available ? NULL : why;
+    ng_drift_state d = m->drift ? ng_drift_get(m->drift) : (ng_drift_state){0};
+    e.watched = m->drift != NULL;
+    e.drifting = d.drifting;
+    e.drift = d.distance;
     return e;
 }
 
@@ -397,6 +497,7 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .records_sampled_out = r.sampled_out,
                            .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
                            .completion_tokens = atomic_load(&w->stats.completion_tokens),
+                           .deadline_misses = atomic_load(&w->stats.deadline_misses),
                            .feedback_correct = atomic_load(&w->stats.feedback[1]),
                            .feedback_wrong = atomic_load(&w->stats.feedback[0]),
                            .cost_usd = (double)atomic_load(&w->stats.cost_nano_usd) * 1e-9};

@@ -26,10 +26,24 @@ static const ng_config_schema model_schema = {"a model", sizeof(grid_model_confi
 #define IN_EXPERT(group, field)                                                                    \
     (offsetof(grid_expert_config, group.field) - offsetof(grid_expert_config, group))
 
+#define IN_DEADLINE(field)                                                                         \
+    (offsetof(grid_expert_config, contract.deadline.field) - offsetof(grid_expert_config, contract.deadline))
+
+static const ng_config_field deadline_fields[] = {
+    {"p999_ms", NG_CONFIG_NUM, IN_DEADLINE(p999_ms), .dflt = "nan", .min = 0.01, .max = 3.6e6,
+     .help = "milliseconds within which 999 of 1,000 requests are answered; required in a deadline"},
+    {"on_miss", NG_CONFIG_STR, IN_DEADLINE(on_miss),
+     .help = "the safe label that is answered when the time is over; required in a deadline"},
+    {"", NG_CONFIG_LINE, IN_DEADLINE(line)},
+    {0}};
+static const ng_config_schema deadline_schema = {
+    "deadline", sizeof(((grid_expert_config *)0)->contract.deadline), deadline_fields};
+
 static const ng_config_field contract_fields[] = {
     {"max_error", NG_CONFIG_NUM, IN_EXPERT(contract, max_error), .dflt = "nan", .min = 0.0001, .max = 0.5,
      .help =
          "at most this share of what is answered here may be wrong; less sure answers escalate"},
+    {"deadline", NG_CONFIG_GROUP, IN_EXPERT(contract, deadline), .sub = &deadline_schema},
     {"", NG_CONFIG_LINE, IN_EXPERT(contract, line)},
     {0}};
 static const ng_config_schema contract_schema = {
@@ -95,6 +109,7 @@ static const ng_config_field router_fields[] = {
     {"abstain", NG_CONFIG_ENUM, IN(router, abstain), .dflt = "escalate",
      .choices = "escalate|answer",
      .help = "out of scope: ask a higher tier, or answer that nothing here knows"},
+    {"", NG_CONFIG_LINE, IN(router, line)},
     {0}};
 static const ng_config_schema router_schema = {"router", sizeof(((ng_grid_config *)0)->router),
                                                router_fields};
@@ -110,8 +125,12 @@ static const ng_config_field policy_fields[] = {
     {"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
     {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost",
      .help = "among those that may answer on one tier"},
+    {"on_long", NG_CONFIG_ENUM, IN(policy, on_long), .dflt = "escalate",
+     .choices = "escalate|refuse|compress",
+     .help = "a prompt that does not fit: ask a higher tier, fail, or keep its main sentences"},
     {"deadline_ms", NG_CONFIG_INT, IN(policy, deadline_ms), .dflt = "0", .min = 0, .max = 3.6e6,
      .help = "of a request that names none; 0: none"},
+    {"", NG_CONFIG_LINE, IN(policy, line)},
     {0}};
 static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config *)0)->policy),
                                                policy_fields};
@@ -235,6 +254,49 @@ static ng_status check_names(merger *m) {
     return NG_OK;
 }
 
+static ng_status check_deadline(merger *m, const grid_expert_config *e) {
+    double ms = e->contract.deadline.p999_ms, policy = (double)m->config->policy.deadline_ms;
+    const char *label = e->contract.deadline.on_miss;
+    int task = e->task + 1, line = e->contract.deadline.line;
+    if (isnan(ms) && !label) return NG_OK;
+    if (isnan(ms) || !label)
+        return ng_fail(m->err, NG_EINVALID, "%s:%d: the deadline of '%s' needs p999_ms and on_miss",
+                       m->name, line, e->name);
+    if (task != NG_TASK_CLASSIFY && task != NG_TASK_DETECT_LANGUAGE)
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: the deadline of '%s': on_miss is a label, and the answer to %s is none",
+                       m->name, line, e->name, ng_task_name((ng_task)task));
+    if (policy > 0 && policy < ms)
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: the deadline of '%s' (%g ms) can never be reached: policy.deadline_ms "
+                       "ends every request after %g ms",
+                       m->name, line, e->name, ms, policy);
+    return NG_OK;
+}
+
+/* What a file asks for must be possible with what it has. */
+static ng_status check_policies(merger *m) {
+    const ng_grid_config *c = m->config;
+    const grid_expert_config *e = c->experts.items;
+    bool summarises = false;
+    for (size_t i = 0; i < c->experts.len; i++) {
+        ng_status s = check_deadline(m, &e[i]);
+        if (s) return s;
+        summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
+        if (!isnan(e[i].contract.max_error) && e[i].task + 1 == NG_TASK_GENERATE &&
+            c->cascade.hold_tokens == 0)
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: the contract of '%s' contradicts cascade.hold_tokens: 0: its "
+                           "tokens would leave before the contract is judged",
+                           m->name, e[i].contract.line, e[i].name);
+    }
+    if (c->policy.on_long == GRID_ON_LONG_COMPRESS && !summarises)
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: on_long: compress needs an expert for summarize, and there is none",
+                       m->name, c->policy.line);
+    return NG_OK;
+}
+
 static ng_status check_privacy(merger *m) {
     ng_grid_config *c = m->config;
     const char *pii = c->policy.privacy.pii;
@@ -314,6 +376,7 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
             return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
+    if ((s = check_policies(&m))) return s;
     mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);

@@ -26,6 +26,11 @@ typedef struct grid_expert_config {
     int tier; /* ng_tier_level */
     struct {
         double max_error; /* NaN: no contract */
+        struct {
+            double p999_ms; /* NaN: none */
+            const char *on_miss;
+            int line;
+        } deadline;
         int line;
     } contract;
     ng_config_strs languages; /* none: any */
@@ -46,6 +51,8 @@ typedef struct grid_upstream_config {
 
 typedef enum grid_abstain { GRID_ABSTAIN_ESCALATE, GRID_ABSTAIN_ANSWER } grid_abstain;
 
+typedef enum grid_on_long { GRID_ON_LONG_ESCALATE, GRID_ON_LONG_REFUSE, GRID_ON_LONG_COMPRESS } grid_on_long;
+
 typedef struct ng_grid_config {
     const char *listen;
     bool embedded;
@@ -53,6 +60,7 @@ typedef struct ng_grid_config {
     struct {
         const char *model; /* a package; NULL: none */
         int abstain;       /* grid_abstain */
+        int line;
     } router;
     struct {
         struct {
@@ -60,6 +68,8 @@ typedef struct ng_grid_config {
             int line;
         } privacy;
         int prefer;
+        int on_long; /* grid_on_long */
+        int line;
         int64_t deadline_ms;
     } policy;
     struct {

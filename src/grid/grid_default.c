@@ -45,6 +45,7 @@ static const char text[] =
     "policy:\n"
     "  privacy: {pii: local}   # text with personal data stays here: local | mesh | any\n"
     "  prefer: cost            # among upstreams of one tier\n"
+    "  on_long: escalate       # a prompt that does not fit: escalate | refuse | compress\n"
     "  deadline_ms: 0          # of a request that names none; 0: none\n"
     "cascade: {hold_tokens: 32}\n"
     "cache: {exact: 64MB}\n"

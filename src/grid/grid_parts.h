@@ -7,6 +7,7 @@
 #define NG_GRID_GRID_PARTS_H
 
 #include "cache.h"
+#include "drift.h"
 #include "grid_config.h"
 #include "record_features.h"
 #include "records.h"
@@ -26,6 +27,9 @@ typedef struct grid_member {
     const char *why;  /* unavailable since the grid was opened; NULL: available */
     double threshold; /* of its contract; NaN: none; INFINITY: it can never be kept */
     double max_error; /* NaN: no contract */
+    double deadline_ms; /* of its contract; NaN: none */
+    const char *on_miss; /* the label to answer then */
+    ng_drift *drift;  /* watches what a contract rests on; NULL: no contract */
     const char *contract_why; /* it cannot be kept, only with keep_broken_contracts; else NULL */
     const char *const *languages;
     size_t n_languages;
@@ -39,6 +43,7 @@ typedef struct grid_hooks {
                            ng_error *err);
     ng_status (*calibrate)(void *ctx, double *threshold, const char *model_path, double max_error,
                            ng_error *err);
+    ng_status (*watch)(void *ctx, ng_drift **out, const char *model_path, ng_error *err);
     bool (*file_exists)(const char *path);
     void *ctx;
     /* Instead of the options' (which have no ctx), and who hears of every decision; both may be NULL. */
@@ -50,6 +55,7 @@ extern const grid_hooks ng_grid_real_hooks;
 struct ng_grid {
     _Atomic int refs;
     ng_arena *arena;
+    int forced_drift; /* of a replay: 1 drifting, 0 not, whatever the watches say; -1: the watches */
     ng_grid_config config;
     const char *path, *dir; /* of grid.yaml; "(built in)" and "" */
     grid_hooks hooks;
@@ -68,7 +74,7 @@ struct ng_grid {
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
             errors, prompt_tokens, completion_tokens, cost_nano_usd,
-            feedback[2]; /* by whether the answer was right */
+            deadline_misses, feedback[2]; /* by whether the answer was right */
     } stats;
 };
 
@@ -92,6 +98,9 @@ typedef struct asking {
     char *payload;       /* what of it the task is about, where that is less; req points here then */
     ng_part payload_part;
     ng_message payload_message;
+    char *shortened;     /* by policy.on_long: compress */
+    ng_message *shortened_messages;
+    ng_part shortened_part;
     ng_limits limits;
     uint64_t t0_ns, expert_ns; /* expert_ns: spent inside experts and upstreams */
     ng_record rec;             /* fills up on the way; copied when pushed */
@@ -108,6 +117,7 @@ typedef struct asking {
     bool out_of_scope; /* or the expert says so */
     bool passing;      /* something transient (health, cost, deadline) shaped the answer */
     bool committed;    /* a token has reached the asker: the tier cannot change any more */
+    bool drifting;     /* an expert's texts left its calibration set: more confidence was asked for */
     bool answered;     /* `best` keeps its contract */
 } asking;
 
@@ -121,6 +131,13 @@ void ng_ask_language(
 ng_status ng_ask_choose(asking *a, ng_error *err);
 /* cascade.c: sets best, or fails. */
 ng_status ng_ask_cascade(asking *a, ng_error *err);
+
+enum { GRID_SHORTEN_TRIES = 6 };
+/* Puts a compressed text into the request, 1 / 2^(round + 1) of its words.  NG_ELIMIT: it cannot be. */
+ng_status ng_ask_shorten(asking *a, int round, ng_error *err);
+
+/* The confidence that m's contract asks for now, NaN without one; notes a drift. */
+double ng_ask_threshold(asking *a, const grid_member *m);
 
 /* ask.c, for the others */
 ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);

@@ -117,6 +117,7 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     put_bool(j, "in_scope", r->in_scope);
     put_bool(j, "escalated", r->escalated);
     put_bool(j, "cached", r->cached);
+    if (r->drifting) put_bool(j, "drifting", true);
     put_str(j, "privacy", ng_privacy_name(r->privacy));
     put_str(j, "reason", r->reason);
     put_asked(j, r);

@@ -60,7 +60,7 @@ typedef struct ng_record {
     char expert[48];
     ng_tier_level tier;
     double confidence, threshold; /* threshold NaN: no contract */
-    bool in_scope, escalated, cached;
+    bool in_scope, escalated, cached, drifting;
     ng_status error;
     char error_text[256];
     char reason[256];

@@ -314,6 +314,7 @@ static ng_status decide_again(replay *r, const void *features, size_t len) {
     q.features = features;
     q.features_len = len;
     r->heard = false;
+    r->g->forced_drift = is_true(r->was, "drifting");
     ng_status s = strcmp(text_of(r->was, "kind"), "route") ? ng_grid_ask(r->g, &q, &a, &why)
                                                            : ng_grid_route(r->g, &q, &a, &why);
     /* of a decision alone the answer knows more than the record */

@@ -90,6 +90,13 @@ void ng_api_health(ng_call *c) {
     ng_json_key(&j, "version"), ng_json_str(&j, ng_version());
     ng_json_key(&j, "uptime_s"),
         ng_json_fixed(&j, (double)(ng_clock_ns() - c->api->started_ns) / 1e9, 1);
+    ng_json_key(&j, "drifting"); /* experts whose texts have left what their contract was fitted on */
+    ng_json_array(&j);
+    for (size_t i = 0, n = ng_grid_n_entries(c->grid); i < n; i++) {
+        ng_grid_entry e = ng_grid_get_entry(c->grid, i);
+        if (e.drifting) ng_json_str(&j, e.name);
+    }
+    ng_json_end(&j);
     ng_json_end(&j);
     ng_call_send(c, 200);
 }
@@ -121,6 +128,8 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
         {"nanogrid_cache_misses_total", "Look-ups that the exact cache did not hold.",
          (double)s->cache_misses},
         {"nanogrid_errors_total", "Requests that the grid failed.", (double)s->errors},
+        {"nanogrid_deadline_misses_total", "Answers that a contract's deadline replaced by its safe label.",
+         (double)s->deadline_misses},
         {"nanogrid_records_written_total", "Decisions in the database.",
          (double)s->records_written},
         {"nanogrid_records_sampled_out_total", "Plain decisions left out while the ring was full.",
@@ -149,6 +158,23 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
 }
 
 enum { WORKERS_MAX = 32 };
+
+static void drift_series(ng_buf *b, const ng_grid *g) {
+    const char *const help[2] = {
+        "# HELP nanogrid_drift Distance of an expert's texts of late from its calibration set, 0 to 1.\n"
+        "# TYPE nanogrid_drift gauge\n",
+        "# HELP nanogrid_drifting Whether the expert is held to be drifting, and abstains more.\n"
+        "# TYPE nanogrid_drifting gauge\n"};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0, first = 1, n = ng_grid_n_entries(g); i < n; i++) {
+            ng_grid_entry e = ng_grid_get_entry(g, i);
+            if (!e.watched) continue;
+            if (first) ng_buf_puts(b, help[k]);
+            first = 0;
+            ng_buf_printf(b, k ? "nanogrid_drifting{expert=\"%s\"} %.0f\n" : "nanogrid_drift{expert=\"%s\"} %.6f\n",
+                          e.name, k ? (double)e.drifting : e.drift);
+        }
+}
 
 static double resident_bytes(void) {
     FILE *f = fopen("/proc/self/statm", "re");
@@ -200,6 +226,7 @@ void ng_api_metrics(ng_call *c) {
     ng_metrics_value(b, "process_resident_memory_bytes", "gauge", "Resident memory.",
                      resident_bytes());
     grid_series(b, &s);
+    drift_series(b, c->grid);
     ng_worker_info workers[WORKERS_MAX];
     size_t n = api->workers ? ng_workers_list(api->workers, workers, WORKERS_MAX) : 0;
     worker_series(b, workers, n < WORKERS_MAX ? n : WORKERS_MAX);

@@ -49,7 +49,7 @@ def audit(home, contract, model=None):
     p = subprocess.run([NANOGRID, "audit", "--json", "--grid", grid], capture_output=True, text=True, env=env)
     out = json.loads(p.stdout) if p.stdout else {}
     rows = {r["source"]: r for r in out.get("routes", []) if r["route"] == "intent"}
-    opens = subprocess.run([NANOGRID, "route", "--grid", grid, "hello"], capture_output=True, text=True, env=env)
+    opens = subprocess.run([NANOGRID, "route", "--grid", grid, "freeze my card"], capture_output=True, text=True, env=env)
     return p.returncode, out, rows, opens
 
 
@@ -100,6 +100,35 @@ def broken(home):
     check("a grid with it does not open", opens.returncode and "grid.yaml:3:" in opens.stderr, opens.stderr)
 
 
+def misfits(home):
+    """Routers and labels that do not belong to the grid are refused with line and reason."""
+    def package(name, task, expert):
+        folder = os.path.join(home, "packages", name)
+        os.makedirs(folder)
+        for file, source in (("task.gguf", task), ("expert.gguf", expert)):
+            os.symlink(os.path.join(ROOT, "models", source), os.path.join(folder, file))
+
+    def opens(text):
+        grid = os.path.join(home, "grid.yaml")
+        with open(grid, "w") as f:
+            f.write(text)
+        env = dict(os.environ, NANOGRID_HOME=home)
+        return subprocess.run([NANOGRID, "route", "--grid", grid, "freeze my card"], capture_output=True, text=True, env=env)
+
+    package("no-tasks", "topic/model.gguf", "router-en/expert.gguf")
+    package("no-experts", "router-en/task.gguf", "topic/model.gguf")
+    package("fits", "router-en/task.gguf", "router-en/expert.gguf")
+    p = opens("cache: {exact: 0}\nrouter: {model: no-tasks}\n")
+    check("a router of other tasks", p.returncode and "grid.yaml:2: the router 'no-tasks' does not fit" in p.stderr, p.stderr)
+    p = opens("router: {model: no-experts}\n")
+    check("a router of other experts", p.returncode and "grid.yaml:1: the router 'no-experts' does not fit" in p.stderr, p.stderr)
+    check("a router that fits", opens("router: {model: fits}\n").returncode == 0)
+    expert = "experts:\n  - {name: topic, task: classify, model: nanogrid/topic, contract: {deadline: {p999_ms: 50, on_miss: %s}}}\n"
+    p = opens(expert % "weather")
+    check("a safe label that the model lacks", p.returncode and "grid.yaml:2:" in p.stderr and "no label 'weather'" in p.stderr, p.stderr)
+    check("one that it has", opens(expert % "world").returncode == 0)
+
+
 def main():
     if not os.path.exists(os.path.join(ROOT, "models", "intent", "scores.gguf")):
         print("SKIP: no package models/intent")
@@ -108,6 +137,9 @@ def main():
         shipped(home)
     with tempfile.TemporaryDirectory() as home:
         broken(home)
+    if os.path.exists(os.path.join(ROOT, "models", "router-en", "expert.gguf")):
+        with tempfile.TemporaryDirectory() as home:
+            misfits(home)
     print("ok" if not failed else f"{len(failed)} failed")
     return 1 if failed else 0
 

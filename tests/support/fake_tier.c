@@ -71,6 +71,15 @@ static ng_status extract(const fake *f, const ng_tier_request *req, ng_answer *a
     return NG_OK;
 }
 
+/* The first max_tokens words. */
+static ng_status summarize(const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    const ng_part *p = &req->messages[req->n_messages - 1].parts[0];
+    size_t len = 0, words = 0;
+    for (; len < p->len && words < req->params.max_tokens; len++) words += p->text[len] == ' ';
+    a->answer = ng_answer_strndup(a, p->text, len);
+    return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "fake: out of memory");
+}
+
 static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng_error *err) {
     fake *f = self;
     f->calls++;
@@ -83,7 +92,11 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
     a->in_scope = !f->out_of_scope;
     a->prompt_tokens = 10;
     switch (req->task) {
+    case NG_TASK_SUMMARIZE:
+        return summarize(req, a, err);
     case NG_TASK_GENERATE:
+        if (f->max_bytes && req->messages[req->n_messages - 1].parts[0].len > f->max_bytes)
+            return ng_fail(err, NG_ELIMIT, "the prompt is too long");
         return generate(f, req, a, err);
     case NG_TASK_EXTRACT:
         return extract(f, req, a, err);
@@ -122,7 +135,16 @@ static bool file_exists(const char *path) {
     return !strstr(path, "missing");
 }
 
-const grid_hooks fake_hooks = {open_head, calibrate, file_exists, NULL};
+/* A calibration set of confidences from 0.5 to 1. */
+static ng_status watch(void *ctx, ng_drift **out, const char *path, ng_error *err) {
+    float c[500];
+    (void)ctx, (void)path;
+    for (int i = 0; i < 500; i++) c[i] = 0.5f + (float)i / 1000;
+    return ng_drift_new(out, c, 500, err);
+}
+
+const grid_hooks fake_hooks = {
+    .open_head = open_head, .calibrate = calibrate, .watch = watch, .file_exists = file_exists};
 
 ng_status fake_open_upstream(ng_tier *out, const ng_upstream_config *c, ng_error *err) {
     return open_head(NULL, out, c->name, NULL, err);

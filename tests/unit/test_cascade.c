@@ -405,6 +405,139 @@ static void tokens_are_held_while_the_tier_may_change(void **state) {
     ng_grid_close(g);
 }
 
+/* ---- deadlines of contracts, long prompts ----------------------------------------------------- */
+
+#define DEADLINE                                                                                   \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 1MB}\nexperts:\n"                \
+    "  - {name: intent, task: classify, model: m, contract: {max_error: 0.02, deadline: {p999_ms: 20, on_miss: safe}}}\n" \
+    "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n"
+
+static void a_missed_deadline_gives_the_safe_label(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_grid *g = open_grid(DEADLINE);
+    *fake_get("cloud") = (fake){.label = "late", .confidence = NAN};
+    ng_answer *a = ask(g, &r);
+    assert_string_equal(a->label, "greet");
+    ng_answer_free(a);
+    r.no_cache = true;
+    fake_get("intent")->sleep_ms = 30;
+    a = ask(g, &r); /* the expert is too slow, sure or not */
+    assert_true(!strcmp(a->label, "safe") && !strcmp(a->expert, "intent") && !a->escalated && isnan(a->confidence) && a->in_scope);
+    assert_non_null(strstr(a->warnings[0], "declared safe label"));
+    ng_answer_free(a);
+    fake_get("intent")->confidence = 0.5;
+    a = ask(g, &r); /* unsure and late: nobody above is asked any more */
+    assert_true(!strcmp(a->label, "safe") && fake_get("cloud")->calls == 0);
+    ng_answer_free(a);
+    fake_get("intent")->sleep_ms = 0, fake_get("cloud")->sleep_ms = 30;
+    a = ask(g, &r); /* escalated in time, answered too late */
+    assert_string_equal(a->label, "safe");
+    ng_answer_free(a);
+    fake_get("intent")->fails = NG_EIO, fake_get("cloud")->fails = NG_ENET, fake_get("intent")->sleep_ms = 30;
+    a = ask(g, &r); /* late and failed */
+    assert_string_equal(a->label, "safe");
+    ng_answer_free(a);
+    r.no_cache = false;
+    ng_part other = {NG_PART_TEXT, "another text", 12};
+    m.parts = &other;
+    *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9, .sleep_ms = 30};
+    ng_answer_free(ask(g, &r));
+    fake_get("intent")->sleep_ms = 0;
+    a = ask(g, &r); /* a miss is no fact to cache */
+    assert_true(!strcmp(a->label, "greet") && !a->cached);
+    ng_answer_free(a);
+    assert_int_equal(ng_grid_get_stats(g).deadline_misses, 5);
+    ng_grid_close(g);
+}
+
+#define LONG(how)                                                                                  \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\npolicy: {on_long: " how       \
+    "}\nexperts:\n  - {name: chat, task: generate, model: m}\n"                                    \
+    "  - {name: sum, task: summarize, model: m}\nupstreams:\n"                                     \
+    "  - {name: cloud, base_url: \"http://x/v1\", model: c}\n"
+
+static void long_prompts_go_where_the_policy_says(void **state) {
+    (void)state;
+    ng_request r;
+    ng_error err = {0};
+    const char *text = "one two three four five six seven eight nine ten eleven twelve";
+    ng_request_init(&r, NG_TASK_GENERATE);
+    ng_request_set_text(&r, text, strlen(text));
+    *fake_get("chat") = (fake){.confidence = NAN, .n_tokens = 2, .max_bytes = 20};
+    *fake_get("cloud") = (fake){.confidence = NAN, .text = "from above"};
+    ng_grid *g = open_grid(LONG("escalate"));
+    ng_answer *a = ask(g, &r);
+    assert_true(a->escalated && !strcmp(a->answer, "from above"));
+    ng_answer_free(a);
+    ng_grid_close(g);
+    g = open_grid(LONG("refuse"));
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_ELIMIT);
+    assert_non_null(strstr(err.text, "too long"));
+    ng_grid_close(g);
+    g = open_grid(LONG("compress"));
+    fake_get("chat")->calls = 0;
+    a = ask(g, &r);
+    assert_true(!a->escalated && !strcmp(a->answer, "t0 t1 ") && fake_get("chat")->calls == 3); /* 12, 6, 3 words */
+    assert_non_null(strstr(a->warnings[0], "compressed from 62 to 14 bytes"));
+    ng_answer_free(a);
+    fake_get("chat")->max_bytes = 1; /* no part is short enough: the next tier */
+    a = ask(g, &r);
+    assert_true(a->escalated && !strcmp(a->answer, "from above"));
+    ng_answer_free(a);
+    FAULT_SWEEP(FAULT_ALLOC) {
+        fake_get("chat")->max_bytes = 20;
+        ng_error why = {0};
+        a = NULL;
+        ng_status s = ng_grid_ask(g, &r, &a, &why);
+        assert_true(s == NG_OK || s == NG_ENOMEM);
+        ng_answer_free(a);
+        if (!s && !fault_fired()) fault_passed();
+    }
+    ng_grid_close(g);
+}
+
+/* ---- drift ----------------------------------------------------------------------------------- */
+
+static void texts_from_elsewhere_are_noticed(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    ng_rng rng = ng_rng_seed(3);
+    ng_grid *g = open_grid(YAML);
+    ng_answer *a;
+    for (int i = 0; i < 3000; i++) { /* like the calibration set: calm */
+        fake_get("intent")->confidence = 0.5 + ng_rng_unit(&rng) / 2;
+        ng_answer_free(ask(g, &r));
+        assert_false(ng_grid_get_entry(g, 0).drifting);
+    }
+    fake_get("intent")->confidence = 0.85; /* enough for the contract, which asks for 0.8 */
+    a = ask(g, &r);
+    assert_true(!a->escalated);
+    ng_answer_free(a);
+    int n = 0;
+    for (; n < 3000 && !ng_grid_get_entry(g, 0).drifting; n++) {
+        fake_get("intent")->confidence = 0.5 + ng_rng_unit(&rng) / 5;
+        ng_answer_free(ask(g, &r));
+    }
+    print_message("drift is seen after %d texts, at %.3f\n", n, ng_grid_get_entry(g, 0).drift);
+    assert_true(n < 400);
+    fake_get("intent")->confidence = 0.85; /* now it must be surer: 0.9 */
+    a = ask(g, &r);
+    assert_true(a->escalated);
+    assert_non_null(strstr(a->reason, "left the calibration set"));
+    ng_answer_free(a);
+    for (n = 0; n < 9000 && ng_grid_get_entry(g, 0).drifting; n++) {
+        fake_get("intent")->confidence = 0.5 + ng_rng_unit(&rng) / 2;
+        ng_answer_free(ask(g, &r));
+    }
+    assert_true(n < 9000); /* and it passes */
+    ng_grid_close(g);
+}
+
 /* ---- every allocation fails once ------------------------------------------------------------- */
 
 static void every_allocation_may_fail(void **state) {
@@ -448,6 +581,9 @@ int main(void) {
         cmocka_unit_test_setup(out_of_scope_escalates_or_abstains, fresh),
         cmocka_unit_test_setup(limits_are_hard, fresh),
         cmocka_unit_test_setup(tokens_are_held_while_the_tier_may_change, fresh),
+        cmocka_unit_test_setup(a_missed_deadline_gives_the_safe_label, fresh),
+        cmocka_unit_test_setup(long_prompts_go_where_the_policy_says, fresh),
+        cmocka_unit_test_setup(texts_from_elsewhere_are_noticed, fresh),
         cmocka_unit_test_setup(every_allocation_may_fail, fresh),
     };
     return cmocka_run_group_tests(tests, make_home, drop_home);
