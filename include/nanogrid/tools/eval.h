@@ -13,7 +13,7 @@
 #include <nanogrid/json.h>
 #include <nanogrid/status.h>
 
-enum { NG_EVAL_METRICS_MAX = 192, NG_EVAL_DECIMALS = 6 };
+enum { NG_EVAL_METRICS_MAX = 512, NG_EVAL_DECIMALS = 6 };
 
 typedef struct ng_metric {
     char name[48];  /* "accuracy"; "latency_ms.p50" is p50 in the group latency_ms */

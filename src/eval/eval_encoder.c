@@ -1,0 +1,125 @@
+/* eval_encoder.c: evaluates an encoder with its heads: every head on the test set of its own recipe.
+ *
+ * The figures of head H stand in the group H: accuracy, f1, unseen, calibration, scope, latency of one
+ * text through encoder and head.  The card covers the package; each head's scores go to
+ * H.scores.gguf beside the model. */
+#include "eval_labels.h"
+
+#include "model/encoder_heads.h"
+#include "train/encoder_recipe.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct opened {
+    ng_model *model;
+    ng_session *session;
+    ng_encoder_heads heads;
+    const ng_encoder_head *head; /* at hand */
+    float *hidden;
+    size_t n_most;
+} opened;
+
+static bool serves(const char *task) { return !strcmp(task, "encoder"); }
+
+static ng_status apply(void *self, const char *text, size_t len, float *p, ng_error *err) {
+    const opened *o = self;
+    int32_t *ids;
+    size_t n;
+    ng_status s = ng_tokenize(ng_model_tokenizer(o->model, NULL), text, len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    if (s) return s;
+    if (n > o->n_most) ids[o->n_most - 1] = ids[n - 1], n = o->n_most;
+    s = ng_session_hidden(o->session, ids, n, o->hidden, err);
+    free(ids);
+    if (s) return s;
+    ng_encoder_head_logits(o->head, o->hidden, n, p);
+    ng_encoder_head_decide(o->head, p, p);
+    return NG_OK;
+}
+
+static ng_status open_all(opened *o, const char *path, ng_error *err) {
+    ng_status s = ng_model_open(&o->model, path, err);
+    if (!s) s = ng_encoder_heads_open(&o->heads, o->model, err);
+    if (!s && !ng_model_tokenizer(o->model, err)) s = NG_EUNSUPPORTED;
+    if (!s) s = ng_session_new(&o->session, o->model, NULL, err);
+    if (s) return s;
+    ng_model_info info = ng_model_get_info(o->model);
+    o->n_most = info.n_seq_max < ng_session_n_ctx(o->session) ? info.n_seq_max : ng_session_n_ctx(o->session);
+    o->hidden = malloc(o->n_most * info.n_embd * sizeof *o->hidden);
+    return o->hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+}
+
+/* "oos.auroc" of head intent becomes "intent.oos_auroc"; tables are left out. */
+static void take_figures(ng_eval_result *out, const ng_eval_result *in, const char *head) {
+    for (size_t i = 0; i < in->n; i++) {
+        char name[96];
+        const ng_metric *m = &in->items[i];
+        bool table = !strncmp(m->name, "confusion.", 10) || !strncmp(m->name, "by_file.", 8);
+        if (table || !strcmp(m->name, "model_mb") || !strcmp(m->name, "rss_mb") || isnan(m->value)) continue;
+        snprintf(name, sizeof name, "%s.%s", head, m->name);
+        for (char *c = name + strlen(head) + 1; *c; c++)
+            if (*c == '.') *c = '_';
+        ng_eval_put(out, name, m->value, m->measured);
+    }
+}
+
+static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head_recipe *h, const ng_encoder_recipe *r, const ng_eval_options *opt,
+                           ng_arena *arena, ng_error *err) {
+    const char *path = ng_encoder_recipe_head(r, h, arena, err);
+    ng_error why = {0};
+    if (!path) return NG_ENOMEM;
+    if (!(o->head = ng_encoder_heads_find(&o->heads, h->name, &why))) return ng_fail(err, why.code, "%s: %s", out->model_path, why.text);
+    ng_model_info info = ng_model_get_info(o->model);
+    ng_subject s = {.task = o->head->task, .n_labels = o->head->n_labels, .labels = o->head->labels, .each = o->head->each,
+                    .calibrated = ng_encoder_head_calibrated(o->head), .oos_threshold = o->head->oos_threshold,
+                    .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed_min = 500, .apply = apply, .self = o};
+    const char *slash = strrchr(out->model_path, '/');
+    ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path), out->model_path, h->name)};
+    ng_eval_result *one = calloc(1, sizeof *one);
+    ng_status st = one && files.scores ? ng_eval_labels(one, path, &s, opt->card ? &files : NULL, err) : ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    if (!st) take_figures(out, one, h->name);
+    free(one);
+    return st;
+}
+
+static ng_status write_card(const ng_encoder_recipe *r, ng_eval_result *out, const ng_eval_options *opt, ng_arena *arena, ng_error *err) {
+    const char *path = ng_encoder_recipe_file(r, opt->model_dir, "card", arena), *slash = strrchr(r->path, '/');
+    const char **names = ng_arena_array(arena, r->heads.len, sizeof *names);
+    if (!path || !names) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    for (size_t i = 0; i < r->heads.len; i++) names[i] = ((const ng_encoder_head_recipe *)r->heads.items)[i].name;
+    ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source, slash ? slash + 1 : r->path,
+                 r->languages.items, r->languages.len, names, r->heads.len};
+    snprintf(out->card_path, sizeof out->card_path, "%s", path);
+    return ng_card_write(&c, out, path, err);
+}
+
+static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, opened *o, ng_arena *arena, ng_error *err) {
+    ng_encoder_recipe r;
+    ng_status s = ng_encoder_recipe_read(&r, recipe_path, arena, err);
+    if (s) return s;
+    const char *path = ng_encoder_recipe_file(&r, opt->model_dir, "model", arena);
+    if (!path) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
+    snprintf(out->model_path, sizeof out->model_path, "%s", path);
+    s = open_all(o, path, err);
+    for (size_t i = 0; !s && i < r.heads.len; i++)
+        s = eval_head(out, o, (const ng_encoder_head_recipe *)r.heads.items + i, &r, opt, arena, err);
+    if (s) return s;
+    ng_eval_put(out, "model_mb", (double)ng_model_get_info(o->model).file_bytes / 1e6, false);
+    return opt->card ? write_card(&r, out, opt, arena, err) : NG_OK;
+}
+
+static ng_status run(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, ng_error *err) {
+    ng_arena *arena;
+    opened o = {0};
+    if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
+    ng_status s = run_in(out, recipe_path, opt, &o, arena, err);
+    ng_session_free(o.session);
+    ng_encoder_heads_close(&o.heads);
+    ng_model_close(o.model);
+    free(o.hidden);
+    ng_arena_free(arena);
+    return s;
+}
+
+const ng_eval_ops ng_eval_encoder = {serves, run};

@@ -1,0 +1,34 @@
+/* eval_labels.h: figures of whatever gives probabilities over labels: linear models, heads of encoders.
+ *
+ *     ng_subject s = {.task = "classify", .n_labels = n, .labels = names, .calibrated = true, .apply = apply, .self = model};
+ *     ng_eval_labels(out, "recipes/clinc150.yaml", &s, NULL, &err);
+ *
+ * The recipe gives the data; its model is not looked at. */
+#ifndef NG_EVAL_EVAL_LABELS_H
+#define NG_EVAL_EVAL_LABELS_H
+
+#include "eval_ops.h"
+
+typedef struct ng_subject {
+    const char *task;
+    size_t n_labels;
+    const char *const *labels; /* [n_labels] */
+    bool each, calibrated;     /* each: a probability a label (moderate), else they sum to 1 */
+    float oos_threshold;       /* 0: every text is in scope */
+    const float *threshold;    /* each: a label holds at or above; NULL: 0.5 */
+    size_t file_bytes;
+    size_t timed_min;          /* least decisions that are timed */
+    /* p[n_labels] of one text, as a request would get it */
+    ng_status (*apply)(void *self, const char *text, size_t len, float *p, ng_error *err);
+    void *self;
+} ng_subject;
+
+typedef struct ng_label_files {
+    const char *card, *scores; /* where they go; card NULL: none */
+} ng_label_files;
+
+/* files NULL: nothing is written. */
+ng_status ng_eval_labels(ng_eval_result *out, const char *recipe_path, const ng_subject *s, const ng_label_files *files,
+                         ng_error *err) NG_MUST_USE;
+
+#endif
