@@ -54,6 +54,7 @@ NG_API const char *ng_model_kernel(const ng_model *m);
 typedef struct ng_session_options {
     uint32_t n_ctx;  /* most tokens the session can hold; 0: min(n_ctx_train, 4096) */
     int n_threads;   /* 0: chosen by a short measurement on this model, once a process */
+    bool unfused;    /* decoders: run one operation at a time, as a general graph would: the same results, only slower */
 } ng_session_options;
 
 /* KV pages are committed as they are used, not here. */

@@ -25,7 +25,7 @@ enum { LENGTHS_MAX = 16, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
 static struct {
     const char *model, *prompt, *generate, *encode, *tokenize;
     long batch, threads, reps;
-    bool json;
+    bool json, unfused;
 } o = {.batch = 1, .reps = 5};
 
 static const cli_option options[] = {
@@ -37,6 +37,7 @@ static const cli_option options[] = {
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
     {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
     {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
+    {"unfused", 0, CLI_FLAG, &o.unfused, NULL, "decoders: one operation at a time, to see what fusing gains", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON array", NULL},
     {0}};
 
@@ -239,7 +240,7 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     ng_model_info info = ng_model_get_info(b->model);
     if (longest > info.n_ctx_train)
         return ng_fail(err, NG_ELIMIT, "%zu tokens do not fit the model's context of %u", longest, info.n_ctx_train);
-    ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest};
+    ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest, .unfused = o.unfused};
     ng_status s = ng_session_new(&b->session, b->model, &opt, err);
     size_t n = longest + (size_t)o.batch;
     b->tokens = malloc(n * sizeof *b->tokens);

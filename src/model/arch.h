@@ -48,6 +48,7 @@ struct ng_session {
     uint32_t n_ctx;
     size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
     void *scratch;     /* the architecture's own struct, in the arena */
+    bool unfused;      /* decoders: one operation at a time, to be measured against */
 };
 
 typedef struct ng_loader ng_loader;

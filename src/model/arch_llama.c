@@ -257,6 +257,65 @@ static void feed_forward(const ng_team *tm, ng_session *s, const ng_batch *b, si
     ng_team_barrier(tm);
 }
 
+/* ---- the same, one operation at a time ------------------------------------------------------------- */
+
+/* What bench --unfused runs: the same kernels and bits, but as a graph of single operations would run them.  Every
+ * product makes the int8 form of its input anew, sums are operations of their own, nothing is fetched ahead, and all
+ * threads wait for each other after each. */
+static void product_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n, ng_out out) {
+    ng_mat alone = *m;
+    alone.next = NULL;
+    ng_act_quantize(tm, s->model->kernels, in, n);
+    ng_team_barrier(tm);
+    ng_linear(tm, &alone, in, n, out);
+    ng_team_barrier(tm);
+}
+
+static void norm_alone(const ng_team *tm, const ng_session *s, const ng_norm *norm, size_t n) {
+    const scratch *c = s->scratch;
+    size_t begin, end, width = c->h.n_cols;
+    ng_team_slice(tm, n, 1, &begin, &end);
+    for (size_t t = begin; t < end; t++)
+        s->model->kernels->rmsnorm(c->h.x + t * width, c->x + t * width, norm->w, width, norm->eps);
+    ng_team_barrier(tm);
+}
+
+/* x += m in, by way of h, which nothing reads any more. */
+static void add_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n, const float *bias) {
+    const scratch *c = s->scratch;
+    size_t begin, end, width = c->h.n_cols;
+    product_alone(tm, s, m, in, n, (ng_out){.y = c->h.x, .stride = width, .bias = bias});
+    ng_team_slice(tm, n * width, 16, &begin, &end);
+    s->model->kernels->add(c->x + begin, c->h.x + begin, end - begin);
+    ng_team_barrier(tm);
+}
+
+static void layer_unfused(const ng_team *tm, ng_session *s, const ng_batch *b, size_t l) {
+    const llama *w = s->model->weights;
+    const layer *y = &w->layers[l];
+    scratch *c = s->scratch;
+    size_t n = b->n_tok, n_q = w->n_head * w->head_dim, n_kv = w->n_head_kv * w->head_dim, begin, end;
+
+    norm_alone(tm, s, &y->attn_norm, n);
+    product_alone(tm, s, &y->wq, &c->h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
+    product_alone(tm, s, &y->wk, &c->h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
+    product_alone(tm, s, &y->wv, &c->h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
+    ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, b, l, w->n_head, w->n_head_kv,
+                                           w->head_dim, w->n_rot});
+    ng_team_barrier(tm);
+    ng_attend_run(tm, s, &(ng_attend){c->q, &c->att, b, l, w->n_head, w->head_dim,
+                                      1.0f / sqrtf((float)w->head_dim), c->scores});
+    ng_team_barrier(tm);
+    add_alone(tm, s, &y->wo, &c->att, n, y->bo);
+    norm_alone(tm, s, &y->ffn_norm, n);
+    product_alone(tm, s, &y->gate, &c->h, n, (ng_out){.y = c->gate, .stride = w->n_ff, .bias = y->bgate});
+    product_alone(tm, s, &y->up, &c->h, n, (ng_out){.y = c->up, .stride = w->n_ff, .bias = y->bup});
+    ng_team_slice(tm, n * w->n_ff, 16, &begin, &end);
+    s->model->kernels->silu_mul(c->ff.x + begin, c->gate + begin, c->up + begin, end - begin);
+    ng_team_barrier(tm);
+    add_alone(tm, s, &y->down, &c->ff, n, y->bdown);
+}
+
 static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     const llama *w = s->model->weights;
     scratch *c = s->scratch;
@@ -269,6 +328,10 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
                       b->spans[i].n_tok);
     ng_team_barrier(tm);
     for (size_t l = 0; l < w->n_layer; l++) {
+        if (s->unfused) {
+            layer_unfused(tm, s, b, l);
+            continue;
+        }
         attention(tm, s, b, l);
         feed_forward(tm, s, b, l);
     }

@@ -109,7 +109,9 @@ static ng_status make_kv(ng_session *s, ng_error *err) {
     return status;
 }
 
-static ng_status check_options(const ng_session_options *o, ng_error *err) {
+static ng_status check_options(const ng_session_options *o, const ng_model *m, ng_error *err) {
+    if (o->unfused && m->info.kind != NG_MODEL_CAUSAL)
+        return ng_fail(err, NG_EINVALID, "%s is an encoder: only decoders run unfused", m->info.path);
     if (o->n_threads >= 0) return NG_OK;
     return ng_fail(err, NG_EINVALID, "%d threads: use 1 or more, or 0 to measure", o->n_threads);
 }
@@ -120,6 +122,7 @@ static ng_status new_outline(ng_session **out, const ng_model *m, const ng_sessi
     ng_session *s = calloc(1, sizeof *s);
     if (!s) return ng_fail(err, NG_ENOMEM, "session: out of memory");
     s->model = m;
+    s->unfused = o->unfused;
     ng_status status = set_context(s, o->n_ctx, err);
     if (!status) status = ng_pool_new(&s->pool, o->n_threads, err);
     if (!status && ng_arena_new(&s->arena, 1 << 20)) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
@@ -141,7 +144,7 @@ static void add_session(ng_memory_need *n, const ng_session *s) {
 ng_status ng_session_measure(ng_memory_need *out, const ng_model *m, const ng_session_options *opt, ng_error *err) {
     ng_session_options o = opt ? *opt : (ng_session_options){0};
     ng_session *s;
-    ng_status status = check_options(&o, err);
+    ng_status status = check_options(&o, m, err);
     if (!status) status = new_outline(&s, m, &o, err);
     if (status) return status;
     add_session(out, s);
@@ -164,7 +167,7 @@ ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_o
     ng_session_options o = opt ? *opt : (ng_session_options){0};
     ng_session *s;
     *out = NULL;
-    ng_status status = check_options(&o, err);
+    ng_status status = check_options(&o, m, err);
     if (!status && o.n_threads == 0) status = best_threads(m, &o.n_threads, err);
     if (!status) status = new_outline(&s, m, &o, err);
     if (status) return status;

@@ -24,23 +24,27 @@ static int setup(void **state) {
     return 0;
 }
 
-static ng_session *session(const ng_model *m, int n_threads) {
+static ng_session *session(const ng_model *m, int n_threads, bool unfused) {
     ng_session *s;
-    ng_session_options opt = {.n_threads = n_threads};
+    ng_session_options opt = {.n_threads = n_threads, .unfused = unfused};
     ng_error err = {0};
     if (ng_session_new(&s, m, &opt, &err)) fail_msg("%s", err.text);
     return s;
 }
 
 /* Logits of all N positions, the prompt given in chunks. */
-static void run_chunks(const ng_model *m, int n_threads, size_t chunk, float *logits) {
-    ng_session *s = session(m, n_threads);
+static void run_chunks_as(const ng_model *m, int n_threads, size_t chunk, bool unfused, float *logits) {
+    ng_session *s = session(m, n_threads, unfused);
     for (size_t i = 0; i < N; i += chunk) {
         size_t n = N - i < chunk ? N - i : chunk;
         assert_int_equal(ng_session_eval_all(s, ids + i, n, logits + i * VOCAB, NULL), NG_OK);
     }
     assert_int_equal(ng_session_len(s), N);
     ng_session_free(s);
+}
+
+static void run_chunks(const ng_model *m, int n_threads, size_t chunk, float *logits) {
+    run_chunks_as(m, n_threads, chunk, false, logits);
 }
 
 static void bits_do_not_depend_on_how_it_is_run(void **state) {
@@ -68,6 +72,10 @@ static void bits_do_not_depend_on_how_it_is_run(void **state) {
                     if (memcmp(want, got, sizeof want))
                         fail_msg("%s at %s, %d threads, chunks of %zu: other bits", files[f], levels[l], threads[t], chunks[c]);
                 }
+            for (int t = 0; t < 3; t++) {
+                run_chunks_as(m, threads[t], 17, true, got);
+                if (memcmp(want, got, sizeof want)) fail_msg("%s at %s, %d threads, unfused: other bits", files[f], levels[l], threads[t]);
+            }
             ng_model_close(m);
         }
     unsetenv("NG_CPU");
@@ -78,7 +86,7 @@ static void decoding_makes_no_heap_call(void **state) {
     for (int f = 0; f < 2; f++) {
         ng_model *m;
         assert_int_equal(ng_model_open(&m, files[f], NULL), NG_OK);
-        ng_session *s = session(m, 2);
+        ng_session *s = session(m, 2, false);
         float logits[VOCAB];
         long before = fault_allocs();
         assert_int_equal(ng_session_eval(s, ids, 20, logits, NULL), NG_OK);
@@ -139,7 +147,7 @@ static void a_shared_prefix_is_worth_the_same(void **state) {
     (void)state;
     ng_model *m;
     assert_int_equal(ng_model_open(&m, files[1], NULL), NG_OK);
-    ng_session *a = session(m, 1), *b = session(m, 1);
+    ng_session *a = session(m, 1, false), *b = session(m, 1, false);
     float want[VOCAB], got[VOCAB], own[VOCAB];
     assert_int_equal(ng_session_eval(a, ids, 100, own, NULL), NG_OK);
     assert_int_equal(ng_session_eval(b, ids, 80, NULL, NULL), NG_OK);
@@ -269,12 +277,12 @@ static void sequences_in_one_batch_get_the_bits_of_each_alone(void **state) {
         ng_model *m;
         assert_int_equal(ng_model_open(&m, files[f], NULL), NG_OK);
         for (size_t i = 0; i < SEQS; i++) {
-            ng_session *alone = session(m, 1);
+            ng_session *alone = session(m, 1, false);
             assert_int_equal(ng_session_eval_all(alone, tokens_of(i), SEQ_TOK, want + i * SEQ_TOK * VOCAB, NULL), NG_OK);
             ng_session_free(alone);
         }
         for (int t = 0; t < 3; t++) {
-            mixed x = {.s = session(m, threads[t]), .rng = ng_rng_seed(11 + (uint64_t)t)};
+            mixed x = {.s = session(m, threads[t], false), .rng = ng_rng_seed(11 + (uint64_t)t)};
             ng_kv_pool *pool;
             assert_int_equal(ng_kv_pool_new(&pool, ng_model_kv_shape(m), 3 * SEQS, NULL), NG_OK);
             for (size_t i = 0; i < SEQS; i++) assert_int_equal(ng_kv_init(&x.kv[i], pool, 3, NULL), NG_OK);
