@@ -13,6 +13,7 @@ typedef struct ng_machine {
     int cores;                  /* that this process may use */
     const char *kernel;         /* level in use: "avx512", as NG_CPU caps it; static */
     const char *kernel_best;    /* what the hardware and the OS allow; static */
+    const char *kernel_note;    /* why that is less than the hardware has, or ""; static */
     uint64_t memory_total_bytes, memory_available_bytes; /* to this process */
     const char *memory_limited_by; /* what the available bytes come from: "machine", "cgroup" or
                                       "NANOGRID_MEMORY" (the most that the process may hold); static */

@@ -23,6 +23,8 @@ typedef enum ng_cpu_level {
 
 /* The best level that the hardware and the OS allow, NG_CPU not considered. */
 ng_cpu_level ng_cpu_best(void);
+/* Why the best is less than the hardware has (AMX that the OS refuses), as a sentence; "" mostly.  Static. */
+const char *ng_cpu_note(void);
 /* As capped by NG_CPU; NG_EINVALID when it names an unknown or unavailable level. */
 ng_status ng_cpu_get(ng_cpu_level *out, ng_error *err) NG_MUST_USE;
 /* Whether `level` could run here. */

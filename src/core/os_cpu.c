@@ -34,6 +34,13 @@ bool ng_cpu_level_parse(ng_cpu_level *out, const char *name) {
     return false;
 }
 
+static const char *note = ""; /* as cached below: racing threads write the same */
+
+const char *ng_cpu_note(void) {
+    (void)ng_cpu_best();
+    return __atomic_load_n(&note, __ATOMIC_RELAXED);
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -56,8 +63,15 @@ ng_cpu_level ng_cpu_best(void) {
         bool avx2 = (x & 6) == 6 && fma && f16c && (b7 >> 5 & 1);
         bool avx512 = avx2 && (x & 0xE6) == 0xE6 && (b7 >> 16 & 1) && (b7 >> 17 & 1) &&
                       (b7 >> 30 & 1) && (b7 >> 31 & 1) && (c7 >> 11 & 1);
-        bool amx = avx512 && (x >> 17 & 3) == 3 && (d7 >> 24 & 1) && (d7 >> 25 & 1) && (d7 >> 22 & 1);
-        if (amx) amx = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18) == 0;
+        bool amx = avx512 && (d7 >> 24 & 1) && (d7 >> 25 & 1) && (d7 >> 22 & 1);
+        if (amx && (x >> 17 & 3) != 3) {
+            amx = false;
+            __atomic_store_n(&note, "this processor has AMX, but the system does not save its tiles (XCR0): avx512 is used", __ATOMIC_RELAXED);
+        }
+        if (amx && syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) {
+            amx = false;
+            __atomic_store_n(&note, "this processor has AMX, but the system refuses it to this process (arch_prctl): avx512 is used", __ATOMIC_RELAXED);
+        }
         level = amx ? NG_CPU_AMX : avx512 ? NG_CPU_AVX512 : avx2 ? NG_CPU_AVX2 : NG_CPU_REF;
     }
     __atomic_store_n(&cached, (int)level, __ATOMIC_RELAXED);
@@ -91,8 +105,8 @@ ng_status ng_cpu_get(ng_cpu_level *out, ng_error *err) {
     if (!ng_cpu_level_parse(&level, cap))
         return ng_fail(err, NG_EINVALID, "NG_CPU=%s: no such level; use ref, avx2, avx512, amx, neon, dotprod or i8mm", cap);
     if (!ng_cpu_can(level))
-        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: this machine offers %s at most; unset NG_CPU for the best",
-                       cap, ng_cpu_level_name(ng_cpu_best()));
+        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: this machine offers %s at most; unset NG_CPU for the best%s%s",
+                       cap, ng_cpu_level_name(ng_cpu_best()), *ng_cpu_note() ? "; " : "", ng_cpu_note());
     *out = level;
     return NG_OK;
 }

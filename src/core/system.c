@@ -23,7 +23,8 @@ static bool can_write(const char *path) {
 ng_status ng_machine_get(ng_machine *out, ng_error *err) {
     ng_cpu_level level;
     ng_budget budget;
-    *out = (ng_machine){.cpu = ng_cpu_name(), .cores = ng_cpu_count(), .kernel_best = ng_cpu_level_name(ng_cpu_best())};
+    *out = (ng_machine){.cpu = ng_cpu_name(), .cores = ng_cpu_count(), .kernel_best = ng_cpu_level_name(ng_cpu_best()),
+                         .kernel_note = ng_cpu_note()};
     ng_status s = ng_cpu_get(&level, err);
     if (!s) s = ng_budget_get(&budget, err);
     if (!s) s = ng_home_dir(out->home, sizeof out->home, err);

@@ -6,15 +6,17 @@
 #include "gguf/gguf.h"
 #include <pthread.h>
 
-static ng_kernels tables[4]; /* ref and the overlays of this architecture: avx2, avx512 or neon, dotprod, i8mm */
+enum { N_TABLES = 4 };
+static ng_kernels tables[N_TABLES]; /* ref and the overlays of this architecture: avx2, avx512, amx or neon, dotprod, i8mm */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void fill(void) {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N_TABLES; i++) {
         ng_kernels_fill_ref(&tables[i]);
 #if defined(__x86_64__)
         if (i >= 1) ng_kernels_fill_avx2(&tables[i]);
         if (i >= 2) ng_kernels_fill_avx512(&tables[i]);
+        if (i == 3) ng_kernels_fill_amx(&tables[i]); /* only what runs on tiles differs */
 #elif defined(__aarch64__)
         if (i == 1) ng_kernels_fill_neon(&tables[i]);
         if (i == 2) ng_kernels_fill_dotprod(&tables[i]);
@@ -30,8 +32,8 @@ const ng_kernels *ng_kernels_at(ng_cpu_level level) {
     case NG_CPU_AVX2:
     case NG_CPU_NEON: return &tables[1];
     case NG_CPU_AVX512:
-    case NG_CPU_AMX:
     case NG_CPU_DOTPROD: return &tables[2];
+    case NG_CPU_AMX:
     case NG_CPU_I8MM: return &tables[3];
     default: return &tables[0];
     }

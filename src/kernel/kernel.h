@@ -78,7 +78,7 @@ typedef struct ng_kernels {
 #undef KERNEL
 } ng_kernels;
 
-/* The table of one level (AMX has none of its own yet: it gets AVX-512's); NULL when this machine
+/* The table of one level; NULL when this machine
  * or this build lacks it.  Static: never freed. */
 const ng_kernels *ng_kernels_at(ng_cpu_level level);
 /* The table of ng_cpu_get(). */
@@ -92,6 +92,8 @@ ng_gemm_fn *ng_kernels_gemm(const ng_kernels *k, uint32_t type);
 void ng_kernels_fill_ref(ng_kernels *k);
 void ng_kernels_fill_avx2(ng_kernels *k);
 void ng_kernels_fill_avx512(ng_kernels *k);
+void ng_kernels_fill_amx(ng_kernels *k);          /* holds AVX-512's too */
+void ng_kernels_fill_amx_emulated(ng_kernels *k); /* the same loops on tiles in C, for tests; needs AVX-512 */
 void ng_kernels_fill_neon(ng_kernels *k);
 void ng_kernels_fill_dotprod(ng_kernels *k);
 void ng_kernels_fill_i8mm(ng_kernels *k);

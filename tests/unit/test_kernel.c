@@ -260,7 +260,7 @@ static void check_gemm_quant(uint32_t type) {
     for (int round = 0; round < 40; round++) {
         size_t cols = (1 + ng_rng_below(&rng, q.block_len == 32 ? 9 : 3)) * q.block_len;
         bool few = round % 3 == 0; /* tokens: then several panels go at a time, the rest in smaller groups */
-        size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few ? 4 : 21);
+        size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few ? 4 : round % 8 == 1 ? 110 : 21);
         size_t stride = cols / q.block_len * q.block_bytes, panel = ng_panel_bytes(type, cols), n = (rows + 15) / 16;
         uint8_t *stored = malloc(rows * stride), *panels = aligned_alloc(64, n * panel);
         for (size_t r = 0; r < rows; r++) random_row(type, stored + r * stride, cols);
@@ -558,7 +558,7 @@ static void widest_w8_rows_do_not_overflow(void **state) {
 
 static void every_level_equals_the_reference(void **state) {
     (void)state;
-    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512, NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
+    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512, NG_CPU_AMX, NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
     ref = ng_kernels_at(NG_CPU_REF);
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         fast = ng_kernels_at(levels[i]);
@@ -571,6 +571,31 @@ static void every_level_equals_the_reference(void **state) {
 #include "kernel/kernels.def"
 #undef KERNEL
     }
+}
+
+/* The loops of the AMX level with its tile instructions in C, so that they are tested where no AMX is. */
+static void amx_loops_equal_the_reference(void **state) {
+    (void)state;
+#if defined(__x86_64__)
+    if (!ng_cpu_can(NG_CPU_AVX512)) {
+        print_message("SKIP emulated AMX: it needs AVX-512 around the tiles\n");
+        skip();
+    }
+    static ng_kernels emulated;
+    ng_kernels_fill_ref(&emulated);
+    ng_kernels_fill_amx_emulated(&emulated);
+    ref = ng_kernels_at(NG_CPU_REF);
+    fast = &emulated;
+    assert_int_equal(fast->level, NG_CPU_AMX);
+    for (size_t i = 0; i < N_QUANT; i++) {
+        assert_ptr_not_equal(ng_kernels_gemm(fast, quant_types[i]), ng_kernels_gemm(ng_kernels_at(NG_CPU_AVX512), quant_types[i]));
+        check_gemm_quant(quant_types[i]);
+    }
+    check_gemm_w8();
+#else
+    print_message("SKIP emulated AMX: not x86-64\n");
+    skip();
+#endif
 }
 
 /* The order of addition is a contract: these values change when somebody changes it. */
@@ -604,6 +629,7 @@ int main(void) {
         cmocka_unit_test_setup(exp_and_erf_are_accurate, seed),
         cmocka_unit_test_setup(every_level_equals_the_reference, seed),
         cmocka_unit_test_setup(widest_w8_rows_do_not_overflow, seed),
+        cmocka_unit_test_setup(amx_loops_equal_the_reference, seed),
         cmocka_unit_test_setup(folds_are_frozen, seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
