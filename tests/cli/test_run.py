@@ -183,7 +183,7 @@ def records(grid):
     database = path("home/nanogrid.db")
     db = sqlite3.connect(database)
     text, features = db.execute("SELECT text, features FROM decisions WHERE id = ?", (a["decision_id"],)).fetchone()
-    check("features are kept, the text is not", text is None and features[:4] == b"NGF1" and len(features) > 100, (text, features))
+    check("features are kept, the text is not", text is None and features[:4] == b"NGF2" and len(features) > 100, (text, features))
     db.close()  # closing a file of one's own drops the locks of one's own connections: read the bytes without any
     check("nowhere in the file", secret.encode() not in open(database, "rb").read())
     before = one("usage", "--json", "--grid", grid)
