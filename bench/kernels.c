@@ -107,10 +107,13 @@ static void time_row(const ng_kernels *k, const char *name, job_fn *fn) {
 }
 
 /* 64 positions of 64 columns for 8 queries, as attention asks for a page. */
+typedef void mix_fn(const ng_mix *);
 static void run_mix(const ng_kernels *k, const void *arg) {
+    mix_fn *const *mix = arg;
+    (void)k;
     ng_mix m = {.p = w, .p_stride = 64, .v_stride = 64, .n_pos = 64, .n_cols = 64, .n_q = 8, .y = y, .y_stride = 64};
     m.v = x;
-    (arg ? k->mix_f32 : k->mix_f16)(&m);
+    (*mix)(&m);
 }
 
 static void (time_gemm_w8)(const ng_kernels *k) {
@@ -123,8 +126,8 @@ static void (time_gemm_w8)(const ng_kernels *k) {
            512.0 * 384 * MAX_TOK / t / 1e9, 512.0 * 384 * 8 / best_of(run_gemm_w8, k, &g, 1) / 1e9);
 }
 
-static void time_mix(const ng_kernels *k, const char *name, const void *is_f32) {
-    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 8 / best_of(run_mix, k, is_f32, 200) / 1e9);
+static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
+    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 8 / best_of(run_mix, k, &mix, 200) / 1e9);
 }
 
 #define time_gemm(type) time_product(k, "gemm " #type, NG_TYPE_##type)
@@ -140,8 +143,9 @@ static void time_mix(const ng_kernels *k, const char *name, const void *is_f32) 
 #define time_gemm_q5_k() time_gemm(Q5_K)
 #define time_gemm_q6_k() time_gemm(Q6_K)
 #define time_quantize_q8() time_row(k, "quantize_q8", run_quantize_q8)
-#define time_mix_f16() time_mix(k, "mix_f16", NULL)
-#define time_mix_f32() time_mix(k, "mix_f32", "")
+#define time_mix_f16() time_mix(k, "mix_f16", k->mix_f16)
+#define time_mix_f32() time_mix(k, "mix_f32", k->mix_f32)
+#define time_mix_i8() time_mix(k, "mix_i8", k->mix_i8)
 #define time_softmax() time_row(k, "softmax", run_softmax)
 #define time_rmsnorm() time_row(k, "rmsnorm", run_rmsnorm)
 #define time_layernorm() time_row(k, "layernorm", run_layernorm)

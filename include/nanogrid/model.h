@@ -51,10 +51,15 @@ NG_API const ng_tokenizer *ng_model_tokenizer(const ng_model *m, ng_error *err);
 /* "avx512": the kernel level in use. */
 NG_API const char *ng_model_kernel(const ng_model *m);
 
+/* How keys and values of past tokens are held.  8 bits take 0.55 of the memory of the default (halves; floats for
+ * models with float weights) and read as much less. */
+typedef enum ng_kv_precision { NG_KV_DEFAULT, NG_KV_8BIT } ng_kv_precision;
+
 typedef struct ng_session_options {
     uint32_t n_ctx;  /* most tokens the session can hold; 0: min(n_ctx_train, 4096) */
     int n_threads;   /* 0: chosen by a short measurement on this model, once a process */
     bool unfused;    /* decoders: run one operation at a time, as a general graph would: the same results, only slower */
+    ng_kv_precision kv;
 } ng_session_options;
 
 /* KV pages are committed as they are used, not here. */

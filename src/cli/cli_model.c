@@ -3,6 +3,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 static ng_status whole(long v, long least, long most, const char *name, ng_error *err) {
     if (v >= least && v <= most) return NG_OK;
@@ -28,6 +29,13 @@ ng_status cli_sampling_read(ng_generate_options *out, const cli_sampling *s, ng_
     return ng_generate_options_check(out, err);
 }
 
+ng_status cli_kv_read(ng_kv_precision *out, const char *text, ng_error *err) {
+    bool q8 = text && !strcmp(text, "q8");
+    *out = q8 ? NG_KV_8BIT : NG_KV_DEFAULT;
+    if (!text || q8 || !strcmp(text, "f16")) return NG_OK;
+    return ng_fail(err, NG_EINVALID, "--kv: '%.40s' is not one of f16|q8", text);
+}
+
 void cli_model_note(const ng_model *m) {
     const char *note = ng_model_get_info(m).repack_note;
     if (*note) fprintf(stderr, "nanogrid: %s\n", note);
@@ -38,7 +46,8 @@ ng_status cli_session_open(cli_session *out, const cli_run *run, ng_error *err) 
     if (!run->model) return ng_fail(err, NG_EINVALID, "no model: give one with -m FILE");
     if (whole(run->threads, 0, 256, "-t", err) || whole(run->n_ctx, 0, INT32_MAX, "--ctx", err)) return NG_EINVALID;
     ng_session_options opt = {.n_ctx = (uint32_t)run->n_ctx, .n_threads = (int)run->threads};
-    ng_status s = ng_model_open(&out->model, run->model, err);
+    ng_status s = cli_kv_read(&opt.kv, run->kv, err);
+    if (!s) s = ng_model_open(&out->model, run->model, err);
     if (!s) cli_model_note(out->model);
     if (!s) s = ng_session_new(&out->session, out->model, &opt, err);
     if (s) cli_session_close(out);

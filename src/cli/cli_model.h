@@ -15,7 +15,7 @@
 #include <nanogrid/model.h>
 
 typedef struct cli_run {
-    const char *model;
+    const char *model, *kv;
     long threads, n_ctx;
 } cli_run;
 
@@ -25,6 +25,9 @@ typedef struct cli_run {
      "NANOGRID_THREADS"}
 #define CLI_CTX_OPTION(run)                                                                        \
     {"ctx", 'c', CLI_INT, &(run)->n_ctx, "N", "tokens of context (the model's, at most 4096)", NULL}
+#define CLI_KV_OPTION(to)                                                                          \
+    {"kv", 0, CLI_STR, to, "f16|q8",                                                               \
+     "past tokens in 16 bits, or in 8: 0.55 of the memory (f16; f32 for models in floats)", NULL}
 
 typedef struct cli_sampling {
     double temp, top_p, min_p, repeat, frequency, presence;
@@ -50,6 +53,9 @@ typedef struct cli_sampling {
 /* The options as the library wants them; NG_EINVALID names what is out of range.  `stop` stays
  * borrowed from *s. */
 ng_status cli_sampling_read(ng_generate_options *out, const cli_sampling *s, ng_error *err) NG_MUST_USE;
+
+/* "f16", "q8"; NULL is f16. */
+ng_status cli_kv_read(ng_kv_precision *out, const char *text, ng_error *err) NG_MUST_USE;
 
 /* What the loader has to say that is no error, on stderr: see ng_model_info.repack_note. */
 void cli_model_note(const ng_model *m);

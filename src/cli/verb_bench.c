@@ -23,8 +23,8 @@
 enum { LENGTHS_MAX = 16, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
 
 static struct {
-    const char *model, *prompt, *generate, *encode, *tokenize;
-    long batch, threads, reps;
+    const char *model, *prompt, *generate, *encode, *tokenize, *kv;
+    long batch, depth, threads, reps;
     bool json, unfused;
 } o = {.batch = 1, .reps = 5};
 
@@ -35,6 +35,8 @@ static const cli_option options[] = {
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
     {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, one after another (1)", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
+    {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decode after N tokens (0)", NULL},
+    CLI_KV_OPTION(&o.kv),
     {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
     {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
     {"unfused", 0, CLI_FLAG, &o.unfused, NULL, "decoders: one operation at a time, to see what fusing gains", NULL},
@@ -120,7 +122,12 @@ typedef struct result {
 static ng_status run_once(bench *b, const test_kind *t, size_t n_tok, double *ms, result *r, ng_error *err) {
     ng_status s = NG_OK;
     size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? (size_t)o.batch : 1;
-    ng_session_rewind(b->session, 0);
+    if (t->of == NG_MODEL_CAUSAL) {
+        size_t have = ng_session_len(b->session), depth = (size_t)o.depth;
+        if (have > depth) ng_session_rewind(b->session, depth);
+        else if (have < depth) s = ng_session_eval(b->session, b->tokens, depth - have, NULL, err);
+        if (s) return s;
+    }
     ng_energy_meter meter;
     ng_energy_start(&meter);
     for (size_t i = 0; !s && i < n_passes; i++) {
@@ -241,7 +248,8 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     if (longest > info.n_ctx_train)
         return ng_fail(err, NG_ELIMIT, "%zu tokens do not fit the model's context of %u", longest, info.n_ctx_train);
     ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest, .unfused = o.unfused};
-    ng_status s = ng_session_new(&b->session, b->model, &opt, err);
+    ng_status s = cli_kv_read(&opt.kv, o.kv, err);
+    if (!s) s = ng_session_new(&b->session, b->model, &opt, err);
     size_t n = longest + (size_t)o.batch;
     b->tokens = malloc(n * sizeof *b->tokens);
     b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd) * sizeof *b->out);
@@ -267,6 +275,7 @@ static ng_status run_all(bench *b, ng_error *err) {
                            info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].prefix);
         for (size_t i = 0; i < n[k]; i++) longest = lengths[k][i] > longest ? lengths[k][i] : longest;
     }
+    if (info.kind == NG_MODEL_CAUSAL && longest) longest += (size_t)o.depth;
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
     for (int k = 0; k < N_KINDS; k++)
         for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, &kinds[k], lengths[k][i], err);
@@ -280,6 +289,7 @@ static int run(int argc, char **argv) {
     if (!o.model) return cli_usage("bench needs -m FILE");
     if (o.threads < 0 || o.threads > 256) return cli_usage("-t %ld: use 1 to 256, or 0 to measure", o.threads);
     if (o.reps < 1 || o.reps > REPS_MAX) return cli_usage("-r %ld: use 1 to %d", o.reps, REPS_MAX);
+    if (o.depth < 0 || o.depth > TOKENS_MAX) return cli_usage("-d %ld: use 0 to %d", o.depth, TOKENS_MAX);
     if (o.batch < 1 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
     ng_error err = {0};
     ng_model *m = NULL;

@@ -16,6 +16,7 @@ static struct {
 static const cli_option options[] = {
     CLI_MODEL_OPTIONS(&run_options),
     CLI_CTX_OPTION(&run_options),
+    CLI_KV_OPTION(&run_options.kv),
     {"prompt", 'p', CLI_STR, &o.prompt, "TEXT", "the text to go on from; - or none: standard input", NULL},
     {"tokens", 0, CLI_STR, &o.tokens, "IDS", "the prompt as ids 1,2,3, taken as they are", NULL},
     CLI_SAMPLING_OPTIONS(&sampling),

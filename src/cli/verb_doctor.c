@@ -1,5 +1,6 @@
 /* verb_doctor.c: `nanogrid doctor`: this machine, which sizes of model fit it, and what one model needs. */
 #include "cli.h"
+#include "cli_model.h"
 
 #include <nanogrid/energy.h>
 #include <nanogrid/memory.h>
@@ -8,7 +9,7 @@
 #include <stdio.h>
 
 static struct {
-    const char *model;
+    const char *model, *kv;
     long n_ctx, threads;
     bool json;
 } o;
@@ -16,6 +17,7 @@ static struct {
 static const cli_option options[] = {
     {"model", 'm', CLI_STR, &o.model, "FILE", "what this GGUF file needs, from its header alone", NULL},
     {"ctx", 'c', CLI_INT, &o.n_ctx, "N", "tokens of context (the model's, at most 4096)", NULL},
+    CLI_KV_OPTION(&o.kv),
     {"threads", 't', CLI_INT, &o.threads, "N", "threads (all cores)", "NANOGRID_THREADS"},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
     {0}};
@@ -123,7 +125,8 @@ static int run_model(const ng_machine *m) {
     ng_error err = {0}, refusal = {0};
     ng_memory_need n;
     ng_session_options opt = {.n_ctx = (uint32_t)o.n_ctx, .n_threads = (int)o.threads};
-    ng_status s = ng_memory_predict(&n, o.model, &opt, &err);
+    ng_status s = cli_kv_read(&opt.kv, o.kv, &err);
+    if (!s) s = ng_memory_predict(&n, o.model, &opt, &err);
     if (s) return cli_fail(&err);
     s = ng_memory_check(&n, o.model, &refusal);
     int code = 0;

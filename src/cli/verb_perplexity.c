@@ -17,6 +17,7 @@ static struct {
 static const cli_option options[] = {
     CLI_MODEL_OPTIONS(&run_options),
     CLI_CTX_OPTION(&run_options),
+    CLI_KV_OPTION(&run_options.kv),
     {"file", 'f', CLI_STR, &o.file, "FILE", "the text; - is standard input", NULL},
     {"kl-base", 0, CLI_STR, &o.base, "GGUF", "also compare with this model", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},

@@ -14,7 +14,7 @@ enum { ROWS = NG_PANEL_ROWS };
 
 /* ---- products with float weights ------------------------------------------------------------- */
 
-typedef enum elem { ELEM_F32, ELEM_F16, ELEM_BF16 } elem;
+typedef enum elem { ELEM_F32, ELEM_F16, ELEM_BF16, ELEM_I8 } elem;
 
 static inline float load_elem(elem e, const uint8_t *p, size_t i) {
     uint16_t h;
@@ -23,6 +23,7 @@ static inline float load_elem(elem e, const uint8_t *p, size_t i) {
         memcpy(&f, p + 4 * i, 4);
         return f;
     }
+    if (e == ELEM_I8) return (float)(int8_t)p[i];
     memcpy(&h, p + 2 * i, 2);
     return e == ELEM_F16 ? ng_f16_to_f32(h) : ng_bf16_to_f32(h);
 }
@@ -170,7 +171,7 @@ static void quantize_q8(const ng_q8 *q, const float *x, size_t n) {
 /* ---- attention --------------------------------------------------------------------------------- */
 
 static inline void mix(const ng_mix *m, elem e) {
-    size_t size = e == ELEM_F32 ? 4 : 2;
+    size_t size = e == ELEM_F32 ? 4 : e == ELEM_I8 ? 1 : 2;
     for (size_t q = 0; q < m->n_q; q++)
         for (size_t c = 0; c < m->n_cols; c++) {
             float *y = &m->y[q * m->y_stride + c], acc = m->add ? *y : 0;
@@ -183,6 +184,7 @@ static inline void mix(const ng_mix *m, elem e) {
 
 static void mix_f16(const ng_mix *m) { mix(m, ELEM_F16); }
 static void mix_f32(const ng_mix *m) { mix(m, ELEM_F32); }
+static void mix_i8(const ng_mix *m) { mix(m, ELEM_I8); }
 
 static void softmax(float *x, size_t n, float scale) {
     float top = x[0], lanes[16] = {0};

@@ -44,6 +44,7 @@ struct ng_session {
     const ng_model *model;
     ng_arena *arena;
     ng_pool *pool;
+    ng_kv_shape kv_shape;
     ng_kv kv;          /* decoders: kv.len is the tokens held */
     uint32_t n_ctx;
     size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */

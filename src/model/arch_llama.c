@@ -170,7 +170,8 @@ static ng_status load(ng_loader *l, ng_error *err) {
     w->layers = ng_arena_array(l->model->arena, w->n_layer, sizeof *w->layers);
     if (!w->layers) return ng_fail(err, NG_ENOMEM, "model: out of memory");
     for (size_t i = 0; !s && i < w->n_layer; i++) s = load_layer(l, w, i, eps, err);
-    l->model->kv_shape = (ng_kv_shape){w->n_layer, w->n_head_kv, w->head_dim, w->layers[0].wk.type == NG_TYPE_F32};
+    ng_kv_type kv = w->layers[0].wk.type == NG_TYPE_F32 ? NG_KV_F32 : NG_KV_F16;
+    l->model->kv_shape = (ng_kv_shape){w->n_layer, w->n_head_kv, w->head_dim, kv};
     return s;
 }
 

@@ -43,7 +43,8 @@ void ng_session_forward(ng_session *s, const ng_batch *b);
 size_t ng_session_max_batch(const ng_session *s);
 /* NG_EINVALID naming the first id outside the vocabulary. */
 ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng_error *err) NG_MUST_USE;
-/* Of the pages that the model's sequences are made of. */
+/* Of the pages that the model's sequences are made of by default, and the session's. */
 const ng_kv_shape *ng_model_kv_shape(const ng_model *m);
+const ng_kv_shape *ng_session_kv_shape(const ng_session *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "kv.h"
 
 #include "core/checked.h"
+#include "kernel/w8.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,11 +25,27 @@ struct ng_kv_pool {
     uint8_t *bytes;
 };
 
-static size_t elem_bytes(const ng_kv_shape *s) { return s->is_f32 ? sizeof(float) : sizeof(uint16_t); }
+enum { PANEL_TOK = 16 };
+
+size_t ng_kv_panel_bytes(size_t head_dim) { return ng_w8_panel_bytes(head_dim); }
+
+float *ng_kv_value_scales(void *values, size_t head_dim) {
+    return (float *)(void *)((uint8_t *)values + NG_KV_PAGE_TOK * head_dim);
+}
+
+/* Of one head in one page. */
+static size_t key_bytes(const ng_kv_shape *s) {
+    if (s->type == NG_KV_Q8) return NG_KV_PAGE_TOK / PANEL_TOK * ng_kv_panel_bytes(s->head_dim);
+    return NG_KV_PAGE_TOK * s->head_dim * (s->type == NG_KV_F32 ? sizeof(float) : sizeof(uint16_t));
+}
+static size_t value_bytes(const ng_kv_shape *s) {
+    return s->type == NG_KV_Q8 ? NG_KV_PAGE_TOK * (s->head_dim + sizeof(float)) : key_bytes(s);
+}
 
 size_t ng_kv_bytes_per_tok(const ng_kv_shape *s) {
-    size_t n = 2 * elem_bytes(s); /* keys and values */
-    bool ok = ng_mul_ok(&n, n, s->head_dim) && ng_mul_ok(&n, n, s->n_head_kv) && ng_mul_ok(&n, n, s->n_layer);
+    if (s->head_dim > SIZE_MAX / 1024) return 0;
+    size_t n = (key_bytes(s) + value_bytes(s)) / NG_KV_PAGE_TOK;
+    bool ok = ng_mul_ok(&n, n, s->n_head_kv) && ng_mul_ok(&n, n, s->n_layer);
     return ok ? n : 0;
 }
 
@@ -184,18 +201,19 @@ void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
     kv->len = n;
 }
 
-static void *part(const ng_kv *kv, size_t page, size_t index) {
+static uint8_t *layer_of(const ng_kv *kv, size_t page, size_t layer) {
+    const ng_kv_shape *s = &kv->pool->shape;
     assert(page < kv->n_pages);
-    uint8_t *base = kv->pool->bytes + kv->pages[page] * kv->pool->page_bytes;
-    return base + index * NG_KV_PAGE_TOK * kv->pool->shape.head_dim * elem_bytes(&kv->pool->shape);
+    return kv->pool->bytes + kv->pages[page] * kv->pool->page_bytes + layer * s->n_head_kv * (key_bytes(s) + value_bytes(s));
 }
 
-bool ng_kv_is_f32(const ng_kv *kv) { return kv->pool->shape.is_f32; }
+ng_kv_type ng_kv_get_type(const ng_kv *kv) { return kv->pool->shape.type; }
 
 void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head) {
-    return part(kv, page, 2 * layer * kv->pool->shape.n_head_kv + head);
+    return layer_of(kv, page, layer) + head * key_bytes(&kv->pool->shape);
 }
 
 void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head) {
-    return part(kv, page, (2 * layer + 1) * kv->pool->shape.n_head_kv + head);
+    const ng_kv_shape *s = &kv->pool->shape;
+    return layer_of(kv, page, layer) + s->n_head_kv * key_bytes(s) + head * value_bytes(s);
 }

@@ -11,8 +11,12 @@
  * A sequence is a list of pages.  Sharing a prefix shares its pages; a page that is shared is copied
  * before it is written (ng_kv_reserve), so no sequence sees another's tokens.  The pool reserves
  * address space once and the system commits memory as pages are first written: no heap call is made
- * after the start.  A page, F16 or F32: for each layer K[n_head_kv][head_dim][64], then
- * V[n_head_kv][64][head_dim]: keys lie transposed so that the lanes of a score are positions.
+ * after the start.
+ *
+ * A page holds for each layer the keys of each head, then the values of each head:
+ *     F16, F32   K[head_dim][64], transposed so that the lanes of a score are positions; V[64][head_dim]
+ *     Q8         K: 4 panels of 16 positions (kernel/w8.h: a scale a position, int8); V: int8 [64][head_dim],
+ *                then f32 [64], a scale a position.  A head_dim of 64 takes 140 bytes a token where F16 takes 256
  *
  * Sequences of one pool may live on different threads (a lock guards page counts); a sequence belongs
  * to one. */
@@ -23,9 +27,11 @@
 
 enum { NG_KV_PAGE_TOK = 64 };
 
+typedef enum ng_kv_type { NG_KV_F16, NG_KV_F32, NG_KV_Q8 } ng_kv_type;
+
 typedef struct ng_kv_shape {
     size_t n_layer, n_head_kv, head_dim;
-    bool is_f32; /* elements are float, for models whose weights are; else F16 */
+    ng_kv_type type; /* F32 for models whose weights are */
 } ng_kv_shape;
 size_t ng_kv_bytes_per_tok(const ng_kv_shape *s);
 
@@ -55,9 +61,12 @@ void ng_kv_rewind(ng_kv *kv, size_t n);
 /* `kv` becomes the first n tokens of `from` (same pool), by reference. */
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n);
 
-/* Of page i (position / 64): keys [head_dim, 64], values [64, head_dim]. */
+/* Of page i (position / 64), in the page's form. */
 void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);
 void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head);
-bool ng_kv_is_f32(const ng_kv *kv);
+ng_kv_type ng_kv_get_type(const ng_kv *kv);
+/* Q8: bytes of a panel of keys, and where the scales of the values begin. */
+size_t ng_kv_panel_bytes(size_t head_dim);
+float *ng_kv_value_scales(void *values, size_t head_dim);
 
 #endif

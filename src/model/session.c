@@ -102,7 +102,7 @@ static ng_status make_kv(ng_session *s, ng_error *err) {
     size_t n_pages = kv_pages(s);
     ng_kv_pool *pool;
     if (!n_pages) return NG_OK;
-    ng_status status = ng_kv_pool_new(&pool, &s->model->kv_shape, n_pages, err);
+    ng_status status = ng_kv_pool_new(&pool, &s->kv_shape, n_pages, err);
     if (status) return status;
     status = ng_kv_init(&s->kv, pool, n_pages, err);
     ng_kv_pool_release(pool);
@@ -123,6 +123,8 @@ static ng_status new_outline(ng_session **out, const ng_model *m, const ng_sessi
     if (!s) return ng_fail(err, NG_ENOMEM, "session: out of memory");
     s->model = m;
     s->unfused = o->unfused;
+    s->kv_shape = m->kv_shape;
+    if (o->kv == NG_KV_8BIT) s->kv_shape.type = NG_KV_Q8;
     ng_status status = set_context(s, o->n_ctx, err);
     if (!status) status = ng_pool_new(&s->pool, o->n_threads, err);
     if (!status && ng_arena_new(&s->arena, 1 << 20)) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
@@ -136,7 +138,7 @@ static void add_session(ng_memory_need *n, const ng_session *s) {
     n->n_ctx = s->n_ctx;
     n->n_threads = ng_pool_threads(s->pool);
     size_t bytes;
-    bool fits = ng_mul_ok(&bytes, kv_pages(s) * NG_KV_PAGE_TOK, ng_kv_bytes_per_tok(&s->model->kv_shape));
+    bool fits = ng_mul_ok(&bytes, kv_pages(s) * NG_KV_PAGE_TOK, ng_kv_bytes_per_tok(&s->kv_shape));
     n->kv_bytes = fits && bytes < NG_MEMORY_FAR ? bytes : NG_MEMORY_FAR;
     n->scratch_bytes = ng_arena_bytes(s->arena);
 }
@@ -239,6 +241,7 @@ const ng_model *ng_session_model(const ng_session *s) { return s->model; }
 size_t ng_session_len(const ng_session *s) { return s->kv.len; }
 size_t ng_session_max_batch(const ng_session *s) { return s->max_batch; }
 const ng_kv_shape *ng_model_kv_shape(const ng_model *m) { return &m->kv_shape; }
+const ng_kv_shape *ng_session_kv_shape(const ng_session *s) { return &s->kv_shape; }
 uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
 int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
 void ng_session_rewind(ng_session *s, size_t n) { ng_kv_rewind(&s->kv, n); }

@@ -318,30 +318,33 @@ static void check_quantize_q8(void) {
     }
 }
 
-static void check_mix(bool f16) {
+/* size: of an element of v, 4 float, 2 half, 1 int8 */
+static void check_mix(size_t size) {
+    bool f16 = size == 2;
     for (int round = 0; round < 60; round++) {
         size_t pos = 1 + ng_rng_below(&rng, 70), cols = 1 + ng_rng_below(&rng, 80), n_q = 1 + ng_rng_below(&rng, 9);
         guarded gp, gv, ga, gb;
         float *p = random_floats(&gp, n_q * (pos + 1));
-        size_t size = f16 ? 2 : 4;
         uint8_t *v = guarded_new(&gv, pos * cols * size, 2);
         for (size_t i = 0; i < pos * cols; i++) {
             float f = random_float();
             uint16_t h = ng_f32_to_f16(f);
-            memcpy(v + i * size, f16 ? (void *)&h : (void *)&f, size);
+            int8_t code = (int8_t)ng_rng_below(&rng, 256);
+            memcpy(v + i * size, size == 1 ? (void *)&code : f16 ? (void *)&h : (void *)&f, size);
         }
         float *a = guarded_new(&ga, n_q * (cols + 2) * 4, 4), *b = guarded_new(&gb, n_q * (cols + 2) * 4, 4);
         for (size_t i = 0; i < n_q * (cols + 2); i++) a[i] = b[i] = random_float();
         ng_mix m = {p, pos + 1, v, cols, pos, cols, n_q, a, cols + 2, round & 1};
-        (f16 ? ref->mix_f16 : ref->mix_f32)(&m);
+        (size == 1 ? ref->mix_i8 : f16 ? ref->mix_f16 : ref->mix_f32)(&m);
         m.y = b;
-        (f16 ? fast->mix_f16 : fast->mix_f32)(&m);
+        (size == 1 ? fast->mix_i8 : f16 ? fast->mix_f16 : fast->mix_f32)(&m);
         same(b, a, n_q * (cols + 2) * 4, "mix");
         guarded_end(&gp), guarded_end(&gv), guarded_end(&ga), guarded_end(&gb);
     }
 }
-static void check_mix_f16(void) { check_mix(true); }
-static void check_mix_f32(void) { check_mix(false); }
+static void check_mix_f16(void) { check_mix(2); }
+static void check_mix_f32(void) { check_mix(4); }
+static void check_mix_i8(void) { check_mix(1); }
 
 /* y[n] of a row kernel at both levels, from the same inputs; in place and not. */
 typedef void row_fn(const ng_kernels *k, float *y, const float *a, const float *b, const float *c, size_t n);

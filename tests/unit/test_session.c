@@ -24,9 +24,11 @@ static int setup(void **state) {
     return 0;
 }
 
+static ng_kv_precision kv; /* of the sessions that tests make */
+
 static ng_session *session(const ng_model *m, int n_threads, bool unfused) {
     ng_session *s;
-    ng_session_options opt = {.n_threads = n_threads, .unfused = unfused};
+    ng_session_options opt = {.n_threads = n_threads, .unfused = unfused, .kv = kv};
     ng_error err = {0};
     if (ng_session_new(&s, m, &opt, &err)) fail_msg("%s", err.text);
     return s;
@@ -47,8 +49,7 @@ static void run_chunks(const ng_model *m, int n_threads, size_t chunk, float *lo
     run_chunks_as(m, n_threads, chunk, false, logits);
 }
 
-static void bits_do_not_depend_on_how_it_is_run(void **state) {
-    (void)state;
+static void same_bits_however_run(void) {
     static const char *const levels[] = {"ref", "avx2", "avx512"};
     static const int threads[] = {1, 2, 7};
     static const size_t chunks[] = {1, 3, 17, 64, N};
@@ -79,6 +80,12 @@ static void bits_do_not_depend_on_how_it_is_run(void **state) {
             ng_model_close(m);
         }
     unsetenv("NG_CPU");
+}
+
+static void bits_do_not_depend_on_how_it_is_run(void **state) {
+    (void)state;
+    kv = NG_KV_DEFAULT;
+    same_bits_however_run();
 }
 
 static void decoding_makes_no_heap_call(void **state) {
@@ -170,9 +177,40 @@ static void a_shared_prefix_is_worth_the_same(void **state) {
     ng_model_close(m);
 }
 
+/* .. and the logits are near those of whole numbers. */
+static void eight_bit_pages_too(void **state) {
+    (void)state;
+    static float whole[N * VOCAB], got[N * VOCAB];
+    ng_model *m;
+    kv = NG_KV_8BIT;
+    same_bits_however_run();
+    for (int f = 0; f < 2; f++) {
+        assert_int_equal(ng_model_open(&m, files[f], NULL), NG_OK);
+        run_chunks(m, 2, 17, got);
+        kv = NG_KV_DEFAULT;
+        run_chunks(m, 2, 17, whole);
+        kv = NG_KV_8BIT;
+        double off = 0, size = 0;
+        for (int i = 0; i < N * VOCAB; i++) {
+            double d = (double)got[i] - (double)whole[i];
+            off += d * d;
+            size += (double)whole[i] * (double)whole[i];
+        }
+        assert_true(off > 0 && off < 1e-3 * size);
+        ng_session *a = session(m, 1, false);
+        assert_int_equal(ng_kv_get_type(&a->kv), NG_KV_Q8);
+        assert_true(ng_kv_bytes_per_tok(&a->kv_shape) < ng_kv_bytes_per_tok(&m->kv_shape));
+        ng_session_free(a);
+        ng_model_close(m);
+    }
+    a_shared_prefix_is_worth_the_same(state);
+    decoding_makes_no_heap_call(state);
+    kv = NG_KV_DEFAULT;
+}
+
 static void pages_run_out_politely(void **state) {
     (void)state;
-    ng_kv_shape shape = {1, 1, 8, false};
+    ng_kv_shape shape = {1, 1, 8, NG_KV_F16};
     ng_kv_pool *pool;
     ng_kv a, b;
     ng_error err = {0};
@@ -297,7 +335,7 @@ static void sequences_in_one_batch_get_the_bits_of_each_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bits_do_not_depend_on_how_it_is_run),
+        cmocka_unit_test(bits_do_not_depend_on_how_it_is_run), cmocka_unit_test(eight_bit_pages_too),
         cmocka_unit_test(sequences_in_one_batch_get_the_bits_of_each_alone),
         cmocka_unit_test(decoding_makes_no_heap_call),
         cmocka_unit_test(limits_are_errors_and_change_nothing),

@@ -29,7 +29,8 @@ enum {
     LANES_STREAMS = LANES_STREAMS_MAX, /* panels at a time when tokens are few */
     LANES_ROWS = 4, /* float products: rows x tokens a tile */
     LANES_TOKS = 1,
-    LANES_MIX = 4   /* queries that share a pass over the values */
+    LANES_MIX = 4,  /* queries that share a pass over the values */
+    LANES_MIX_BLOCKS = 2 /* blocks of 16 columns at a time where queries are few */
 };
 
 #define LANES_1(type, name, op)                                                                    \
@@ -69,6 +70,12 @@ static inline vf v_load_f16(const void *p) {
     float16x8_t lo = vreinterpretq_f16_u8(vld1q_u8(h)), hi = vreinterpretq_f16_u8(vld1q_u8(h + 16));
     return (vf){vcvt_f32_f16(vget_low_f16(lo)), vcvt_high_f32_f16(lo), vcvt_f32_f16(vget_low_f16(hi)),
                 vcvt_high_f32_f16(hi)};
+}
+static inline vf v_load_i8(const uint8_t *p) {
+    int8x16_t x = vreinterpretq_s8_u8(vld1q_u8(p));
+    int16x8_t lo = vmovl_s8(vget_low_s8(x)), hi = vmovl_high_s8(x);
+    return (vf){vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_high_s16(lo)),
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_high_s16(hi))};
 }
 static inline vf v_load_bf16(const void *p) {
     const uint8_t *h = p;

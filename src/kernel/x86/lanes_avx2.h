@@ -26,6 +26,7 @@ enum {
     LANES_ROWS = 4,
     LANES_TOKS = 1,
     LANES_MIX = 4,
+    LANES_MIX_BLOCKS = 2,
     LANES_OFFSET8 = 0 /* vb_load8 makes 8-bit codes signed: maddubs would overflow on unsigned ones */
 };
 

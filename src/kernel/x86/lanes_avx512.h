@@ -20,6 +20,7 @@ enum {
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
     LANES_MIX = 8,      /* queries that share a pass over the values */
+    LANES_MIX_BLOCKS = 4, /* blocks of 16 columns at a time where queries are few */
     LANES_OFFSET8 = 128 /* what vb_load8 leaves on 8-bit codes */
 };
 
