@@ -6,6 +6,8 @@
  * deviation, p50_ms the median time of a pass (tg: of a token).  joules_per_token (nanogrid/energy.h) takes
  * every pass to read the model's weights from memory once; edp_js is that times the seconds a token takes.
  *
+ * -d N as in llama-bench: N tokens are there already, and the test is named tg128@dN.
+ *
  * A new test is a pass function and a line in kinds[]. */
 #include "cli.h"
 #include "cli_model.h"
@@ -35,7 +37,7 @@ static const cli_option options[] = {
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
     {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, one after another (1)", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
-    {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decode after N tokens (0)", NULL},
+    {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
     CLI_KV_OPTION(&o.kv),
     {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
     {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
@@ -196,7 +198,7 @@ static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *
     if (s) return s;
     r.p50_ms = median(b->pass_ms, (size_t)o.reps * n_passes);
     char name[32];
-    snprintf(name, sizeof name, "%s%zu", t->prefix, n_tok);
+    snprintf(name, sizeof name, o.depth ? "%s%zu@d%ld" : "%s%zu", t->prefix, n_tok, o.depth);
     report(b, name, run_tokens(t, n_tok), &r);
     return NG_OK;
 }
@@ -275,7 +277,8 @@ static ng_status run_all(bench *b, ng_error *err) {
                            info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].prefix);
         for (size_t i = 0; i < n[k]; i++) longest = lengths[k][i] > longest ? lengths[k][i] : longest;
     }
-    if (info.kind == NG_MODEL_CAUSAL && longest) longest += (size_t)o.depth;
+    if (o.depth && info.kind != NG_MODEL_CAUSAL) return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no depth", info.path);
+    longest += longest ? (size_t)o.depth : 0;
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
     for (int k = 0; k < N_KINDS; k++)
         for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, &kinds[k], lengths[k][i], err);

@@ -77,7 +77,8 @@ def usage():
             (["logits", "-m", "/nonexistent.gguf", "--tokens", "1"], 1, "/nonexistent.gguf"),
             (["logits", "-m", tiny, "--tokens", "1", "-t", "-1"], 2, "-t"),
             (["bench"], 2, "-m FILE"), (["bench", "-m", tiny, "-p", "8,"], 2, "8,"),
-            (["bench", "-m", tiny, "-p", "500"], 1, "192"), (["bench", "-m", tiny, "-e", "4"], 2, "decoder"),
+            (["bench", "-m", tiny, "-p", "500"], 1, "192"), (["bench", "-m", tiny, "-n", "4", "-d", "190"], 1, "192"),
+            (["bench", "-m", tiny, "-d", "-1"], 2, "-d"), (["bench", "-m", tiny, "-e", "4"], 2, "decoder"),
             (["bench", "-m", tiny, "-r", "0"], 2, "-r")):
         r = run(*args)
         check(r.returncode == code and words in r.stderr and not r.stdout,
@@ -96,6 +97,8 @@ def bench():
         check(x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"), x)
     r = run("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
     check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"], "only the tests asked for")
+    r = run("bench", "-m", tiny, "-n", "4", "-d", "100", "-r", "1", "--json")
+    check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4@d100"], "a depth: %r" % r.stderr)
 
 
 def fixtures():
