@@ -137,7 +137,8 @@ NG_API const char *ng_grid_default_yaml(void);
 typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
         cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
-        completion_tokens, deadline_misses, feedback_correct, feedback_wrong;
+        completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
+        router_version, router_versions_made, router_versions_refused, router_rollbacks;
     double cost_usd;
 } ng_grid_stats;
 NG_API ng_grid_stats ng_grid_get_stats(const ng_grid *g);

@@ -231,8 +231,9 @@ static void key_params(ng_buf *b, const ng_params *p) {
  * version. */
 static void make_key(const asking *a, ng_buf *b) {
     const ng_request *r = a->request;
-    const uint64_t head[] = {a->grid->config.version, (uint64_t)r->privacy, (uint64_t)r->task,
-                             r->n_messages};
+    ng_learner *l = a->grid->learner;
+    const uint64_t head[] = {a->grid->config.version, l ? ng_learner_get_stats(l).version : 0,
+                             (uint64_t)r->privacy, (uint64_t)r->task, r->n_messages};
     key_str(b, r->tenant && *r->tenant ? r->tenant : NULL);
     key_str(b, r->model && strcmp(r->model, "auto") ? r->model : NULL);
     ng_buf_put(b, head, sizeof head);

@@ -181,6 +181,9 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         d->n_scores = 0;
     }
     a->rec.load_ms += d->load_ms;
+    if (a->grid->learner && d->n_scores)
+        a->rec.router_version =
+            ng_learner_apply(a->grid->learner, a->request, a->text, a->len, d);
     for (size_t i = 0; i < n; i++) {
         double p = ng_decision_score(d, m[i]->name);
         if (p < 0) unknown[n_unknown++] = m[i];

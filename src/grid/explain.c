@@ -92,6 +92,8 @@ static void tell(ng_buf *b, const json_t *o) {
                   json_is_true(json_object_get(o, "escalated")) ? ", escalated" : "",
                   json_is_true(json_object_get(o, "cached")) ? ", from the cache" : "");
     ng_buf_printf(b, "because     %s\n", str(o, "reason"));
+    if (num(o, "router_version") > 0)
+        ng_buf_printf(b, "router      with what it has learnt, version %.0f\n", num(o, "router_version"));
     if (json_is_true(json_object_get(o, "drifting")))
         ng_buf_puts(b, "drift       the texts of late had left the calibration set\n");
     ng_buf_printf(b, "privacy     %s\n", str(o, "privacy"));

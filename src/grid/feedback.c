@@ -120,5 +120,6 @@ ng_status ng_grid_feedback(ng_grid *g, const ng_feedback *f, bool *correct, ng_e
         s = ng_record_db_fail(db, g->records_path, err);
     sqlite3_close(db); /* rolls back what was not committed */
     if (!s) atomic_fetch_add(&g->stats.feedback[*correct], 1);
+    if (!s && g->learner) ng_learner_heard(g);
     return s;
 }

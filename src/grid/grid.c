@@ -114,10 +114,7 @@ static ng_status open_contract(opening *o, const grid_expert_config *c, grid_mem
                    m->name, why.text);
 }
 
-typedef bool label_fn(void *ctx, const char *label, size_t len);
-
-/* Calls fn for each label of a linear model until it says false; does nothing for other files. */
-static void each_label(const char *path, label_fn *fn, void *ctx) {
+void ng_grid_each_label(const char *path, ng_label_fn *fn, void *ctx) {
     ng_gguf *g;
     ng_gguf_array labels;
     if (!path || ng_gguf_open(&g, path, NULL)) return;
@@ -142,7 +139,7 @@ static bool is_wanted(void *ctx, const char *label, size_t len) {
 static ng_status check_on_miss(opening *o, const grid_expert_config *c, const grid_member *m) {
     label_search s = {.wanted = m->on_miss};
     if (!m->on_miss || m->why) return NG_OK;
-    each_label(m->model_path, is_wanted, &s);
+    ng_grid_each_label(m->model_path, is_wanted, &s);
     if (s.found || !s.any) return NG_OK;
     return ng_fail(o->err, NG_EINVALID, "%s:%d: the deadline of '%s': on_miss: the model has no label '%.80s'",
                    o->g->path, c->contract.deadline.line, m->name, m->on_miss);
@@ -276,11 +273,11 @@ static bool count_expert_label(void *ctx, const char *label, size_t len) {
 static ng_status check_router(opening *o) {
     const ng_grid *g = o->g;
     router_fit f = {.g = g};
-    each_label(g->router_paths[0], check_task_label, &f);
+    ng_grid_each_label(g->router_paths[0], check_task_label, &f);
     if (*f.odd)
         return ng_fail(o->err, NG_EINVALID, "%s:%d: the router '%s' does not fit: task.gguf decides '%s', which is no task",
                        g->path, g->config.router.line, g->config.router.model, f.odd);
-    each_label(g->router_paths[1], count_expert_label, &f);
+    ng_grid_each_label(g->router_paths[1], count_expert_label, &f);
     if (f.n && !f.n_known && g->n_experts && g->config.router.line)
         return ng_fail(o->err, NG_EINVALID,
                        "%s:%d: the router '%s' does not fit: none of the %zu experts that expert.gguf chooses among "
@@ -345,6 +342,7 @@ static ng_status open_records(opening *o) {
 
 static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
+    ng_learner_close(g->learner);
     ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
@@ -375,7 +373,10 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s) s = open_pii(o);
     if (!s && g->config.cache.exact)
         s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
-    return s ? s : open_records(o);
+    if (!s) s = open_records(o);
+    if (!s && g->config.router.learn && g->router_paths[1])
+        s = ng_learner_open(&g->learner, g, o->err);
+    return s;
 }
 
 ng_status ng_grid_open_text(ng_grid **out, const ng_grid_options *opt, const char *yaml,
@@ -483,6 +484,7 @@ ng_grid_config_view ng_grid_get_config(const ng_grid *g) {
 
 ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
     ng_grid *w = (ng_grid *)g; /* atomics are read through a plain pointer */
+    ng_learner_stats l = g->learner ? ng_learner_get_stats(g->learner) : (ng_learner_stats){0};
     ng_records_stats r = g->records ? ng_records_get_stats(g->records) : (ng_records_stats){0};
     return (ng_grid_stats){.requests = atomic_load(&w->stats.requests),
                            .answered_nano = atomic_load(&w->stats.answered[0]),
@@ -498,6 +500,10 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
                            .completion_tokens = atomic_load(&w->stats.completion_tokens),
                            .deadline_misses = atomic_load(&w->stats.deadline_misses),
+                           .router_version = l.version,
+                           .router_versions_made = l.made,
+                           .router_versions_refused = l.refused,
+                           .router_rollbacks = l.taken_back,
                            .feedback_correct = atomic_load(&w->stats.feedback[1]),
                            .feedback_wrong = atomic_load(&w->stats.feedback[0]),
                            .cost_usd = (double)atomic_load(&w->stats.cost_nano_usd) * 1e-9};

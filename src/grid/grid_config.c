@@ -109,6 +109,8 @@ static const ng_config_field router_fields[] = {
     {"abstain", NG_CONFIG_ENUM, IN(router, abstain), .dflt = "escalate",
      .choices = "escalate|answer",
      .help = "out of scope: ask a higher tier, or answer that nothing here knows"},
+    {"learn", NG_CONFIG_BOOL, IN(router, learn), .dflt = "false",
+     .help = "the choice among experts learns from feedback and escalations, within bounds"},
     {"", NG_CONFIG_LINE, IN(router, line)},
     {0}};
 static const ng_config_schema router_schema = {"router", sizeof(((ng_grid_config *)0)->router),

@@ -60,6 +60,7 @@ typedef struct ng_grid_config {
     struct {
         const char *model; /* a package; NULL: none */
         int abstain;       /* grid_abstain */
+        bool learn;        /* from feedback and escalations (learn.h) */
         int line;
     } router;
     struct {

@@ -9,6 +9,7 @@
 #include "cache.h"
 #include "drift.h"
 #include "grid_config.h"
+#include "learn.h"
 #include "record_features.h"
 #include "records.h"
 #include "route/route.h"
@@ -70,6 +71,7 @@ struct ng_grid {
     ng_cache *cache;                         /* NULL: off */
     ng_records *records;                     /* NULL: off */
     char *records_path;
+    ng_learner *learner;        /* NULL: off */
     recorded_features recorder; /* the writer's */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
@@ -120,6 +122,10 @@ typedef struct asking {
     bool drifting;     /* an expert's texts left its calibration set: more confidence was asked for */
     bool answered;     /* `best` keeps its contract */
 } asking;
+
+/* grid.c: calls fn for each label of a linear model until it says false; not at all for other files. */
+typedef bool ng_label_fn(void *ctx, const char *label, size_t len);
+void ng_grid_each_label(const char *path, ng_label_fn *fn, void *ctx);
 
 /* signals.c */
 void ng_late_signals(void *grid, ng_record *r); /* for ng_records_options */

@@ -140,5 +140,6 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     if (*r->tenant) put_str(j, "tenant", r->tenant);
     if (*r->request_id) put_str(j, "request_id", r->request_id);
     ng_json_key(j, "grid_version"), ng_json_uint(j, r->grid_version);
+    ng_json_key(j, "router_version"), ng_json_uint(j, r->router_version);
     ng_json_end(j);
 }

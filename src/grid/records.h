@@ -37,6 +37,7 @@ typedef struct ng_record {
     int64_t time_ms; /* wall clock */
     char tenant[64], request_id[64];
     uint64_t grid_version;
+    uint32_t router_version; /* of what the router has learnt since its training; 0: nothing */
     struct { /* what was asked for */
         ng_task task;
         char model[48]; /* "": the grid decides */

@@ -425,6 +425,8 @@ static void put_json(ng_buf *out, const replay *r, const char *models) {
     ng_json_object(&j);
     ng_json_key(&j, "grid"), ng_json_str(&j, r->g->path);
     ng_json_key(&j, "grid_version"), ng_json_uint(&j, r->g->config.version);
+    ng_json_key(&j, "router_version");
+    ng_json_uint(&j, r->g->learner ? ng_learner_get_stats(r->g->learner).version : 0);
     ng_json_key(&j, "models"), ng_json_raw(&j, models);
     ng_json_key(&j, "decisions"), ng_json_uint(&j, r->n);
     ng_json_key(&j, "replayed"), ng_json_uint(&j, r->n_replayed);

@@ -130,6 +130,12 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
         {"nanogrid_errors_total", "Requests that the grid failed.", (double)s->errors},
         {"nanogrid_deadline_misses_total", "Answers that a contract's deadline replaced by its safe label.",
          (double)s->deadline_misses},
+        {"nanogrid_router_versions_total", "Versions of what the router has learnt that were taken up.",
+         (double)s->router_versions_made},
+        {"nanogrid_router_versions_refused_total", "Candidates that were no better, or moved too much.",
+         (double)s->router_versions_refused},
+        {"nanogrid_router_rollbacks_total", "Returns to an earlier version after a regression.",
+         (double)s->router_rollbacks},
         {"nanogrid_records_written_total", "Decisions in the database.",
          (double)s->records_written},
         {"nanogrid_records_sampled_out_total", "Plain decisions left out while the ring was full.",
@@ -227,6 +233,8 @@ void ng_api_metrics(ng_call *c) {
                      resident_bytes());
     grid_series(b, &s);
     drift_series(b, c->grid);
+    ng_metrics_value(b, "nanogrid_router_version", "gauge",
+                     "The version of what the router has learnt; 0: as trained.", (double)s.router_version);
     ng_worker_info workers[WORKERS_MAX];
     size_t n = api->workers ? ng_workers_list(api->workers, workers, WORKERS_MAX) : 0;
     worker_series(b, workers, n < WORKERS_MAX ? n : WORKERS_MAX);
