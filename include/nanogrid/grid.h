@@ -48,6 +48,11 @@ typedef struct ng_request {
     int64_t deadline_ms;      /* from now; 0: the configuration's */
     const char *tenant;       /* "" or NULL: none */
     const char *request_id, *traceparent;
+    unsigned max_tier;        /* 1 + the highest ng_tier_level that may be asked; 0: any */
+    double min_confidence;    /* a less sure answer from here escalates, whatever its contract; 0: none */
+    struct {                  /* of a pipeline's step: whose it is; NULL: none */
+        const char *name, *step, *decision_id;
+    } pipeline;
     bool no_cache;
     bool with_signals;        /* fills the answer's signals */
     ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
@@ -138,6 +143,7 @@ typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
         cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
         completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
+        pipelines, pipelines_degraded,
         router_version, router_versions_made, router_versions_refused, router_rollbacks;
     double cost_usd;
 } ng_grid_stats;

@@ -1,11 +1,16 @@
 /* verb_run.c: `nanogrid run`: one request through the grid, and its answer. */
 #include "cli_grid.h"
 
+#include <nanogrid/pipeline.h>
+
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static cli_ask ask = CLI_ASK_DEFAULT;
+static const char *pipeline;
 static const cli_option options[] = {
+    {"pipeline", 0, CLI_STR, &pipeline, "NAME", "through this pipeline of grid.yaml", NULL},
     CLI_GRID_OPTION(&ask), CLI_ASK_OPTIONS(&ask), CLI_PARAM_OPTIONS(&ask), {0}};
 
 static void put_scores(ng_buf *b, const char *head, const ng_score *s, size_t n) {
@@ -72,13 +77,64 @@ static void put_text(ng_buf *b, const ng_answer *a) {
     ng_buf_printf(b, "\n  more     nanogrid explain %s", a->decision_id);
 }
 
+/* ---- pipelines ------------------------------------------------------------------------------- */
+
+static void put_step(ng_buf *b, const ng_pipeline_step *s) {
+    ng_buf_printf(b, "%s", s->label ? s->label : "");
+    if (!s->label && s->text) ng_buf_puts(b, s->text);
+    if (!s->label && !s->text && s->status == NG_STEP_ANSWERED) put_result(b, s->answer);
+    if (s->status != NG_STEP_ANSWERED) ng_buf_printf(b, "%s(%s: %s)", s->label || s->text ? "  " : "", ng_step_status_name(s->status), s->why);
+}
+
+static void put_pipeline(ng_buf *b, const ng_pipeline_answer *p) {
+    for (size_t i = 0; i < p->n_steps; i++) {
+        ng_buf_printf(b, ask.lines ? "%s%s: " : "%s%-12s ", !i ? "" : ask.lines ? "\t" : "\n", p->steps[i].name);
+        put_step(b, &p->steps[i]);
+    }
+    if (!ask.lines) ng_buf_printf(b, "\n\n  took     %.2f ms\n  more     nanogrid explain %s", p->latency_ms, p->decision_id);
+}
+
+typedef struct piped {
+    ng_grid *grid;
+    ng_request request;
+} piped;
+
+static ng_status pipe_one(void *ctx, const char *text, size_t len, ng_buf *b, ng_error *err) {
+    piped *k = ctx;
+    ng_pipeline_answer *p;
+    ng_request_set_text(&k->request, text, len);
+    ng_status s = ng_grid_ask_pipeline(k->grid, pipeline, &k->request, &p, err);
+    if (s) return s;
+    ng_json j = ng_json_init(b);
+    if (ask.json) ng_pipeline_json(&j, p);
+    else put_pipeline(b, p);
+    ng_pipeline_answer_free(p);
+    return NG_OK;
+}
+
+static int run_pipeline(int argc, char **argv) {
+    ng_error err = {0}, unrecorded = {0};
+    piped k;
+    if (ask.task || ask.expert) return cli_usage("the steps of a pipeline name their task and expert; leave --%s out", ask.task ? "task" : "expert");
+    if (ask.to || ask.from || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
+        return cli_usage("the parameters of a pipeline's tasks stand in grid.yaml");
+    int code = cli_ask_check(&ask, &k.request);
+    if (code) return code;
+    if (cli_grid_open(&k.grid, &ask, true, &err)) return cli_fail(&err);
+    code = cli_each_text(&ask, argc, argv, pipe_one, &k);
+    if (ng_grid_flush(k.grid, &unrecorded)) fprintf(stderr, "nanogrid: %s\n", unrecorded.text);
+    ng_grid_close(k.grid);
+    return code;
+}
+
 static int run(int argc, char **argv) {
+    if (pipeline) return run_pipeline(argc, argv);
     static const cli_asking asking = {&ask, ng_grid_ask, ng_answer_json, put_text};
     return cli_ask_run(&asking, argc, argv);
 }
 
 const cli_verb cli_verb_run = {"run",
-                               "[TEXT] [--task T] [--expert NAME] [--grid FILE] [--lines] [--json]",
+                               "[TEXT] [--task T] [--expert NAME] [--pipeline NAME] [--grid FILE] [--lines] [--json]",
                                "route one request and answer it",
                                "The router decides what is asked for and which expert answers; an "
                                "answer that is out of scope or below its "

@@ -163,6 +163,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     int64_t deadline = r->features ? 0 : r->deadline_ms ? r->deadline_ms : g->config.policy.deadline_ms;
     a->limits = (ng_limits){.privacy = r->privacy,
                             .max_cost_usd = r->max_cost_usd,
+                            .max_tier = r->max_tier,
                             .deadline_ms = deadline ? (int64_t)ng_clock_ms() + deadline : 0};
     a->req = (ng_tier_request){.task = r->task,
                                .messages = r->messages,
@@ -186,6 +187,11 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
     rec->asked.task = r->task;
     rec->asked.max_cost_usd = r->max_cost_usd;
     rec->asked.n_labels = (uint32_t)r->params.n_labels;
+    rec->asked.max_tier = r->max_tier;
+    rec->asked.min_confidence = r->min_confidence;
+    put_cut(rec->pipeline.name, sizeof rec->pipeline.name, r->pipeline.name);
+    put_cut(rec->pipeline.step, sizeof rec->pipeline.step, r->pipeline.step);
+    put_cut(rec->pipeline.decision_id, sizeof rec->pipeline.decision_id, r->pipeline.decision_id);
     if (r->model && strcmp(r->model, "auto"))
         put_cut(rec->asked.model, sizeof rec->asked.model, r->model);
     put_cut(rec->tenant, sizeof rec->tenant, r->tenant);
@@ -233,10 +239,11 @@ static void make_key(const asking *a, ng_buf *b) {
     const ng_request *r = a->request;
     ng_learner *l = a->grid->learner;
     const uint64_t head[] = {a->grid->config.version, l ? ng_learner_get_stats(l).version : 0,
-                             (uint64_t)r->privacy, (uint64_t)r->task, r->n_messages};
+                             (uint64_t)r->privacy, (uint64_t)r->task, r->n_messages, r->max_tier};
     key_str(b, r->tenant && *r->tenant ? r->tenant : NULL);
     key_str(b, r->model && strcmp(r->model, "auto") ? r->model : NULL);
     ng_buf_put(b, head, sizeof head);
+    ng_buf_put(b, &r->min_confidence, sizeof r->min_confidence);
     key_params(b, &r->params);
     for (size_t i = 0; i < r->n_messages; i++) {
         const ng_message *m = &r->messages[i];
@@ -339,7 +346,11 @@ static void explain_choice(asking *a) {
     else if (a->out_of_scope) more = "out of scope, and no higher tier answered";
     else if (!a->answered && !rec->cached) more = "below the contract, and no higher tier answered";
     if (more) snprintf(rec->reason + len, sizeof rec->reason - len, "%s%s", len ? "; " : "", more);
-    if (!a->answered && !a->out_of_scope && !rec->cached && a->best_member)
+    bool below = !a->answered && !a->out_of_scope && !rec->cached && a->best_member;
+    if (below && isnan(a->best_member->max_error))
+        ng_ask_warn(a, "the confidence %.3f of %s is below the %.3f that is asked for", a->best->confidence,
+                    a->best_member->name, rec->threshold);
+    else if (below)
         ng_ask_warn(
             a, "the confidence %.3f is below what %s promised (%.3f for at most %.2g %% error)",
             a->best->confidence, a->best_member->name, rec->threshold,

@@ -163,10 +163,13 @@ static ng_task task_for(const asking *a, const grid_member *m) {
 
 double ng_ask_threshold(asking *a, const grid_member *m) {
     int forced = a->grid->forced_drift;
-    if (isnan(m->threshold) || !m->drift) return m->threshold;
-    bool drifting = forced < 0 ? ng_drift_get(m->drift).drifting : forced > 0;
-    a->drifting |= drifting;
-    return drifting ? ng_drift_threshold(m->threshold) : m->threshold;
+    double t = m->threshold, least = a->request->min_confidence;
+    if (!isnan(t) && m->drift) {
+        bool drifting = forced < 0 ? ng_drift_get(m->drift).drifting : forced > 0;
+        a->drifting |= drifting;
+        if (drifting) t = ng_drift_threshold(t);
+    }
+    return least > 0 && !m->upstream && !(t >= least) ? least : t;
 }
 
 static bool keeps_contract(asking *a, const grid_member *m, const ng_answer *said) {
@@ -316,7 +319,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
 /* Why the pinned one may not run, with the code that its caller should see. */
 static ng_status fail_pinned(const asking *a, ng_error *err) {
     const char *outcome = a->rec.steps[a->rec.n_steps - 1].outcome;
-    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") ? NG_EDENIED
+    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") || strstr(outcome, "tier") ? NG_EDENIED
                   : strstr(outcome, "deadline")                         ? NG_ETIMEOUT
                                                                         : NG_EBUSY;
     return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name,

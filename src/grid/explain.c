@@ -63,7 +63,9 @@ static void tell_route(ng_buf *b, const json_t *o) {
             ng_buf_printf(b, " %s (%s)", str(s, "expert"), str(s, "tier"));
         ng_buf_printf(b, ": %s", str(s, "outcome"));
         put_confidence(b, num(s, "confidence"));
-        ng_buf_printf(b, ", %.1f us\n", num(s, "latency_us"));
+        ng_buf_printf(b, ", %.1f us", num(s, "latency_us"));
+        if (json_object_get(s, "decision_id")) ng_buf_printf(b, ", %s", str(s, "decision_id"));
+        ng_buf_putc(b, '\n');
     }
 }
 
@@ -75,6 +77,15 @@ static void tell_time(ng_buf *b, double ms) {
     ng_buf_printf(b, "when        %s\n", text);
 }
 
+/* The steps are decisions of their own, to be explained by their ids. */
+static void tell_pipeline(ng_buf *b, const json_t *o, const char *name) {
+    const json_t *tokens = json_object_get(o, "tokens");
+    ng_buf_printf(b, "pipeline    %s\n", name);
+    tell_route(b, o);
+    ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"), num(tokens, "prompt"), num(tokens, "completion"));
+    ng_buf_printf(b, "time        %.3f ms in all", num(o, "latency_us") / 1e3);
+}
+
 static void tell(ng_buf *b, const json_t *o) {
     const json_t *error = json_object_get(o, "error"), *tokens = json_object_get(o, "tokens");
     size_t i;
@@ -82,6 +93,11 @@ static void tell(ng_buf *b, const json_t *o) {
     ng_buf_printf(b, "decision    %s (%s)\n", str(o, "decision_id"), str(o, "kind"));
     tell_time(b, num(o, "time_ms"));
     if (error) ng_buf_printf(b, "failed      %s\n", str(error, "message"));
+    const json_t *pipeline = json_object_get(o, "pipeline");
+    if (pipeline && json_object_get(pipeline, "step"))
+        ng_buf_printf(b, "pipeline    %s, step %s of %s\n", str(pipeline, "name"), str(pipeline, "step"),
+                      str(pipeline, "decision_id"));
+    else if (pipeline) return tell_pipeline(b, o, str(pipeline, "name"));
     ng_buf_printf(b, "answered by %s (%s), task %s", str(o, "expert"), str(o, "tier"),
                   str(o, "task"));
     put_confidence(b, num(o, "confidence"));

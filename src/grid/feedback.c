@@ -52,6 +52,8 @@ static ng_status judge(sqlite3_stmt *st, const ng_feedback *f, bool *correct, ng
     if (sqlite3_column_type(st, 2) != SQLITE_NULL)
         return ng_fail(err, NG_EINVALID, "the decision '%s' failed; it gave no answer to judge",
                        f->decision_id);
+    if (!strcmp((const char *)sqlite3_column_text(st, 0), "pipeline"))
+        return ng_fail(err, NG_EINVALID, "'%s' is a pipeline; judge its steps, which `explain` names", f->decision_id);
     *correct = f->correct > 0;
     if (!f->label) return NG_OK;
     if (!task || (strcmp(task, "classify") && strcmp(task, "detect-language")))

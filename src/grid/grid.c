@@ -338,6 +338,35 @@ static ng_status open_records(opening *o) {
     return ng_records_open(&g->records, &r, o->err);
 }
 
+/* ---- pipelines ------------------------------------------------------------------------------- */
+
+/* A confidence can be asked for only where one is shown. */
+static ng_status check_step(opening *o, const grid_pipeline_config *p, const grid_step_config *c) {
+    const ng_grid *g = o->g;
+    for (size_t i = 0; !isnan(c->min_confidence) && i < g->n_experts; i++) {
+        const grid_member *m = &g->members[i];
+        double ignored;
+        ng_error why = {0};
+        if (m->why || (int)m->task != c->task + 1 || (c->expert && strcmp(c->expert, m->name))) continue;
+        ng_status s = m->model_path ? g->hooks.calibrate(g->hooks.ctx, &ignored, m->model_path, 0.5, &why)
+                                    : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
+        if (s == NG_ENOMEM) return no_memory(o);
+        if (s == NG_ENOTFOUND)
+            return ng_fail(o->err, NG_EINVALID, "%s:%d: the step '%s' of the pipeline '%s': min_confidence needs calibrated experts: %s: %s",
+                           g->path, c->line, c->name, p->name, m->name, why.text);
+    }
+    return NG_OK;
+}
+
+static ng_status check_pipelines(opening *o) {
+    const grid_pipeline_config *p = o->g->config.pipelines.items;
+    ng_status s = NG_OK;
+    for (size_t i = 0; !s && i < o->g->config.pipelines.len; i++)
+        for (size_t k = 0; !s && k < p[i].steps.len; k++)
+            s = check_step(o, &p[i], (const grid_step_config *)p[i].steps.items + k);
+    return s;
+}
+
 /* ---- open and close -------------------------------------------------------------------------- */
 
 static void free_grid(ng_grid *g) {
@@ -373,6 +402,7 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s) s = open_pii(o);
     if (!s && g->config.cache.exact)
         s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
+    if (!s) s = check_pipelines(o);
     if (!s) s = open_records(o);
     if (!s && g->config.router.learn && g->router_paths[1])
         s = ng_learner_open(&g->learner, g, o->err);
@@ -500,6 +530,8 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
                            .completion_tokens = atomic_load(&w->stats.completion_tokens),
                            .deadline_misses = atomic_load(&w->stats.deadline_misses),
+                           .pipelines = atomic_load(&w->stats.pipelines[0]) + atomic_load(&w->stats.pipelines[1]),
+                           .pipelines_degraded = atomic_load(&w->stats.pipelines[1]),
                            .router_version = l.version,
                            .router_versions_made = l.made,
                            .router_versions_refused = l.refused,

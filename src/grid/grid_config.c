@@ -177,6 +177,7 @@ static const ng_config_field grid_fields[] = {
     {"models", NG_CONFIG_MAP, AT(ng_grid_config, models), .sub = &model_schema},
     {"experts", NG_CONFIG_LIST, AT(ng_grid_config, experts), .sub = &expert_schema},
     {"upstreams", NG_CONFIG_LIST, AT(ng_grid_config, upstreams), .sub = &upstream_schema},
+    {"pipelines", NG_CONFIG_LIST, AT(ng_grid_config, pipelines), .sub = &ng_pipeline_schema},
     {"router", NG_CONFIG_GROUP, AT(ng_grid_config, router), .sub = &router_schema},
     {"policy", NG_CONFIG_GROUP, AT(ng_grid_config, policy), .sub = &policy_schema},
     {"cache", NG_CONFIG_GROUP, AT(ng_grid_config, cache), .sub = &cache_schema},
@@ -368,7 +369,8 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
     if (s) return s;
     if (!text) *out = base;
     else if ((s = ng_config_read(out, &grid_schema, text, len, name, arena, err))) return s;
-    out->version = ng_hash64(text ? text : "", text ? len : 0, 0);
+    /* 53 bits: a JSON number that every reader takes as it is */
+    out->version = ng_hash64(text ? text : "", text ? len : 0, 0) >> 11;
     if ((s = check_models(&m)) || (s = check_names(&m)) || (s = check_privacy(&m))) return s;
     if (text && out->embedded) {
         if ((s = overlay(&m, &out->models, base.models, out->models, sizeof(grid_model_config))))
@@ -378,7 +380,7 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
             return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
-    if ((s = check_policies(&m))) return s;
+    if ((s = check_policies(&m)) || (s = ng_pipelines_check(out, name, err))) return s;
     mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);

@@ -10,7 +10,7 @@
 #ifndef NG_GRID_GRID_CONFIG_H
 #define NG_GRID_GRID_CONFIG_H
 
-#include "config/config.h"
+#include "pipeline_config.h"
 #include <nanogrid/grid.h>
 
 typedef struct grid_model_config {
@@ -57,6 +57,7 @@ typedef struct ng_grid_config {
     const char *listen;
     bool embedded;
     ng_config_list models, experts, upstreams; /* as merged */
+    ng_config_list pipelines;                  /* grid_pipeline_config */
     struct {
         const char *model; /* a package; NULL: none */
         int abstain;       /* grid_abstain */
@@ -90,7 +91,7 @@ typedef struct ng_grid_config {
         int64_t hang_ms;
     } workers;
     ng_privacy pii;   /* what text with personal data is limited to */
-    uint64_t version; /* of what was read: part of cache keys and records */
+    uint64_t version; /* of what was read, 53 bits: part of cache keys and records */
 } ng_grid_config;
 
 ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len, const char *name,

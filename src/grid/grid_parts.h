@@ -76,7 +76,8 @@ struct ng_grid {
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
             errors, prompt_tokens, completion_tokens, cost_nano_usd,
-            deadline_misses, feedback[2]; /* by whether the answer was right */
+            deadline_misses, pipelines[2], /* by whether one was degraded */
+            feedback[2]; /* by whether the answer was right */
     } stats;
 };
 
@@ -142,7 +143,7 @@ enum { GRID_SHORTEN_TRIES = 6 };
 /* Puts a compressed text into the request, 1 / 2^(round + 1) of its words.  NG_ELIMIT: it cannot be. */
 ng_status ng_ask_shorten(asking *a, int round, ng_error *err);
 
-/* The confidence that m's contract asks for now, NaN without one; notes a drift. */
+/* The confidence that m's contract and the request ask for now, NaN without one; notes a drift. */
 double ng_ask_threshold(asking *a, const grid_member *m);
 
 /* ask.c, for the others */

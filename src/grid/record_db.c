@@ -177,7 +177,7 @@ static ng_status insert_record(record_db *d, ng_record *r, const ng_records_opti
         return ng_fail(err, d->json.status, "records: %s", ng_status_text(d->json.status));
     sqlite3_bind_text(st, 1, r->id, -1, SQLITE_STATIC);
     sqlite3_bind_int64(st, 2, r->time_ms);
-    sqlite3_bind_text(st, 3, r->decision_only ? "route" : "answer", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 3, ng_record_kind(r), -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 4, ng_task_name(r->task), -1, SQLITE_STATIC);
     bind_text(st, 5, r->expert);
     sqlite3_bind_text(st, 6, ng_tier_level_name(r->tier), -1, SQLITE_STATIC);
@@ -234,7 +234,7 @@ static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) 
         ng_record *r = b->records[i];
         day = r->time_ms / 86400000;
         s = insert_record(d, r, b->options, err);
-        if (s || r->decision_only) continue;
+        if (s || r->decision_only || r->whole_pipeline) continue; /* its steps count */
         usage_row u = {.expert = r->expert,
                        .tier = r->tier,
                        .day = day,

@@ -65,6 +65,7 @@ static void put_steps(ng_json *j, const ng_record *r) {
         if (*s->expert)
             put_str(j, "expert", s->expert), put_str(j, "tier", ng_tier_level_name(s->tier));
         put_str(j, "outcome", s->outcome);
+        if (*s->decision_id) put_str(j, "decision_id", s->decision_id);
         if (!isnan(s->confidence)) put_num(j, "confidence", s->confidence, 6);
         put_num(j, "latency_us", s->latency_us, 2);
         ng_json_end(j);
@@ -82,6 +83,8 @@ static void put_asked(ng_json *j, const ng_record *r) {
     ng_json_key(j, "labels"), ng_json_uint(j, r->asked.n_labels);
     put_bool(j, "foreign", r->asked.foreign);
     put_bool(j, "cut", r->asked.cut);
+    if (r->asked.max_tier) put_str(j, "max_tier", ng_tier_level_name((ng_tier_level)(r->asked.max_tier - 1)));
+    if (r->asked.min_confidence > 0) put_num(j, "min_confidence", r->asked.min_confidence, 6);
     ng_json_end(j);
 }
 
@@ -104,11 +107,26 @@ static void put_result(ng_json *j, const ng_record *r) {
     }
 }
 
+const char *ng_record_kind(const ng_record *r) {
+    return r->decision_only ? "route" : r->whole_pipeline ? "pipeline" : "answer";
+}
+
+static void put_pipeline(ng_json *j, const ng_record *r) {
+    if (!*r->pipeline.name) return;
+    ng_json_key(j, "pipeline");
+    ng_json_object(j);
+    put_str(j, "name", r->pipeline.name);
+    if (*r->pipeline.step) put_str(j, "step", r->pipeline.step);
+    if (*r->pipeline.decision_id) put_str(j, "decision_id", r->pipeline.decision_id);
+    ng_json_end(j);
+}
+
 void ng_record_json(ng_json *j, const ng_record *r) {
     ng_json_object(j);
     put_str(j, "decision_id", r->id);
     ng_json_key(j, "time_ms"), ng_json_int(j, r->time_ms);
-    put_str(j, "kind", r->decision_only ? "route" : "answer");
+    put_str(j, "kind", ng_record_kind(r));
+    put_pipeline(j, r);
     put_str(j, "task", ng_task_name(r->task));
     put_str(j, "expert", r->expert);
     put_str(j, "tier", ng_tier_level_name(r->tier));

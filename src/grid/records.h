@@ -24,7 +24,8 @@
 enum { NG_RECORD_STEPS = 16, NG_RECORD_SCORES = 8, NG_RECORD_WARNINGS = 4 };
 
 typedef struct ng_record_step {
-    char step[12], expert[48], outcome[NG_OUTCOME_MAX];
+    char step[24], expert[48], outcome[NG_OUTCOME_MAX];
+    char decision_id[33]; /* of a pipeline's step; "": none */
     ng_tier_level tier;
     double confidence, latency_us;
 } ng_record_step;
@@ -33,6 +34,10 @@ typedef struct ng_record_step {
 typedef struct ng_record {
     char id[33];
     bool decision_only; /* of `route` */
+    bool whole_pipeline; /* the steps are decisions of their own */
+    struct {             /* of the whole and of its steps; "": none */
+        char name[48], step[24], decision_id[33];
+    } pipeline;
     bool important;
     int64_t time_ms; /* wall clock */
     char tenant[64], request_id[64];
@@ -46,6 +51,8 @@ typedef struct ng_record {
         uint32_t n_labels;
         bool foreign; /* letters beyond ASCII */
         bool cut;     /* the experts saw only a part of the text */
+        unsigned max_tier;     /* as in ng_request */
+        double min_confidence;
     } asked;
     /* signals */
     ng_privacy privacy; /* that held: the request's, tightened by the policy */
@@ -118,6 +125,8 @@ const char *ng_records_path(const ng_records *r);
 /* A new sortable id: 26 characters of Crockford's base 32 (48 bits of milliseconds, 24 of a
  * counter, 56 of noise: the layout of a ULID). */
 void ng_decision_id(char out[33], int64_t wall_ms);
+/* "answer", "route" or "pipeline". */
+const char *ng_record_kind(const ng_record *r);
 /* The JSON object that `explain --json` prints. */
 void ng_record_json(ng_json *j, const ng_record *r);
 /* Its member `signals` alone. */

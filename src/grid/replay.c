@@ -310,6 +310,10 @@ static ng_status decide_again(replay *r, const void *features, size_t len) {
     q.model = *model ? model : NULL;
     q.max_cost_usd = number_of(asked, "max_cost_usd");
     if (!ng_privacy_parse(&q.privacy, text_of(asked, "privacy"))) q.privacy = NG_PRIVACY_LOCAL;
+    ng_tier_level top;
+    if (ng_tier_level_parse(&top, text_of(asked, "max_tier"))) q.max_tier = 1 + (unsigned)top;
+    double least = number_of(asked, "min_confidence");
+    if (least > 0) q.min_confidence = least;
     q.no_cache = true;
     q.features = features;
     q.features_len = len;
@@ -373,7 +377,7 @@ static ng_status read_rows(replay *r, int64_t since_ms) {
     ng_decision_id(from, since_ms > 0 ? since_ms : 0);
     from[10] = 0; /* ids begin with their time */
     int code = sqlite3_prepare_v2(db,
-                                  "SELECT id, json, features FROM decisions WHERE id >= ?1 "
+                                  "SELECT id, json, features FROM decisions WHERE id >= ?1 AND kind <> 'pipeline' "
                                   "ORDER BY id",
                                   -1, &st, NULL);
     if (code == SQLITE_OK) sqlite3_bind_text(st, 1, from, -1, SQLITE_STATIC);

@@ -40,6 +40,8 @@ bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out) {
      * does. */
     if (c->remote && l->privacy != NG_PRIVACY_ANY)
         snprintf(out, NG_OUTCOME_MAX, "skipped: privacy %s", ng_privacy_name(l->privacy));
+    else if (l->max_tier && (unsigned)c->tier >= l->max_tier)
+        snprintf(out, NG_OUTCOME_MAX, "skipped: tier %s is above what is allowed", ng_tier_level_name(c->tier));
     else if (c->cost_usd > 0 && !isnan(l->max_cost_usd) && c->cost_usd > l->max_cost_usd)
         snprintf(out, NG_OUTCOME_MAX, "skipped: cost %.6f > %.6f USD", c->cost_usd,
                  l->max_cost_usd);

@@ -68,6 +68,7 @@ typedef struct ng_limits {
     int64_t deadline_ms; /* on the monotonic clock; 0: none */
     int64_t now_ms;
     const char *language; /* of the text, ISO code; NULL: not known */
+    unsigned max_tier;    /* 1 + the highest ng_tier_level that may be asked; 0: any */
 } ng_limits;
 
 typedef struct ng_candidate {
@@ -82,7 +83,7 @@ typedef struct ng_candidate {
 enum { NG_OUTCOME_MAX = 64 };
 
 /* Writes "skipped: .." into out[NG_OUTCOME_MAX] and returns false when a limit forbids the
- * candidate. The order of the checks is the order of their rank: privacy, cost, deadline, health,
+ * candidate. The order of the checks is the order of their rank: privacy, tier, cost, deadline, health,
  * language.  No score enters here, so none can override a limit; a tighter limit never admits more
  * candidates. */
 bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out);

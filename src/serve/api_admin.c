@@ -130,6 +130,8 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
         {"nanogrid_errors_total", "Requests that the grid failed.", (double)s->errors},
         {"nanogrid_deadline_misses_total", "Answers that a contract's deadline replaced by its safe label.",
          (double)s->deadline_misses},
+        {"nanogrid_pipelines_total", "Texts sent through a pipeline.", (double)s->pipelines},
+        {"nanogrid_pipelines_degraded_total", "Of these, with a step that did not answer.", (double)s->pipelines_degraded},
         {"nanogrid_router_versions_total", "Versions of what the router has learnt that were taken up.",
          (double)s->router_versions_made},
         {"nanogrid_router_versions_refused_total", "Candidates that were no better, or moved too much.",

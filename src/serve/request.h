@@ -107,6 +107,7 @@ bool ng_task_request_read(ng_task_request *out, ng_task task, const json_t *body
                           ng_problem *p);
 bool ng_embed_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_moderate_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
+bool ng_pipeline_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 
 /* What a person says about a decision; see nanogrid/grid.h. */

@@ -1,6 +1,6 @@
 /* request_task.c: the bodies that hold texts: the task API (DESIGN 4), OpenAI's embeddings and
- * moderations, and /v1/route, and /v1/feedback about what came of them.  One table of fields a body; a task's own parameters stand in its table
- * alone, so that a parameter of another task is an unknown one. */
+ * moderations, /v1/route and pipelines, and /v1/feedback about what came of them.  One table of fields
+ * a body; a task's own parameters stand in its table alone, so that a parameter of another task is an unknown one. */
 #include "serve/request.h"
 
 #include <string.h>
@@ -41,6 +41,7 @@ static const ng_field translate_fields[] = {INPUT,
 static const ng_field answer_fields[] = {
     INPUT, MODEL, USER, {"context", NG_FIELD_STR, AT(params.context), 0, 0, NULL}, {0}};
 static const ng_field plain_fields[] = {INPUT, MODEL, USER, {0}};
+static const ng_field pipeline_fields[] = {INPUT, USER, {0}};
 static const ng_field route_fields[] = {
     INPUT, MODEL, USER, {"task", NG_FIELD_STR, AT(task_name), 0, 0, NULL}, {0}};
 static const ng_field embed_fields[] = {INPUT,
@@ -135,6 +136,11 @@ bool ng_moderate_request_read(ng_task_request *out, const json_t *body, ng_arena
                               ng_problem *p) {
     *out = (ng_task_request){.task = NG_TASK_MODERATE};
     return read_with(out, plain_fields, body, a, p);
+}
+
+bool ng_pipeline_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p) {
+    *out = (ng_task_request){.task = NG_TASK_AUTO};
+    return read_with(out, pipeline_fields, body, a, p);
 }
 
 bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p) {
