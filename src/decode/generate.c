@@ -1,218 +1,57 @@
-/* generate.c: the decode loop: pick, tell, evaluate, again.
+/* generate.c: the decode loop over one source: evaluate, step, again.  See nanogrid/generate.h and run.h.
  *
- * Everything that a token needs is taken from the heap before the first one; only the text may still
- * grow, in doublings.  A token's event is sent before the token is evaluated, so the reader sees it a
- * whole step earlier, and so the last token is never evaluated: what follows it is not wanted.
- *
- * The text that events carry is final: characters are whole (the source's detokenizer holds back
- * bytes of an unfinished one) and no stop text can begin in it (stop.h). */
-#include "source.h"
+ * Everything that a token needs is taken from the heap before the first one. */
+#include "run.h"
 
-#include "core/checked.h"
 #include "core/clock.h"
-#include "sampler.h"
-#include "stop.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { TEXT_MAX = 64 << 20, TEXT_PER_TOKEN = 8, PROMPT_PIECE = 256 };
-
-typedef struct run {
-    const ng_source *src;
-    const ng_generate_options *opt;
-    ng_generation *g;
-    ng_sampler sampler;
-    ng_stop stop;
-    ng_buf text;
-    float *logits; /* [n_vocab] */
-    size_t n_max;  /* most new tokens */
-    size_t shown;  /* bytes of text that events carried */
-    double sum_logprob, sum_entropy, sum_margin;
-} run;
-
-static ng_status check(const ng_source *src, const int32_t *prompt, size_t n,
-                       const ng_generate_options *opt, ng_error *err) {
-    ng_status s = ng_generate_options_check(opt, err);
-    if (s) return s;
-    if (!n) return ng_fail(err, NG_EINVALID, "the prompt is empty");
-    if (opt->n_stop && !src->has_text)
-        return ng_fail(err, NG_EUNSUPPORTED, "stop texts need a tokenizer, and this model has none that is supported");
-    for (size_t i = 0; i < n; i++)
-        if (prompt[i] < 0 || (size_t)prompt[i] >= src->n_vocab)
-            return ng_fail(err, NG_EINVALID, "token %d at %zu lies outside the vocabulary of %zu",
-                           (int)prompt[i], i, src->n_vocab);
-    if (n >= src->room)
-        return ng_fail(err, NG_ELIMIT,
-                       "the prompt of %zu tokens leaves no room for an answer: the context holds %zu, %zu are in use", n,
-                       src->held + src->room, src->held);
-    return NG_OK;
-}
-
-static ng_status prepare(run *r, const int32_t *prompt, size_t n, ng_error *err) {
-    const ng_generate_options *o = r->opt;
-    ng_generation *g = r->g;
-    size_t n_top = o->n_top < r->src->n_vocab ? o->n_top : r->src->n_vocab, top_cells;
-    r->n_max = o->n_predict < r->src->room - n ? o->n_predict : r->src->room - n;
-    if (!ng_mul_ok(&top_cells, r->n_max, n_top)) return ng_fail(err, NG_ENOMEM, "generate: out of memory");
-    ng_status s = ng_sampler_init(&r->sampler, o, r->src->n_vocab, err);
-    if (s) return s;
-    ng_stop_init(&r->stop, o->stop, o->n_stop);
-    r->text = ng_buf_init(TEXT_MAX);
-    if (r->src->has_text && r->n_max < TEXT_MAX / TEXT_PER_TOKEN)
-        ng_buf_reserve(&r->text, r->n_max * TEXT_PER_TOKEN);
-    r->logits = calloc(r->src->n_vocab, sizeof *r->logits);
-    g->tokens = calloc(r->n_max, sizeof *g->tokens);
-    g->logprobs = calloc(r->n_max, sizeof *g->logprobs);
-    g->top = top_cells ? calloc(top_cells, sizeof *g->top) : NULL;
-    g->n_top = n_top;
-    g->n_prompt = n;
-    if (r->text.status || !r->logits || !g->tokens || !g->logprobs || (top_cells && !g->top))
-        return ng_fail(err, NG_ENOMEM, "generate: out of memory for %zu tokens", r->n_max);
-    for (size_t i = 0; i < n; i++) ng_sampler_see(&r->sampler, prompt[i]);
-    return NG_OK;
-}
-
-/* Sends what became final of the text, and the token when there is one; false: the reader stops. */
-static bool tell(run *r, ng_token_event *e, size_t sure) {
-    e->text = r->text.data + r->shown;
-    e->len = sure - r->shown;
-    r->shown = sure;
-    return !r->opt->on_token || r->opt->on_token(r->opt->on_token_ctx, e);
-}
-
-/* Adds the token's text; *sure is how much of all text is final, *hit whether a stop text came. */
-static ng_status add_text(run *r, int32_t id, bool last, size_t *sure, bool *hit, ng_error *err) {
-    *sure = 0;
-    *hit = false;
-    if (!r->src->has_text) return NG_OK;
-    ng_status s = r->src->put_text(r->src->self, id, &r->text, err);
-    if (s) return s;
-    *hit = ng_stop_scan(&r->stop, r->text.data, r->text.len, sure);
-    if (last && !*hit) {
-        r->src->flush_text(r->src->self, &r->text);
-        *hit = ng_stop_scan(&r->stop, r->text.data, r->text.len, sure);
-        if (!*hit) *sure = r->text.len;
-    }
-    return r->text.status ? ng_fail(err, r->text.status, "generate: the text: %s", ng_status_text(r->text.status)) : NG_OK;
-}
-
-/* An end-of-generation id came: what was held back belongs to the answer after all. */
-static ng_status end_text(run *r, ng_error *err) {
-    if (!r->src->has_text) return NG_OK;
-    r->src->flush_text(r->src->self, &r->text);
-    if (r->text.status) return ng_fail(err, r->text.status, "generate: the text: %s", ng_status_text(r->text.status));
-    ng_token_event e = {.id = -1};
-    if (r->text.len > r->shown) tell(r, &e, r->text.len);
-    return NG_OK;
-}
-
-static ng_status read_distribution(run *r, ng_distribution *d, ng_error *err) {
-    ng_status s = ng_distribution_read(d, r->logits, r->src->n_vocab);
-    return s ? ng_fail(err, s, "generate: the model's logits are not finite after %zu new tokens; its weights are damaged",
-                       r->g->n_tokens)
-             : NG_OK;
-}
-
-/* Picks one token and appends it with its numbers; false in *more ends the loop (finish is set). */
-static ng_status step(run *r, bool *more, ng_error *err) {
-    ng_generation *g = r->g;
-    ng_distribution d;
-    ng_status s = read_distribution(r, &d, err);
-    if (s) return s;
-    size_t i = g->n_tokens, sure;
-    ng_token_prob *top = g->n_top ? g->top + i * g->n_top : NULL;
-    ng_distribution_top(&d, r->logits, r->src->n_vocab, top, g->n_top);
-    int32_t id = ng_sampler_pick(&r->sampler, r->logits, &d);
-    *more = false;
-    if (!r->opt->ignore_eog && r->src->is_eog(r->src->self, id)) {
-        g->finish = "stop";
-        return end_text(r, err);
-    }
-    ng_sampler_accept(&r->sampler, id);
-    g->tokens[g->n_tokens++] = id;
-    g->logprobs[i] = r->logits[id] - d.log_z;
-    r->sum_logprob += (double)g->logprobs[i];
-    r->sum_entropy += (double)d.entropy;
-    r->sum_margin += (double)d.margin;
-    if (i == 0 || g->logprobs[i] < g->min_logprob) g->min_logprob = g->logprobs[i];
-    bool last = g->n_tokens == r->n_max, hit;
-    if ((s = add_text(r, id, last, &sure, &hit, err))) return s;
-    ng_token_event e = {.id = id, .logprob = g->logprobs[i], .top = top, .n_top = g->n_top};
-    bool go_on = tell(r, &e, sure);
-    g->finish = hit ? "stop" : last ? "length" : go_on ? NULL : "cancelled";
-    *more = !g->finish;
-    return NG_OK;
-}
+enum { PROMPT_PIECE = 256 };
 
 /* The whole prompt at once, or, when somebody may leave meanwhile, in pieces with a question before
  * each; the logits are the same bits either way.  *more is false when nobody waits any longer. */
-static ng_status read_prompt(run *r, const int32_t *prompt, size_t n, bool *more, ng_error *err) {
+static ng_status read_prompt(ng_run *r, const int32_t *prompt, size_t n, float *logits, bool *more, ng_error *err) {
     size_t piece = r->opt->abandoned ? PROMPT_PIECE : n;
     ng_status s = NG_OK;
     for (size_t at = 0; at < n && !s; at += piece) {
         if (r->opt->abandoned && r->opt->abandoned(r->opt->abandoned_ctx)) {
-            r->g->finish = "cancelled";
+            r->g.finish = "cancelled";
             *more = false;
             return NG_OK;
         }
-        s = r->src->eval(r->src->self, prompt + at, n - at < piece ? n - at : piece, r->logits, err);
+        s = r->src->eval(r->src->self, prompt + at, n - at < piece ? n - at : piece, logits, err);
     }
     return s;
 }
 
-static ng_status loop(run *r, const int32_t *prompt, size_t n, ng_error *err) {
-    ng_generation *g = r->g;
+static ng_status loop(ng_run *r, const int32_t *prompt, size_t n, float *logits, ng_error *err) {
     double t0 = ng_clock_ms();
     bool more = true;
-    ng_status s = read_prompt(r, prompt, n, &more, err);
+    ng_status s = read_prompt(r, prompt, n, logits, &more, err);
     if (s) return s;
     double t1 = ng_clock_ms();
-    g->prompt_ms = t1 - t0;
+    r->g.prompt_ms = t1 - t0;
     while (more && !s) {
-        s = step(r, &more, err);
+        s = ng_run_step(r, logits, &more, err);
         if (s || !more) break;
-        s = r->src->eval(r->src->self, &g->tokens[g->n_tokens - 1], 1, r->logits, err);
+        int32_t last = ng_run_last(r);
+        s = r->src->eval(r->src->self, &last, 1, logits, err);
     }
-    g->predicted_ms = ng_clock_ms() - t1;
+    r->g.predicted_ms = ng_clock_ms() - t1;
     return s;
-}
-
-static ng_status finish(run *r, ng_error *err) {
-    ng_generation *g = r->g;
-    double n = (double)g->n_tokens;
-    g->mean_logprob = g->n_tokens ? (float)(r->sum_logprob / n) : NAN;
-    g->mean_entropy = g->n_tokens ? (float)(r->sum_entropy / n) : NAN;
-    g->mean_margin = g->n_tokens ? (float)(r->sum_margin / n) : NAN;
-    if (!g->n_tokens) g->min_logprob = NAN;
-    if (ng_buf_reserve(&r->text, 1)) return ng_fail(err, NG_ENOMEM, "generate: out of memory");
-    r->text.data[r->shown] = 0; /* a stop text, and what a cancelled answer still held back, go */
-    r->text.len = r->shown;
-    g->text_len = r->shown;
-    g->text = ng_buf_take(&r->text);
-    return g->text ? NG_OK : ng_fail(err, NG_ENOMEM, "generate: out of memory");
 }
 
 ng_status ng_generate_from(ng_generation *out, const ng_source *src, const int32_t *prompt, size_t n,
                            const ng_generate_options *opt, ng_error *err) {
-    run r = {.src = src, .opt = opt, .g = out};
+    ng_run r;
     *out = (ng_generation){0};
-    ng_status s = check(src, prompt, n, opt, err);
-    if (!s) s = prepare(&r, prompt, n, err);
-    if (!s) s = loop(&r, prompt, n, err);
-    if (!s) s = finish(&r, err);
-    free(r.logits);
-    ng_buf_clear(&r.text);
-    ng_sampler_clear(&r.sampler);
-    if (s) ng_generation_clear(out);
+    ng_status s = ng_run_begin(&r, src, prompt, n, opt, err);
+    float *logits = s ? NULL : calloc(src->n_vocab, sizeof *logits);
+    if (!s && !logits) s = ng_fail(err, NG_ENOMEM, "generate: out of memory");
+    if (!s) s = loop(&r, prompt, n, logits, err);
+    if (!s) s = ng_run_end(&r, out, err);
+    free(logits);
+    ng_run_clear(&r);
     return s;
-}
-
-void ng_generation_clear(ng_generation *g) {
-    free(g->tokens);
-    free(g->logprobs);
-    free(g->top);
-    free(g->text);
-    *g = (ng_generation){0};
 }
