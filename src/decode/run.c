@@ -112,6 +112,7 @@ ng_status ng_run_step(ng_run *r, const float *logits, bool *more, ng_error *err)
     *more = false;
     if (!r->opt->ignore_eog && r->src->is_eog(r->src->self, id)) {
         g->finish = "stop";
+        r->eog = true;
         return end_text(r, err);
     }
     ng_sampler_accept(&r->sampler, id);

@@ -29,6 +29,7 @@ typedef struct ng_run {
     float *entropy, *margin; /* [n_max] of each step's distribution */
     size_t n_max;            /* most new tokens */
     size_t shown;            /* bytes of text that events carried */
+    bool eog;                /* an end-of-generation id ended it, not the last token */
 } ng_run;
 
 /* Source and options are borrowed until ng_run_clear, the prompt only for the call.  NG_EINVALID,

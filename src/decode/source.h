@@ -14,7 +14,7 @@ typedef struct ng_source {
     size_t room;   /* tokens that may still be evaluated */
     size_t held;   /* tokens held before, for messages */
     bool has_text; /* put_text and flush_text may be called */
-    /* Evaluates n tokens; logits[n_vocab] of the last. */
+    /* Evaluates n tokens; logits[n_vocab] of the last.  NULL where somebody else evaluates. */
     ng_status (*eval)(void *self, const int32_t *ids, size_t n, float *logits, ng_error *err);
     /* Appends the whole characters that `id` completes. */
     ng_status (*put_text)(void *self, int32_t id, ng_buf *out, ng_error *err);
@@ -22,6 +22,15 @@ typedef struct ng_source {
     ng_status (*flush_text)(void *self, ng_buf *out);
     bool (*is_eog)(void *self, int32_t id);
 } ng_source;
+
+/* A model's tokenizer as the text half of a source. */
+typedef struct ng_text_source {
+    const ng_tokenizer *tokenizer; /* NULL: the model has none that is supported */
+    ng_detokenizer detokenizer;
+    ng_session *session;           /* whose eval it is, or NULL */
+} ng_text_source;
+/* Fills both: `out` borrows `self`.  NG_EUNSUPPORTED for a model that cannot generate. */
+ng_status ng_text_source_init(ng_text_source *self, ng_source *out, const ng_model *m, ng_error *err) NG_MUST_USE;
 
 /* ng_generate() over any source. */
 ng_status ng_generate_from(ng_generation *out, const ng_source *src, const int32_t *prompt, size_t n,

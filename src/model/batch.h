@@ -15,6 +15,7 @@
 #ifndef NG_MODEL_BATCH_H
 #define NG_MODEL_BATCH_H
 
+#include "core/pool.h"
 #include "kv.h"
 #include <nanogrid/model.h>
 
@@ -39,6 +40,8 @@ typedef struct ng_batch {
 /* Runs the model's forward on all threads of the session; the session's own tokens are not touched
  * unless a span names them. */
 void ng_session_forward(ng_session *s, const ng_batch *b);
+/* Runs fn on the session's threads (core/pool.h): other work between forwards. */
+void ng_session_run(ng_session *s, ng_pool_fn *fn, void *ctx);
 /* Rows that it takes at once: min(n_ctx, NG_BATCH_MAX) of a decoder, n_ctx of an encoder. */
 size_t ng_session_max_batch(const ng_session *s);
 /* NG_EINVALID naming the first id outside the vocabulary. */

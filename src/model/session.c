@@ -34,6 +34,8 @@ void ng_session_forward(ng_session *s, const ng_batch *b) {
     ng_lease_give();
 }
 
+void ng_session_run(ng_session *s, ng_pool_fn *fn, void *ctx) { ng_pool_run(s->pool, fn, ctx); }
+
 /* ---- how many threads ----------------------------------------------------------------------------- */
 
 /* Milliseconds of the fastest of three one-token steps (decoders) or short passes (encoders). */

@@ -1,7 +1,7 @@
 /* Tests of the decoder head: a tiny random llama with a tokenizer of single letters and ChatML.  What it
  * says is noise, so the tests ask for consistency: with the events, with a fresh session, with limits. */
 #include "fault.h"
-#include "gguf/gguf.h"
+#include "tiny_model.h"
 #include <nanogrid/head.h>
 
 #include <math.h>
@@ -14,47 +14,11 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { VOCAB = 48, FIRST_LETTER = 4 };
-static char path[] = "/tmp/ng-decoder-XXXXXX";
-
-/* 0 <|im_start|>, 1 <|im_end|>, 2 newline, 3 space, 4.. a-z, 30.. A-R */
-static void put_tokenizer(ng_gguf_writer *w) {
-    static char letters[VOCAB];
-    ng_str tokens[VOCAB] = {{"<|im_start|>", 12}, {"<|im_end|>", 10}, {"\xC4\x8A", 2}, {"\xC4\xA0", 2}};
-    int32_t types[VOCAB] = {3, 3};
-    for (int i = 2; i < VOCAB; i++) types[i] = 1;
-    for (int i = FIRST_LETTER; i < VOCAB; i++) {
-        letters[i] = (char)(i < 30 ? 'a' + i - FIRST_LETTER : 'A' + i - 30);
-        tokens[i] = (ng_str){&letters[i], 1};
-    }
-    ng_gguf_put_str(w, "tokenizer.ggml.model", "gpt2");
-    ng_gguf_put_str(w, "tokenizer.ggml.pre", "smollm");
-    ng_gguf_put_strs(w, "tokenizer.ggml.tokens", tokens, VOCAB);
-    ng_gguf_put_array(w, "tokenizer.ggml.token_type", NG_GGUF_I32, types, VOCAB);
-    ng_gguf_put_strs(w, "tokenizer.ggml.merges", (ng_str[]){{"z y", 3}}, 0);
-    ng_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 0);
-    ng_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
-    ng_gguf_put_bool(w, "tokenizer.ggml.add_bos_token", false);
-    ng_gguf_put_str(w, "tokenizer.chat_template",
-                    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' "
-                    "+ '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}");
-}
+static char path[] = TINY_MODEL_PATH;
 
 static int make_model(void **state) {
     (void)state;
-    ng_gguf *g;
-    ng_gguf_writer *w;
-    int fd = mkstemp(path);
-    if (fd < 0 || close(fd) || ng_gguf_open(&g, "tests/golden/llama-tiny-f32.gguf", NULL) || ng_gguf_writer_new(&w)) return -1;
-    ng_gguf_put_all(w, g);
-    put_tokenizer(w);
-    for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
-        const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
-        ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
-    }
-    ng_status s = ng_gguf_writer_commit(w, path, NULL);
-    ng_gguf_close(g);
-    return s ? -1 : 0;
+    return tiny_model_make(path);
 }
 
 static int drop_model(void **state) {

@@ -1,0 +1,402 @@
+/* batcher.c: which rows the next forward takes, and what becomes of its logits.  See batcher.h.
+ *
+ * Continuous batching: Yu et al. 2022 (Orca); chunked prefill beside decoding: Agrawal et al. 2023
+ * (Sarathi); pages and preemption by recomputing: Kwon et al. 2023 (vLLM).
+ *
+ * Invariants: a slot in use has n_ids > kv.len, so it always has something to read.  Older sequences
+ * reserve pages first and only younger ones are preempted; the pool holds at least one whole
+ * sequence; so the oldest always goes on and every sequence ends.
+ *
+ * The chunk.  T = t_decode + rows * t_row is fitted to the steps as they pass; while streams run, the
+ * prompts get the rows that keep a step below SLOWDOWN times one without them.  A chunk of any size gives the
+ * same bits, so a clock may choose it. */
+#include "batcher.h"
+
+#include "core/clock.h"
+#include "model/batch.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS_DEFAULT = 8, SLOTS_MAX = 64 };
+/* Rows of a chunk beside running streams: at least, and before a step was timed; rows that read weights for
+ * so many tokens that their share of it is small. */
+enum { CHUNK_MIN = 4, CHUNK_UNKNOWN = 8, CHUNK_WHOLE = 64 };
+static const double SLOWDOWN = 2.0, SMOOTH = 0.2;
+
+typedef struct slot {
+    ng_kv kv;
+    int32_t *ids;       /* [n_ctx] */
+    size_t n_ids;
+    ng_stream *stream;  /* NULL: idle */
+    uint64_t order;     /* of joining; of an idle slot, of leaving */
+    bool paused;        /* it holds no pages and waits for some */
+    size_t take;        /* unread ids that the next forward takes */
+    size_t out_row;     /* of its logits, when that reads the last of them */
+} slot;
+
+struct ng_batcher {
+    const ng_model *model;
+    ng_session *session;   /* threads and scratch; its own sequence is not used */
+    ng_kv_pool *pages;
+    uint32_t n_slots, n_ctx, n_pages;
+    slot *slots;           /* [n_slots] */
+    slot **by_age;         /* [n_running] the oldest first */
+    size_t n_running;
+    size_t n_vocab, rows_max;
+    float *logits;         /* [n_slots, n_vocab] */
+    int32_t *tokens;       /* [rows_max] */
+    ng_span *spans;        /* [2 * n_slots] */
+    slot **out;            /* [n_out] whose logits the forward gives, in order */
+    size_t n_out;
+    uint64_t clock;        /* joins and leaves so far */
+    double decode_ms, row_ms; /* of a step without a chunk; of one more row; 0: not known yet */
+    ng_stream_end_fn *on_end;
+    void *on_end_ctx;
+    ng_scheduler_stats stats;
+};
+
+/* ---- life -------------------------------------------------------------------------------------------- */
+
+static ng_status set_sizes(ng_batcher *b, const ng_scheduler_options *o, ng_error *err) {
+    uint32_t n_kv = o->n_kv_tok ? o->n_kv_tok : 2 * b->n_ctx;
+    b->n_slots = o->n_slots ? o->n_slots : SLOTS_DEFAULT;
+    b->rows_max = ng_session_max_batch(b->session);
+    if (b->n_slots > SLOTS_MAX || b->n_slots > b->rows_max)
+        return ng_fail(err, NG_EINVALID, "%u slots: use 1 to %zu", b->n_slots, b->rows_max < SLOTS_MAX ? b->rows_max : SLOTS_MAX);
+    if (n_kv < b->n_ctx)
+        return ng_fail(err, NG_EINVALID, "a pool of %u tokens cannot hold one sequence of %u; enlarge it or shorten the context",
+                       n_kv, b->n_ctx);
+    /* one page more a slot: a sequence whose last page is not full wastes the rest of it */
+    b->n_pages = (n_kv + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK + b->n_slots;
+    return NG_OK;
+}
+
+static ng_status make_slots(ng_batcher *b, ng_error *err) {
+    size_t n = b->n_slots, pages_max = (b->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
+    ng_status s = ng_kv_pool_new(&b->pages, ng_model_kv_shape(b->model), b->n_pages, err);
+    b->slots = calloc(n, sizeof *b->slots);
+    b->by_age = calloc(n, sizeof *b->by_age);
+    b->out = calloc(n, sizeof *b->out);
+    b->spans = calloc(2 * n, sizeof *b->spans);
+    b->tokens = calloc(b->rows_max, sizeof *b->tokens);
+    b->logits = calloc(n * b->n_vocab, sizeof *b->logits);
+    bool ok = b->slots && b->by_age && b->out && b->spans && b->tokens && b->logits;
+    for (size_t i = 0; ok && !s && i < n; i++) {
+        s = ng_kv_init(&b->slots[i].kv, b->pages, pages_max, err);
+        ok = (b->slots[i].ids = calloc(b->n_ctx, sizeof *b->slots[i].ids)) != NULL;
+    }
+    if (!s && !ok) s = ng_fail(err, NG_ENOMEM, "scheduler: no memory for %zu sequences", n);
+    return s;
+}
+
+ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler_options *opt, ng_error *err) {
+    ng_scheduler_options o = opt ? *opt : (ng_scheduler_options){0};
+    ng_session_options so = {.n_ctx = o.n_ctx, .n_threads = o.n_threads};
+    ng_model_info info = ng_model_get_info(m);
+    *out = NULL;
+    if (info.kind != NG_MODEL_CAUSAL)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' cannot generate text; it embeds", info.path,
+                       info.arch);
+    ng_batcher *b = calloc(1, sizeof *b);
+    if (!b) return ng_fail(err, NG_ENOMEM, "scheduler: out of memory");
+    b->model = m;
+    b->n_vocab = info.n_vocab;
+    ng_status s = ng_session_new(&b->session, m, &so, err);
+    if (!s) {
+        b->n_ctx = ng_session_n_ctx(b->session);
+        s = set_sizes(b, &o, err);
+    }
+    if (!s) s = make_slots(b, err);
+    if (s) {
+        ng_batcher_free(b);
+        return s;
+    }
+    *out = b;
+    return NG_OK;
+}
+
+void ng_batcher_free(ng_batcher *b) {
+    if (!b) return;
+    for (size_t i = 0; b->slots && i < b->n_slots; i++) {
+        ng_kv_clear(&b->slots[i].kv);
+        free(b->slots[i].ids);
+    }
+    ng_kv_pool_release(b->pages);
+    ng_session_free(b->session);
+    free(b->slots);
+    free(b->by_age);
+    free(b->out);
+    free(b->spans);
+    free(b->tokens);
+    free(b->logits);
+    free(b);
+}
+
+void ng_batcher_on_end(ng_batcher *b, ng_stream_end_fn *fn, void *ctx) {
+    b->on_end = fn;
+    b->on_end_ctx = ctx;
+}
+
+uint32_t ng_batcher_n_ctx(const ng_batcher *b) { return b->n_ctx; }
+int ng_batcher_threads(const ng_batcher *b) { return ng_session_threads(b->session); }
+
+/* ---- pages ------------------------------------------------------------------------------------------- */
+
+static size_t pages_of(size_t n_tok) { return (n_tok + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK; }
+
+/* Whether a sequence that must hold n_tok tokens can come in without driving another out soon: what
+ * the running ones have or need to read their ids is taken, and one page more for each to go on. */
+static bool pages_suffice(const ng_batcher *b, size_t n_tok) {
+    size_t taken = pages_of(n_tok);
+    for (size_t i = 0; i < b->n_running; i++)
+        if (!b->by_age[i]->paused) taken += pages_of(b->by_age[i]->n_ids) + 1;
+    return b->n_running == 0 || taken <= b->n_pages;
+}
+
+/* The idle slot that was left first among those that keep pages (or among all), but for `not`. */
+static slot *idle_slot(const ng_batcher *b, bool with_pages, const slot *not) {
+    slot *best = NULL;
+    for (size_t i = 0; i < b->n_slots; i++) {
+        slot *s = &b->slots[i];
+        if (s->stream || s == not || (with_pages && !s->kv.n_pages)) continue;
+        if (!best || s->order < best->order) best = s;
+    }
+    return best;
+}
+
+static void forget(slot *s) {
+    ng_kv_rewind(&s->kv, 0);
+    if (!s->stream) s->n_ids = 0, s->order = 0;
+}
+
+/* Gets pages for what slot by_age[at] takes in this step: from idle slots, then from younger sequences;
+ * false: it is the youngest itself and has to wait. */
+static bool reserve(ng_batcher *b, size_t at) {
+    slot *s = b->by_age[at];
+    while (ng_kv_reserve(&s->kv, s->take, NULL)) {
+        slot *victim = idle_slot(b, true, NULL);
+        for (size_t i = b->n_running; !victim && i-- > at;)
+            if (b->by_age[i]->kv.n_pages || i == at) victim = b->by_age[i];
+        forget(victim);
+        if (!victim->stream) continue;
+        assert(at > 0 || victim != s);
+        victim->paused = true;
+        victim->take = 0;
+        b->stats.n_preempted++;
+        if (victim == s) return false;
+    }
+    return true;
+}
+
+/* ---- joining and leaving ------------------------------------------------------------------------------- */
+
+static size_t common_prefix(const slot *have, const int32_t *ids, size_t n) {
+    size_t same = 0, max = have->kv.len < n ? have->kv.len : n;
+    while (same < max && have->ids[same] == ids[same]) same++;
+    return same;
+}
+
+/* The slot that holds most of the prompt's beginning; the last token is always read, for its logits. */
+static slot *best_prefix(const ng_batcher *b, const ng_stream *st, size_t *same) {
+    slot *best = NULL;
+    *same = 0;
+    for (size_t i = 0; i < b->n_slots; i++) {
+        size_t n = common_prefix(&b->slots[i], st->prompt, st->n_prompt - 1);
+        if (n > *same) *same = n, best = &b->slots[i];
+    }
+    return best;
+}
+
+bool ng_batcher_join(ng_batcher *b, ng_stream *st) {
+    size_t same;
+    if (b->n_running == b->n_slots || !pages_suffice(b, st->n_prompt + 1)) return false;
+    slot *from = best_prefix(b, st, &same);
+    bool goes_on = from && !from->stream && same == from->kv.len; /* nothing of it would be lost */
+    slot *s = goes_on ? from : idle_slot(b, false, from);
+    if (!s) s = from; /* the only idle one */
+    if (s != from) {
+        forget(s);
+        if (from) ng_kv_share(&s->kv, &from->kv, same);
+    } else {
+        ng_kv_rewind(&s->kv, same);
+    }
+    memcpy(s->ids, st->prompt, st->n_prompt * sizeof *s->ids);
+    s->n_ids = st->n_prompt;
+    s->stream = st;
+    s->order = ++b->clock;
+    s->paused = false;
+    st->joined_ms = ng_clock_ms();
+    st->first_ms = 0;
+    st->status = NG_OK;
+    b->by_age[b->n_running++] = s;
+    b->stats.n_reused += same;
+    return true;
+}
+
+static void leave(ng_batcher *b, size_t at) {
+    slot *s = b->by_age[at];
+    ng_stream *st = s->stream;
+    memmove(b->by_age + at, b->by_age + at + 1, (--b->n_running - at) * sizeof *b->by_age);
+    s->stream = NULL;
+    s->n_ids = s->kv.len;
+    s->order = ++b->clock;
+    s->paused = false;
+    st->ended_ms = ng_clock_ms();
+    b->on_end(b->on_end_ctx, st);
+}
+
+/* Ends what nobody waits for. */
+static void sweep(ng_batcher *b) {
+    int64_t now = (int64_t)ng_clock_ms();
+    for (size_t i = b->n_running; i-- > 0;) {
+        ng_stream *st = b->by_age[i]->stream;
+        bool cancelled = atomic_load(&st->cancelled), late = st->deadline_ms && now >= st->deadline_ms;
+        if (!cancelled && !late) continue;
+        st->run.g.finish = cancelled ? "cancelled" : "deadline";
+        leave(b, i);
+    }
+}
+
+/* ---- the plan of a step -------------------------------------------------------------------------------- */
+
+static size_t unread(const slot *s) { return s->n_ids - s->kv.len; }
+
+/* Rows that prompts may take beside n_decoding tokens. */
+static size_t chunk_rows(const ng_batcher *b, size_t n_decoding) {
+    size_t most = b->rows_max - n_decoding;
+    if (!n_decoding) return most;
+    double rows = CHUNK_UNKNOWN;
+    if (b->decode_ms > 0 && b->row_ms > 0) rows = b->decode_ms * (SLOWDOWN - 1) / b->row_ms;
+    if (rows < CHUNK_MIN) rows = CHUNK_MIN;
+    return rows < (double)most ? (size_t)rows : most;
+}
+
+/* The oldest prompt takes half of the rows, the next half of the rest, .., the last all that is left: first
+ * come, first served, but a short prompt never waits until a long one is through. */
+static void deal_chunk(ng_batcher *b, size_t rows) {
+    size_t n_reading = 0;
+    for (size_t i = 0; i < b->n_running; i++) n_reading += !b->by_age[i]->paused && unread(b->by_age[i]) > 1;
+    for (size_t i = 0; i < b->n_running && rows; i++) {
+        slot *s = b->by_age[i];
+        if (s->paused || unread(s) < 2) continue;
+        size_t share = n_reading-- > 1 ? (rows + 1) / 2 : rows;
+        s->take = unread(s) < share ? unread(s) : share;
+        rows -= s->take;
+    }
+}
+
+/* Sets every slot's take, with pages for it.  Returns the rows of prompts; *n_decoding the others. */
+static size_t plan(ng_batcher *b, size_t *n_decoding) {
+    size_t chunk = 0;
+    *n_decoding = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        slot *s = b->by_age[i];
+        if (s->paused && (i == 0 || pages_suffice(b, s->n_ids + 1))) s->paused = false;
+        s->take = !s->paused && unread(s) == 1;
+        *n_decoding += s->take;
+    }
+    deal_chunk(b, chunk_rows(b, *n_decoding));
+    *n_decoding = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        slot *s = b->by_age[i];
+        if (!s->take || !reserve(b, i)) continue;
+        if (unread(s) > 1) chunk += s->take;
+        else *n_decoding += 1;
+    }
+    return chunk;
+}
+
+static void add_span(ng_batcher *b, ng_batch *batch, slot *s, size_t skip, size_t n) {
+    size_t pos = s->kv.len + skip;
+    b->spans[batch->n_spans++] = (ng_span){&s->kv, batch->n_tok, n, pos};
+    memcpy(b->tokens + batch->n_tok, s->ids + pos, n * sizeof *b->tokens);
+    batch->n_tok += n;
+}
+
+/* The rows in order: first those whose logits nobody wants, then the last unread id of each slot. */
+static ng_batch fill(ng_batcher *b) {
+    ng_batch batch = {.tokens = b->tokens, .spans = b->spans, .out = b->logits};
+    b->n_out = 0;
+    for (size_t i = 0; i < b->n_running; i++) {
+        slot *s = b->by_age[i];
+        size_t n = s->take == unread(s) ? s->take - 1 : s->take;
+        if (n && s->take) add_span(b, &batch, s, 0, n);
+    }
+    batch.out_from = batch.n_tok;
+    for (size_t i = 0; i < b->n_running; i++) {
+        slot *s = b->by_age[i];
+        if (!s->take || s->take != unread(s)) continue;
+        add_span(b, &batch, s, s->take - 1, 1);
+        b->out[b->n_out++] = s;
+    }
+    return batch;
+}
+
+/* ---- the step ------------------------------------------------------------------------------------------ */
+
+/* Picks the next token of each n_parts-th sequence. */
+static void pick_part(void *ctx, int part, int n_parts) {
+    ng_batcher *b = ctx;
+    for (size_t i = (size_t)part; i < b->n_out; i += (size_t)n_parts) {
+        slot *s = b->out[i];
+        ng_stream *st = s->stream;
+        bool more;
+        st->status = ng_run_step(&st->run, b->logits + i * b->n_vocab, &more, &st->error);
+        if (!st->status && more) s->ids[s->n_ids++] = ng_run_last(&st->run);
+    }
+}
+
+static void pick_all(ng_batcher *b) {
+    if (b->n_out > 1) ng_session_run(b->session, pick_part, b);
+    else pick_part(b, 0, 1);
+    double now = ng_clock_ms();
+    for (size_t i = 0; i < b->n_out; i++)
+        if (!b->out[i]->stream->first_ms) b->out[i]->stream->first_ms = now;
+    for (size_t i = b->n_running; i-- > 0;) /* whoever goes on has one more to read */
+        if (b->by_age[i]->take && !unread(b->by_age[i])) leave(b, i);
+}
+
+static void learn(double *x, double seen) { *x = *x > 0 ? *x + SMOOTH * (seen - *x) : seen; }
+
+/* Fits the line through which the next chunk is chosen. */
+static void note_time(ng_batcher *b, double ms, size_t n_decoding, size_t chunk) {
+    if (!chunk) learn(&b->decode_ms, ms);
+    else if (!n_decoding && chunk >= CHUNK_WHOLE) learn(&b->row_ms, ms / (double)chunk);
+    else if (n_decoding && b->decode_ms > 0 && ms > b->decode_ms) learn(&b->row_ms, (ms - b->decode_ms) / (double)chunk);
+}
+
+bool ng_batcher_step(ng_batcher *b) {
+    size_t n_decoding;
+    sweep(b);
+    if (!b->n_running) return false;
+    double t0 = ng_clock_ms();
+    size_t chunk = plan(b, &n_decoding);
+    ng_batch batch = fill(b);
+    assert(batch.n_tok > 0);
+    ng_session_forward(b->session, &batch);
+    for (size_t i = 0; i < b->n_running; i++) ng_kv_advance(&b->by_age[i]->kv, b->by_age[i]->take);
+    pick_all(b);
+    b->stats.n_steps++;
+    b->stats.n_rows += batch.n_tok;
+    note_time(b, ng_clock_ms() - t0, n_decoding, chunk);
+    return true;
+}
+
+ng_scheduler_stats ng_batcher_look(const ng_batcher *b, ng_slot *slots, size_t max) {
+    ng_scheduler_stats st = b->stats;
+    st.n_slots = b->n_slots;
+    st.n_ctx = b->n_ctx;
+    st.n_kv_tok = b->n_pages * NG_KV_PAGE_TOK;
+    st.n_running = (uint32_t)b->n_running;
+    st.kv_tok_used = ng_kv_pool_pages_used(b->pages) * NG_KV_PAGE_TOK;
+    for (size_t i = 0; slots && i < max && i < b->n_slots; i++) {
+        const slot *s = &b->slots[i];
+        slots[i] = (ng_slot){.n_past = s->kv.len};
+        if (!s->stream) continue;
+        slots[i].state = s->paused ? NG_SLOT_PAUSED : unread(s) > 1 ? NG_SLOT_READING : NG_SLOT_DECODING;
+        slots[i].n_prompt = s->stream->n_prompt;
+        slots[i].n_decoded = s->stream->run.g.n_tokens;
+    }
+    return st;
+}
