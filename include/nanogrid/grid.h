@@ -113,6 +113,9 @@ typedef struct ng_replay_options {
 } ng_replay_options;
 /* As text or as one JSON object (docs/routing.md). */
 NG_API ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
+/* What the sequences of the decoders that are loaded are doing: an array of {id, model, state, is_processing,
+ * n_ctx, n_past, n_prompt, n_decoded}. */
+NG_API void ng_grid_slots(ng_grid *g, ng_json *j);
 /* Waits until what was answered so far is in the database. */
 NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 

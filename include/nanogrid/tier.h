@@ -11,6 +11,7 @@
 
 #include <nanogrid/answer.h>
 #include <nanogrid/generate.h>
+#include <nanogrid/scheduler.h>
 
 /* A request is a list of typed parts.  Only text is served by this version; the others are refused
  * by name. */
@@ -75,6 +76,8 @@ struct ng_tier {
     bool (*healthy)(void *self, const char **why);
     void (*cancel)(void *self);
     void (*close)(void *self);
+    /* What its sequences are doing, as ng_head_slots; NULL: it has none to show. */
+    size_t (*slots)(void *self, ng_slot *out, size_t max, uint32_t *n_ctx);
 };
 
 /* What grid.yaml says of an upstream (DESIGN section 5). */

@@ -22,18 +22,23 @@ typedef struct head_tier {
     _Atomic uint32_t cancelled; /* rises with every cancel() */
 } head_tier;
 
-/* A call that is running: ends it between tokens. */
+/* A call that is running: what ends it, between tokens or while it waits for one. */
 typedef struct running {
     head_tier *tier;
     const ng_tier_request *req;
     uint32_t cancelled_before;
 } running;
 
+static bool was_cancelled(const running *r) { return atomic_load(&r->tier->cancelled) != r->cancelled_before; }
+
 static bool on_token(void *ctx, const ng_token_event *e) {
     const running *r = ctx;
-    if (atomic_load(&r->tier->cancelled) != r->cancelled_before) return false;
-    if (r->req->deadline_ms && (int64_t)ng_clock_ms() >= r->req->deadline_ms) return false;
-    return r->req->on_token ? r->req->on_token(r->req->on_token_ctx, e) : true;
+    return !was_cancelled(r) && r->req->on_token(r->req->on_token_ctx, e);
+}
+
+static bool abandoned(void *ctx) {
+    const running *r = ctx;
+    return was_cancelled(r) || (r->req->abandoned && r->req->abandoned(r->req->abandoned_ctx));
 }
 
 static ng_status load_locked(head_tier *t, ng_error *err) {
@@ -73,8 +78,9 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *answe
     ng_tier_request r = *req;
     running run = {t, req, atomic_load(&t->cancelled)};
     if (req->task == NG_TASK_GENERATE) {
-        r.on_token = on_token;
-        r.on_token_ctx = &run;
+        r.on_token = req->on_token ? on_token : NULL;
+        r.on_token_ctx = r.abandoned_ctx = &run;
+        r.abandoned = abandoned;
     }
     return ng_head_apply(t->head, &r, answer, err);
 }
@@ -88,6 +94,13 @@ static bool healthy(void *self, const char **why) {
 
 static void cancel(void *self) {
     atomic_fetch_add(&((head_tier *)self)->cancelled, 1);
+}
+
+static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
+    head_tier *t = self;
+    bool loaded = atomic_load_explicit(&t->state, memory_order_acquire) == LOADED;
+    *n_ctx = 0;
+    return loaded ? ng_head_slots(t->head, out, max, n_ctx) : 0;
 }
 
 static void close_tier(void *self) {
@@ -119,6 +132,6 @@ ng_status ng_tier_open_head(ng_tier *out, const ng_head_spec *spec, ng_error *er
         close_tier(t);
         return ng_fail(err, NG_ENOMEM, "tier: out of memory");
     }
-    *out = (ng_tier){t, submit, healthy, cancel, close_tier};
+    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots};
     return NG_OK;
 }

@@ -53,6 +53,12 @@ void ng_api_model(ng_call *c) {
                    "there is no model '%.64s'; GET /v1/models lists them", c->tail);
 }
 
+void ng_api_slots(ng_call *c) {
+    ng_json j = ng_json_init(&c->out);
+    ng_grid_slots(c->grid, &j);
+    ng_call_send(c, 200);
+}
+
 void ng_api_decisions(ng_call *c) {
     const char *text = ng_http_query(c->x, "n");
     char *end = NULL;

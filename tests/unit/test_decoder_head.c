@@ -105,7 +105,7 @@ static void answers_and_streams(void **state) {
     ng_head_close(h);
 }
 
-/* Whatever the session still holds of earlier calls, the answer is that of a fresh one. */
+/* Whatever pages are kept of earlier calls, the answer is that of a fresh head. */
 static void reuse_changes_nothing(void **state) {
     (void)state;
     ng_head *used = open_head();
@@ -179,7 +179,7 @@ static void *work(void *ctx) {
     return NULL;
 }
 
-static void threads_take_turns(void **state) {
+static void threads_share_the_model(void **state) {
     (void)state;
     ng_head *h = open_head();
     worker w[3] = {0};
@@ -223,7 +223,7 @@ static void out_of_memory_is_reported(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_and_streams),      cmocka_unit_test(reuse_changes_nothing),
-        cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(threads_take_turns),
+        cmocka_unit_test(bad_requests_are_refused), cmocka_unit_test(threads_share_the_model),
         cmocka_unit_test(out_of_memory_is_reported),
     };
     return cmocka_run_group_tests_name("decoder_head", tests, make_model, drop_model);
