@@ -8,9 +8,14 @@
  *
  * -d N as in llama-bench: N tokens are there already, and the test is named tg128@dN.
  *
+ * -b B of a decoder: B generations at once through the scheduler (sampling and all), whose tokens are counted
+ * together; p50_ms is the gap between two tokens of one, max_ms the longest while a prompt of --join tokens
+ * joins them.
+ *
  * A new test is a pass function and a line in kinds[]. */
 #include "cli.h"
 #include "cli_model.h"
+#include "cli_streams.h"
 
 #include <nanogrid/energy.h>
 #include <nanogrid/model.h>
@@ -26,7 +31,7 @@ enum { LENGTHS_MAX = 16, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
 
 static struct {
     const char *model, *prompt, *generate, *encode, *tokenize, *kv;
-    long batch, depth, threads, reps;
+    long batch, join, depth, threads, reps;
     bool json, unfused;
 } o = {.batch = 1, .reps = 5};
 
@@ -35,7 +40,8 @@ static const cli_option options[] = {
     {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
     {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
-    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, one after another (1)", NULL},
+    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass; generations that decode at once (1)", NULL},
+    {"join", 0, CLI_INT, &o.join, "N", "with -n: a prompt of N tokens joins on the way", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
     {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
     CLI_KV_OPTION(&o.kv),
@@ -115,6 +121,7 @@ static size_t run_tokens(const test_kind *t, size_t n_tok) {
 typedef struct result {
     double ts[REPS_MAX]; /* tokens a second of each run */
     double p50_ms;
+    double max_ms, join_ms; /* -b: the longest gap of all runs, or while a prompt joined; its mean time to a token */
     double joules, wall_s; /* of all runs */
     const char *energy_source;
 } result;
@@ -166,6 +173,7 @@ static void report(bench *b, const char *name, size_t n_tok, const result *r) {
     for (long i = 0; i < o.reps; i++) var += (r->ts[i] - mean) * (r->ts[i] - mean);
     double stddev = o.reps > 1 ? sqrt(var / (double)(o.reps - 1)) : 0;
     if (!o.json) {
+        if (r->max_ms > 0) printf("%ld streams, longest gap%s %.3f ms: ", o.batch, o.join ? " while a prompt joins" : "", r->max_ms);
         printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name, mean,
                stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session), b->machine.kernel,
                ng_model_get_info(b->model).repack);
@@ -175,6 +183,14 @@ static void report(bench *b, const char *name, size_t n_tok, const result *r) {
     ng_json_key(&b->json, "avg_ts"), ng_json_fixed(&b->json, mean, 3);
     ng_json_key(&b->json, "stddev_ts"), ng_json_fixed(&b->json, stddev, 3);
     ng_json_key(&b->json, "p50_ms"), ng_json_fixed(&b->json, r->p50_ms, 4);
+    if (r->max_ms > 0) {
+        ng_json_key(&b->json, "batch"), ng_json_int(&b->json, o.batch);
+        ng_json_key(&b->json, "max_ms"), ng_json_fixed(&b->json, r->max_ms, 4);
+    }
+    if (r->join_ms > 0) {
+        ng_json_key(&b->json, "join"), ng_json_int(&b->json, o.join);
+        ng_json_key(&b->json, "join_ms"), ng_json_fixed(&b->json, r->join_ms, 4);
+    }
     ng_json_key(&b->json, "joules_per_token"), ng_json_fixed(&b->json, joules, 9);
     ng_json_key(&b->json, "edp_js"), ng_json_fixed(&b->json, joules * r->wall_s / (double)o.reps / (double)n_tok, 12);
     ng_json_key(&b->json, "energy_source"), ng_json_str(&b->json, r->energy_source);
@@ -200,6 +216,47 @@ static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *
     char name[32];
     snprintf(name, sizeof name, o.depth ? "%s%zu@d%ld" : "%s%zu", t->prefix, n_tok, o.depth);
     report(b, name, run_tokens(t, n_tok), &r);
+    return NG_OK;
+}
+
+/* The pass of -b: all streams from their prompts to their ends. */
+static ng_status streams_once(bench *b, ng_scheduler *sched, size_t n_tok, result *r, cli_streams_result *x, ng_error *err) {
+    cli_streams streams = {.n = (size_t)o.batch, .n_tok = n_tok, .n_join = (size_t)o.join, .ids = b->tokens};
+    uint64_t before = ng_scheduler_look(sched, NULL, 0).n_steps;
+    ng_energy_meter meter;
+    ng_energy_start(&meter);
+    ng_status s = cli_streams_run(sched, &streams, x, err);
+    uint64_t n_steps = ng_scheduler_look(sched, NULL, 0).n_steps - before;
+    ng_energy e = ng_energy_stop(&meter, n_steps * ng_model_get_info(b->model).weight_bytes);
+    r->joules += e.joules;
+    r->wall_s += e.wall_s;
+    r->energy_source = e.source;
+    return s;
+}
+
+static ng_status run_streams(bench *b, size_t n_tok, ng_error *err) {
+    ng_scheduler *sched;
+    cli_streams_result x;
+    result r = {.p50_ms = 0};
+    double p50[REPS_MAX];
+    uint32_t n_ctx = (uint32_t)(n_tok + (size_t)o.join + 2), n_all = (uint32_t)o.batch + 1;
+    ng_scheduler_options so = {.n_slots = n_all, .n_ctx = n_ctx, .n_kv_tok = n_ctx * n_all, .n_threads = ng_session_threads(b->session)};
+    ng_status s = ng_scheduler_new(&sched, b->model, &so, err);
+    if (!s) s = streams_once(b, sched, n_tok, &r, &x, err); /* warm-up */
+    r = (result){.p50_ms = 0};
+    for (long i = 0; !s && i < o.reps; i++) {
+        s = streams_once(b, sched, n_tok, &r, &x, err);
+        r.ts[i] = (double)n_tok * (double)o.batch / x.wall_ms * 1e3;
+        p50[i] = x.gap_p50_ms;
+        r.max_ms = x.gap_max_ms > r.max_ms ? x.gap_max_ms : r.max_ms;
+        r.join_ms += x.join_ms / (double)o.reps;
+    }
+    ng_scheduler_free(sched);
+    if (s) return s;
+    r.p50_ms = median(p50, (size_t)o.reps);
+    char name[32];
+    snprintf(name, sizeof name, "tg%zu", n_tok);
+    report(b, name, n_tok * (size_t)o.batch, &r);
     return NG_OK;
 }
 
@@ -252,7 +309,7 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest, .unfused = o.unfused};
     ng_status s = cli_kv_read(&opt.kv, o.kv, err);
     if (!s) s = ng_session_new(&b->session, b->model, &opt, err);
-    size_t n = longest + (size_t)o.batch;
+    size_t n = longest + (size_t)o.batch + (size_t)o.join;
     b->tokens = malloc(n * sizeof *b->tokens);
     b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd) * sizeof *b->out);
     if (!s && (!b->tokens || !b->out)) s = ng_fail(err, NG_ENOMEM, "out of memory");
@@ -281,7 +338,10 @@ static ng_status run_all(bench *b, ng_error *err) {
     longest += longest ? (size_t)o.depth : 0;
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
     for (int k = 0; k < N_KINDS; k++)
-        for (size_t i = 0; !s && i < n[k]; i++) s = run_test(b, &kinds[k], lengths[k][i], err);
+        for (size_t i = 0; !s && i < n[k]; i++) {
+            bool streams = kinds[k].lengths == &o.generate && (o.batch > 1 || o.join);
+            s = streams ? run_streams(b, lengths[k][i], err) : run_test(b, &kinds[k], lengths[k][i], err);
+        }
     if (!s && o.tokenize) s = run_tokenize(b, err);
     return s;
 }
@@ -294,6 +354,7 @@ static int run(int argc, char **argv) {
     if (o.reps < 1 || o.reps > REPS_MAX) return cli_usage("-r %ld: use 1 to %d", o.reps, REPS_MAX);
     if (o.depth < 0 || o.depth > TOKENS_MAX) return cli_usage("-d %ld: use 0 to %d", o.depth, TOKENS_MAX);
     if (o.batch < 1 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
+    if (o.join < 0 || o.join > TOKENS_MAX) return cli_usage("--join %ld: use 1 to %d", o.join, TOKENS_MAX);
     ng_error err = {0};
     ng_model *m = NULL;
     bench b = {.text = ng_buf_init(1 << 20)};
