@@ -8,7 +8,7 @@
  *
  * -d N as in llama-bench: N tokens are there already, and the test is named tg128@dN.
  *
- * -b B of a decoder: B generations at once through the scheduler (sampling and all), whose tokens are counted
+ * -b B of a decoder, 1 too: B generations at once through the scheduler (sampling and all), whose tokens are counted
  * together; p50_ms is the gap between two tokens of one, max_ms the longest while a prompt of --join tokens
  * joins them.
  *
@@ -33,14 +33,14 @@ static struct {
     const char *model, *prompt, *generate, *encode, *tokenize, *kv;
     long batch, join, depth, threads, reps;
     bool json, unfused;
-} o = {.batch = 1, .reps = 5};
+} o = {.reps = 5};
 
 static const cli_option options[] = {
     {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},
     {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
     {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
-    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass; generations that decode at once (1)", NULL},
+    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass (1); generations that decode at once", NULL},
     {"join", 0, CLI_INT, &o.join, "N", "with -n: a prompt of N tokens joins on the way", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
     {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
@@ -91,10 +91,13 @@ static ng_status pass_token(bench *b, size_t n_tok, size_t i, ng_error *err) {
     return ng_session_eval(b->session, b->tokens + i, 1, b->out, err);
 }
 
+/* Sequences of an encoder pass. */
+static size_t texts(void) { return o.batch ? (size_t)o.batch : 1; }
+
 static ng_status pass_encode(bench *b, size_t n_tok, size_t i, ng_error *err) {
     (void)i;
     ng_status s = NG_OK;
-    for (long j = 0; !s && j < o.batch; j++) s = ng_session_encode(b->session, b->tokens + j, n_tok, b->out, err);
+    for (size_t j = 0; !s && j < texts(); j++) s = ng_session_encode(b->session, b->tokens + j, n_tok, b->out, err);
     return s;
 }
 
@@ -115,7 +118,7 @@ enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* Tokens of a run, whatever the number of passes. */
 static size_t run_tokens(const test_kind *t, size_t n_tok) {
-    return t->of == NG_MODEL_ENCODER ? n_tok * (size_t)o.batch : n_tok;
+    return t->of == NG_MODEL_ENCODER ? n_tok * texts() : n_tok;
 }
 
 typedef struct result {
@@ -130,7 +133,7 @@ typedef struct result {
  * starts is not counted. */
 static ng_status run_once(bench *b, const test_kind *t, size_t n_tok, double *ms, result *r, ng_error *err) {
     ng_status s = NG_OK;
-    size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? (size_t)o.batch : 1;
+    size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? texts() : 1;
     if (t->of == NG_MODEL_CAUSAL) {
         size_t have = ng_session_len(b->session), depth = (size_t)o.depth;
         if (have > depth) ng_session_rewind(b->session, depth);
@@ -309,7 +312,7 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest, .unfused = o.unfused};
     ng_status s = cli_kv_read(&opt.kv, o.kv, err);
     if (!s) s = ng_session_new(&b->session, b->model, &opt, err);
-    size_t n = longest + (size_t)o.batch + (size_t)o.join;
+    size_t n = longest + texts() + (size_t)o.join + 1;
     b->tokens = malloc(n * sizeof *b->tokens);
     b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd) * sizeof *b->out);
     if (!s && (!b->tokens || !b->out)) s = ng_fail(err, NG_ENOMEM, "out of memory");
@@ -339,7 +342,7 @@ static ng_status run_all(bench *b, ng_error *err) {
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
     for (int k = 0; k < N_KINDS; k++)
         for (size_t i = 0; !s && i < n[k]; i++) {
-            bool streams = kinds[k].lengths == &o.generate && (o.batch > 1 || o.join);
+            bool streams = kinds[k].lengths == &o.generate && o.batch;
             s = streams ? run_streams(b, lengths[k][i], err) : run_test(b, &kinds[k], lengths[k][i], err);
         }
     if (!s && o.tokenize) s = run_tokenize(b, err);
@@ -353,8 +356,9 @@ static int run(int argc, char **argv) {
     if (o.threads < 0 || o.threads > 256) return cli_usage("-t %ld: use 1 to 256, or 0 to measure", o.threads);
     if (o.reps < 1 || o.reps > REPS_MAX) return cli_usage("-r %ld: use 1 to %d", o.reps, REPS_MAX);
     if (o.depth < 0 || o.depth > TOKENS_MAX) return cli_usage("-d %ld: use 0 to %d", o.depth, TOKENS_MAX);
-    if (o.batch < 1 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
+    if (o.batch < 0 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
     if (o.join < 0 || o.join > TOKENS_MAX) return cli_usage("--join %ld: use 1 to %d", o.join, TOKENS_MAX);
+    if (o.join && !(o.batch && o.generate)) return cli_usage("--join needs -n and -b");
     ng_error err = {0};
     ng_model *m = NULL;
     bench b = {.text = ng_buf_init(1 << 20)};
