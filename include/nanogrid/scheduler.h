@@ -65,6 +65,7 @@ typedef enum ng_slot_state {
     NG_SLOT_READING, /* its prompt */
     NG_SLOT_DECODING,
     NG_SLOT_PAUSED,  /* gave its pages back; it goes on when there are free ones */
+    NG_SLOT_STATES
 } ng_slot_state;
 NG_API const char *ng_slot_state_name(ng_slot_state s); /* "idle" */
 

@@ -74,7 +74,7 @@ static ng_status set_sizes(ng_batcher *b, const ng_scheduler_options *o, ng_erro
 
 static ng_status make_slots(ng_batcher *b, ng_error *err) {
     size_t n = b->n_slots, pages_max = (b->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
-    ng_status s = ng_kv_pool_new(&b->pages, ng_model_kv_shape(b->model), b->n_pages, err);
+    ng_status s = ng_kv_pool_new(&b->pages, ng_session_kv_shape(b->session), b->n_pages, err);
     b->slots = calloc(n, sizeof *b->slots);
     b->by_age = calloc(n, sizeof *b->by_age);
     b->out = calloc(n, sizeof *b->out);

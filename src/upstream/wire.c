@@ -208,6 +208,39 @@ ng_status ng_wire_get_token(ng_token_event *out, ng_token_prob top[], ng_wire *w
     return ended(&c, "a token", err);
 }
 
+static void slot(codec *c, ng_slot *s) {
+    uint64_t counts[3] = {s->n_past, s->n_prompt, s->n_decoded};
+    s->state = (ng_slot_state)choice(c, s->state, NG_SLOT_STATES);
+    raw(c, counts, sizeof counts);
+    s->n_past = (size_t)counts[0];
+    s->n_prompt = (size_t)counts[1];
+    s->n_decoded = (size_t)counts[2];
+}
+
+void ng_wire_put_slots(ng_buf *b, const ng_slot *slots, size_t n, uint32_t n_ctx) {
+    codec c = {.out = b};
+    uint32_t count = (uint32_t)n;
+    u32(&c, &n_ctx);
+    u32(&c, &count);
+    for (size_t i = 0; i < n; i++) slot(&c, &(ng_slot){slots[i].state, slots[i].n_past, slots[i].n_prompt, slots[i].n_decoded});
+}
+
+ng_status ng_wire_get_slots(ng_slot slots[], size_t *n, uint32_t *n_ctx, ng_wire *w, ng_error *err) {
+    codec c = {.in = w};
+    uint32_t count = 0;
+    u32(&c, n_ctx);
+    u32(&c, &count);
+    if (count > NG_WIRE_SLOTS_MAX) refuse(&c, NG_EFORMAT);
+    *n = c.status ? 0 : count;
+    for (size_t i = 0; i < *n; i++) {
+        slots[i] = (ng_slot){.state = NG_SLOT_IDLE};
+        slot(&c, &slots[i]);
+    }
+    ng_status s = ended(&c, "the list of slots", err);
+    if (s) *n = 0;
+    return s;
+}
+
 /* ---- requests ------------------------------------------------------------------------------------- */
 
 static void message(codec *c, ng_message *m) {

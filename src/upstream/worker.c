@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOOK_MS = 50, ATTEMPTS = 2 };
+enum { LOOK_MS = 50, LOOK_MAX_MS = 1000, ATTEMPTS = 2 };
 
 typedef struct worker_tier {
     worker *worker;
@@ -26,10 +26,18 @@ typedef struct worker_tier {
 
 /* Until something changes, but no longer than LOOK_MS: whoever waits also looks whether it still should.  The lock is
  * held. */
-static void wait_a_little(worker *w) {
+static void wait_a_little(worker *w, pthread_cond_t *cond) {
     uint64_t at = ng_clock_ns() + (uint64_t)LOOK_MS * 1000000u;
     struct timespec until = {(time_t)(at / 1000000000u), (long)(at % 1000000000u)};
-    pthread_cond_timedwait(&w->changed, &w->lock, &until);
+    pthread_cond_timedwait(cond, &w->lock, &until);
+}
+
+static void cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 static bool is_late(const ng_tier_request *req) {
@@ -57,13 +65,22 @@ static ng_status wait_ready(worker *w, const ng_tier_request *req, ng_error *err
         if (w->state == WORKER_CLOSING) return ng_fail(err, NG_ECANCELLED, "the grid is closing");
         if (w->state == WORKER_DOWN && w->deaths > 1) return fail_down(w, err);
         if (is_late(req)) return ng_fail(err, NG_ETIMEOUT, "the deadline passed while %s was loading", w->spec.path);
-        wait_a_little(w);
+        wait_a_little(w, &w->changed);
         if (is_unwanted(req)) return ng_fail(err, NG_ECANCELLED, "nobody waits for the answer any more");
     }
 }
 
 /* ---- one call ------------------------------------------------------------------------------------- */
 
+/* The lock is held. */
+static void link_call(worker *w, worker_call *c, const void *tier) {
+    *c = (worker_call){.next = w->calls, .id = ++w->next_id, .tier = tier};
+    c->tail = &c->events;
+    cond_init(&c->news);
+    w->calls = c;
+}
+
+/* The lock is held. */
 static void unlink_call(worker *w, worker_call *c) {
     worker_call **at = &w->calls;
     while (*at && *at != c) at = &(*at)->next;
@@ -73,6 +90,7 @@ static void unlink_call(worker *w, worker_call *c) {
         ng_worker_event_free(e);
     }
     c->events = NULL;
+    pthread_cond_destroy(&c->news);
 }
 
 static worker_event *take_event(worker_call *c) {
@@ -105,7 +123,7 @@ static worker_event *next_event(asked *a) {
     worker_event *e;
     for (;;) {
         pthread_mutex_lock(&w->lock);
-        if (!a->call.events && !a->call.lost) wait_a_little(w);
+        if (!a->call.events && !a->call.lost) wait_a_little(w, &a->call.news);
         e = take_event(&a->call);
         bool lost = a->call.lost, unwanted = a->call.unwanted;
         pthread_mutex_unlock(&w->lock);
@@ -165,11 +183,7 @@ static ng_status attempt(asked *a, const worker_tier *t, const ng_buf *payload, 
     a->heard = a->n_heard = 0;
     ng_status s = wait_ready(w, a->req, err);
     bool waited = ng_clock_ms() - t0 > 1;
-    if (!s) {
-        a->call = (worker_call){.next = w->calls, .id = ++w->next_id, .tier = t};
-        a->call.tail = &a->call.events;
-        w->calls = &a->call;
-    }
+    if (!s) link_call(w, &a->call, t);
     pthread_mutex_unlock(&w->lock);
     if (s) return s;
     if (waited) a->answer->load_ms += ng_clock_ms() - t0;
@@ -210,9 +224,39 @@ static bool healthy(void *self, const char **why) {
 static void cancel(void *self) {
     worker_tier *t = self;
     pthread_mutex_lock(&t->worker->lock);
-    for (worker_call *c = t->worker->calls; c; c = c->next) c->unwanted |= c->tier == t;
-    pthread_cond_broadcast(&t->worker->changed);
+    for (worker_call *c = t->worker->calls; c; c = c->next) {
+        c->unwanted |= c->tier == t;
+        pthread_cond_signal(&c->news);
+    }
     pthread_mutex_unlock(&t->worker->lock);
+}
+
+/* A question beside the calls.  A worker that does not answer in time shows nothing. */
+static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
+    worker_tier *t = self;
+    worker *w = t->worker;
+    worker_call call;
+    worker_event *e = NULL;
+    ng_slot all[NG_WIRE_SLOTS_MAX];
+    size_t n = 0;
+    *n_ctx = 0;
+    pthread_mutex_lock(&w->lock);
+    bool ready = w->state == WORKER_READY;
+    if (ready) link_call(w, &call, t);
+    pthread_mutex_unlock(&w->lock);
+    if (!ready) return 0;
+    bool sent = ng_worker_send(w, NG_WIRE_LOOK, call.id, NULL);
+    pthread_mutex_lock(&w->lock);
+    double until = ng_clock_ms() + LOOK_MAX_MS;
+    while (sent && !(e = take_event(&call)) && !call.lost && ng_clock_ms() < until) wait_a_little(w, &call.news);
+    unlink_call(w, &call);
+    pthread_mutex_unlock(&w->lock);
+    ng_wire in = e ? (ng_wire){e->payload.data, e->payload.len, 0} : (ng_wire){0};
+    if (!e || e->kind != NG_WIRE_SLOTS || ng_wire_get_slots(all, &n, n_ctx, &in, NULL)) n = 0;
+    if (e) ng_worker_event_free(e);
+    n = n < max ? n : max;
+    for (size_t i = 0; i < n; i++) out[i] = all[i];
+    return n;
 }
 
 /* ---- the pool ------------------------------------------------------------------------------------- */
@@ -258,7 +302,6 @@ static void choose_lease(worker *w) {
 }
 
 static worker *worker_new(ng_workers *pool, const ng_head_spec *spec) {
-    pthread_condattr_t attr;
     worker *w = calloc(1, sizeof *w);
     if (!w) return NULL;
     w->pool = pool;
@@ -269,10 +312,7 @@ static worker *worker_new(ng_workers *pool, const ng_head_spec *spec) {
     choose_lease(w);
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->write_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&w->changed);
     if (w->spec.path && (!spec->head || w->spec.head)) return w;
     worker_free(w);
     return NULL;
@@ -301,7 +341,7 @@ ng_status ng_workers_open_head(void *ctx, ng_tier *out, const char *name, const 
         free(t);
         return ng_fail(err, NG_ENOMEM, "worker: out of memory for %s", name);
     }
-    *out = (ng_tier){t, submit, healthy, cancel, close_tier};
+    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots};
     return NG_OK;
 }
 

@@ -207,6 +207,21 @@ static void cancel(child *w, uint64_t id) {
     pthread_mutex_unlock(&w->lock);
 }
 
+/* Of the first head that has sequences; at once, on the thread that reads. */
+static void look(child *w, uint64_t id) {
+    ng_slot slots[NG_WIRE_SLOTS_MAX];
+    size_t n = 0;
+    uint32_t n_ctx = 0;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; !n && i < w->n_heads; i++) n = ng_head_slots(w->heads[i].head, slots, NG_WIRE_SLOTS_MAX, &n_ctx);
+    pthread_mutex_unlock(&w->lock);
+    ng_buf b = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
+    ng_wire_put_slots(&b, slots, n, n_ctx);
+    if (b.status) _exit(1);
+    send_frame(w, NG_WIRE_SLOTS, id, &b);
+    ng_buf_clear(&b);
+}
+
 static ng_status serve(child *w, ng_error *err) {
     unsigned char head[NG_WIRE_HEADER];
     ng_buf body = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
@@ -219,6 +234,7 @@ static ng_status serve(child *w, ng_error *err) {
         if (h.len && !ng_process_read(&w->parent, body.data, h.len)) break;
         if (h.kind == NG_WIRE_SUBMIT) submit(w, h.call, body.data, h.len);
         else if (h.kind == NG_WIRE_CANCEL) cancel(w, h.call);
+        else if (h.kind == NG_WIRE_LOOK) look(w, h.call);
         else return ng_fail(err, NG_EFORMAT, "worker: a frame of kind %u is not for a worker", h.kind);
     }
     _exit(0); /* threads may still run; nothing of theirs needs saving */

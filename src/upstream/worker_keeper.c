@@ -83,12 +83,14 @@ static void deliver(worker *w, const ng_wire_head *h, ng_buf *payload) {
         if (c && h->kind != NG_WIRE_BEAT) { /* out of memory: the call ends rather than miss a piece */
             c->lost = true;
             snprintf(c->lost_why, sizeof c->lost_why, "this process is out of memory");
+            pthread_cond_signal(&c->news);
         }
         return;
     }
     *e = (worker_event){.kind = (ng_wire_kind)h->kind, .payload = *payload};
     *c->tail = e;
     c->tail = &e->next;
+    pthread_cond_signal(&c->news);
 }
 
 /* A lack of memory may pass, so that is a death like others. */
@@ -123,13 +125,13 @@ static bool hear(worker *w, char why[128]) {
     } else if (h.kind == NG_WIRE_BROKEN) {
         ok = false;
         hear_broken(w, &in, why);
-    } else if (h.kind == NG_WIRE_SUBMIT || h.kind == NG_WIRE_CANCEL) {
+    } else if (h.kind == NG_WIRE_SUBMIT || h.kind == NG_WIRE_CANCEL || h.kind == NG_WIRE_LOOK) {
         ok = false;
     } else {
         deliver(w, &h, &payload);
         payload = ng_buf_init(0);
     }
-    pthread_cond_broadcast(&w->changed);
+    if (h.kind == NG_WIRE_READY || !ok) pthread_cond_broadcast(&w->changed);
     pthread_mutex_unlock(&w->lock);
     ng_buf_clear(&payload);
     return ok;
@@ -190,6 +192,7 @@ static void bury(worker *w, const char *why) {
     for (worker_call *c = w->calls; c; c = c->next) {
         c->lost = true;
         snprintf(c->lost_why, sizeof c->lost_why, "%.100s", w->last_death);
+        pthread_cond_signal(&c->news);
     }
     w->deaths++;
     w->wake_ms = ng_clock_ms() + back_off_ms(w->deaths);

@@ -1,7 +1,7 @@
 /* worker_parts.h: one worker as the two files that look after it see it: worker.c asks, worker_keeper.c keeps it alive.
  *
- * `lock` guards all that changes but what is said to belong to the keeper; `changed` is signalled whenever a call or
- * the state moves.  A call lives on its asker's stack and is in the list from before its SUBMIT until its asker has
+ * `lock` guards all that changes but what is said to belong to the keeper; `changed` is signalled whenever the state
+ * moves, a call's `news` when that call does: a token of one stream wakes nobody else.  A call lives on its asker's stack and is in the list from before its SUBMIT until its asker has
  * seen its end, so the keeper never holds a pointer that outlives it. */
 #ifndef NG_UPSTREAM_WORKER_PARTS_H
 #define NG_UPSTREAM_WORKER_PARTS_H
@@ -20,6 +20,7 @@ typedef struct worker_event {
 
 typedef struct worker_call {
     struct worker_call *next;
+    pthread_cond_t news;           /* signalled with each event, and when the call is lost or unwanted */
     uint64_t id;
     const void *tier;              /* whose cancel() it hears */
     worker_event *events, **tail;
