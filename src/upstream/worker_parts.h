@@ -1,8 +1,9 @@
 /* worker_parts.h: one worker as the two files that look after it see it: worker.c asks, worker_keeper.c keeps it alive.
  *
  * `lock` guards all that changes but what is said to belong to the keeper; `changed` is signalled whenever the state
- * moves, a call's `news` when that call does: a token of one stream wakes nobody else.  A call lives on its asker's stack and is in the list from before its SUBMIT until its asker has
- * seen its end, so the keeper never holds a pointer that outlives it. */
+ * moves, a call's `news` when that call does: a token of one stream wakes nobody else.  A call lives on its asker's
+ * stack and is in the list from before its SUBMIT until its asker has seen its end, so the keeper never holds a pointer
+ * that outlives it. */
 #ifndef NG_UPSTREAM_WORKER_PARTS_H
 #define NG_UPSTREAM_WORKER_PARTS_H
 
