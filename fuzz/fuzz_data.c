@@ -1,4 +1,4 @@
-/* fuzz_data.c: rows of TSV, JSONL and lines.  The first byte chooses the format and the conditions. */
+/* fuzz_data.c: rows of TSV, JSONL, lines, CSV and CoNLL.  The first byte chooses the format and the conditions. */
 #include "train/data.h"
 
 #include <stdint.h>
@@ -20,6 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const char *const where[] = {"n<5", "label!=x|y"};
     if (!size) return 0;
     ng_source s = {.file = "fuzz", .text = "text", .label = "label", .format = NG_FORMAT_TSV + data[0] % 3};
+    if (data[0] & 16) s.format = data[0] & 1 ? NG_FORMAT_CSV : NG_FORMAT_CONLL;
+    if (data[0] & 32) s.second = "text";
     if (data[0] & 4) s.where = (ng_config_strs){(const char **)(uintptr_t)where, 2};
     if (data[0] & 8) s.value = "fixed";
     ng_error err = {0};

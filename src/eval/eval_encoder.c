@@ -1,9 +1,10 @@
 /* eval_encoder.c: evaluates an encoder with its heads: every head on the test set of its own recipe.
  *
- * The figures of head H stand in the group H: accuracy, f1, unseen, calibration, scope, latency of one
- * text through encoder and head.  The card covers the package; each head's scores go to
+ * The figures of head H stand in the group H: accuracy, f1, unseen, calibration, scope (or precision, recall
+ * and f1 of spans, or Spearman's correlation), latency of one text through encoder and head.  The card covers the package; each head's scores go to
  * H.scores.gguf beside the model. */
 #include "eval_labels.h"
+#include "eval_tokens.h"
 
 #include "model/encoder_heads.h"
 #include "train/encoder_recipe.h"
@@ -77,7 +78,12 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     const char *slash = strrchr(out->model_path, '/');
     ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path), out->model_path, h->name)};
     ng_eval_result *one = calloc(1, sizeof *one);
-    ng_status st = one && files.scores ? ng_eval_labels(one, path, &s, opt->card ? &files : NULL, err) : ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    ng_encoder_subject encoder = {o->model, o->session, o->head, o->n_most};
+    ng_status st;
+    if (!one || !files.scores) st = ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    else if (o->head->tokens) st = ng_eval_spans(one, path, &encoder, err);
+    else if (!strcmp(o->head->task, "embed")) st = ng_eval_pairs(one, path, &encoder, err);
+    else st = ng_eval_labels(one, path, &s, opt->card ? &files : NULL, err);
     if (!st) take_figures(out, one, h->name);
     free(one);
     return st;

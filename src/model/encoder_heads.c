@@ -99,6 +99,11 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
         (s = read_floats(r, h, "platt_shift", &h->platt_shift, err)) ||
         (s = read_floats(r, h, "threshold", &h->threshold, err)))
         return s;
+    for (size_t i = 0; h->tokens && i < h->n_labels; i++) {
+        const char *l = h->labels[i];
+        if (i ? (l[0] != 'B' && l[0] != 'I') || l[1] != '-' || !l[2] : strcmp(l, "O") != 0)
+            return ng_fail(err, NG_EFORMAT, "%s: head '%s': label '%.40s' is not O (the first), B-kind or I-kind", r->path, h->name, l);
+    }
     if (!h->platt_scale != !h->platt_shift)
         return ng_fail(err, NG_EFORMAT, "%s: head '%s' has one of platt_scale and platt_shift", r->path, h->name);
     return NG_OK;
@@ -153,6 +158,13 @@ void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z) {
         for (size_t i = 0; i < h->width; i++) sum += (double)w[i] * (double)row[i];
         z[k] = (float)(sum + (double)h->b[k]);
     }
+}
+
+size_t ng_encoder_head_best(const ng_encoder_head *h, const float *z) {
+    size_t best = 0;
+    for (size_t k = 1; k < h->n_labels; k++)
+        if (z[k] > z[best]) best = k;
+    return best;
 }
 
 void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z) {

@@ -56,6 +56,7 @@ const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const ch
 void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z);
 /* z[n_labels] of one row, for heads on tokens. */
 void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z);
+size_t ng_encoder_head_best(const ng_encoder_head *h, const float *z); /* the label of the greatest logit, the first of equals */
 /* p[n_labels] from logits: softmax or sigmoids with what calibration the file has; p may be z. */
 void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p);
 bool ng_encoder_head_calibrated(const ng_encoder_head *h);

@@ -1,5 +1,5 @@
-/* head_encoder.c: heads that stand on a shared encoder: classify, moderate, detect-language.  See
- * model/encoder_heads.h.
+/* head_encoder.c: heads that stand on a shared encoder: classify, moderate, detect-language, extract.  See
+ * model/encoder_heads.h.  Entities of a head come with those that rules find (pii.h).
  *
  * Heads of one file share one encoder: its model and session are opened once a process (by path, size and
  * time of change, counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
@@ -9,8 +9,13 @@
 #include "head_ops.h"
 
 #include "core/file.h"
+#include "entities.h"
 #include "model/encoder_heads.h"
+#include "model/token_spans.h"
+#include "pii.h"
+#include <math.h>
 #include <pthread.h>
+#include <nanogrid/buf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +45,7 @@ static encoder *all;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool serves(ng_task task, const char *arch) {
-    return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE);
+    return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE || task == NG_TASK_EXTRACT);
 }
 
 /* ---- encoders, shared --------------------------------------------------------------------------- */
@@ -181,6 +186,78 @@ static ng_status warn_cut(const encoder *e, ng_answer *a) {
     return NG_OK;
 }
 
+/* ---- extract ------------------------------------------------------------------------------------ */
+
+/* Whether the head tags entities of the kind. */
+static bool has_kind(const ng_encoder_head *h, const char *kind) {
+    for (size_t i = 1; i < h->n_labels; i++)
+        if (!strcmp(h->labels[i] + 2, kind)) return true;
+    return false;
+}
+
+/* The rules that are asked for; NG_EINVALID names a type that neither they nor the head know. */
+static ng_status wanted_rules(uint32_t *mask, const ng_encoder_head *h, const ng_params *p, ng_error *err) {
+    *mask = p->n_types ? 0 : NG_PII_ALL;
+    for (size_t i = 0; i < p->n_types; i++) {
+        ng_pii_type type;
+        if (ng_pii_parse(&type, p->types[i])) *mask |= 1u << type;
+        else if (!has_kind(h, p->types[i])) {
+            ng_buf own = ng_buf_init(4096);
+            for (size_t k = 1; k < h->n_labels; k += 2) ng_buf_printf(&own, "%s, ", h->labels[k] + 2);
+            ng_status s = ng_fail(err, NG_EINVALID, "types: '%.40s' is not found by this expert; it finds %s%s", p->types[i], own.len ? own.data : "", ng_pii_labels());
+            ng_buf_clear(&own);
+            return s;
+        }
+    }
+    return NG_OK;
+}
+
+static bool is_wanted(const ng_params *p, const char *kind) {
+    for (size_t i = 0; i < p->n_types; i++)
+        if (!strcmp(p->types[i], kind)) return true;
+    return !p->n_types;
+}
+
+static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_head *h, const ng_params *p, const char *text, ng_error *err) {
+    ng_tag_span *spans = ng_answer_alloc(a, (t->w.n_words + 1) * sizeof *spans);
+    size_t n = spans ? ng_tags_to_spans(spans, t->tags, t->w.n_words, h->head->labels) : 0;
+    a->entities = ng_answer_alloc(a, (n + 1) * sizeof *a->entities);
+    if (!spans || !a->entities) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+    for (size_t i = 0; i < n; i++) {
+        size_t start = t->w.words[spans[i].first].start, end = t->w.words[spans[i].last].end;
+        float p_least = 1; /* a span is as sure as its least sure word */
+        if (!is_wanted(p, spans[i].kind)) continue;
+        for (size_t k = spans[i].first; k <= spans[i].last; k++) p_least = t->p[k] < p_least ? t->p[k] : p_least;
+        const char *kind = ng_answer_strndup(a, spans[i].kind, strlen(spans[i].kind)), *copy = ng_answer_strndup(a, text + start, end - start);
+        if (!kind || !copy) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+        a->entities[a->n_entities++] = (ng_entity){start, end, kind, copy, p_least};
+    }
+    return NG_OK;
+}
+
+static ng_status extract(encoder_head *h, const ng_tier_request *req, const char *text, size_t len, ng_answer *a, ng_error *err) {
+    encoder *e = h->e;
+    ng_tagging t = {0};
+    uint32_t mask;
+    ng_status s = wanted_rules(&mask, h->head, &req->params, err);
+    if (s) return s;
+    pthread_mutex_lock(&e->lock);
+    s = encoder_read(e, text, len, err);
+    ng_tag_source src = {e->session, ng_model_tokenizer(e->model, NULL), h->head, e->n_most, e->hidden};
+    if (!s) s = ng_tag_text(&t, &src, text, len, err);
+    a->prompt_tokens = (uint32_t)e->n_all;
+    pthread_mutex_unlock(&e->lock);
+    if (!s) s = put_entities(a, &t, h, &req->params, text, err);
+    if (!s) s = ng_entities_add_rules(a, mask, text, len, err);
+    ng_tagging_clear(&t);
+    if (s) return s;
+    if (req->params.offsets_chars) ng_entities_to_chars(a->entities, a->n_entities, text, len);
+    a->task = NG_TASK_EXTRACT;
+    a->confidence = NAN; /* of words, not of what was missed */
+    a->in_scope = true;
+    return NG_OK;
+}
+
 static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_error *err) {
     encoder_head *h = self;
     const ng_encoder_head *head = h->head;
@@ -190,6 +267,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     if (!s && req->params.n_labels)
         s = ng_fail(err, NG_EUNSUPPORTED, "labels: this expert has its own labels; zero-shot labels are not served");
     if (s) return s;
+    if (head->tokens) return extract(h, req, text, len, a, err);
     float *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
     pthread_mutex_lock(&h->e->lock);

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "train/task_requests.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,11 +101,32 @@ static ng_status add_label(label_scan *c, const char *name, size_t len, ng_error
     return NG_OK;
 }
 
-/* Calls add_label for each name of "a|b" (moderate) or for the one name. */
+/* The kind of a tag, by its new name; false for O and for kinds that are dropped. */
+static bool tag_kind(const ng_source *s, const char *tag, size_t len, const char **kind, size_t *kind_len) {
+    if (len < 3) return false;
+    *kind = tag + 2;
+    *kind_len = len - 2;
+    return renamed(s, kind, kind_len);
+}
+
+static ng_status add_tag_labels(label_scan *c, const char *tags, size_t len, ng_error *err) {
+    for (size_t i = 0, n; i < len; i += n + 1) {
+        const char *kind;
+        size_t kind_len;
+        for (n = 0; i + n < len && tags[i + n] != ' ';) n++;
+        if (!tag_kind(c->source, tags + i, n, &kind, &kind_len)) continue;
+        ng_status s = add_label(c, kind, kind_len, err);
+        if (s) return s;
+    }
+    return NG_OK;
+}
+
+/* Calls add_label for each name of "a|b" (moderate), each kind of tag (extract) or for the one name. */
 static ng_status add_row_labels(void *ctx, const ng_row *row, ng_error *err) {
     label_scan *c = ctx;
     const char *label = row->label;
     size_t len = row->label_len;
+    if (label && c->recipe->task == NG_RECIPE_EXTRACT) return add_tag_labels(c, label, len, err);
     if (!label || !renamed(c->source, &label, &len)) return NG_OK;
     while (c->recipe->task == NG_RECIPE_MODERATE && memchr(label, '|', len)) {
         size_t n = (size_t)((const char *)memchr(label, '|', len) - label);
@@ -126,12 +148,25 @@ static ng_status add_fixed(label_scan *c, ng_error *err) {
     return st;
 }
 
+/* Kinds become "O", then B- and I- of each. */
+static ng_status kinds_to_tags(ng_labels *l, const ng_recipe *r, ng_error *err) {
+    const char **names = ng_arena_array(l->arena, 2 * l->len + 1, sizeof *names);
+    bool ok = names && (names[0] = ng_arena_strdup(l->arena, "O"));
+    for (size_t i = 0; ok && i < l->len; i++)
+        ok = (names[2 * i + 1] = ng_arena_printf(l->arena, "B-%s", l->names[i])) && (names[2 * i + 2] = ng_arena_printf(l->arena, "I-%s", l->names[i]));
+    if (!ok) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    l->names = names;
+    l->len = 2 * l->len + 1;
+    return NG_OK;
+}
+
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 ng_status ng_labels_read(ng_labels *out, const ng_recipe *r, ng_error *err) {
     label_scan c = {.labels = out, .recipe = r};
     *out = (ng_labels){0};
     if (ng_arena_new(&out->arena, 8192)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    if (r->task == NG_RECIPE_EMBED) return NG_OK; /* pairs have a number */
     ng_status st = NG_OK;
     for (size_t i = 0; !st && i < r->labels.len; i++)
         st = add_label(&c, r->labels.items[i], strlen(r->labels.items[i]), err);
@@ -144,6 +179,7 @@ ng_status ng_labels_read(ng_labels *out, const ng_recipe *r, ng_error *err) {
     }
     if (!st && !out->len) st = ng_fail(err, NG_EFORMAT, "%s: the training data have no labels", r->path);
     if (!st && !r->labels.len) qsort(out->names, out->len, sizeof *out->names, by_name);
+    if (!st && r->task == NG_RECIPE_EXTRACT) st = kinds_to_tags(out, r, err);
     if (st) ng_labels_clear(out);
     return st;
 }
@@ -198,6 +234,44 @@ static ng_status moderate_label(const sample_scan *c, const ng_row *row, const c
     return st;
 }
 
+static ng_status tag_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
+    const char *tags = row->label ? row->label : "";
+    size_t n = 1, len = row->label_len, k = 0;
+    for (size_t i = 0; i < len; i++) n += tags[i] == ' ';
+    int16_t *out = ng_arena_array(c->set->arena, n, sizeof *out);
+    if (!out) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+    for (size_t i = 0, m; i < len; i += m + 1, k++) {
+        const char *kind;
+        size_t kind_len;
+        char name[128];
+        for (m = 0; i + m < len && tags[i + m] != ' ';) m++;
+        out[k] = 0;
+        if (!tag_kind(c->source, tags + i, m, &kind, &kind_len)) continue;
+        int full = snprintf(name, sizeof name, "%c-%.*s", tags[i], (int)(kind_len < 100 ? kind_len : 100), kind);
+        int32_t label = ng_labels_find(c->labels, name, (size_t)full);
+        if (label < 0) return unknown_label(c, row, kind, kind_len, err);
+        out[k] = (int16_t)label;
+    }
+    s->tags = out;
+    s->n_words = (uint32_t)k;
+    return NG_OK;
+}
+
+static ng_status pair_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
+    char number[64], *end = number;
+    if (!row->second)
+        return ng_fail(err, NG_EINVALID, "%s:%d: the task embed needs `second`, the column of the other text", c->recipe->path, c->source->line);
+    snprintf(number, sizeof number, "%.*s", (int)(row->label_len < 60 ? row->label_len : 60), row->label ? row->label : "");
+    double score = strtod(number, &end) / c->source->scale;
+    if (end == number || *end || !(score >= 0 && score <= 1))
+        return ng_fail(err, NG_EFORMAT, "%s line %zu: '%s' is no number from 0 to %g", c->source->file, row->line, number, c->source->scale);
+    s->score = (float)score;
+    s->hash = ng_hash_mix(s->hash ^ ng_text_hash(row->second, row->second_len)); /* a pair, not its first text, is what splits share */
+    s->second_len = (uint32_t)row->second_len;
+    s->second = ng_arena_strndup(c->set->arena, row->second, row->second_len);
+    return s->second ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+}
+
 static ng_status put_sample(ng_dataset *d, const ng_sample *s) {
     if (d->len == d->cap) {
         size_t cap = d->cap ? d->cap * 2 : 1024;
@@ -216,7 +290,13 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
     size_t len = row->label ? row->label_len : strlen(label);
     ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .source = c->index,
                    .hash = ng_text_hash(row->text, row->text_len)};
-    if (c->labels) {
+    if (c->labels && c->recipe->task == NG_RECIPE_EXTRACT) {
+        ng_status st = tag_sample(c, row, &s, err);
+        if (st) return st;
+    } else if (c->labels && c->recipe->task == NG_RECIPE_EMBED) {
+        ng_status st = pair_sample(c, row, &s, err);
+        if (st) return st;
+    } else if (c->labels) {
         if (!renamed(c->source, &label, &len)) return NG_OK;
         if (c->recipe->task == NG_RECIPE_MODERATE) {
             ng_status st = moderate_label(c, row, label, len, &s, err);

@@ -1,4 +1,4 @@
-/* data.h: labelled texts from TSV, JSONL and plain lines, as a recipe describes them.
+/* data.h: labelled texts from TSV, CSV, JSONL, CoNLL and plain lines, as a recipe describes them.
  *
  *     ng_labels labels = {0};
  *     ng_dataset d;
@@ -21,6 +21,11 @@ typedef struct ng_sample {
     uint64_t holds, known; /* moderate: bit i: label i holds / is known */
     uint32_t source;  /* which of the set's sources */
     uint64_t hash;    /* ng_text_hash */
+    const int16_t *tags; /* extract: [n_words] labels of the text's words, which one space parts */
+    uint32_t n_words;
+    const char *second;  /* embed: the other text */
+    uint32_t second_len;
+    float score;         /* embed: 0 .. 1 */
 } ng_sample;
 
 typedef struct ng_dataset {
@@ -31,7 +36,7 @@ typedef struct ng_dataset {
 
 typedef struct ng_labels {
     ng_arena *arena;
-    const char **names; /* sorted bytewise unless the recipe gave an order */
+    const char **names; /* sorted bytewise unless the recipe gave an order; extract: "O", "B-x", "I-x", .. */
     size_t len;
 } ng_labels;
 
@@ -62,7 +67,8 @@ size_t ng_dataset_duplicates(const ng_dataset *d, const ng_dataset *other, bool 
 /* One source's bytes, for tests and fuzzing: rows go to `row`, whose error ends the reading. */
 typedef struct ng_row {
     const char *text, *label; /* label NULL: the source has a fixed one */
-    size_t text_len, label_len;
+    const char *second;       /* the source's column `second`; NULL: it names none */
+    size_t text_len, label_len, second_len;
     size_t line;
 } ng_row;
 typedef ng_status ng_row_fn(void *ctx, const ng_row *row, ng_error *err);

@@ -1,8 +1,11 @@
-/* data_parse.c: rows of TSV, JSONL and plain-line files.  See data.h.
+/* data_parse.c: rows of TSV, CSV, JSONL, CoNLL and plain-line files.  See data.h.
  *
  * TSV has a header line with the columns' names and no quoting: a tab ends a field, a newline a row.
- * JSONL has one object a line; strings, numbers and booleans count as text.  Every row has the same
- * number of columns, its text is UTF-8 and not empty; what breaks that is an error with its line. */
+ * CSV is RFC 4180: fields may be quoted, "" is a quote, a quoted field may hold newlines; a row is named
+ * by the line it begins in.  CoNLL has a word and a tag (IOB2) a line, tabs between; a sentence becomes a
+ * row of words and one of tags, joined by spaces.  JSONL has one object a line; strings, numbers and
+ * booleans count as text.  Every row has the same number of columns, its text is UTF-8 and not empty; what
+ * breaks that is an error with its line. */
 #include "data.h"
 
 #include "core/hash.h"
@@ -133,7 +136,11 @@ static ng_status emit(parser *p, bool need_label, ng_row_fn *fn, void *ctx) {
     bool own = need_label && !s->value && !s->positive.len && !s->negative.len;
     if (own && !lookup(p, s->label, strlen(s->label), &label)) return bad_row(p, "the row has no label column", s->label);
     if (!in_share(s, ng_text_hash(text.data, text.len))) return NG_OK;
-    ng_row row = {text.data, own ? label.data : NULL, text.len, label.len, p->line};
+    text_ref second = {0};
+    if (s->second && !lookup(p, s->second, strlen(s->second), &second)) return bad_row(p, "the row has no column", s->second);
+    if (s->second && (!second.len || ng_utf8_invalid_at(second.data, second.len) < second.len))
+        return bad_row(p, "no UTF-8 text in the column", s->second);
+    ng_row row = {text.data, own ? label.data : NULL, s->second ? second.data : NULL, text.len, label.len, second.len, p->line};
     return fn(ctx, &row, p->err);
 }
 
@@ -174,13 +181,143 @@ static ng_source_format format_of(const ng_source *s, const char *name) {
     const char *dot = strrchr(name, '.');
     if (s->format != NG_FORMAT_AUTO) return (ng_source_format)s->format;
     if (dot && !strcmp(dot, ".tsv")) return NG_FORMAT_TSV;
+    if (dot && !strcmp(dot, ".csv")) return NG_FORMAT_CSV;
+    if (dot && !strcmp(dot, ".conll")) return NG_FORMAT_CONLL;
     return dot && !strcmp(dot, ".jsonl") ? NG_FORMAT_JSONL : NG_FORMAT_LINES;
+}
+
+/* ---- CSV ---------------------------------------------------------------------------------------- */
+
+enum { FIELD_BYTES_MAX = 64 << 20 };
+
+/* One field from *i on, unquoted, behind what `out` holds; *more when a comma follows. */
+static ng_status csv_field(parser *p, text_ref in, size_t *i, ng_buf *out, bool *more) {
+    bool quoted = *i < in.len && in.data[*i] == '"', closed = !quoted;
+    size_t newlines = 0;
+    for (*i += quoted; *i < in.len; (*i)++) {
+        char c = in.data[*i];
+        if (quoted && !closed) {
+            if (c == '"' && *i + 1 < in.len && in.data[*i + 1] == '"') (*i)++;
+            else if (c == '"') {
+                closed = true;
+                continue;
+            }
+            newlines += c == '\n';
+        } else if (c == ',' || c == '\n' || (c == '\r' && (*i + 1 == in.len || in.data[*i + 1] == '\n'))) {
+            break;
+        } else if (quoted) {
+            return bad_row(p, "text behind a closing quote; quotes within a field are doubled", NULL);
+        } else if (c == '"') {
+            return bad_row(p, "a quote within a field that is not quoted", NULL);
+        }
+        if (ng_buf_putc(out, c)) return ng_fail(p->err, out->status, "%s:%zu: the row is too long", p->name, p->line);
+    }
+    if (!closed) return bad_row(p, "a quoted field does not end", NULL);
+    *more = *i < in.len && in.data[*i] == ',';
+    *i += !*more && *i < in.len && in.data[*i] == '\r';
+    *i += *i < in.len;
+    p->line += newlines;
+    return NG_OK;
+}
+
+/* The row at *i into fields[n]; *line becomes the line behind it. */
+static ng_status csv_row(parser *p, text_ref in, size_t *i, ng_buf *bytes, text_ref *fields, size_t *n) {
+    size_t ends[COLUMNS_MAX];
+    bool more = true;
+    ng_buf_reset(bytes);
+    for (*n = 0; more; (*n)++) {
+        if (*n == COLUMNS_MAX) return bad_row(p, "the line has over 64 columns", NULL);
+        ng_status s = csv_field(p, in, i, bytes, &more);
+        if (s) return s;
+        ends[*n] = bytes->len;
+    }
+    for (size_t k = 0; k < *n; k++) {
+        size_t from = k ? ends[k - 1] : 0;
+        fields[k] = (text_ref){bytes->data ? bytes->data + from : "", ends[k] - from};
+    }
+    return NG_OK;
+}
+
+static ng_status parse_csv(parser *p, text_ref in, bool need_label, ng_row_fn *fn, void *ctx) {
+    ng_buf header = ng_buf_init(1 << 20), bytes = ng_buf_init(FIELD_BYTES_MAX);
+    ng_status s = NG_OK;
+    size_t n;
+    p->line = 1;
+    size_t bom = in.len >= 3 && !memcmp(in.data, "\xEF\xBB\xBF", 3) ? 3 : 0; /* spreadsheets write one */
+    for (size_t i = bom; !s && i < in.len;) {
+        size_t line = p->line;
+        bool first = !p->n_columns;
+        s = csv_row(p, in, &i, first ? &header : &bytes, first ? p->columns : p->values, first ? &p->n_columns : &n);
+        size_t next = p->line + 1;
+        p->line = line;
+        bool blank = !first && !s && n == 1 && !p->values[0].len;
+        if (!s && !first && !blank && n != p->n_columns)
+            s = ng_fail(p->err, NG_EFORMAT, "%s:%zu: %zu columns, the header has %zu", p->name, line, n, p->n_columns);
+        if (!s && !first && !blank) s = emit(p, need_label, fn, ctx);
+        p->line = next;
+    }
+    ng_buf_clear(&header);
+    ng_buf_clear(&bytes);
+    return s;
+}
+
+/* ---- CoNLL -------------------------------------------------------------------------------------- */
+
+static bool is_tag(text_ref t) {
+    return (t.len == 1 && *t.data == 'O') || (t.len > 2 && t.data[1] == '-' && (*t.data == 'B' || *t.data == 'I'));
+}
+
+static ng_status end_sentence(parser *p, ng_buf *words, ng_buf *tags, bool need_label, ng_row_fn *fn, void *ctx) {
+    if (!words->len) return NG_OK;
+    p->values[0] = (text_ref){words->data, words->len};
+    p->values[1] = (text_ref){tags->data, tags->len};
+    ng_status s = emit(p, need_label, fn, ctx);
+    ng_buf_reset(words);
+    ng_buf_reset(tags);
+    return s;
+}
+
+static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags) {
+    text_ref fields[COLUMNS_MAX];
+    size_t n;
+    ng_status s = split_tabs(p, line.data, line.len, fields, &n);
+    if (s) return s;
+    text_ref word = fields[0], tag = fields[n - 1];
+    if (n < 2) return bad_row(p, "a word without a tag (they are parted by a tab)", NULL);
+    if (!word.len || memchr(word.data, ' ', word.len)) return bad_row(p, "the word is empty or holds a space", NULL);
+    if (!is_tag(tag) || memchr(tag.data, ' ', tag.len)) return bad_row(p, "the tag is not O, B-kind or I-kind", NULL);
+    if ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(words, word.data, word.len) ||
+        ng_buf_put(tags, tag.data, tag.len))
+        return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
+    return NG_OK;
+}
+
+static ng_status parse_conll(parser *p, text_ref in, bool need_label, ng_row_fn *fn, void *ctx) {
+    ng_buf words = ng_buf_init(FIELD_BYTES_MAX), tags = ng_buf_init(FIELD_BYTES_MAX);
+    ng_status s = NG_OK;
+    p->columns[0] = (text_ref){p->source->text, strlen(p->source->text)};
+    p->columns[1] = (text_ref){p->source->label, strlen(p->source->label)};
+    p->n_columns = 2;
+    for (size_t i = 0; !s && i < in.len;) {
+        const char *nl = memchr(in.data + i, '\n', in.len - i);
+        size_t end = nl ? (size_t)(nl - in.data) : in.len, n = end - i;
+        p->line++;
+        if (n && in.data[end - 1] == '\r') n--;
+        s = n ? put_word(p, (text_ref){in.data + i, n}, &words, &tags) : end_sentence(p, &words, &tags, need_label, fn, ctx);
+        i = end + 1;
+    }
+    if (!s) s = end_sentence(p, &words, &tags, need_label, fn, ctx);
+    ng_buf_clear(&words);
+    ng_buf_clear(&tags);
+    return s;
 }
 
 ng_status ng_source_parse(const ng_source *s, const char *name, const char *data, size_t len, bool need_label,
                           ng_row_fn *row, void *ctx, ng_error *err) {
     parser p = {.source = s, .name = name, .err = err};
     ng_source_format format = format_of(s, name);
+    if (format == NG_FORMAT_CSV) return parse_csv(&p, (text_ref){data, len}, need_label, row, ctx);
+    if (format == NG_FORMAT_CONLL) return parse_conll(&p, (text_ref){data, len}, need_label, row, ctx);
     if (format == NG_FORMAT_LINES) p.columns[0] = (text_ref){s->text, strlen(s->text)}, p.n_columns = 1;
     for (size_t i = 0; i < len;) {
         const char *nl = memchr(data + i, '\n', len - i);

@@ -4,6 +4,7 @@
 #include "core/math.h"
 #include "model/encoder_heads.h"
 #include "train/calibrate.h"
+#include "train/dev_score.h"
 #include <nanogrid/tools/weights.h>
 
 #include <math.h>
@@ -26,12 +27,18 @@ static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, n
     ng_str *labels = ng_arena_array(arena, n, sizeof *labels);
     const char *task = head_key(arena, k, "nanogrid.head", "task"), *list = head_key(arena, k, "nanogrid.head", "labels");
     const char *pooling = head_key(arena, k, "nanogrid.head", "pooling");
+    if (k->pairs) { /* the pooled vector itself */
+        if (!task || !pooling) return no_memory(t, err);
+        ng_gguf_put_str(w, task, ng_recipe_task_name(&k->recipe));
+        ng_gguf_put_u32(w, pooling, k->head->pooling == 1 ? 2 : 1);
+        return NG_OK;
+    }
     const char *weight = head_key(arena, k, "head", "weight"), *bias = head_key(arena, k, "head", "bias");
     if (!labels || !task || !list || !pooling || !weight || !bias) return no_memory(t, err);
     for (size_t i = 0; i < n; i++) labels[i] = (ng_str){k->labels.names[i], strlen(k->labels.names[i])};
     ng_gguf_put_str(w, task, ng_recipe_task_name(&k->recipe));
     ng_gguf_put_strs(w, list, labels, n);
-    ng_gguf_put_u32(w, pooling, k->head->pooling == 1 ? 2 : 1);
+    ng_gguf_put_u32(w, pooling, k->tokens ? 0 : k->head->pooling == 1 ? 2 : 1);
     ng_gguf_put_tensor(w, weight, NG_TYPE_F32, 2, (uint64_t[]){width, n}, weights);
     ng_gguf_put_tensor(w, bias, NG_TYPE_F32, 1, (uint64_t[]){n}, weights + n * width);
     return NG_OK;
@@ -188,6 +195,52 @@ static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_enco
     return s;
 }
 
+/* The temperature of a word's label; the score is that of whole spans. */
+static ng_status fit_words(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float *temperature, ng_error *err) {
+    const ng_id_texts *x = &k->tune_ids;
+    size_t n = x->word_begin[x->n], labels = h->n_labels;
+    float *z = malloc((n + 1) * labels * sizeof *z);
+    int32_t *said = malloc((n + 1) * sizeof *said);
+    ng_span_score spans = {0};
+    ng_status s = z && said ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    for (size_t i = 0; !s && i < x->n; i++) {
+        size_t begin = x->word_begin[i], end = x->word_begin[i + 1];
+        s = ng_session_hidden(e->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], e->hidden, err);
+        for (size_t w = begin; !s && w < end; w++) {
+            ng_encoder_head_row(h, e->hidden + x->rows[w] * h->width, z + w * labels);
+            said[w] = (int32_t)ng_encoder_head_best(h, z + w * labels);
+        }
+        if (!s) ng_span_score_add(&spans, x->tags + begin, said + begin, end - begin, h->labels);
+    }
+    if (!s) *score = ng_span_f1(&spans);
+    if (!s) *temperature = n ? (float)ng_temperature_fit(z, x->tags, n, labels) : 1;
+    free(z);
+    free(said);
+    return s;
+}
+
+/* Nothing is fitted: the cosine of two texts says itself how alike they are. */
+static ng_status score_pairs(engine *e, const ng_encoder_task *k, double *score, ng_error *err) {
+    const ng_id_texts *x = &k->tune_ids;
+    size_t n = x->n / 2, width = ng_model_get_info(e->model).n_embd;
+    float *v = malloc(2 * width * sizeof *v), *said = malloc((n + 1) * sizeof *said), *gold = malloc((n + 1) * sizeof *gold);
+    ng_status s = v && said && gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    for (size_t i = 0; !s && i < n; i++) {
+        for (size_t side = 0; !s && side < 2; side++)
+            s = ng_session_encode(e->session, x->ids + x->begin[2 * i + side], x->begin[2 * i + side + 1] - x->begin[2 * i + side],
+                                  v + side * width, err);
+        double dot = 0;
+        for (size_t c = 0; !s && c < width; c++) dot += (double)v[c] * (double)v[width + c];
+        said[i] = (float)dot; /* the engine's vectors have length 1 */
+        gold[i] = k->tune.items[i].score;
+    }
+    if (!s) *score = ng_spearman(said, gold, n);
+    free(v);
+    free(said);
+    free(gold);
+    return s;
+}
+
 static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, double *score, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
     const ng_encoder_task *k = &t->items[i];
     const ng_encoder_head *h = &e->heads.items[i];
@@ -200,9 +253,12 @@ static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, 
         ng_gguf_put_array(w, shift, NG_GGUF_F32, platt + h->n_labels, h->n_labels);
         return NG_OK;
     }
+    if (k->pairs) return score_pairs(e, k, score, err);
     float fitted[2] = {0};
     const char *temperature = head_key(arena, k, "nanogrid.head", "temperature"), *oos = head_key(arena, k, "nanogrid.head", "oos_threshold");
-    ng_status s = temperature && oos ? fit_softmax(e, h, k, score, fitted, err) : no_memory(t, err);
+    ng_status s = !temperature || !oos ? no_memory(t, err)
+                  : k->tokens          ? fit_words(e, h, k, score, fitted, err)
+                                       : fit_softmax(e, h, k, score, fitted, err);
     if (s) return s;
     ng_gguf_put_f32(w, temperature, fitted[0]);
     if (k->oos.len) ng_gguf_put_f32(w, oos, fitted[1]);

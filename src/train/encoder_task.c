@@ -1,6 +1,7 @@
 /* encoder_task.c: see encoder_task.h. */
 #include "encoder_task.h"
 
+#include "train/dev_score.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static void keep_tuning_half(ng_dataset *d) {
 }
 
 static ng_status check_labels(const ng_encoder_task *t, ng_error *err) {
-    for (size_t c = 0; c < t->labels.len; c++) {
+    for (size_t c = 0; c < t->labels.len && !t->tokens; c++) {
         bool holds = false;
         for (size_t i = 0; i < t->train.len && !holds; i++)
             holds = t->each ? t->train.items[i].holds >> c & 1 : t->train.items[i].label == (int32_t)c;
@@ -43,7 +44,11 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
     ng_status s = path ? ng_recipe_read(&t->recipe, path, arena, err) : NG_ENOMEM;
     if (s) return s;
     const ng_recipe_data *d = &t->recipe.data;
+    if (t->recipe.task == NG_RECIPE_EMBED && t->head->pooling == 1)
+        return ng_fail(err, NG_EINVALID, "%s:%d: a head of the task embed pools the mean, as `embed` does", r->path, t->head->line);
     t->each = t->recipe.task == NG_RECIPE_MODERATE;
+    t->tokens = t->recipe.task == NG_RECIPE_EXTRACT;
+    t->pairs = t->recipe.task == NG_RECIPE_EMBED;
     if ((s = ng_labels_read(&t->labels, &t->recipe, err)) ||
         (s = ng_dataset_read(&t->train, &d->train, &t->labels, &t->recipe, err)) ||
         (s = ng_dataset_read(&t->tune, &d->dev, &t->labels, &t->recipe, err)) ||
@@ -69,11 +74,6 @@ ng_status ng_encoder_tasks_read(ng_encoder_tasks *out, const ng_encoder_recipe *
     return s;
 }
 
-static void ids_clear(ng_id_texts *x) {
-    free(x->ids);
-    free(x->begin);
-}
-
 void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
     for (size_t i = 0; i < t->len; i++) {
         ng_encoder_task *k = &t->items[i];
@@ -81,14 +81,16 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
         ng_dataset_clear(&k->train);
         ng_dataset_clear(&k->tune);
         ng_dataset_clear(&k->oos);
-        ids_clear(&k->train_ids);
-        ids_clear(&k->tune_ids);
+        ng_id_texts_clear(&k->train_ids);
+        ng_id_texts_clear(&k->tune_ids);
     }
     free(t->items);
     free(t->begin);
     free(t->ids);
+    free(t->row);
     free(t->label);
     free(t->seqs);
+    free(t->score);
     free(t->holds);
     free(t->known);
     free(t->pooled);
@@ -98,42 +100,12 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
     *t = (ng_encoder_tasks){0};
 }
 
-/* Cuts to n_ctx and keeps the closing [SEP], as the engine does (model/encode.c). */
-static ng_status to_ids(ng_id_texts *out, const ng_dataset *d, const ng_tokenizer *t, size_t n_ctx, ng_error *err) {
-    size_t used = 0, cap = d->len * 24 + n_ctx;
-    out->n = d->len;
-    out->begin = malloc((d->len + 1) * sizeof *out->begin);
-    out->ids = malloc(cap * sizeof *out->ids);
-    if (!out->begin || !out->ids) return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu texts", d->len);
-    for (size_t i = 0; i < d->len; i++) {
-        int32_t *ids;
-        size_t n;
-        ng_status s = ng_tokenize(t, d->items[i].text, d->items[i].len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
-        if (s) return s;
-        if (n > n_ctx) {
-            if (ids[n - 1] == ng_tokenizer_eos(t)) ids[n_ctx - 1] = ids[n - 1];
-            n = n_ctx;
-        }
-        if (used + n > cap) {
-            cap = cap * 2;
-            int32_t *more = realloc(out->ids, cap * sizeof *more);
-            if (!more) return free(ids), ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu texts", d->len);
-            out->ids = more;
-        }
-        memcpy(out->ids + used, ids, n * sizeof *ids);
-        free(ids);
-        out->begin[i] = used;
-        used += n;
-    }
-    out->begin[d->len] = used;
-    return NG_OK;
-}
-
 ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tokenizer, size_t n_ctx, ng_error *err) {
     ng_status s = NG_OK;
     for (size_t i = 0; !s && i < t->len; i++) {
-        s = to_ids(&t->items[i].train_ids, &t->items[i].train, tokenizer, n_ctx, err);
-        if (!s) s = to_ids(&t->items[i].tune_ids, &t->items[i].tune, tokenizer, n_ctx, err);
+        ng_encoder_task *k = &t->items[i];
+        s = ng_id_texts_new(&k->train_ids, &k->train, (ng_recipe_task)k->recipe.task, tokenizer, n_ctx, err);
+        if (!s) s = ng_id_texts_new(&k->tune_ids, &k->tune, (ng_recipe_task)k->recipe.task, tokenizer, n_ctx, err);
     }
     return s;
 }
@@ -146,44 +118,50 @@ size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width) {
 
 /* ---- memory of a batch -------------------------------------------------------------------------- */
 
-static size_t longest_of(const ng_id_texts *x) {
-    size_t n = 0;
-    for (size_t i = 0; i < x->n; i++)
-        if (x->begin[i + 1] - x->begin[i] > n) n = x->begin[i + 1] - x->begin[i];
-    return n;
+static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng_error *err) {
+    size_t width = ng_encoder_get_shape(t->encoder).width, rows = tokens && t->max_tok > t->max_seq ? t->max_tok : t->max_seq;
+    t->begin = malloc((t->max_seq + 1) * sizeof *t->begin);
+    t->ids = malloc(t->max_tok * sizeof *t->ids);
+    t->row = malloc(rows * sizeof *t->row);
+    t->seqs = malloc(rows * sizeof *t->seqs);
+    t->label = malloc(rows * sizeof *t->label);
+    t->score = malloc(t->max_batch * sizeof *t->score);
+    t->holds = malloc(t->max_batch * sizeof *t->holds);
+    t->known = malloc(t->max_batch * sizeof *t->known);
+    t->pooled = malloc(rows * width * sizeof(float));
+    t->dpooled = malloc(rows * width * sizeof(float));
+    t->z = malloc(rows * labels * sizeof(float));
+    t->dz = malloc(rows * labels * sizeof(float));
+    bool ok = t->begin && t->ids && t->row && t->seqs && t->label && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
+    return ok ? NG_OK : no_memory(t->recipe, err);
 }
 
 ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) {
     ng_encoder_shape shape = ng_encoder_get_shape(e);
     size_t longest = 1, labels = 1, at = ng_encoder_n_weights(&shape), head_bytes = 0;
+    bool pairs = false, tokens = false;
     for (size_t i = 0; i < t->len; i++) {
         ng_encoder_task *k = &t->items[i];
-        size_t a = longest_of(&k->train_ids), b = longest_of(&k->tune_ids), bytes;
+        size_t a = ng_id_texts_longest(&k->train_ids), b = ng_id_texts_longest(&k->tune_ids);
         longest = a > longest ? a : longest;
         longest = b > longest ? b : longest;
         labels = k->labels.len > labels ? k->labels.len : labels;
+        pairs |= k->pairs;
+        tokens |= k->tokens;
         k->at = at;
         at += k->labels.len * (shape.width + 1);
-        bytes = ng_nn_linear_bytes(nn, max_batch, shape.width, k->labels.len);
-        head_bytes = bytes > head_bytes ? bytes : head_bytes;
     }
     t->encoder = e;
     t->nn = nn;
     t->max_batch = max_batch;
-    t->max_tok = max_batch * longest;
-    t->begin = malloc((max_batch + 1) * sizeof *t->begin);
-    t->ids = malloc(t->max_tok * sizeof *t->ids);
-    t->label = malloc(max_batch * sizeof *t->label);
-    t->seqs = malloc(max_batch * sizeof *t->seqs);
-    t->holds = malloc(max_batch * sizeof *t->holds);
-    t->known = malloc(max_batch * sizeof *t->known);
-    t->pooled = malloc(max_batch * shape.width * sizeof(float));
-    t->dpooled = malloc(max_batch * shape.width * sizeof(float));
-    t->z = malloc(max_batch * labels * sizeof(float));
-    t->dz = malloc(max_batch * labels * sizeof(float));
-    if (!t->begin || !t->ids || !t->label || !t->seqs || !t->holds || !t->known || !t->pooled || !t->dpooled || !t->z || !t->dz)
-        return no_memory(t->recipe, err);
-    ng_status s = ng_encoder_bind(e, nn, t->max_tok, max_batch, longest, err);
+    t->max_seq = pairs ? 2 * max_batch : max_batch;
+    t->max_tok = t->max_seq * longest;
+    for (size_t i = 0; i < t->len; i++) {
+        size_t bytes = ng_nn_linear_bytes(nn, t->items[i].tokens ? t->max_tok : max_batch, shape.width, t->items[i].labels.len);
+        head_bytes = bytes > head_bytes ? bytes : head_bytes;
+    }
+    ng_status s = take_memory(t, labels, tokens, err);
+    if (!s) s = ng_encoder_bind(e, nn, t->max_tok, t->max_seq, longest, err);
     return s ? s : ng_nn_reserve(nn, head_bytes, err);
 }
 
@@ -201,25 +179,32 @@ ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **it
     return NG_OK;
 }
 
-static void put_text(ng_encoder_tasks *t, size_t i, const ng_id_texts *x, size_t text) {
-    size_t len = x->begin[text + 1] - x->begin[text];
-    memcpy(t->ids + t->begin[i], x->ids + x->begin[text], len * sizeof *t->ids);
-    t->begin[i + 1] = t->begin[i] + len;
+/* The item's sequences (two of a pair). */
+static void put_item(ng_encoder_tasks *t, size_t *n_seq, const ng_encoder_task *task, const ng_id_texts *x, size_t item) {
+    size_t per = task->pairs ? 2 : 1;
+    for (size_t i = item * per; i < (item + 1) * per; i++) {
+        size_t len = x->begin[i + 1] - x->begin[i], at = t->begin[*n_seq];
+        memcpy(t->ids + at, x->ids + x->begin[i], len * sizeof *t->ids);
+        t->begin[++*n_seq] = at + len;
+    }
 }
 
+/* What head k reads and answers. */
 typedef struct head_run {
     ng_nn_pool pool;
     ng_nn_map drop;
     ng_nn_linear linear;
 } head_run;
 
-/* Head k over the sequences t->seqs[n] of the batch. */
+/* Head k over n rows: pooled sequences t->seqs[n], or for tagged words the rows t->row[n]. */
 static head_run make_run(const ng_encoder_tasks *t, size_t k, size_t n, const float *x, ng_dropout drop) {
     const ng_encoder_task *task = &t->items[k];
     size_t w = ng_encoder_get_shape(t->encoder).width, labels = task->labels.len;
     float *weights = ng_encoder_weights(t->encoder) + task->at, *grads = ng_encoder_grads(t->encoder) + task->at;
+    bool first = task->tokens || task->head->pooling == 1;
     head_run r = {
-        .pool = {n, w, t->begin, t->seqs, task->head->pooling == 1, x, t->pooled, t->dpooled, ng_encoder_grad_out(t->encoder)},
+        /* a word is the first row of a sequence that begins there */
+        .pool = {n, w, task->tokens ? t->row : t->begin, t->seqs, first, x, t->pooled, t->dpooled, ng_encoder_grad_out(t->encoder)},
         .drop = {.n = n * w, .x = t->pooled, .y = t->pooled, .dy = t->dpooled, .dx = t->dpooled, .drop = drop},
         .linear = {.n = n, .in = w, .out = labels, .x = t->pooled, .w = weights, .b = weights + labels * w, .y = t->z,
                    .dy = t->dz, .dx = t->dpooled, .dw = grads, .db = grads + labels * w}};
@@ -229,32 +214,63 @@ static head_run make_run(const ng_encoder_tasks *t, size_t k, size_t n, const fl
 static void head_forward(const ng_encoder_tasks *t, const head_run *r) {
     ng_nn_pool_forward(t->nn, &r->pool);
     if (r->drop.drop.p > 0) ng_nn_drop_forward(t->nn, &r->drop);
-    ng_nn_linear_forward(t->nn, &r->linear);
+    if (r->linear.out) ng_nn_linear_forward(t->nn, &r->linear);
+}
+
+/* Rows and targets of an item that begins at sequence `seq`: behind the m rows that are there. */
+static size_t put_rows(ng_encoder_tasks *t, const ng_encoder_task *task, const ng_id_texts *x, size_t item, size_t seq, size_t m) {
+    if (!task->tokens) {
+        for (size_t i = 0; i < (task->pairs ? 2u : 1u); i++) t->seqs[m++] = (uint32_t)(seq + i);
+        return m;
+    }
+    for (size_t i = x->word_begin[item]; i < x->word_begin[item + 1]; i++, m++) {
+        t->row[m] = t->begin[seq] + x->rows[i];
+        t->label[m] = x->tags[i];
+        t->seqs[m] = (uint32_t)m;
+    }
+    return m;
+}
+
+/* The targets of head k in the batch; returns its rows, *n_items its items. */
+static size_t collect(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n, size_t *n_items) {
+    const ng_encoder_task *task = &t->items[k];
+    size_t rows = 0, seq = 0;
+    *n_items = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].task == k) {
+            const ng_sample *s = &task->train.items[items[i].text];
+            rows = put_rows(t, task, &task->train_ids, items[i].text, seq, rows);
+            if (!task->tokens) t->label[*n_items] = s->label;
+            t->holds[*n_items] = s->holds;
+            t->known[*n_items] = s->known;
+            t->score[(*n_items)++] = s->score;
+        }
+        seq += t->items[items[i].task].pairs ? 2 : 1;
+    }
+    return rows;
 }
 
 /* The share of head k in the batch's loss; its gradients are added. */
-static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, const ng_encoder_batch *how, const float *x) {
-    size_t n = how->n_seq;
+static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how, const float *x) {
     const ng_encoder_task *task = &t->items[k];
-    size_t m = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (items[i].task != k) continue;
-        const ng_sample *s = &task->train.items[items[i].text];
-        t->seqs[m] = (uint32_t)i;
-        t->label[m] = s->label;
-        t->holds[m] = s->holds;
-        t->known[m++] = s->known;
-    }
+    size_t n_items, m = collect(t, k, items, n, &n_items);
     if (!m) return 0;
     size_t tensor = 3 * ng_encoder_get_shape(t->encoder).n_layer + 1 + k; /* behind those of the layers */
-    ng_dropout drop = {ng_dropout_key(how->seed, how->step, (uint32_t)tensor), how->dropout};
+    ng_dropout drop = {ng_dropout_key(how->seed, how->step, (uint32_t)tensor), task->pairs ? 0 : how->dropout};
     head_run r = make_run(t, k, m, x, drop);
     double share = task->head->weight / (double)n;
+    if (task->tokens) share *= (double)n_items / (double)m;
     ng_nn_loss loss = {.n = m, .n_labels = task->labels.len, .z = t->z, .label = t->label, .holds = t->holds, .known = t->known,
                        .smoothing = task->head->smoothing, .scale = share, .dz = t->dz};
     head_forward(t, &r);
-    double sum = task->each ? ng_nn_sigmoid_loss(&loss) : ng_nn_cross_entropy(&loss);
-    ng_nn_linear_backward(t->nn, &r.linear);
+    double sum;
+    if (task->pairs) {
+        ng_nn_cosine pairs = {n_items, r.pool.width, t->pooled, t->score, share, t->dpooled, NULL};
+        sum = ng_nn_cosine_loss(&pairs);
+    } else {
+        sum = task->each ? ng_nn_sigmoid_loss(&loss) : ng_nn_cross_entropy(&loss);
+        ng_nn_linear_backward(t->nn, &r.linear);
+    }
     if (drop.p > 0) ng_nn_drop_backward(t->nn, &r.drop);
     ng_nn_pool_backward(t->nn, &r.pool);
     return sum * share;
@@ -262,14 +278,16 @@ static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *it
 
 double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how) {
     double loss = 0;
+    size_t n_seq = 0;
     t->begin[0] = 0;
-    for (size_t i = 0; i < n; i++) put_text(t, i, &t->items[items[i].task].train_ids, items[i].text);
+    for (size_t i = 0; i < n; i++) put_item(t, &n_seq, &t->items[items[i].task], &t->items[items[i].task].train_ids, items[i].text);
     ng_encoder_batch b = *how;
-    b.n_seq = n, b.begin = t->begin, b.ids = t->ids;
+    b.n_seq = n_seq, b.begin = t->begin, b.ids = t->ids;
     const float *x = ng_encoder_forward(t->encoder, &b);
     size_t width = ng_encoder_get_shape(t->encoder).width;
-    memset(ng_encoder_grad_out(t->encoder), 0, t->begin[n] * width * sizeof(float));
-    for (size_t k = 0; k < t->len; k++) loss += head_step(t, k, items, &b, x);
+    memset(ng_encoder_grad_out(t->encoder), 0, t->begin[n_seq] * width * sizeof(float));
+    t->n_tok = t->begin[n_seq];
+    for (size_t k = 0; k < t->len; k++) loss += head_step(t, k, items, n, &b, x);
     ng_encoder_backward(t->encoder);
     return loss;
 }
@@ -283,26 +301,68 @@ static size_t best_of(const float *z, size_t n) {
     return best;
 }
 
-double ng_encoder_tasks_score(ng_encoder_tasks *t, size_t k) {
+typedef struct tally {
+    size_t right, all;
+    ng_span_score spans;
+    float *cosine, *wanted; /* [tune.len] of pairs */
+} tally;
+
+static void tally_words(const ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, tally *out) {
+    size_t labels = task->labels.len, m = 0;
+    int32_t *said = (int32_t *)t->dz; /* not in use while scoring; at least as large */
+    for (size_t i = from; i < from + n; i++) {
+        size_t words = task->tune_ids.word_begin[i + 1] - task->tune_ids.word_begin[i];
+        for (size_t k = 0; k < words; k++) said[k] = (int32_t)best_of(t->z + (m + k) * labels, labels);
+        ng_span_score_add(&out->spans, t->label + m, said, words, task->labels.names);
+        m += words;
+    }
+}
+
+/* The answers of the head to the items [from, from + n) are in t->z and t->pooled. */
+static void tally_batch(ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, tally *out) {
+    size_t labels = task->labels.len;
+    if (task->tokens) {
+        tally_words(t, task, from, n, out);
+        return;
+    }
+    if (task->pairs) {
+        for (size_t i = 0; i < n; i++) out->wanted[from + i] = t->score[i] = task->tune.items[from + i].score;
+        (void)ng_nn_cosine_loss(&(ng_nn_cosine){n, ng_encoder_get_shape(t->encoder).width, t->pooled, t->score, 0, t->dpooled, out->cosine + from});
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ng_sample *s = &task->tune.items[from + i];
+        const float *z = t->z + i * labels;
+        if (!task->each) out->right += best_of(z, labels) == (size_t)s->label, out->all++;
+        for (size_t c = 0; task->each && c < labels; c++)
+            if (s->known >> c & 1) out->right += (z[c] >= 0) == (s->holds >> c & 1), out->all++;
+    }
+}
+
+ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, ng_error *err) {
     const ng_encoder_task *task = &t->items[k];
-    size_t right = 0, all = 0, labels = task->labels.len;
-    for (size_t from = 0; from < task->tune.len; from += t->max_batch) {
-        size_t n = task->tune.len - from < t->max_batch ? task->tune.len - from : t->max_batch;
+    size_t len = task->tune.len;
+    tally sum = {0};
+    *score = NAN;
+    if (!len) return NG_OK;
+    if (task->pairs && (!(sum.cosine = malloc(2 * len * sizeof *sum.cosine)))) return no_memory(t->recipe, err);
+    if (task->pairs) sum.wanted = sum.cosine + len;
+    for (size_t from = 0; from < len; from += t->max_batch) {
+        size_t n = len - from < t->max_batch ? len - from : t->max_batch, n_seq = 0, m = 0;
         t->begin[0] = 0;
         for (size_t i = 0; i < n; i++) {
-            put_text(t, i, &task->tune_ids, from + i);
-            t->seqs[i] = (uint32_t)i;
+            size_t seq = n_seq;
+            put_item(t, &n_seq, task, &task->tune_ids, from + i);
+            m = put_rows(t, task, &task->tune_ids, from + i, seq, m);
         }
-        ng_encoder_batch b = {.n_seq = n, .begin = t->begin, .ids = t->ids};
-        head_run r = make_run(t, k, n, ng_encoder_forward(t->encoder, &b), (ng_dropout){0});
+        ng_encoder_batch b = {.n_seq = n_seq, .begin = t->begin, .ids = t->ids};
+        head_run r = make_run(t, k, m, ng_encoder_forward(t->encoder, &b), (ng_dropout){0});
         head_forward(t, &r);
-        for (size_t i = 0; i < n; i++) {
-            const ng_sample *s = &task->tune.items[from + i];
-            const float *z = t->z + i * labels;
-            if (!task->each) right += best_of(z, labels) == (size_t)s->label, all++;
-            for (size_t c = 0; task->each && c < labels; c++)
-                if (s->known >> c & 1) right += (z[c] >= 0) == (s->holds >> c & 1), all++;
-        }
+        tally_batch(t, task, from, n, &sum);
     }
-    return all ? (double)right / (double)all : NAN;
+    if (task->pairs) *score = ng_spearman(sum.cosine, sum.wanted, len);
+    else if (task->tokens) *score = ng_span_f1(&sum.spans);
+    else if (sum.all) *score = (double)sum.right / (double)sum.all;
+    free(sum.cosine);
+    return NG_OK;
 }

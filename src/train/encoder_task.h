@@ -5,25 +5,19 @@
  *     ng_encoder_tasks_tokenize(&t, tokenizer, n_ctx, &err);
  *     ng_encoder_tasks_bind(&t, encoder, &nn, batch, &err);
  *     loss = ng_encoder_tasks_train(&t, items, n, &step);        forward, losses and backward of one batch
- *     score = ng_encoder_tasks_score(&t, k, &err);               of head k on the tuning half of dev
+ *     ng_encoder_tasks_score(&score, &t, k, &err);               of head k on the tuning half of dev
  *
- * A head is a linear layer on the pooled output, behind the encoder's weights: head k's matrix
- * [n_labels, width] at heads[k].at, its bias behind it.  A batch may mix texts of all heads; its loss is
- * the mean over its texts of weight * loss. */
+ * A head is a linear layer behind the encoder's weights: head k's matrix [n_labels, width] at heads[k].at, its
+ * bias behind it.  It reads the pooled output of a text, of each word (extract), or is no layer at all (embed:
+ * the cosine of two pooled texts).  A batch may mix texts of all heads; its loss is the mean over its texts of
+ * weight * loss, where a tagged text counts as the mean over the words of the batch. */
 #ifndef NG_TRAIN_ENCODER_TASK_H
 #define NG_TRAIN_ENCODER_TASK_H
 
 #include "train/data.h"
 #include "train/encoder.h"
+#include "train/encoder_ids.h"
 #include "train/encoder_recipe.h"
-#include <nanogrid/tokenizer.h>
-
-/* Texts of one set as ids, special ones included. */
-typedef struct ng_id_texts {
-    int32_t *ids;
-    size_t *begin; /* [n + 1] */
-    size_t n;
-} ng_id_texts;
 
 typedef struct ng_encoder_task {
     const ng_encoder_head_recipe *head;
@@ -32,7 +26,7 @@ typedef struct ng_encoder_task {
     ng_dataset train, tune, oos; /* tune: the half of dev that things are fitted on */
     ng_id_texts train_ids, tune_ids;
     size_t at;   /* of its matrix in the encoder's weights */
-    bool each;   /* moderate */
+    bool each, tokens, pairs; /* moderate, extract, embed */
     size_t n_dropped; /* training and dev texts that also stand in test */
 } ng_encoder_task;
 
@@ -46,13 +40,17 @@ typedef struct ng_encoder_tasks {
     size_t len;
     ng_encoder *encoder;
     ng_nn *nn;
-    size_t max_batch, max_tok;
+    size_t max_batch, max_seq, max_tok;
     /* of the batch at hand */
-    size_t *begin;
-    int32_t *ids, *label;
-    uint32_t *seqs;
-    uint64_t *holds, *known;
-    float *pooled, *dpooled, *z, *dz;
+    size_t n_tok;
+    size_t *begin;              /* [max_seq + 1] */
+    int32_t *ids;               /* [max_tok] */
+    size_t *row;                /* [n_rows_max] extract: of each word */
+    uint32_t *seqs;             /* [n_rows_max] */
+    int32_t *label;             /* [n_rows_max] */
+    float *score;               /* [max_batch] embed */
+    uint64_t *holds, *known;    /* [max_batch] */
+    float *pooled, *dpooled, *z, *dz; /* [n_rows_max, width | n_labels] */
 } ng_encoder_tasks;
 
 /* Texts that also stand in the same head's test set are left out, always. */
@@ -68,7 +66,8 @@ ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **it
 
 /* Adds the gradients of the mean loss of n items to the encoder's; returns that loss. */
 double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how);
-/* Accuracy of task k on its tuning texts (moderate: of the known labels); NaN without any. */
-double ng_encoder_tasks_score(ng_encoder_tasks *t, size_t k);
+/* Of task k on its tuning texts: accuracy (moderate: of the known labels), F1 of whole spans (extract),
+ * Spearman's correlation (embed); NaN without any text. */
+ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, ng_error *err) NG_MUST_USE;
 
 #endif

@@ -14,7 +14,7 @@ static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), has
 
 static const ng_config_field source_fields[] = {
     {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
-    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests"},
+    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests|csv|conll"},
     {"text", NG_CONFIG_STR, AT(ng_source, text), .help = "column or key of the text", .dflt = "text"},
     {"label", NG_CONFIG_STR, AT(ng_source, label), .help = "column or key of the label", .dflt = "label"},
     {"value", NG_CONFIG_STR, AT(ng_source, value), .help = "one label for every row"},
@@ -24,6 +24,8 @@ static const ng_config_field source_fields[] = {
     {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
+    {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of the other text (embed)"},
+    {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},
     {"limit", NG_CONFIG_INT, AT(ng_source, limit), .help = "most rows", .dflt = "0", .min = 0, .max = 1e9},
     {"", NG_CONFIG_LINE, AT(ng_source, line)},
     {0}};
@@ -75,7 +77,7 @@ static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fi
 
 static const ng_config_field recipe_fields[] = {
     {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
-    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language", .required = true},
+    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed", .required = true},
     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
     {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
     {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
@@ -92,7 +94,7 @@ static const ng_config_field recipe_fields[] = {
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
-    static const char *const names[] = {"classify", "moderate", "detect-language"};
+    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed"};
     return names[r->task];
 }
 

@@ -6,7 +6,8 @@
  * Every key (r: required; [x]: default):
  *
  *     name: intent            r the package: models/NAME beside the recipe's folder, unless --out says else
- *     task: classify          r classify | moderate (labels are independent) | detect-language
+ *     task: classify          r classify | moderate (labels are independent) | detect-language; as data of an encoder's
+ *                             head (encoder_recipe.h) also extract (tagged words) and embed (pairs of texts)
  *     output: model.gguf      [model.gguf] the file in the package.  Card and scores are card.json and
  *                             scores.gguf; for another output X.gguf they are X.card.json, X.scores.gguf
  *     languages: [en]         \
@@ -37,16 +38,19 @@
  * A SOURCE is a file and how to read it:
  *
  *       - file: clinc150/train.tsv      below $NANOGRID_DATA; ./x is beside the recipe
- *         format: tsv                   [by extension] tsv (header line) | jsonl | lines | requests
+ *         format: tsv                   [by extension] tsv (header line) | csv (RFC 4180, header line) | jsonl | lines |
+ *                                       requests | conll (word, tab, .., tag in IOB2; blank lines end sentences)
  *         text: text                    [text] column or key of the text
  *         label: label                  [label] column or key of the label
  *         value: toxic                  instead of label: every row has this one
  *         positive: [hate]              moderate, instead of label: these hold for every row,
  *         negative: [injection]         these do not, the others are unknown
- *         rename: ["0=negative"]        labels by other names; "x=" drops the row
+ *         rename: ["0=negative"]        labels by other names; "x=" drops the row (extract: the tags of that kind)
  *         where: ["fold<8", "a=x|y"]    all must hold: = != (texts, | means or), < <= > >= (numbers)
  *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`
  *         split: train                for the format requests: train | dev | test (task_requests.h)
+ *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
+ *         scale: 5                      they are, from 0 to this
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
  * The text hash is ng_text_hash (train/data.h): it does not depend on order, file or machine, nor on
@@ -68,10 +72,13 @@ typedef struct ng_source {
     ng_config_strs positive, negative, rename, where;
     ng_source_hash hash;
     int64_t limit;
+    const char *second; /* embed */
+    double scale;
     int line; /* in the recipe */
 } ng_source;
 
-typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES, NG_FORMAT_REQUESTS } ng_source_format;
+typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES, NG_FORMAT_REQUESTS,
+    NG_FORMAT_CSV, NG_FORMAT_CONLL } ng_source_format;
 
 typedef struct ng_recipe_data {
     ng_config_list train, dev, test, oos_dev, oos_test; /* of ng_source */
@@ -104,7 +111,7 @@ typedef struct ng_recipe {
     const char *path; /* of the recipe */
 } ng_recipe;
 
-typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE } ng_recipe_task;
+typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED } ng_recipe_task;
 
 /* Strings live in `arena`. */
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;

@@ -311,6 +311,9 @@ static ng_status write_model(trainer *t) {
 static ng_status run(trainer *t, const char *path) {
     ng_status s = ng_recipe_read(&t->recipe, path, t->arena, t->err);
     if (s) return s;
+    if (t->recipe.task > NG_RECIPE_DETECT_LANGUAGE)
+        return ng_fail(t->err, NG_EUNSUPPORTED, "%s: the task %s is learned by a head of an encoder (task: encoder), not by a linear model",
+                       path, ng_recipe_task_name(&t->recipe));
     const ng_recipe_features *f = &t->recipe.features;
     t->multi_label = t->recipe.task == NG_RECIPE_MODERATE;
     t->rng = ng_rng_seed((uint64_t)(t->opt->seed >= 0 ? t->opt->seed : t->recipe.training.seed));

@@ -69,8 +69,11 @@ static ng_status make_folder(run *r) {
 static ng_status count_words(run *r) {
     ng_status s = NG_OK;
     for (size_t k = 0; !s && k < r->tasks.len; k++)
-        for (size_t i = 0; !s && i < r->tasks.items[k].train.len; i++)
-            s = ng_encoder_base_count(&r->base, r->tasks.items[k].train.items[i].text, r->tasks.items[k].train.items[i].len, r->err);
+        for (size_t i = 0; !s && i < r->tasks.items[k].train.len; i++) {
+            const ng_sample *x = &r->tasks.items[k].train.items[i];
+            s = ng_encoder_base_count(&r->base, x->text, x->len, r->err);
+            if (!s && x->second) s = ng_encoder_base_count(&r->base, x->second, x->second_len, r->err);
+        }
     return s;
 }
 
@@ -85,6 +88,8 @@ static ng_status take_digest(run *r) {
         h = ng_hash64(t->train_ids.ids, t->train_ids.begin[t->train_ids.n] * sizeof(int32_t), h);
         h = ng_hash64(t->tune_ids.ids, t->tune_ids.begin[t->tune_ids.n] * sizeof(int32_t), h);
         for (size_t i = 0; i < t->train.len; i++) h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
+        for (size_t i = 0; t->pairs && i < t->train.len; i++) h = ng_hash64(&t->train.items[i].score, sizeof(float), h);
+        if (t->tokens) h = ng_hash64(t->train_ids.tags, t->train_ids.word_begin[t->train_ids.n] * sizeof(int32_t), h);
     }
     r->digest = ng_hash64(ng_encoder_weights(r->encoder), ng_encoder_n_total(r->encoder) * sizeof(float), h);
     return s;
@@ -195,7 +200,7 @@ static ng_status one_step(run *r) {
         for (size_t i = 0; i < n; i++) batch[i] = r->items[r->order[first + done + i]];
         ng_encoder_batch how = {.dropout = (float)t->dropout, .seed = r->seed, .step = r->step * (uint64_t)t->accumulate + parts};
         loss += ng_encoder_tasks_train(&r->tasks, batch, n, &how);
-        r->reported_tok += r->tasks.begin[n];
+        r->reported_tok += r->tasks.n_tok;
         done += n;
     }
     loss /= (double)parts;
@@ -210,20 +215,24 @@ static ng_status one_step(run *r) {
     return NG_OK;
 }
 
-static double mean_score(run *r) {
-    double sum = 0;
+static ng_status mean_score(double *mean, run *r) {
+    double sum = 0, score;
     size_t n = 0;
     for (size_t k = 0; k < r->tasks.len; k++) {
-        double s = ng_encoder_tasks_score(&r->tasks, k);
-        if (!isnan(s)) sum += s, n++;
+        ng_status s = ng_encoder_tasks_score(&score, &r->tasks, k, r->err);
+        if (s) return s;
+        if (!isnan(score)) sum += score, n++;
     }
-    return n ? sum / (double)n : NAN;
+    *mean = n ? sum / (double)n : NAN;
+    return NG_OK;
 }
 
 /* Scores, and with patience the best weights; *stop when no epoch has been better for long enough. */
 static ng_status end_epoch(run *r, bool *stop) {
     int64_t epoch = (int64_t)(r->step / r->per_epoch) - 1, patience = r->recipe.training.patience;
-    double score = mean_score(r), loss = r->sum / (double)r->per_epoch;
+    double score, loss = r->sum / (double)r->per_epoch;
+    ng_status s = mean_score(&score, r);
+    if (s) return s;
     r->result->loss = loss;
     r->sum = 0;
     if (r->best && (score > r->best_score || r->best_epoch < 0)) {

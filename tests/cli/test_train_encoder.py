@@ -41,6 +41,36 @@ def tsv(path, rows):
     write(path, "text\tlabel\n" + "".join("%s\t%s\n" % r for r in rows))
 
 
+def sentences(n, seed):
+    """Words and their tags: what begins with x is a thing, what follows it with y belongs to it."""
+    rng = random.Random(seed)
+    out = []
+    for _ in range(n):
+        line, before = [], "O"
+        for _ in range(rng.randint(2, 8)):
+            word = rng.choice("xyab") + rng.choice("cdefg")
+            tag = "B-THING" if word[0] == "x" else "I-THING" if word[0] == "y" and before != "O" else "O"
+            line.append((word, tag))
+            before = tag
+        out.append(line)
+    return out
+
+
+def conll(path, lines):
+    write(path, "\n".join("".join("%s\t%s\n" % w for w in s) for s in lines))
+
+
+def pairs(path, n, seed):
+    """CSV; two texts are alike as far as their first letters are."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(n):
+        a, b = rng.choice("abc"), rng.choice("abc")
+        word = lambda c: c * 2 + rng.choice("de") + " " + c
+        rows.append('"%s","%s, ""%s""",%d\n' % (word(a), word(b), b, 5 if a == b else 0))
+    write(path, "\ufeffs1,s2,score\n" + "".join(rows))
+
+
 def recipe(**more):
     t = {"epochs": 3, "batch": 16, "rate": 0.003, "dropout": 0.1, "checkpoint": 0, "patience": 3} | more
     training = ", ".join("%s: %s" % kv for kv in t.items())
@@ -50,6 +80,8 @@ base: {model: %s, words: 40, context: 64}
 heads:
   - {name: first, recipe: first.yaml, pooling: first}
   - {name: marks, recipe: marks.yaml, weight: 0.5}
+  - {name: names, recipe: names.yaml, repeat: 4}
+  - {name: alike, recipe: alike.yaml}
 training: {%s}
 """ % (os.path.abspath(BASE), training)
 
@@ -89,11 +121,18 @@ def main():
     drop = ', rename: ["none="]'
     write(at("marks.yaml"), "name: marks\ntask: moderate\nlabels: [d, e]\n" + data % (("-marks", drop) * 3))
     write(at("recipe.yaml"), recipe())
+    for name, n, seed in (("train", 300, 4), ("dev", 100, 5), ("test", 60, 6)):
+        conll(at(name + ".conll"), sentences(n, seed))
+        pairs(at(name + ".csv"), n, seed)
+    three = "data: {train: [{file: train.%s}], dev: [{file: dev.%s}], test: [{file: test.%s}]}\n"
+    names = ', rename: ["THING=thing"]'
+    write(at("names.yaml"), "name: names\ntask: extract\nlicence: none\n" + three % (("conll" + names,) * 3))
+    write(at("alike.yaml"), "name: alike\ntask: embed\nlicence: none\n" + three % (("csv, text: s1, second: s2, label: score, scale: 5",) * 3))
 
     out = run("train", at("recipe.yaml"), "--out", at("whole"), "--json", "--plot", at("loss.svg"))
     lines = [json.loads(x) for x in out.stdout.splitlines()]
     last = lines[-1]
-    check(set(last["heads"]) == {"first", "marks"} and last["heads"]["first"]["dev_accuracy"] > 0.9, "heads are learned: %s" % last)
+    check(set(last["heads"]) == {"first", "marks", "names", "alike"} and last["heads"]["first"]["dev_accuracy"] > 0.9, "heads are learned: %s" % last)
     check({"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]), "a step's fields: %s" % lines[0])
     check(lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"], "the loss falls")
     check(bytes_of(at("loss.svg")).startswith(b"<svg"), "--plot writes an SVG")
@@ -117,9 +156,16 @@ def main():
     check(r["label"] == "y" and r["task"] == "classify" and 0.5 < r["confidence"] <= 1, "predict --head first: %s" % r)
     r = json.loads(run("predict", "-m", model, "--head", "marks", "--json", "add egg").stdout)
     check(r["task"] == "moderate" and set(r["categories"]) == {"d", "e"}, "predict --head marks: %s" % r)
+    check(last["heads"]["names"]["dev_accuracy"] > 0.8 and last["heads"]["alike"]["dev_accuracy"] > 0.6, "tags and pairs are learned: %s" % last["heads"])
+    text = "ad xc yd, be xf " + "ab " * 100 + "xe. mail a@b.org"  # the last ones beyond one window
+    r = json.loads(run("predict", "-m", model, "--head", "names", "--json", text).stdout)
+    found = [(e["label"], e["text"]) for e in r["entities"]]
+    check(r["task"] == "extract" and {("thing", "xc yd"), ("thing", "xf"), ("thing", "xe"), ("email", "a@b.org")} <= set(found), "predict --head names: %s" % found)
+    check(all(text.encode()[e["start"]:e["end"]].decode() == e["text"] for e in r["entities"]), "offsets are of bytes")
     check("first, marks" in run("predict", "-m", model, "--head", "no", "x", want=1).stderr, "an unknown head names those that exist")
     check(len(json.loads(run("embed", "-m", model, "--json", "a b").stdout)["embeddings"][0]) == 32, "the same file embeds")
     figures = json.loads(run("eval", at("recipe.yaml"), "--dir", at("whole"), "--card", "--json").stdout)
+    check(figures["names"]["f1"] > 0.8 and figures["names"]["thing_f1"] == figures["names"]["f1"] and figures["alike"]["spearman"] > 0.6, "eval of tags and pairs: %s" % figures)
     check(figures["first"]["accuracy"] > 0.9 and "f1" in figures["marks"] and figures["model_mb"] > 0, "eval of the heads: %s" % figures)
     check(json.loads(bytes_of(at("whole/card.json")))["figures"]["first"]["accuracy"] == figures["first"]["accuracy"], "the card")
     check(os.path.exists(at("whole/marks.scores.gguf")), "scores of each head")

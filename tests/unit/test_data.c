@@ -1,7 +1,9 @@
 /* Tests of src/train/data*.c and recipe.c: rows, conditions, splits, labels, and what is refused. */
 #include "fault.h"
 #include "train/data.h"
+#include "train/dev_score.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -259,8 +261,103 @@ static void files_of_a_package(void **state) {
     ng_arena_free(arena);
 }
 
+static void csv_as_spreadsheets_write_it(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.csv", "\xEF\xBB\xBFtext,label\r\n\"one, \"\"two\"\"\",x\r\n\"a\nb\",y\n\nplain,x");
+    put_recipe("classify", "{file: ./a.csv}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 3);
+    assert_string_equal(l.data.items[0].text, "one, \"two\"");
+    assert_string_equal(l.data.items[1].text, "a\nb");
+    assert_string_equal(l.data.items[2].text, "plain");
+    unload(&l);
+    put_file("b.csv", "text,label\n\"a\nb\",x\none,x,y\n");
+    refused("{file: ./b.csv}", "b.csv:4: 3 columns, the header has 2");
+    put_file("b.csv", "text,label\nx,y\n\"open,x\n");
+    refused("{file: ./b.csv}", "b.csv:3: a quoted field does not end");
+    put_file("b.csv", "text,label\n\"a\"b,x\n");
+    refused("{file: ./b.csv}", "b.csv:2: text behind a closing quote");
+    put_file("b.csv", "text,label\na\"b,x\n");
+    refused("{file: ./b.csv}", "b.csv:2: a quote within a field");
+}
+
+static void conll_sentences_and_tags(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.conll", "Ann\tB-PER\nLee\tI-PER\nin\tO\n\n\nRome\tB-LOC\r\nAcme\tx\tB-MISC\n");
+    put_recipe("extract", "{file: ./a.conll, rename: [\"PER=person\", \"MISC=\"]}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.labels.len, 5);
+    assert_string_equal(l.labels.names[0], "O");
+    assert_string_equal(l.labels.names[1], "B-LOC");
+    assert_string_equal(l.labels.names[4], "I-person");
+    assert_int_equal(l.data.len, 2);
+    assert_string_equal(l.data.items[0].text, "Ann Lee in");
+    assert_int_equal(l.data.items[0].n_words, 3);
+    assert_int_equal(l.data.items[0].tags[1], 4);
+    assert_int_equal(l.data.items[1].tags[0], 1);
+    assert_int_equal(l.data.items[1].tags[1], 0); /* a kind that is dropped */
+    unload(&l);
+    put_file("b.conll", "Ann\tB-PER\nLee\n");
+    refused("{file: ./b.conll}", "b.conll:2: a word without a tag");
+    put_file("b.conll", "Ann\tPER\n");
+    refused("{file: ./b.conll}", "b.conll:1: the tag is not O, B-kind or I-kind");
+    put_file("b.conll", "\tO\n");
+    refused("{file: ./b.conll}", "b.conll:1: the word is empty");
+}
+
+static void pairs_and_how_alike_they_are(void **state) {
+    (void)state;
+    loaded l;
+    ng_error err = {0};
+    put_file("p.tsv", "score\ts1\ts2\n5\ta\tb\n2.5\ta\tc\n");
+    put_recipe("embed", "{file: ./p.tsv, text: s1, second: s2, label: score, scale: 5}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2);
+    assert_string_equal(l.data.items[1].second, "c");
+    assert_true(l.data.items[0].score == 1 && l.data.items[1].score == 0.5f);
+    assert_true(l.data.items[0].hash != l.data.items[1].hash);
+    unload(&l);
+    put_recipe("embed", "{file: ./p.tsv, text: s1, second: s2, label: score, scale: 4}");
+    assert_int_equal(load(&l, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "line 2"));
+    unload(&l);
+    err = (ng_error){0};
+    put_recipe("embed", "{file: ./p.tsv, text: s1, label: score, scale: 5}");
+    assert_int_equal(load(&l, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "second"));
+    unload(&l);
+}
+
+static void spans_and_ranks(void **state) {
+    (void)state;
+    static const char *const labels[] = {"O", "B-a", "I-a", "B-b", "I-b"};
+    const int32_t gold[] = {1, 2, 0, 3, 4, 1, 1, 0}, said[] = {1, 2, 0, 3, 0, 2, 1, 0};
+    ng_span_score s = {0};
+    ng_span_score_add(&s, gold, said, 8, labels);
+    assert_int_equal(s.n_gold, 4);
+    assert_int_equal(s.n_said, 4);
+    assert_int_equal(s.n_right, 3); /* b is cut short; an I- without a B- begins a span */
+    assert_true(ng_span_f1(&s) == 0.75);
+    assert_true(isnan(ng_span_f1(&(ng_span_score){0})));
+    const float a[] = {1, 2, 3, 4}, up[] = {0.1f, 0.2f, 5, 9}, tied[] = {1, 1, 2, 2}, down[] = {4, 3, 2, 1}, flat[] = {1, 1, 1, 1};
+    assert_true(ng_spearman(a, up, 4) == 1 && ng_spearman(a, down, 4) == -1);
+    assert_true(fabs(ng_spearman(a, tied, 4) - 0.894427190999916) < 1e-12); /* 4 / sqrt(20) */
+    assert_true(isnan(ng_spearman(a, flat, 4)) && isnan(ng_spearman(a, up, 1)));
+}
+
 static void every_allocation_may_fail(void **state) {
     (void)state;
+    put_file("a.conll", "Ann\tB-PER\nLee\tI-PER\n\nRome\tB-LOC\n");
+    put_recipe("extract", "{file: ./a.conll, rename: [\"PER=person\"]}");
+    FAULT_SWEEP(FAULT_ALLOC) {
+        loaded l;
+        ng_error err = {0};
+        ng_status s = load(&l, &err);
+        unload(&l);
+        if (!s) fault_passed();
+    }
     put_file("a.tsv", "label\ttext\na\tone\nb\ttwo\na\tthree\n");
     put_recipe("classify", "{file: ./a.tsv, rename: [\"a=x\"], limit: 2}");
     FAULT_SWEEP(FAULT_ALLOC) {
@@ -280,6 +377,8 @@ int main(void) {
         cmocka_unit_test(splits_do_not_depend_on_order), cmocka_unit_test(duplicates_are_found),
         cmocka_unit_test(broken_data_name_file_and_line), cmocka_unit_test(missing_data_folder_is_told),
         cmocka_unit_test(recipes_are_checked),          cmocka_unit_test(files_of_a_package),
+        cmocka_unit_test(csv_as_spreadsheets_write_it),  cmocka_unit_test(conll_sentences_and_tags),
+        cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(every_allocation_may_fail),
     };
     snprintf(dir, sizeof dir, "/tmp/ng_test_data_%d", (int)getpid());

@@ -1,0 +1,186 @@
+/* token_spans.c: see token_spans.h.  Words are tokenized one by one, which gives the text's own ids since
+ * WordPiece cuts at the same places first; the special ones come from an empty text. */
+#include "token_spans.h"
+
+#include "core/math.h"
+#include "core/utf8.h"
+#include "model/encoder_heads.h"
+#include "text/unicode.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum kind { SPACE, LETTER, ALONE } kind;
+
+static kind kind_of(uint32_t cp) {
+    uint32_t f = ng_unicode(cp);
+    if (f & NG_U_SPACE) return SPACE;
+    if (cp < 128) return (cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z') ? LETTER : cp <= 32 ? SPACE : ALONE;
+    return f & (NG_U_PUNCT | NG_U_CJK) ? ALONE : LETTER;
+}
+
+/* The word that begins at or behind `i`; false at the end. */
+static bool next_word(const char *text, size_t len, size_t i, size_t *start, size_t *end) {
+    bool inside = false;
+    for (size_t n; i < len; i += n) {
+        uint32_t cp;
+        n = ng_utf8_decode(&cp, text + i, len - i);
+        kind k = kind_of(cp);
+        if (inside && k != LETTER) break;
+        if (k == SPACE) continue;
+        if (!inside) *start = i;
+        *end = i + n;
+        if (k == ALONE) return true;
+        inside = true;
+    }
+    return inside;
+}
+
+static ng_status no_memory(ng_word_ids *w, ng_error *err) {
+    ng_word_ids_clear(w);
+    return ng_fail(err, NG_ENOMEM, "words of a text: out of memory");
+}
+
+/* Appends one word's pieces; *full when they no longer fit. */
+static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *text, const size_t at[2], size_t room, bool *full, ng_error *err) {
+    int32_t *ids;
+    size_t n;
+    ng_status s = ng_tokenize(t, text + at[0], at[1] - at[0], NULL, &ids, &n, err);
+    if (s) return s;
+    w->n_all += n;
+    *full = *full || w->n_ids + n > room;
+    if (n && !*full) {
+        w->words[w->n_words++] = (ng_text_word){(uint32_t)at[0], (uint32_t)at[1], (uint32_t)w->n_ids};
+        memcpy(w->ids + w->n_ids, ids, n * sizeof *ids);
+        w->n_ids += n;
+    }
+    free(ids);
+    return NG_OK;
+}
+
+ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) {
+    int32_t *around;
+    size_t n_around, at[2];
+    *out = (ng_word_ids){0};
+    if (len > INT32_MAX) return ng_fail(err, NG_ELIMIT, "the text has %zu bytes; at most 2^31 - 1 are tagged", len);
+    ng_status s = ng_tokenize(t, "", 0, &(ng_tokenize_options){.add_special = true}, &around, &n_around, err);
+    if (s) return s;
+    size_t tail = n_around > 1; /* the closing [SEP] */
+    if (n_most > len + n_around) n_most = len + n_around; /* no piece is shorter than a byte */
+    out->ids = malloc((n_most + n_around) * sizeof *out->ids);
+    out->words = malloc((n_most + 1) * sizeof *out->words);
+    if (!out->ids || !out->words) {
+        free(around);
+        return no_memory(out, err);
+    }
+    bool full = false;
+    if (n_around) out->ids[out->n_ids++] = around[0];
+    out->n_all = n_around;
+    for (size_t i = 0; !s && next_word(text, len, i, &at[0], &at[1]); i = at[1]) s = put_word(out, t, text, at, n_most - tail, &full, err);
+    if (tail) out->ids[out->n_ids++] = around[n_around - 1];
+    free(around);
+    if (s) ng_word_ids_clear(out);
+    return s;
+}
+
+void ng_word_ids_clear(ng_word_ids *w) {
+    free(w->ids);
+    free(w->words);
+    *w = (ng_word_ids){0};
+}
+
+size_t ng_tags_to_spans(ng_tag_span *spans, const int32_t *tags, size_t n, const char *const *labels) {
+    size_t count = 0;
+    bool open = false;
+    for (size_t i = 0; i < n; i++) {
+        const char *l = labels[tags[i]];
+        bool inside = (l[0] == 'B' || l[0] == 'I') && l[1] == '-';
+        if (!inside) {
+            open = false;
+            continue;
+        }
+        bool goes_on = open && l[0] == 'I' && !strcmp(spans[count - 1].kind, l + 2);
+        if (goes_on) spans[count - 1].last = i;
+        else spans[count++] = (ng_tag_span){i, i, l + 2};
+        open = true;
+    }
+    return count;
+}
+
+/* ---- tagging ------------------------------------------------------------------------------------ */
+
+/* Words [from, to) that fit the session together; to > from while a word fits by itself. */
+static size_t window_end(const ng_word_ids *w, size_t from, size_t room) {
+    size_t to = from;
+    while (to < w->n_words && (to + 1 < w->n_words ? w->words[to + 1].row : w->n_ids - 1) - w->words[from].row <= room) to++;
+    return to;
+}
+
+typedef struct window {
+    int32_t *ids;   /* [n_most] */
+    float *hidden;  /* [n_most, width] */
+    float *z;       /* [n_labels] */
+    size_t n_most;
+} window;
+
+static void tag_rows(ng_tagging *out, const ng_tag_source *src, const window *x, const float *hidden, size_t from, size_t to) {
+    const ng_encoder_head *h = src->head;
+    for (size_t i = from; i < to; i++) {
+        ng_encoder_head_row(h, hidden + (out->w.words[i].row - out->w.words[from].row + 1) * h->width, x->z);
+        out->tags[i] = (int32_t)ng_encoder_head_best(h, x->z);
+        ng_encoder_head_decide(h, x->z, x->z);
+        out->p[i] = x->z[out->tags[i]];
+    }
+}
+
+static ng_status tag_windows(ng_tagging *out, const ng_tag_source *src, const window *x, ng_error *err) {
+    const ng_word_ids *w = &out->w;
+    size_t room = x->n_most - 2;
+    for (size_t from = 0, next; from < w->n_words; from = next) {
+        size_t to = window_end(w, from, room);
+        if (to == from) { /* one word of more pieces than the encoder holds is nothing that has a name */
+            out->tags[from] = 0, out->p[from] = 1;
+            next = from + 1;
+            continue;
+        }
+        size_t end = to < w->n_words ? w->words[to].row : w->n_ids - 1, n = end - w->words[from].row;
+        const float *hidden = x->hidden;
+        if (!from && src->hidden) hidden = src->hidden;
+        else {
+            x->ids[0] = w->ids[0];
+            memcpy(x->ids + 1, w->ids + w->words[from].row, n * sizeof *x->ids);
+            x->ids[n + 1] = w->ids[w->n_ids - 1];
+            ng_status s = ng_session_hidden(src->session, x->ids, n + 2, x->hidden, err);
+            if (s) return s;
+        }
+        tag_rows(out, src, x, hidden, from, to);
+        /* The next window tags the last quarter again, with what follows it in sight. */
+        next = to < w->n_words && to - from >= 8 ? to - (to - from) / 4 : to;
+    }
+    return NG_OK;
+}
+
+ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *text, size_t len, ng_error *err) {
+    *out = (ng_tagging){0};
+    ng_status s = ng_word_ids_new(&out->w, src->tokenizer, text, len, SIZE_MAX / 16, err);
+    if (s) return s;
+    size_t n = out->w.n_words, n_most = src->n_most;
+    window x = {malloc(n_most * sizeof *x.ids), malloc(n_most * src->head->width * sizeof *x.hidden), malloc(src->head->n_labels * sizeof *x.z), n_most};
+    out->tags = malloc((n + 1) * sizeof *out->tags);
+    out->p = malloc((n + 1) * sizeof *out->p);
+    bool ok = x.ids && x.hidden && x.z && out->tags && out->p;
+    if (!ok) s = ng_fail(err, NG_ENOMEM, "tagging %zu words: out of memory", n);
+    else if (out->w.n_ids < n + 2 || n_most < 8) s = ng_fail(err, NG_EUNSUPPORTED, "tagging needs a tokenizer with [CLS] and [SEP] and a context of at least 8 tokens");
+    else s = tag_windows(out, src, &x, err);
+    free(x.ids);
+    free(x.hidden);
+    free(x.z);
+    if (s) ng_tagging_clear(out);
+    return s;
+}
+
+void ng_tagging_clear(ng_tagging *t) {
+    ng_word_ids_clear(&t->w);
+    free(t->tags);
+    free(t->p);
+    *t = (ng_tagging){0};
+}

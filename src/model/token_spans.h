@@ -1,0 +1,62 @@
+/* token_spans.h: a text as words with byte offsets and their ids, and tags as spans: what heads on tokens need.
+ *
+ *     ng_tagging t;
+ *     ng_tag_text(&t, &(ng_tag_source){session, tokenizer, head, n_most}, text, len, &err);     any length
+ *     n = ng_tags_to_spans(spans, t.tags, t.w.n_words, head->labels);       spans[k].first .. .last are words
+ *     .. t.w.words[spans[k].first].start, t.p[..]
+ *     ng_tagging_clear(&t);
+ *
+ * A word is what BERT's tokenizer never joins: a run of characters between white space, each punctuation
+ * mark by itself.  A word is tagged where its first piece stands.  The ids are those of the text as a
+ * whole, special ones around. */
+#ifndef NG_MODEL_TOKEN_SPANS_H
+#define NG_MODEL_TOKEN_SPANS_H
+
+#include <nanogrid/model.h>
+#include <nanogrid/tokenizer.h>
+
+struct ng_encoder_head;
+
+typedef struct ng_text_word {
+    uint32_t start, end; /* bytes */
+    uint32_t row;        /* of its first piece among the ids */
+} ng_text_word;
+
+typedef struct ng_word_ids {
+    int32_t *ids;
+    size_t n_ids;
+    ng_text_word *words; /* [n_words]: those whose first piece is among the ids */
+    size_t n_words, n_all; /* n_all: ids that the whole text would have */
+} ng_word_ids;
+
+/* At most n_most ids (>= 3): the rest of the text is left out.  Texts over 2^31 bytes are NG_ELIMIT. */
+ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) NG_MUST_USE;
+void ng_word_ids_clear(ng_word_ids *w);
+
+typedef struct ng_tag_span {
+    size_t first, last; /* words, last included */
+    const char *kind;   /* the label without "B-" or "I-" */
+} ng_tag_span;
+/* Spans of tags [n]; an I- that continues nothing of its kind begins a span.  spans has room for n; returns
+ * how many. */
+size_t ng_tags_to_spans(ng_tag_span *spans, const int32_t *tags, size_t n, const char *const *labels);
+
+typedef struct ng_tag_source {
+    ng_session *session;
+    const ng_tokenizer *tokenizer;
+    const struct ng_encoder_head *head; /* on tokens (encoder_heads.h) */
+    size_t n_most;       /* ids of one forward, at least 8 */
+    const float *hidden; /* rows of the text's first n_most ids, where they are known; or NULL */
+} ng_tag_source;
+
+typedef struct ng_tagging {
+    ng_word_ids w;
+    int32_t *tags; /* [w.n_words] */
+    float *p;      /* [w.n_words] the tag's probability */
+} ng_tagging;
+
+/* Longer texts are read in windows that overlap by a quarter. */
+ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *text, size_t len, ng_error *err) NG_MUST_USE;
+void ng_tagging_clear(ng_tagging *t);
+
+#endif

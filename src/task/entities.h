@@ -1,0 +1,18 @@
+/* entities.h: what heads that extract share: byte offsets to characters, and a model's entities beside those of rules.
+ *
+ *     ng_entities_add_rules(answer, mask, text, len, &err);      e-mail addresses, cards, .. (pii.h)
+ *     if (req->params.offsets_chars) ng_entities_to_chars(answer->entities, answer->n_entities, text, len);
+ *
+ * Entities are in order of start and do not overlap, before and after. */
+#ifndef NG_TASK_ENTITIES_H
+#define NG_TASK_ENTITIES_H
+
+#include "head_ops.h"
+
+/* Byte offsets become counts of code points. */
+void ng_entities_to_chars(ng_entity *e, size_t n, const char *text, size_t len);
+/* Merges what the rules of `mask` find into the answer.  Where a rule and the model overlap the rule's
+ * stays: it carries its own proof. */
+ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) NG_MUST_USE;
+
+#endif
