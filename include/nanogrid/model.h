@@ -60,6 +60,7 @@ typedef struct ng_session_options {
     int n_threads;   /* 0: chosen by a short measurement on this model, once a process */
     bool unfused;    /* decoders: run one operation at a time, as a general graph would: the same results, only slower */
     ng_kv_precision kv;
+    const struct ng_prefix_options *prefix; /* decoders: keeps what was read (nanogrid/prefix.h); NULL: nothing */
 } ng_session_options;
 
 /* KV pages are committed as they are used, not here. */

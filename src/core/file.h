@@ -40,11 +40,24 @@ ng_status ng_file_write_atomic(const char *path, const void *data, size_t len,
 /* A file written piece by piece with the same guarantee. */
 typedef struct ng_writer ng_writer;
 ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) NG_MUST_USE;
+/* The same, but the file may be read by its owner alone. */
+ng_status ng_writer_open_private(ng_writer **out, const char *path, ng_error *err) NG_MUST_USE;
 ng_status ng_writer_put(ng_writer *w, const void *data, size_t len, ng_error *err) NG_MUST_USE;
 /* fsync + rename; the writer is freed either way. */
 ng_status ng_writer_commit(ng_writer *w, ng_error *err) NG_MUST_USE;
 /* Drops what was written; NULL is fine. */
 void ng_writer_abort(ng_writer *w);
+
+/* A regular file read piece by piece into memory of the caller's, for files that others may cut while they are
+ * read (a mapping of such a file is a trap). */
+typedef struct ng_reader {
+    int fd;
+    uint64_t len; /* of the file when it was opened */
+} ng_reader;
+ng_status ng_reader_open(ng_reader *out, const char *path, ng_error *err) NG_MUST_USE;
+/* The next n bytes; NG_EFORMAT when the file ends before. */
+ng_status ng_reader_get(ng_reader *r, void *out, size_t n, ng_error *err) NG_MUST_USE;
+void ng_reader_close(ng_reader *r);
 
 bool ng_file_exists(const char *path); /* a regular file that can be read */
 /* Bytes and the time of the last change in seconds; false when there is no such regular file. */
@@ -55,6 +68,8 @@ void ng_file_touch(const char *path); /* its time of change becomes now */
 bool ng_dir_exists(const char *path);
 /* mkdir -p; an existing folder is fine. */
 ng_status ng_dir_make(const char *path, ng_error *err) NG_MUST_USE;
+/* The same, but a folder that is made may be entered by its owner alone. */
+ng_status ng_dir_make_private(const char *path, ng_error *err) NG_MUST_USE;
 /* The folder of this executable, without a final slash ("/usr/bin"), into out[cap]. */
 ng_status ng_exe_dir(char *out, size_t cap, ng_error *err) NG_MUST_USE;
 /* $NANOGRID_HOME, else $XDG_DATA_HOME/nanogrid, else ~/.local/share/nanogrid.  Not created. */

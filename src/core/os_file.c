@@ -86,7 +86,7 @@ struct ng_writer {
     char path[PATH_MAX], temp[PATH_MAX];
 };
 
-ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) {
+static ng_status open_writer(ng_writer **out, const char *path, mode_t mode, ng_error *err) {
     *out = NULL;
     ng_writer *w = calloc(1, sizeof *w);
     if (!w) return ng_fail(err, NG_ENOMEM, "writing %s: out of memory", path);
@@ -97,7 +97,7 @@ ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) {
     }
     memcpy(w->path, path, len + 1);
     snprintf(w->temp, sizeof w->temp, "%.*s.tmp.%d", (int)len, path, (int)getpid());
-    w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (w->fd < 0) {
         ng_status s = fail_errno(err, "cannot create", w->temp);
         free(w);
@@ -105,6 +105,11 @@ ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) {
     }
     *out = w;
     return NG_OK;
+}
+
+ng_status ng_writer_open(ng_writer **out, const char *path, ng_error *err) { return open_writer(out, path, 0644, err); }
+ng_status ng_writer_open_private(ng_writer **out, const char *path, ng_error *err) {
+    return open_writer(out, path, 0600, err);
 }
 
 ng_status ng_writer_put(ng_writer *w, const void *data, size_t len, ng_error *err) {
@@ -161,6 +166,36 @@ ng_status ng_file_write_atomic(const char *path, const void *data, size_t len, n
     return ng_writer_commit(w, err);
 }
 
+ng_status ng_reader_open(ng_reader *out, const char *path, ng_error *err) {
+    struct stat st;
+    *out = (ng_reader){open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), 0}; /* a pipe put there must not stop us */
+    if (out->fd < 0) return fail_errno(err, "cannot open", path);
+    if (!fstat(out->fd, &st) && S_ISREG(st.st_mode)) {
+        out->len = (uint64_t)st.st_size;
+        return NG_OK;
+    }
+    ng_reader_close(out);
+    return ng_fail(err, NG_EIO, "cannot open %s: not a regular file", path);
+}
+
+ng_status ng_reader_get(ng_reader *r, void *out, size_t n, ng_error *err) {
+    char *p = out;
+    while (n) {
+        ssize_t got = read(r->fd, p, n < 1u << 30 ? n : 1u << 30);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return ng_fail(err, NG_EIO, "cannot read: %s", strerror(errno));
+        if (got == 0) return ng_fail(err, NG_EFORMAT, "it is cut short");
+        p += got;
+        n -= (size_t)got;
+    }
+    return NG_OK;
+}
+
+void ng_reader_close(ng_reader *r) {
+    if (r->fd >= 0) close(r->fd);
+    r->fd = -1;
+}
+
 bool ng_file_exists(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, R_OK);
@@ -183,7 +218,7 @@ bool ng_dir_exists(const char *path) {
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-ng_status ng_dir_make(const char *path, ng_error *err) {
+static ng_status make_folders(const char *path, mode_t mode_of_last, ng_error *err) {
     char part[PATH_MAX];
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof part) return ng_fail(err, NG_EINVALID, "bad folder name");
@@ -191,10 +226,13 @@ ng_status ng_dir_make(const char *path, ng_error *err) {
         if (path[i] != '/' && path[i] != 0) continue;
         memcpy(part, path, i);
         part[i] = 0;
-        if (mkdir(part, 0755) && errno != EEXIST) return fail_errno(err, "cannot create", part);
+        if (mkdir(part, i == len ? mode_of_last : 0755) && errno != EEXIST) return fail_errno(err, "cannot create", part);
     }
     return ng_dir_exists(path) ? NG_OK : ng_fail(err, NG_EIO, "%s is not a folder", path);
 }
+
+ng_status ng_dir_make(const char *path, ng_error *err) { return make_folders(path, 0755, err); }
+ng_status ng_dir_make_private(const char *path, ng_error *err) { return make_folders(path, 0700, err); }
 
 ng_status ng_exe_dir(char *out, size_t cap, ng_error *err) {
     char path[PATH_MAX];

@@ -15,6 +15,7 @@
 #define NG_MODEL_ARCH_H
 
 #include "batch.h"
+#include "prefix.h"
 #include "repack.h"
 #include "tensor/tensor.h"
 #include <nanogrid/memory.h>
@@ -46,6 +47,8 @@ struct ng_session {
     ng_pool *pool;
     ng_kv_shape kv_shape;
     ng_kv kv;          /* decoders: kv.len is the tokens held */
+    ng_prefix *prefix; /* or NULL */
+    size_t n_kept;     /* pages of the pool beyond n_ctx, for it */
     uint32_t n_ctx;
     size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
     void *scratch;     /* the architecture's own struct, in the arena */
@@ -73,6 +76,9 @@ ng_status ng_model_open_header(ng_model **out, const char *path, ng_error *err) 
 void ng_memory_of_model(ng_memory_need *out, const ng_model *m);
 ng_status ng_session_measure(ng_memory_need *out, const ng_model *m, const ng_session_options *opt,
                              ng_error *err) NG_MUST_USE;
+
+/* Of the model's file, all of it. */
+ng_status ng_model_digest(ng_digest *out, const ng_model *m, ng_error *err) NG_MUST_USE;
 
 /* ---- loading ------------------------------------------------------------------------------------ */
 

@@ -111,13 +111,13 @@ static uint32_t page_take(ng_kv_pool *p) {
     return i;
 }
 
-static void page_hold(ng_kv_pool *p, uint32_t i) {
+void ng_kv_page_hold(ng_kv_pool *p, uint32_t i) {
     pthread_mutex_lock(&p->lock);
     p->refs[i]++;
     pthread_mutex_unlock(&p->lock);
 }
 
-static void page_drop(ng_kv_pool *p, uint32_t i) {
+void ng_kv_page_drop(ng_kv_pool *p, uint32_t i) {
     pthread_mutex_lock(&p->lock);
     assert(p->refs[i]);
     if (--p->refs[i] == 0) {
@@ -128,7 +128,7 @@ static void page_drop(ng_kv_pool *p, uint32_t i) {
     pthread_mutex_unlock(&p->lock);
 }
 
-static bool page_is_shared(ng_kv_pool *p, uint32_t i) {
+bool ng_kv_page_is_shared(ng_kv_pool *p, uint32_t i) {
     pthread_mutex_lock(&p->lock);
     bool shared = p->refs[i] > 1;
     pthread_mutex_unlock(&p->lock);
@@ -139,7 +139,7 @@ ng_status ng_kv_init(ng_kv *kv, ng_kv_pool *pool, size_t n_pages_max, ng_error *
     *kv = (ng_kv){0};
     uint32_t *pages = calloc(n_pages_max + 1, sizeof *pages);
     if (!pages) return ng_fail(err, NG_ENOMEM, "KV cache: out of memory");
-    *kv = (ng_kv){.pool = ng_kv_pool_retain(pool), .pages = pages, .n_pages_max = n_pages_max};
+    *kv = (ng_kv){.pool = ng_kv_pool_retain(pool), .pages = pages, .n_pages_max = n_pages_max, .n_exact = SIZE_MAX};
     return NG_OK;
 }
 
@@ -154,13 +154,13 @@ void ng_kv_clear(ng_kv *kv) {
 /* The page that holds the next token, when it is partly filled and shared, becomes our own. */
 static bool unshare_last(ng_kv *kv) {
     size_t last = kv->len / NG_KV_PAGE_TOK;
-    if (last >= kv->n_pages || !page_is_shared(kv->pool, kv->pages[last])) return true;
+    if (last >= kv->n_pages || !ng_kv_page_is_shared(kv->pool, kv->pages[last])) return true;
     uint32_t fresh = page_take(kv->pool), old = kv->pages[last];
     if (fresh == NO_PAGE) return false;
     size_t n = kv->pool->page_bytes;
     memcpy(kv->pool->bytes + fresh * n, kv->pool->bytes + old * n, n);
     kv->pages[last] = fresh;
-    page_drop(kv->pool, old);
+    ng_kv_page_drop(kv->pool, old);
     return true;
 }
 
@@ -185,7 +185,8 @@ void ng_kv_advance(ng_kv *kv, size_t n) {
 void ng_kv_rewind(ng_kv *kv, size_t n) {
     if (n < kv->len) kv->len = n;
     size_t keep = (kv->len + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
-    while (kv->n_pages > keep) page_drop(kv->pool, kv->pages[--kv->n_pages]);
+    while (kv->n_pages > keep) ng_kv_page_drop(kv->pool, kv->pages[--kv->n_pages]);
+    if (kv->len <= kv->n_exact) kv->n_exact = SIZE_MAX; /* what was shifted is gone */
 }
 
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
@@ -194,11 +195,25 @@ void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
     size_t pages = (n + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
     assert(pages <= kv->n_pages_max);
     for (size_t i = 0; i < pages; i++) {
-        page_hold(kv->pool, from->pages[i]);
+        ng_kv_page_hold(kv->pool, from->pages[i]);
         kv->pages[i] = from->pages[i];
     }
     kv->n_pages = pages;
     kv->len = n;
+    kv->n_exact = n <= from->n_exact ? SIZE_MAX : from->n_exact;
+}
+
+size_t ng_kv_page_bytes(const ng_kv_pool *p) { return p->page_bytes; }
+void *ng_kv_page(ng_kv_pool *p, uint32_t id) { return p->bytes + id * p->page_bytes; }
+
+bool ng_kv_append(ng_kv *kv, uint32_t id, size_t n) {
+    assert(kv->len % NG_KV_PAGE_TOK == 0 && n <= NG_KV_PAGE_TOK);
+    ng_kv_rewind(kv, kv->len); /* pages reserved ahead */
+    if (kv->n_pages == kv->n_pages_max) return false;
+    ng_kv_page_hold(kv->pool, id);
+    kv->pages[kv->n_pages++] = id;
+    kv->len += n;
+    return true;
 }
 
 static uint8_t *layer_of(const ng_kv *kv, size_t page, size_t layer) {

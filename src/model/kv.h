@@ -48,6 +48,8 @@ typedef struct ng_kv {
     uint32_t *pages; /* [n_pages_max] ids; the first n_pages are held */
     size_t n_pages, n_pages_max;
     size_t len;      /* tokens */
+    size_t n_exact;  /* of the first n_exact tokens the pages hold what a forward over them writes; SIZE_MAX: of all,
+                        as long as nothing was shifted */
 } ng_kv;
 /* Retains the pool.  n_pages_max bounds the sequence. */
 ng_status ng_kv_init(ng_kv *kv, ng_kv_pool *pool, size_t n_pages_max, ng_error *err) NG_MUST_USE;
@@ -60,6 +62,17 @@ void ng_kv_advance(ng_kv *kv, size_t n);
 void ng_kv_rewind(ng_kv *kv, size_t n);
 /* `kv` becomes the first n tokens of `from` (same pool), by reference. */
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n);
+
+/* ---- single pages, for what holds pages of no sequence (prefix.h) ---- */
+
+size_t ng_kv_page_bytes(const ng_kv_pool *p); /* of 64 tokens, all layers */
+void *ng_kv_page(ng_kv_pool *p, uint32_t id);
+void ng_kv_page_hold(ng_kv_pool *p, uint32_t id);
+void ng_kv_page_drop(ng_kv_pool *p, uint32_t id);
+bool ng_kv_page_is_shared(ng_kv_pool *p, uint32_t id); /* it has a second holder */
+/* The first n <= 64 tokens of a page that somebody holds become the next ones of `kv`, by reference; kv->len is
+ * a multiple of 64.  False, and nothing done, when the sequence is full. */
+bool ng_kv_append(ng_kv *kv, uint32_t id, size_t n) NG_MUST_USE;
 
 /* Of page i (position / 64), in the page's form. */
 void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);

@@ -192,6 +192,19 @@ void ng_model_close(ng_model *m) {
     free(m);
 }
 
+ng_status ng_model_digest(ng_digest *out, const ng_model *m, ng_error *err) {
+    if (m->repack.has_source) {
+        *out = m->repack.source;
+        return NG_OK;
+    }
+    ng_pool *pool;
+    ng_status s = ng_pool_new(&pool, 0, err);
+    if (s) return s;
+    s = ng_repack_digest(out, pool, ng_gguf_map(m->gguf), false, err);
+    ng_pool_free(pool);
+    return s;
+}
+
 ng_model_info ng_model_get_info(const ng_model *m) { return m->info; }
 
 const ng_tokenizer *ng_model_tokenizer(const ng_model *m, ng_error *err) {

@@ -333,6 +333,8 @@ static ng_status open_cached(ng_repack *r, const ng_repack_source *src, ng_pool 
     ng_digest source;
     ng_status s = ng_repack_digest(&source, pool, src->file, true, err);
     if (s) return s;
+    r->source = source;
+    r->has_source = true;
     s = cache_path(path, folder, source, &why);
     if (!s) s = use_file(r, src, path, source, pool, &why);
     if (!s) {

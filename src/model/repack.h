@@ -40,6 +40,8 @@ typedef struct ng_repack_source {
 typedef struct ng_repack {
     ng_map file;     /* the cache file, or .. */
     uint8_t *memory; /* .. the panels of this process */
+    ng_digest source; /* of the model file, where has_source */
+    bool has_source;
     const char *how; /* static; see ng_model_info.repack */
     char note[NG_REPACK_NOTE_MAX]; /* "" when there is nothing to say */
 } ng_repack;

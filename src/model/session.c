@@ -100,13 +100,14 @@ static size_t kv_pages(const ng_session *s) {
     return ((size_t)s->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
 }
 
-static ng_status make_kv(ng_session *s, ng_error *err) {
+static ng_status make_kv(ng_session *s, const ng_prefix_options *prefix, ng_error *err) {
     size_t n_pages = kv_pages(s);
     ng_kv_pool *pool;
     if (!n_pages) return NG_OK;
-    ng_status status = ng_kv_pool_new(&pool, &s->kv_shape, n_pages, err);
+    ng_status status = ng_kv_pool_new(&pool, &s->kv_shape, n_pages + s->n_kept, err);
     if (status) return status;
     status = ng_kv_init(&s->kv, pool, n_pages, err);
+    if (!status && prefix) status = ng_prefix_open(&s->prefix, &(ng_prefix_setup){s->model, &s->kv_shape, pool, prefix}, err);
     ng_kv_pool_release(pool);
     return status;
 }
@@ -114,6 +115,8 @@ static ng_status make_kv(ng_session *s, ng_error *err) {
 static ng_status check_options(const ng_session_options *o, const ng_model *m, ng_error *err) {
     if (o->unfused && m->info.kind != NG_MODEL_CAUSAL)
         return ng_fail(err, NG_EINVALID, "%s is an encoder: only decoders run unfused", m->info.path);
+    if (o->prefix && m->info.kind != NG_MODEL_CAUSAL)
+        return ng_fail(err, NG_EINVALID, "%s is an encoder: only decoders keep prefixes", m->info.path);
     if (o->n_threads >= 0) return NG_OK;
     return ng_fail(err, NG_EINVALID, "%d threads: use 1 or more, or 0 to measure", o->n_threads);
 }
@@ -127,6 +130,7 @@ static ng_status new_outline(ng_session **out, const ng_model *m, const ng_sessi
     s->unfused = o->unfused;
     s->kv_shape = m->kv_shape;
     if (o->kv == NG_KV_8BIT) s->kv_shape.type = NG_KV_Q8;
+    if (o->prefix) s->n_kept = ng_prefix_pages(o->prefix, &s->kv_shape);
     ng_status status = set_context(s, o->n_ctx, err);
     if (!status) status = ng_pool_new(&s->pool, o->n_threads, err);
     if (!status && ng_arena_new(&s->arena, 1 << 20)) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
@@ -140,7 +144,7 @@ static void add_session(ng_memory_need *n, const ng_session *s) {
     n->n_ctx = s->n_ctx;
     n->n_threads = ng_pool_threads(s->pool);
     size_t bytes;
-    bool fits = ng_mul_ok(&bytes, kv_pages(s) * NG_KV_PAGE_TOK, ng_kv_bytes_per_tok(&s->kv_shape));
+    bool fits = ng_mul_ok(&bytes, (kv_pages(s) + s->n_kept) * NG_KV_PAGE_TOK, ng_kv_bytes_per_tok(&s->kv_shape));
     n->kv_bytes = fits && bytes < NG_MEMORY_FAR ? bytes : NG_MEMORY_FAR;
     n->scratch_bytes = ng_arena_bytes(s->arena);
 }
@@ -176,7 +180,7 @@ ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_o
     if (!status) status = new_outline(&s, m, &o, err);
     if (status) return status;
     status = check_memory(s, err);
-    if (!status) status = make_kv(s, err);
+    if (!status) status = make_kv(s, o.prefix, err);
     if (!status) *out = s;
     else ng_session_free(s);
     return status;
@@ -185,6 +189,7 @@ ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_o
 void ng_session_free(ng_session *s) {
     if (!s) return;
     ng_pool_free(s->pool);
+    ng_prefix_free(s->prefix);
     ng_kv_clear(&s->kv);
     ng_arena_free(s->arena);
     free(s);
@@ -200,6 +205,12 @@ ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng
     return NG_OK;
 }
 
+/* Pages that wait to be written to a file, or are kept, go first. */
+static ng_status reserve(ng_session *s, size_t n, ng_error *err) {
+    while (s->prefix && ng_kv_reserve(&s->kv, n, NULL) && ng_prefix_evict(s->prefix)) {}
+    return ng_kv_reserve(&s->kv, n, err);
+}
+
 static ng_status check_eval(ng_session *s, const int32_t *tokens, size_t n, ng_error *err) {
     if (s->model->info.kind != NG_MODEL_CAUSAL)
         return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no next-token logits; use embed", s->model->info.path);
@@ -207,7 +218,7 @@ static ng_status check_eval(ng_session *s, const int32_t *tokens, size_t n, ng_e
     if (n > s->n_ctx - s->kv.len)
         return ng_fail(err, NG_ELIMIT, "%zu tokens after %zu do not fit the context of %u", n, s->kv.len, s->n_ctx);
     ng_status status = ng_check_tokens(s->model, tokens, n, err);
-    return status ? status : ng_kv_reserve(&s->kv, n, err);
+    return status ? status : reserve(s, n, err);
 }
 
 /* The next n tokens of the session's own sequence; logits [n - out_from, n_vocab]. */
@@ -247,3 +258,20 @@ const ng_kv_shape *ng_session_kv_shape(const ng_session *s) { return &s->kv_shap
 uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
 int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
 void ng_session_rewind(ng_session *s, size_t n) { ng_kv_rewind(&s->kv, n); }
+
+/* ---- prefixes ----------------------------------------------------------------------------------------- */
+
+size_t ng_session_recall(ng_session *s, const int32_t *ids, size_t n) {
+    assert(s->kv.len == 0);
+    return s->prefix ? ng_prefix_extend(s->prefix, &s->kv, &(ng_prefix_text){.ids = ids, .n = n}, SIZE_MAX) : 0;
+}
+
+void ng_session_keep(ng_session *s, const int32_t *ids) {
+    if (s->prefix) ng_prefix_keep(s->prefix, &s->kv, &(ng_prefix_text){.ids = ids, .n = s->kv.len});
+}
+
+ng_prefix_stats ng_session_prefix_stats(ng_session *s) {
+    if (!s->prefix) return (ng_prefix_stats){0};
+    ng_prefix_flush(s->prefix);
+    return ng_prefix_look(s->prefix);
+}
