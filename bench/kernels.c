@@ -142,6 +142,8 @@ static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
 #define time_gemm_q4_k() time_gemm(Q4_K)
 #define time_gemm_q5_k() time_gemm(Q5_K)
 #define time_gemm_q6_k() time_gemm(Q6_K)
+#define time_gemm_ng4() time_gemm(NG4)
+#define time_gemm_ng3() time_gemm(NG3)
 #define time_quantize_q8() time_row(k, "quantize_q8", run_quantize_q8)
 #define time_mix_f16() time_mix(k, "mix_f16", k->mix_f16)
 #define time_mix_f32() time_mix(k, "mix_f32", k->mix_f32)

@@ -5,6 +5,7 @@
  *   Q5_0  d:f16 qh[4] qs[16]            Q5_1  d:f16 m:f16 qh[4] qs[16]         Q8_0  d:f16 q:i8[32]
  *   Q4_K  d:f16 dmin:f16 scales[12] qs[128]       Q5_K  .. scales[12] qh[32] qs[128]
  *   Q6_K  ql[128] qh[64] scales:i8[16] d:f16
+ *   NG4   scale:u8[2] qs[32]            NG3    scale:u8 low[7] high[16]        (ours: docs/formats.md)
  * In the 32-blocks a byte of qs holds elements j (low nibble) and j + 16.  In the super-blocks 32
  * bytes of qs hold 64 elements, l (low) and l + 32. */
 #include "dequant.h"
@@ -13,6 +14,10 @@
 #include <assert.h>
 
 enum { QK = 32, QK_SUPER = 256 };
+
+/* Lloyd-Max steps for blocks scaled by their best scale, of either sign (so one side may be shorter). */
+const uint8_t ng_levels_ng4[16] = {1, 17, 26, 34, 41, 47, 54, 60, 66, 72, 79, 86, 93, 101, 110, 121};
+const uint8_t ng_levels_ng3[16] = {11, 30, 44, 57, 68, 81, 98, 127};
 
 static const struct {
     uint32_t type;
@@ -25,6 +30,8 @@ static const struct {
     {NG_TYPE_Q8_0, {.bits = 8, .offset = 128, .group = 32, .block_len = 32, .block_bytes = 34}},
     {NG_TYPE_Q4_K, {.bits = 4, .has_min = true, .group = 32, .block_len = 256, .block_bytes = 144}},
     {NG_TYPE_Q5_K, {.bits = 5, .has_min = true, .group = 32, .block_len = 256, .block_bytes = 176}},
+    {NG_TYPE_NG4, {.bits = 4, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 34, .levels = ng_levels_ng4}},
+    {NG_TYPE_NG3, {.bits = 3, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 24, .levels = ng_levels_ng3}},
     {NG_TYPE_Q6_K, {.bits = 6, .offset = 32, .group = 16, .block_len = 256, .block_bytes = 210}},
 };
 
@@ -87,6 +94,17 @@ static void codes_q6_k(const uint8_t *ql, const uint8_t *qh, uint8_t *codes) {
     }
 }
 
+/* Eight values' lowest bits are seven and their parity, which is even. */
+static void codes_ng3(const uint8_t *low, const uint8_t *high, uint8_t *codes) {
+    uint64_t bits = 0;
+    memcpy(&bits, low, 7);
+    for (size_t i = 0; i < 64; i++) codes[i] = (uint8_t)((high[i % 16] >> (i / 16 * 2) & 3) << 1);
+    for (size_t k = 0; k < 8; k++) {
+        unsigned seven = bits >> (7 * k) & 127, eight = seven | (unsigned)__builtin_parity(seven) << 7;
+        for (size_t i = 0; i < 8; i++) codes[8 * k + i] |= eight >> i & 1;
+    }
+}
+
 void ng_block_codes(uint32_t type, const uint8_t *b, uint8_t *codes) {
     switch (type) {
     case NG_TYPE_Q4_0: nibbles(b + 2, codes); break;
@@ -98,6 +116,8 @@ void ng_block_codes(uint32_t type, const uint8_t *b, uint8_t *codes) {
         break;
     case NG_TYPE_Q4_K: codes_k(b + 16, NULL, codes); break;
     case NG_TYPE_Q5_K: codes_k(b + 48, b + 16, codes); break;
+    case NG_TYPE_NG4: nibbles(b + 2, codes), nibbles(b + 18, codes + 32); break;
+    case NG_TYPE_NG3: codes_ng3(b + 1, b + 8, codes); break;
     case NG_TYPE_Q6_K: codes_q6_k(b, b + 128, codes); break;
     default: assert(!"not a quantised type");
     }
@@ -115,7 +135,10 @@ void ng_block_k_scales(const uint8_t s[12], uint8_t sc[8], uint8_t mn[8]) {
 /* d[i] and m[i] of each group of one block. */
 static void block_scales(uint32_t type, const uint8_t *b, float *d, float *m) {
     ng_quant_info q = ng_quant_get_info(type);
-    if (q.block_len != QK_SUPER) {
+    if (q.levels) {
+        d[0] = ng_f16_to_f32(ng_scale8_to_f16(b[0]));
+        d[1] = type == NG_TYPE_NG4 ? ng_f16_to_f32(ng_scale8_to_f16(b[1])) : d[0];
+    } else if (q.block_len != QK_SUPER) {
         d[0] = half_at(b);
         m[0] = q.has_min ? -half_at(b + 2) : 0;
     } else if (type == NG_TYPE_Q6_K) {
@@ -132,7 +155,8 @@ static void block_scales(uint32_t type, const uint8_t *b, float *d, float *m) {
 
 void ng_block_values(const ng_quant_info *q, const ng_block *b, float *dst) {
     for (size_t j = 0; j < q->block_len; j++) {
-        float v = b->d[j / q->group] * (float)(b->codes[j] - q->offset);
+        int code = q->levels ? q->levels[b->codes[j]] : b->codes[j];
+        float v = b->d[j / q->group] * (float)(code - q->offset);
         dst[j] = q->has_min ? v - b->m[j / q->group] : v;
     }
 }

@@ -13,6 +13,7 @@ ng_panel_layout ng_panel_get_layout(uint32_t type, size_t n_cols) {
     if (!q.bits || !n_cols || n_cols % q.block_len) return l;
     l.scale_bytes = q.has_min ? 64 : 32;
     if (q.block_len == SUPER) l.scale_bytes += 256;
+    if (q.levels) l.scale_bytes = type == NG_TYPE_NG4 ? 32 : 16;
     l.code_bytes = (size_t)q.bits * 64;
     l.codes_at = (n_cols / q.block_len * l.scale_bytes + 63) / 64 * 64;
     l.bytes = l.codes_at + n_cols / 32 * l.code_bytes;
@@ -23,6 +24,11 @@ size_t ng_panel_bytes(uint32_t type, size_t n_cols) { return ng_panel_get_layout
 
 /* The scales of one block of row r. */
 static void put_scales(uint32_t type, ng_quant_info q, uint8_t *s, const uint8_t *block, size_t r) {
+    if (q.levels) {
+        s[r] = block[0];
+        if (type == NG_TYPE_NG4) s[16 + r] = block[1];
+        return;
+    }
     const uint8_t *d = type == NG_TYPE_Q6_K ? block + 208 : block;
     memcpy(s + 2 * r, d, 2);
     if (q.has_min) memcpy(s + 32 + 2 * r, block + 2, 2);
@@ -46,6 +52,17 @@ static void put_codes(unsigned bits, uint8_t *dst, const uint8_t *codes, size_t 
     uint8_t *p = dst + 4 * r;
     if (bits == 8) {
         for (size_t g = 0; g < 8; g++) memcpy(p + 64 * g, &word[g], 4);
+        return;
+    }
+    if (bits == 3) {
+        uint32_t low = 0;
+        for (size_t g = 0; g < 8; g++) {
+            high[g / 4] |= (word[g] >> 1 & 0x03030303) << (g % 4 * 2);
+            low |= (word[g] & 0x01010101) << g;
+        }
+        memcpy(p, &high[0], 4);
+        memcpy(p + 64, &high[1], 4);
+        memcpy(p + 128, &low, 4);
         return;
     }
     for (size_t g = 0; g < 4; g++) {
@@ -90,6 +107,15 @@ static void get_codes(unsigned bits, const uint8_t *src, uint8_t *codes, size_t 
         for (size_t g = 0; g < 8; g++) memcpy(codes + 4 * g, p + 64 * g, 4);
         return;
     }
+    if (bits == 3) {
+        uint32_t low;
+        memcpy(&high[0], p, 4);
+        memcpy(&high[1], p + 64, 4);
+        memcpy(&low, p + 128, 4);
+        for (size_t g = 0; g < 8; g++) word[g] = (high[g / 4] >> (g % 4 * 2) & 0x03030303) << 1 | (low >> g & 0x01010101);
+        memcpy(codes, word, sizeof word);
+        return;
+    }
     for (size_t g = 0; g < 4; g++) {
         uint32_t both;
         memcpy(&both, p + 64 * g, 4);
@@ -111,6 +137,11 @@ static float half_of(const uint8_t *halves, size_t r) {
 
 /* The inverse of put_scales, as dequant.c makes them. */
 static void get_scales(uint32_t type, ng_quant_info q, const uint8_t *s, ng_block *b, size_t r) {
+    if (q.levels) {
+        b->d[0] = ng_f16_to_f32(ng_scale8_to_f16(s[r]));
+        b->d[1] = type == NG_TYPE_NG4 ? ng_f16_to_f32(ng_scale8_to_f16(s[16 + r])) : b->d[0];
+        return;
+    }
     float d = half_of(s, r), dmin = q.has_min ? half_of(s + 32, r) : 0;
     if (q.block_len != SUPER) {
         b->d[0] = d;

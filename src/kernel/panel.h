@@ -8,6 +8,8 @@
  * A panel holds 16 rows (missing ones are zero).  First come the scales of the whole panel:
  *   32-blocks     for each block:        d:f16[16]  (m:f16[16])
  *   Q4_K, Q5_K    for each super-block:  d:f16[16]  dmin:f16[16]  8 x { sc:u8[16] mn:u8[16] }
+ *   NG4           for each 32 columns:   scale:u8[16]
+ *   NG3           for each 64 columns:   scale:u8[16]
  *   Q6_K          for each super-block:  d:f16[16]  8 x { sc:i8[16] of columns 0..15, i8[16] of 16..31 }
  * then, at the next multiple of 64 bytes, for each 32 columns the codes, in pieces of 64 bytes in
  * which byte 4 r + j belongs to row r:
@@ -15,6 +17,8 @@
  *   4, 5, 6 bits  piece g = 0..3: low nibble column 4 g + j, high nibble column 16 + 4 g + j
  *   5 bits        one more piece: bit g (0..7) of byte (r, j) is bit 4 of column 4 g + j
  *   6 bits        two more: field g % 4 (2 bits) of piece g / 4 is bits 4 and 5 of column 4 g + j
+ *   3 bits        piece 0, 1: field g % 4 (2 bits) of piece g / 4 is bits 1 and 2 of column 4 g + j;
+ *                 piece 2: bit g of byte (r, j) is bit 0 of column 4 g + j
  * So one 512-bit load, a shift and a mask feed one dpbusd for 16 rows and 4 columns on any ISA.
  * Codes are unsigned; the offset is taken off through the sums of the activations. */
 #ifndef NG_KERNEL_PANEL_H

@@ -53,14 +53,16 @@ static void gemm_bf16(const ng_gemm *g) { gemm_float(g, ELEM_BF16); }
 /* ---- products with quantised weights ---------------------------------------------------------- */
 
 /* 32 columns of a panel as w[column][row]. */
-static void unpack(unsigned bits, const uint8_t *codes, uint8_t w[32][ROWS]) {
+static void unpack(const ng_quant_info *q, const uint8_t *codes, uint8_t w[32][ROWS]) {
+    unsigned bits = q->bits;
     for (size_t c = 0; c < 32; c++)
         for (size_t r = 0; r < ROWS; r++) {
             const uint8_t *p = codes + 4 * r + c % 4;
             unsigned v = bits == 8 ? p[c / 4 * 64] : p[c / 4 % 4 * 64] >> (c / 16 * 4) & 15u;
             if (bits == 5) v |= (p[256] >> (c / 4) & 1u) << 4;
             if (bits == 6) v |= (p[256 + c / 16 * 64] >> (c / 4 % 4 * 2) & 3u) << 4;
-            w[c][r] = (uint8_t)v;
+            if (bits == 3) v = (p[c / 16 * 64] >> (c / 4 % 4 * 2) & 3u) << 1 | (p[128] >> (c / 4) & 1u);
+            w[c][r] = q->levels ? q->levels[v] : (uint8_t)v;
         }
 }
 
@@ -72,6 +74,11 @@ typedef struct scales {
 static void load_scales(uint32_t type, ng_quant_info q, const uint8_t *s, size_t sub, scales *out) {
     const uint8_t *sc = s + (q.has_min ? 64 : 32) + 32 * sub;
     for (size_t r = 0; r < ROWS; r++) {
+        out->m[r] = 0;
+        if (q.levels) {
+            out->d[0][r] = ng_f16_to_f32(ng_scale8_to_f16(s[(type == NG_TYPE_NG4 ? 16 * sub : 0) + r]));
+            continue;
+        }
         float d = load_elem(ELEM_F16, s, r), m = q.has_min ? load_elem(ELEM_F16, s + 32, r) : 0;
         out->d[0][r] = out->d[1][r] = d;
         out->m[r] = m;
@@ -118,7 +125,7 @@ static void gemm_tile(const ng_gemm *g, uint32_t type, size_t row, size_t tok) {
     scales s;
     for (size_t b = 0; b < g->n_cols / 32; b++) {
         size_t per_block = q.block_len / 32u;
-        unpack(q.bits, panel + l.codes_at + b * l.code_bytes, w);
+        unpack(&q, panel + l.codes_at + b * l.code_bytes, w);
         load_scales(type, q, panel + b / per_block * l.scale_bytes, b % per_block, &s);
         for (size_t t = 0; t < n; t++) {
             size_t at = (tok + t) * (g->n_cols / 32) + b;
@@ -143,6 +150,8 @@ static void gemm_q8_0(const ng_gemm *g) { gemm_panels(g, NG_TYPE_Q8_0); }
 static void gemm_q4_k(const ng_gemm *g) { gemm_panels(g, NG_TYPE_Q4_K); }
 static void gemm_q5_k(const ng_gemm *g) { gemm_panels(g, NG_TYPE_Q5_K); }
 static void gemm_q6_k(const ng_gemm *g) { gemm_panels(g, NG_TYPE_Q6_K); }
+static void gemm_ng4(const ng_gemm *g) { gemm_panels(g, NG_TYPE_NG4); }
+static void gemm_ng3(const ng_gemm *g) { gemm_panels(g, NG_TYPE_NG3); }
 
 static void quantize_q8(const ng_q8 *q, const float *x, size_t n) {
     for (size_t b = 0; b < n / 32; b++, x += 32) {

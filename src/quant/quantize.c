@@ -4,6 +4,20 @@
  * until the output is renamed into place, so both may be the same file. */
 #include "weights_report.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t count_layers(const ng_gguf *g) {
+    unsigned long n = 0;
+    for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
+        const char *name = ng_gguf_tensor_at(g, i)->name;
+        if (strncmp(name, "blk.", 4)) continue;
+        unsigned long at = strtoul(name + 4, NULL, 10);
+        if (at < 1000000 && at >= n) n = at + 1;
+    }
+    return (uint32_t)n;
+}
+
 static ng_status plan(ng_weights_plan *p, const ng_gguf *g, ng_error *err) {
     ng_status s = NG_OK;
     ng_str arch = {"", 0};
@@ -13,6 +27,8 @@ static ng_status plan(ng_weights_plan *p, const ng_gguf *g, ng_error *err) {
     p->report->arch = ng_arena_strndup(p->report->arena, arch.data, arch.len);
     p->report->bytes_before = ng_gguf_file_bytes(g);
     if (!p->report->arch) return ng_fail(err, NG_ENOMEM, "%.200s: no memory", p->file);
+    p->n_layers = count_layers(g);
+    p->tied = !ng_gguf_find_tensor(g, "output.weight");
     for (size_t i = 0; !s && i < ng_gguf_n_tensors(g); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
         ng_transcode item = {.name = t->name,
@@ -31,8 +47,7 @@ ng_status ng_quantize_file(ng_weights_report *out, const char *in_path, const ch
                            const ng_weights_options *opt, ng_error *err) {
     *out = (ng_weights_report){0};
     if (!opt || !opt->type)
-        return ng_fail(err, NG_EINVALID,
-                       "quantize needs a type: F32, F16, BF16, Q8_0, Q4_0 or Q4_1");
+        return ng_fail(err, NG_EINVALID, "quantize needs a type: %s", ng_format_list());
     ng_gguf *g;
     ng_status s = ng_gguf_open(&g, in_path, err);
     if (s) return s;

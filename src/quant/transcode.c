@@ -14,12 +14,15 @@
 #include "quantize_row.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 void ng_transcoder_clear(ng_transcoder *c) {
     free(c->bytes);
-    free(c->row);
+    free(c->rows);
+    ng_pool_free(c->pool);
     *c = (ng_transcoder){0};
 }
 
@@ -40,32 +43,62 @@ static bool stays_f32(const char *name) {
     return !ends_with(name, ".weight");
 }
 
-ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want,
-                       bool *fell_back) {
-    *fell_back = false;
-    if (n_dims < 2 || stays_f32(name)) return NG_TYPE_F32;
-    *fell_back = dims[0] % ng_type_get_info(want).block_len != 0;
-    return *fell_back ? NG_TYPE_F16 : want;
+/* The limits are about three times what the two models of docs/formats.md lose. */
+static const ng_format formats[] = {
+#define ONE(type, file_type, kl, cosine) {#type, NG_TYPE_##type, NG_TYPE_##type, file_type, kl, cosine}
+    ONE(F32, 0, 0.001, 0.9999),  ONE(F16, 1, 0.001, 0.9999),  ONE(BF16, 32, 0.01, 0.999),
+    ONE(Q8_0, 7, 0.02, 0.998),   ONE(Q6_K, 18, 0.05, 0.995),  ONE(Q5_1, 9, 0.15, 0.98),
+    ONE(Q5_0, 8, 0.15, 0.98),    ONE(Q5_K, 16, 0.15, 0.98),   ONE(Q4_1, 3, 0.4, 0.95),
+    ONE(Q4_0, 2, 0.4, 0.95),     ONE(Q4_K, 14, 0.4, 0.95),    ONE(NG4, 1004, 0.4, 0.95),
+    ONE(NG3, 1003, 1.5, 0.8),
+#undef ONE
+    {"Q5_K_M", NG_TYPE_Q5_K, NG_TYPE_Q6_K, 17, 0.15, 0.98},
+    {"Q4_K_M", NG_TYPE_Q4_K, NG_TYPE_Q6_K, 15, 0.4, 0.95},
+};
+
+const ng_format *ng_format_find(const char *name) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
+        if (!strcasecmp(name, formats[i].name)) return &formats[i];
+    return NULL;
 }
 
-uint32_t ng_file_type(ng_type type) {
-    switch (type) {
-    case NG_TYPE_F16:
-        return 1;
-    case NG_TYPE_Q4_0:
-        return 2;
-    case NG_TYPE_Q4_1:
-        return 3;
-    case NG_TYPE_Q8_0:
-        return 7;
-    case NG_TYPE_BF16:
-        return 32;
-    default:
-        return 0; /* all F32 */
+const char *ng_format_list(void) {
+    return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4, NG3";
+}
+
+/* llama.cpp's mixes give more to the output head, and to attn_v and ffn_down in the first and last
+ * eighth of the layers and every third between. */
+static bool gets_more(const ng_weight_place *at) {
+    if (ends_with(at->name, "output.weight") && strlen(at->name) == strlen("output.weight")) return true;
+    if (at->tied && !strcmp(at->name, "token_embd.weight")) return true;
+    if (strncmp(at->name, "blk.", 4) || !(ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".ffn_down.weight")))
+        return false;
+    unsigned long n = at->n_layers, i = strtoul(at->name + 4, NULL, 10);
+    return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
+}
+
+static ng_type next_type(ng_type t) {
+    switch (t) {
+    case NG_TYPE_Q4_K:
+    case NG_TYPE_NG4: return NG_TYPE_Q5_0;
+    case NG_TYPE_Q5_K: return NG_TYPE_Q5_1;
+    case NG_TYPE_Q6_K: return NG_TYPE_Q8_0;
+    case NG_TYPE_NG3: return NG_TYPE_Q4_0;
+    default: return NG_TYPE_F16;
     }
 }
 
+ng_type ng_weight_type(const ng_format *f, const ng_weight_place *at, bool *fell_back) {
+    *fell_back = false;
+    if (at->n_dims < 2 || stays_f32(at->name)) return NG_TYPE_F32;
+    ng_type t = f->base != f->more && gets_more(at) ? f->more : f->base;
+    while (at->dims[0] % ng_type_get_info(t).block_len) t = next_type(t), *fell_back = true;
+    return t;
+}
+
 static bool reserve(ng_transcoder *c, size_t bytes, size_t row) {
+    ng_error unused = {0};
+    if (!c->pool && ng_pool_new(&c->pool, 0, &unused)) return false;
     if (bytes > c->cap) {
         free(c->bytes);
         c->cap = 0;
@@ -74,10 +107,11 @@ static bool reserve(ng_transcoder *c, size_t bytes, size_t row) {
         c->cap = bytes;
     }
     if (row > c->row_cap) {
-        free(c->row);
+        size_t n;
+        free(c->rows);
         c->row_cap = 0;
-        c->row = malloc(row * sizeof *c->row);
-        if (!c->row) return false;
+        c->rows = ng_mul_ok(&n, row, sizeof *c->rows * (size_t)ng_pool_threads(c->pool)) ? malloc(n) : NULL;
+        if (!c->rows) return false;
         c->row_cap = row;
     }
     return true;
@@ -89,21 +123,45 @@ static size_t source_row(const ng_transcode *t, size_t r) {
     return head * d + k % 2 * (d / 2) + k / 2;
 }
 
+/* Rows at a time between two reports of progress. */
+enum { SLAB = 1024, NONE = SIZE_MAX };
+
+typedef struct slab {
+    const ng_transcode *t;
+    size_t begin, end, from_bytes, to_bytes;
+    _Atomic size_t bad; /* the least row that the type cannot hold */
+} slab;
+
+static void code_slab(void *ctx, int part, int n_parts) {
+    slab *s = ctx;
+    const ng_transcode *t = s->t;
+    ng_transcoder *c = t->coder;
+    size_t n = (size_t)t->dims[0], begin, end;
+    float *row = c->rows + (size_t)part * c->row_cap;
+    ng_pool_slice(s->end - s->begin, 1, part, n_parts, &begin, &end);
+    for (size_t r = s->begin + begin; r < s->begin + end; r++) {
+        ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * s->from_bytes, row, n);
+        if (ng_quantize_row(t->to, row, t->weight, c->bytes + r * s->to_bytes, n)) continue;
+        size_t seen = s->bad;
+        while (r < seen && !atomic_compare_exchange_weak(&s->bad, &seen, r)) {}
+        return;
+    }
+}
+
 static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes,
                            ng_error *err) {
     ng_transcoder *c = t->coder;
-    size_t n = (size_t)t->dims[0];
-    for (size_t r = 0; r < rows; r++) {
-        ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * from_bytes, c->row,
-                          n);
-        if (!ng_quantize_row(t->to, c->row, c->bytes + r * to_bytes, n))
+    for (size_t r = 0; r < rows; r += SLAB) {
+        slab s = {t, r, rows - r < SLAB ? rows : r + SLAB, from_bytes, to_bytes, NONE};
+        ng_pool_run(c->pool, code_slab, &s);
+        if (s.bad != NONE)
             return ng_fail(
                 err, NG_EFORMAT,
                 "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "
                 "not a number or too large); try F32 or BF16",
-                t->file, r, t->name, ng_type_get_info(t->to).name);
-        if (c->progress && r % 1024 == 0)
-            c->progress(c->progress_ctx, c->done + (double)r * (double)n, c->total);
+                t->file, (size_t)s.bad, t->name, ng_type_get_info(t->to).name);
+        if (c->progress)
+            c->progress(c->progress_ctx, c->done + (double)s.end * (double)t->dims[0], c->total);
     }
     return NG_OK;
 }

@@ -10,14 +10,16 @@
 #ifndef NG_QUANT_TRANSCODE_H
 #define NG_QUANT_TRANSCODE_H
 
+#include "core/pool.h"
 #include "gguf/gguf.h"
 #include <nanogrid/tools/weights.h>
 
 typedef struct ng_transcoder {
     uint8_t *bytes; /* scratch: the tensor in its new type */
     size_t cap;
-    float *row; /* scratch: [row_cap] */
+    float *rows; /* scratch: [a thread, row_cap] */
     size_t row_cap;
+    ng_pool *pool; /* started when the first tensor is made */
     ng_progress_fn *progress;
     void *progress_ctx;
     double done, total; /* elements */
@@ -31,19 +33,37 @@ typedef struct ng_transcode {
     ng_type from, to;
     uint32_t n_dims;
     uint64_t dims[4];
+    const float *weight; /* [dims[0]] of the columns' errors, borrowed; NULL: all the same */
     uint32_t rope_heads; /* 0, or as many heads whose rows are interleaved, see transcode.c */
 } ng_transcode;
 
 /* An ng_gguf_make_fn over an ng_transcode.  NG_EFORMAT: a value is not finite or does not fit. */
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) NG_MUST_USE;
 
-/* The type that a float tensor of this name and shape gets when `want` is asked for.  Vectors,
- * norms, biases, position and token-type tables and router weights stay F32, as llama.cpp keeps
- * them; rows that do not fit a block become F16, and *fell_back tells. */
-ng_type ng_weight_type(const char *name, uint32_t n_dims, const uint64_t *dims, ng_type want,
-                       bool *fell_back);
-/* general.file_type of a file whose weights are mostly of this type (llama.cpp: enum
- * llama_ftype). */
-uint32_t ng_file_type(ng_type type);
+/* What can be asked for: a type, or a mix in which some tensors get more bits. */
+typedef struct ng_format {
+    const char *name;
+    ng_type base, more;  /* the same but in mixes */
+    uint32_t file_type;  /* general.file_type (llama.cpp: enum llama_ftype; ours from 1000 on) */
+    double kl_max;       /* nats a token, and .. */
+    double cosine_min;   /* .. of embeddings, that this format may lose against its input */
+} ng_format;
+const ng_format *ng_format_find(const char *name); /* any case; NULL: there is none */
+/* "F32, F16, .." of all formats, for messages. */
+const char *ng_format_list(void);
+
+/* The type that a float tensor of this name and shape gets.  Vectors, norms, biases, position and
+ * token-type tables and router weights stay F32, as llama.cpp keeps them.  Rows that are no multiple of
+ * the type's block get the next type that fits (Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, NG4: Q5_0, NG3: Q4_0,
+ * else F16), and *fell_back tells.  n_layers and tied (the token embedding is the output head too) choose
+ * the tensors of a mix that get more. */
+typedef struct ng_weight_place {
+    const char *name;
+    uint32_t n_dims;
+    const uint64_t *dims;
+    uint32_t n_layers;
+    bool tied;
+} ng_weight_place;
+ng_type ng_weight_type(const ng_format *f, const ng_weight_place *at, bool *fell_back);
 
 #endif

@@ -22,16 +22,15 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
     *p = (ng_weights_plan){.report = report, .file = file, .cap = n_tensors};
     *report = (ng_weights_report){0};
     const char *type = opt && opt->type ? opt->type : dflt;
-    if (!ng_type_parse(&p->want, type) || !ng_can_quantize(p->want))
-        return ng_fail(
-            err, NG_EINVALID,
-            "%.32s is no type that can be written: choose F32, F16, BF16, Q8_0, Q4_0 or Q4_1",
-            type);
+    p->want = ng_format_find(type);
+    if (!p->want)
+        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", type,
+                       ng_format_list());
     if (opt) p->coder.progress = opt->progress, p->coder.progress_ctx = opt->progress_ctx;
     ng_arena *a;
     if (ng_arena_new(&a, 0)) return no_memory(file, err);
     report->arena = a;
-    report->type = ng_type_get_info(p->want).name;
+    report->type = p->want->name;
     p->file = ng_arena_strdup(a, file);
     p->items = ng_arena_array(a, n_tensors + 1, sizeof *p->items);
     report->tensors = ng_arena_array(a, n_tensors + 1, sizeof *report->tensors);
@@ -68,9 +67,8 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
     item->file = p->file;
     item->name = row->name = ng_arena_strdup(r->arena, t->name);
     if (!item->name) return no_memory(p->file, err);
-    item->to = is_float(t->from)
-                   ? ng_weight_type(t->name, t->n_dims, t->dims, p->want, &row->fell_back)
-                   : t->from;
+    ng_weight_place at = {t->name, t->n_dims, t->dims, p->n_layers, p->tied};
+    item->to = is_float(t->from) ? ng_weight_type(p->want, &at, &row->fell_back) : t->from;
     if (item->to != item->from && !ng_can_dequantize(item->from))
         return ng_fail(err, NG_EUNSUPPORTED,
                        "%.200s: tensor %.64s is stored as %s, which cannot be read back to floats; "
@@ -99,7 +97,7 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
 }
 
 ng_status ng_weights_plan_commit(ng_weights_plan *p, const char *out_path, ng_error *err) {
-    ng_gguf_put_u32(p->writer, "general.file_type", ng_file_type(p->want));
+    ng_gguf_put_u32(p->writer, "general.file_type", p->want->file_type);
     ng_gguf_put_u32(p->writer, "general.quantization_version", 2);
     ng_gguf_writer *w = p->writer;
     p->writer = NULL; /* the commit frees it */

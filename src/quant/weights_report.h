@@ -17,7 +17,9 @@ typedef struct ng_weights_plan {
     ng_weights_report *report;
     ng_gguf_writer *writer; /* for the keys */
     const char *file;       /* for messages; in the report's arena */
-    ng_type want;
+    const ng_format *want;
+    uint32_t n_layers; /* for mixes, see ng_weight_type: set both before tensors are added */
+    bool tied;
     ng_transcode *items; /* [cap], as many as the report's tensors */
     size_t cap;
     ng_transcoder coder;

@@ -10,7 +10,7 @@ import sys
 import gguf
 import numpy as np
 
-TYPES = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
+TYPES = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]
 rng = np.random.default_rng(7)
 blocks = [np.zeros(32), np.ones(32), -np.ones(32)]
 for scale in [1e-3, 0.02, 1, 30, 1e4]:

@@ -70,7 +70,7 @@ static void same(const void *a, const void *b, size_t bytes, const char *what) {
 static void random_row(uint32_t type, uint8_t *row, size_t n) {
     static const struct { uint32_t type; int d, m; } at[] = {
         {NG_TYPE_Q4_0, 0, -1}, {NG_TYPE_Q4_1, 0, 2}, {NG_TYPE_Q5_0, 0, -1}, {NG_TYPE_Q5_1, 0, 2},
-        {NG_TYPE_Q8_0, 0, -1}, {NG_TYPE_Q4_K, 0, 2}, {NG_TYPE_Q5_K, 0, 2}, {NG_TYPE_Q6_K, 208, -1}};
+        {NG_TYPE_Q8_0, 0, -1}, {NG_TYPE_Q4_K, 0, 2}, {NG_TYPE_Q5_K, 0, 2}, {NG_TYPE_Q6_K, 208, -1}}; /* NG4, NG3: any byte is a scale */
     ng_quant_info q = ng_quant_get_info(type);
     for (size_t b = 0; b < n / q.block_len; b++, row += q.block_bytes) {
         for (size_t i = 0; i < q.block_bytes; i++) row[i] = (uint8_t)ng_rng_next(&rng);
@@ -84,7 +84,7 @@ static void random_row(uint32_t type, uint8_t *row, size_t n) {
 }
 
 static const uint32_t quant_types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1,
-                                       NG_TYPE_Q8_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K};
+                                       NG_TYPE_Q8_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3};
 enum { N_QUANT = sizeof quant_types / sizeof quant_types[0] };
 
 static void halves_round_as_ieee(void **state) {
@@ -139,6 +139,15 @@ static void blocks_mean_what_the_format_says(void **state) {
     q6_k[128 + 32] = 3 << 4;
     ng_dequantize_row(NG_TYPE_Q6_K, q6_k, y, 256);
     assert_true(y[192] == -2.0f * (63 - 32) && y[0] == -32);
+    uint8_t ng4[34] = {0x78, 0xF4}; /* scales 1 and -0.75 */
+    ng4[2] = 0x0F, ng4[18] = 0x10; /* elements 0 and 16, 32 and 48 */
+    ng_dequantize_row(NG_TYPE_NG4, ng4, y, 64);
+    assert_true(y[0] == 57 && y[16] == -63 && y[32] == 0.75f * 63 && y[48] == 0.75f * 47);
+    uint8_t ng3[24] = {0x70}; /* scale 0.5 */
+    ng3[1] = 0x81;            /* lowest bits: of element 0, so its group's last gets one too; of element 8 */
+    ng3[8 + 9] = 1 << 2;      /* higher bits of element 25 */
+    ng_dequantize_row(NG_TYPE_NG3, ng3, y, 64);
+    assert_true(y[0] == -17 && y[7] == -17 && y[1] == -26.5f && y[8] == -17 && y[15] == -17 && y[25] == -10);
 }
 
 static void products_match_dequantised_rows(void **state) {
@@ -176,6 +185,7 @@ static void products_match_dequantised_rows(void **state) {
         free(rows);
         free(panels);
     }
+    assert_int_equal(ng_panel_bytes(NG_TYPE_NG4, 576), 320 + 16 * 32 * 9); /* 4.28 bits a weight */
     assert_int_equal(ng_panel_bytes(NG_TYPE_Q4_K, 288), 0); /* no whole super-block */
     assert_int_equal(ng_panel_bytes(NG_TYPE_F32, 256), 0);
 }
@@ -294,6 +304,8 @@ static void check_gemm_q8_0(void) { check_gemm_quant(NG_TYPE_Q8_0); }
 static void check_gemm_q4_k(void) { check_gemm_quant(NG_TYPE_Q4_K); }
 static void check_gemm_q5_k(void) { check_gemm_quant(NG_TYPE_Q5_K); }
 static void check_gemm_q6_k(void) { check_gemm_quant(NG_TYPE_Q6_K); }
+static void check_gemm_ng4(void) { check_gemm_quant(NG_TYPE_NG4); }
+static void check_gemm_ng3(void) { check_gemm_quant(NG_TYPE_NG3); }
 
 static void check_quantize_q8(void) {
     for (size_t n = 32; n <= 32 * 40; n += 32) {

@@ -167,13 +167,26 @@ static inline __m256i or_bits8(__m256i b, __m256i a, int left, int mask) {
 static inline vb vb_or_bits(vb b, vb a, int left, int mask) {
     return (vb){or_bits8(b.a, a.a, left, mask), or_bits8(b.b, a.b, left, mask)};
 }
+static inline vb vb_and_bits(vb a, int left, int mask) {
+    return vb_or_bits((vb){_mm256_setzero_si256(), _mm256_setzero_si256()}, a, left, mask);
+}
+static inline vb vb_lookup(const uint8_t levels[16], vb codes) {
+    __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)levels));
+    return (vb){_mm256_shuffle_epi8(t, codes.a), _mm256_shuffle_epi8(t, codes.b)};
+}
+/* ng_scale8_to_f16, then to floats. */
+static inline vf v_load_scale8(const uint8_t *p) {
+    __m256i h = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+    h = _mm256_and_si256(_mm256_slli_epi16(h, 7), _mm256_set1_epi16((short)0xBF80));
+    return (vf){_mm256_cvtph_ps(_mm256_castsi256_si128(h)), _mm256_cvtph_ps(_mm256_extracti128_si256(h, 1))};
+}
 static inline int32_t load4(const int8_t *x) {
     int32_t v;
     memcpy(&v, x, 4);
     return v;
 }
 /* One register of vi_dot16.  maddubs adds pairs in 16 bits: codes of 4 and 5 bits let four of them
- * (31 * 127 * 2 * 4 = 31,496) add up before they are widened, 6 bits two, 8 bits (signed, through the
+ * (31 * 127 * 2 * 4 = 31,496) add up before they are widened, 6 bits two, 7 bits one, 8 bits (signed, through the
  * sign trick) one. */
 static inline __m256i dot16_half(__m256i acc, const __m256i *w, const __m256i *x, unsigned bits) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -182,6 +195,11 @@ static inline __m256i dot16_half(__m256i acc, const __m256i *w, const __m256i *x
             __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w[g]), _mm256_sign_epi8(x[g], w[g]));
             acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, ones));
         }
+        return acc;
+    }
+    if (bits == 7) {
+        _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++)
+            acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w[g], x[g]), ones));
         return acc;
     }
     __m256i p = _mm256_add_epi16(_mm256_maddubs_epi16(w[0], x[0]), _mm256_maddubs_epi16(w[1], x[1]));

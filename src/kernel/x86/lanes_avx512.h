@@ -106,6 +106,15 @@ static inline vb vb_or_bits(vb b, vb a, int left, int mask) {
     __m512i s = left >= 0 ? _mm512_slli_epi16(a, (unsigned)left) : _mm512_srli_epi16(a, (unsigned)-left);
     return _mm512_or_si512(b, _mm512_and_si512(s, _mm512_set1_epi8((char)mask)));
 }
+static inline vb vb_and_bits(vb a, int left, int mask) { return vb_or_bits(_mm512_setzero_si512(), a, left, mask); }
+static inline vb vb_lookup(const uint8_t levels[16], vb codes) {
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)levels)), codes);
+}
+/* ng_scale8_to_f16, then to floats. */
+static inline vf v_load_scale8(const uint8_t *p) {
+    __m256i h = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+    return _mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(h, 7), _mm256_set1_epi16((short)0xBF80)));
+}
 static inline int32_t load4(const int8_t *x) {
     int32_t v;
     __builtin_memcpy(&v, x, 4);
