@@ -7,7 +7,7 @@ static struct {
 } o;
 
 static const cli_option options[] = {
-    {"type", 0, CLI_STR, &o.type, "TYPE", "F32, F16, BF16, Q8_0, Q4_0 or Q4_1 (F16)", NULL},
+    {"type", 0, CLI_STR, &o.type, "TYPE", "any type that quantize writes, no mix (F16)", NULL},
     {"name", 0, CLI_STR, &o.name, "NAME", "general.name (from config.json or the folder)", NULL},
     {"pre", 0, CLI_STR, &o.pre, "NAME",
      "llama.cpp's name of the pre-tokenizer (found from its pattern)", NULL},
@@ -17,7 +17,7 @@ static const cli_option options[] = {
 static int run(int argc, char **argv) {
     if (argc != 2) return cli_usage("convert takes DIR and OUT.gguf");
     ng_weights_options opt = {.type = o.type, .pre = o.pre, .name = o.name};
-    return cli_weights_run(&(cli_weights){"convert", ng_convert_folder, o.json}, argv, &opt);
+    return cli_weights_run(&(cli_weights){.what = "convert", .make = ng_convert_folder, .json = o.json}, argv, &opt);
 }
 
 const cli_verb cli_verb_convert = {"convert",

@@ -53,7 +53,11 @@ struct ng_session {
     size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
     void *scratch;     /* the architecture's own struct, in the arena */
     bool unfused;      /* decoders: one operation at a time, to be measured against */
+    const ng_observer *observer; /* borrowed, or NULL */
 };
+/* From the next forward on; NULL ends it.  A product whose weights are not read through ng_linear (encoders'
+ * quantised ones) is not seen. */
+void ng_session_observe(ng_session *s, const ng_observer *observer);
 
 typedef struct ng_loader ng_loader;
 

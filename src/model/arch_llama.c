@@ -206,7 +206,7 @@ static ng_status make_scratch(ng_session *s, ng_error *err) {
 static const ng_act *normed(const ng_team *tm, const ng_session *s, const float *x, const ng_norm *norm, size_t n) {
     const scratch *c = s->scratch;
     if (n == 1) {
-        const ng_team alone = {tm->pool, 0, 1};
+        const ng_team alone = {tm->pool, 0, 1, NULL};
         ng_act_norm(&alone, s->model->kernels, &c->h_own[tm->part], x, norm, 1);
         return &c->h_own[tm->part];
     }

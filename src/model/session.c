@@ -22,7 +22,7 @@ typedef struct forward_job {
 
 static void forward_part(void *ctx, int part, int n_parts) {
     const forward_job *job = ctx;
-    ng_team tm = {job->s->pool, part, n_parts};
+    ng_team tm = {job->s->pool, part, n_parts, job->s->observer};
     job->s->model->arch->forward(&tm, job->s, job->b);
 }
 
@@ -250,6 +250,7 @@ ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, fl
     return NG_OK;
 }
 
+void ng_session_observe(ng_session *s, const ng_observer *observer) { s->observer = observer; }
 const ng_model *ng_session_model(const ng_session *s) { return s->model; }
 size_t ng_session_len(const ng_session *s) { return s->kv.len; }
 size_t ng_session_max_batch(const ng_session *s) { return s->max_batch; }

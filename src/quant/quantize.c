@@ -52,13 +52,20 @@ ng_status ng_quantize_file(ng_weights_report *out, const char *in_path, const ch
     ng_status s = ng_gguf_open(&g, in_path, err);
     if (s) return s;
     ng_weights_plan p;
-    s = ng_weights_plan_new(&p, out, in_path, opt, opt->type, ng_gguf_n_tensors(g), err);
+    ng_imatrix *im = NULL;
+    if (opt->imatrix) s = ng_imatrix_open(&im, opt->imatrix, err);
+    if (!s) s = ng_weights_plan_new(&p, out, in_path, opt, opt->type, ng_gguf_n_tensors(g), err);
     if (!s) {
+        p.imatrix = im;
         s = plan(&p, g, err);
+        if (!s && im && !out->n_weighted)
+            s = ng_fail(err, NG_EFORMAT, "%.200s knows none of the tensors of %.200s: it was made for another model",
+                        opt->imatrix, in_path);
         if (!s) s = ng_weights_plan_commit(&p, out_path, err);
         ng_weights_plan_clear(&p);
         if (s) ng_weights_report_clear(out);
     }
+    ng_imatrix_close(im);
     ng_gguf_close(g);
     return s;
 }

@@ -148,6 +148,19 @@ static void code_slab(void *ctx, int part, int n_parts) {
     }
 }
 
+/* Tensors that are passed on unread elsewhere. */
+static ng_status check_finite(const ng_transcode *t, size_t rows, size_t from_bytes, ng_error *err) {
+    float *row = t->coder->rows;
+    for (size_t r = 0; r < rows; r++) {
+        ng_dequantize_row(t->from, (const uint8_t *)t->src + r * from_bytes, row, (size_t)t->dims[0]);
+        for (uint64_t i = 0; i < t->dims[0]; i++)
+            if (!(row[i] - row[i] == 0.0f))
+                return ng_fail(err, NG_EFORMAT, "%.200s: row %zu of tensor %.64s has a value that is infinite or not a number",
+                               t->file, r, t->name);
+    }
+    return NG_OK;
+}
+
 static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes,
                            ng_error *err) {
     ng_transcoder *c = t->coder;
@@ -178,7 +191,13 @@ ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) {
     size_t rows = (size_t)(t->dims[1] * t->dims[2] * t->dims[3]), from_bytes, to_bytes;
     ng_status s = NG_OK;
     *data = t->src;
-    if (t->from != t->to || t->rope_heads) {
+    if (t->from == t->to && !t->rope_heads) {
+        if (ng_can_dequantize(t->from)) {
+            if (!ng_type_row_bytes(t->from, t->dims[0], &from_bytes) || !reserve(c, 0, (size_t)t->dims[0]))
+                return ng_fail(err, NG_ENOMEM, "%.200s: no memory for tensor %.64s", t->file, t->name);
+            s = check_finite(t, rows, from_bytes, err);
+        }
+    } else {
         bool fits = ng_type_row_bytes(t->from, t->dims[0], &from_bytes) &&
                     ng_type_row_bytes(t->to, t->dims[0], &to_bytes);
         assert(fits && ng_can_dequantize(t->from) &&

@@ -31,6 +31,8 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
     if (ng_arena_new(&a, 0)) return no_memory(file, err);
     report->arena = a;
     report->type = p->want->name;
+    report->kl_max = p->want->kl_max;
+    report->cosine_min = p->want->cosine_min;
     p->file = ng_arena_strdup(a, file);
     p->items = ng_arena_array(a, n_tensors + 1, sizeof *p->items);
     report->tensors = ng_arena_array(a, n_tensors + 1, sizeof *report->tensors);
@@ -55,6 +57,19 @@ static bool is_float(uint32_t type) {
 
 static bool is_quantized(uint32_t type) {
     return ng_type_get_info(type).block_len > 1;
+}
+
+/* Finds the columns' weights of a matrix that will be rounded. */
+static ng_status weigh(ng_weights_plan *p, ng_transcode *item, ng_error *err) {
+    if (!p->imatrix || item->n_dims != 2 || !is_quantized(item->to)) return NG_OK;
+    bool found;
+    float *w = ng_arena_array(p->report->arena, (size_t)item->dims[0], sizeof *w);
+    if (!w) return no_memory(p->file, err);
+    ng_status s = ng_imatrix_weights(p->imatrix, w, item->name, (size_t)item->dims[0], &found, err);
+    if (s || !found) return s;
+    item->weight = w;
+    p->report->n_weighted++;
+    return NG_OK;
 }
 
 ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_error *err) {
@@ -90,6 +105,8 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
     r->n_requantized +=
         is_quantized(item->from) && is_quantized(item->to) && item->from != item->to;
     p->coder.total += (double)row->elements;
+    ng_status s = weigh(p, item, err);
+    if (s) return s;
     r->n_tensors++;
     ng_gguf_put_tensor_made(p->writer, item->name, item->to, item->n_dims, item->dims,
                             ng_transcode_make, item);
@@ -141,10 +158,10 @@ void ng_weights_report_json(ng_json *j, const ng_weights_report *r) {
     }
     ng_json_end(j);
     ng_json_key(j, "requantized"), ng_json_uint(j, r->n_requantized);
+    ng_json_key(j, "weighted"), ng_json_uint(j, r->n_weighted);
     ng_json_key(j, "fell_back"), ng_json_array(j);
     for (size_t i = 0; i < r->n_tensors; i++)
         if (r->tensors[i].fell_back) ng_json_str(j, r->tensors[i].name);
-    ng_json_end(j);
     ng_json_end(j);
 }
 
@@ -159,6 +176,7 @@ void ng_weights_report_text(ng_buf *out, const ng_weights_report *r) {
     ng_buf_printf(out, "%zu tensors, %llu parameters, %zu bytes before, %zu after (%.1f %%)\n",
                   r->n_tensors, (unsigned long long)r->parameters, r->bytes_before, r->bytes_after,
                   r->bytes_before ? 100.0 * (double)r->bytes_after / (double)r->bytes_before : 0.0);
+    if (r->n_weighted) ng_buf_printf(out, "%zu tensors were weighted by the importance matrix\n", r->n_weighted);
     if (r->n_requantized)
         ng_buf_printf(out,
                       "%zu tensors were quantised before and lost precision twice: start from F16 "

@@ -11,6 +11,7 @@
 #define NG_QUANT_WEIGHTS_REPORT_H
 
 #include "core/arena.h"
+#include "imatrix.h"
 #include "transcode.h"
 
 typedef struct ng_weights_plan {
@@ -20,6 +21,7 @@ typedef struct ng_weights_plan {
     const ng_format *want;
     uint32_t n_layers; /* for mixes, see ng_weight_type: set both before tensors are added */
     bool tied;
+    const ng_imatrix *imatrix; /* borrowed until the commit, or NULL */
     ng_transcode *items; /* [cap], as many as the report's tensors */
     size_t cap;
     ng_transcoder coder;

@@ -99,6 +99,7 @@ void ng_act_norm(const ng_team *tm, const ng_kernels *k, const ng_act *act, cons
 
 void ng_linear(const ng_team *tm, const ng_mat *m, const ng_act *act, size_t n_tok, ng_out out) {
     assert(act->n_cols == m->n_cols && (!m->is_q8 || act->q.q));
+    if (tm->observer && tm->part == 0) tm->observer->see(tm->observer->ctx, m, act, n_tok);
     ng_gemm g = {.w = m->w, .w_stride = m->w_stride, .n_cols = m->n_cols, .x = act->x,
                  .x_stride = m->n_cols, .q = act->q, .n_tok = n_tok, .y = out.y,
                  .y_stride = out.stride, .bias = out.bias, .add = out.add};

@@ -17,9 +17,11 @@
 #include "gguf/gguf.h"
 #include "kernel/kernel.h"
 
+typedef struct ng_observer ng_observer;
 typedef struct ng_team {
     ng_pool *pool;
     int part, n_parts;
+    const ng_observer *observer; /* or NULL */
 } ng_team;
 
 static inline void ng_team_barrier(const ng_team *tm) { ng_pool_barrier(tm->pool); }
@@ -85,6 +87,12 @@ void ng_act_norm(const ng_team *tm, const ng_kernels *k, const ng_act *act, cons
                  const ng_norm *norm, size_t n_tok);
 
 /* ---- products ---------------------------------------------------------------------------------- */
+
+/* Sees what each product reads (importance matrices); called by one thread of the team. */
+struct ng_observer {
+    void (*see)(void *ctx, const ng_mat *m, const ng_act *act, size_t n_tok);
+    void *ctx;
+};
 
 typedef struct ng_out {
     float *y;          /* [n_tok, stride] */

@@ -2,8 +2,10 @@
  * precision as documented, values that a type cannot hold are refused, every allocation and write
  * may fail. */
 #include "core/file.h"
+#include "core/hash.h"
 #include "gguf/gguf.h"
 #include "kernel/dequant.h"
+#include "quant/imatrix.h"
 #include "quant/quantize_row.h"
 #include "quant/transcode.h"
 #include "fault.h"
@@ -18,7 +20,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char in_path[] = "/tmp/nanogrid-test-quantize-XXXXXX", out_path[64];
+static char in_path[] = "/tmp/nanogrid-test-quantize-XXXXXX", out_path[64], im_path[64];
 
 static void blocks_equal_the_reference(void **state) {
     (void)state;
@@ -115,7 +117,7 @@ static void a_file_changes_as_documented(void **state) {
     ng_weights_report_json(&j, &r);
     assert_non_null(strstr(
         b.data, "\"types\": {\"F32\": 3, \"F16\": 1, \"Q8_0\": 1, \"I8\": 1}, \"requantized\": 0, "
-                "\"fell_back\": [\"blk.0.attn_q.weight\"]}"));
+                "\"weighted\": 0, \"fell_back\": [\"blk.0.attn_q.weight\"]"));
     ng_buf_reset(&b);
     ng_weights_report_text(&b, &r);
     assert_non_null(strstr(b.data, "rows do not fit the blocks"));
@@ -179,6 +181,197 @@ static void refusals_name_the_tensor(void **state) {
     assert_non_null(strstr(err.text, "tensor x.weight is stored as Q2_K"));
 }
 
+/* ---- blocks by search ------------------------------------------------------------------------------------ */
+
+enum { N = 2048 };
+static float gauss[N], ones[N], back[N];
+
+static void make_gauss(void) {
+    ng_rng rng = ng_rng_seed(11);
+    for (int i = 0; i < N; i++) {
+        double sum = 0;
+        for (int k = 0; k < 12; k++) sum += ng_rng_unit(&rng);
+        gauss[i] = (float)(sum - 6) * 0.05f;
+        ones[i] = 1;
+    }
+}
+
+/* Root of the squared error over the values' squares. */
+static double round_trip(uint32_t type, const float *w) {
+    uint8_t *blocks = malloc(N * 4);
+    double e = 0, x = 0;
+    assert_true(ng_quantize_row(type, gauss, w, blocks, N));
+    ng_dequantize_row(type, blocks, back, N);
+    for (int i = 0; i < N; i++) {
+        e += ((double)gauss[i] - (double)back[i]) * ((double)gauss[i] - (double)back[i]);
+        x += (double)gauss[i] * (double)gauss[i];
+    }
+    free(blocks);
+    return sqrt(e / x);
+}
+
+static void errors_stay_within_each_types_bound(void **state) {
+    (void)state;
+    static const struct { ng_type type; double most; } bounds[] = {
+        {NG_TYPE_F16, 3e-4}, {NG_TYPE_BF16, 3e-3}, {NG_TYPE_Q8_0, 0.006}, {NG_TYPE_Q6_K, 0.02}, {NG_TYPE_Q5_K, 0.038},
+        {NG_TYPE_Q5_1, 0.042}, {NG_TYPE_Q5_0, 0.046}, {NG_TYPE_Q4_K, 0.076}, {NG_TYPE_Q4_1, 0.086}, {NG_TYPE_Q4_0, 0.095},
+        {NG_TYPE_NG4, 0.08}, {NG_TYPE_NG3, 0.19}};
+    make_gauss();
+    for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
+        double e = round_trip(bounds[i].type, NULL);
+        if (e > bounds[i].most) fail_msg("%s: %.5f, at most %.5f", ng_type_get_info(bounds[i].type).name, e, bounds[i].most);
+    }
+    /* Fewer bits than Q4_K, and hardly a larger error; less than the plain blocks of four bits and a half. */
+    assert_true(round_trip(NG_TYPE_NG4, NULL) < round_trip(NG_TYPE_Q4_0, NULL));
+}
+
+static void search_beats_the_formula(void **state) {
+    (void)state;
+    static const ng_type types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1};
+    make_gauss();
+    for (size_t i = 0; i < 4; i++) assert_true(round_trip(types[i], ones) < 0.99 * round_trip(types[i], NULL));
+}
+
+static void heavy_columns_get_less_error(void **state) {
+    (void)state;
+    static const ng_type types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3};
+    make_gauss();
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        double before = 0, after = 0;
+        float w[N];
+        for (int i = 0; i < N; i++) w[i] = i % 16 == 3 ? 100.0f : 1.0f;
+        round_trip(types[t], ones);
+        for (int i = 3; i < N; i += 16) before += fabs((double)gauss[i] - (double)back[i]);
+        round_trip(types[t], w);
+        for (int i = 3; i < N; i += 16) after += fabs((double)gauss[i] - (double)back[i]);
+        if (after > 0.9 * before) fail_msg("%s: %g, was %g", ng_type_get_info(types[t]).name, after, before);
+    }
+}
+
+static void odd_blocks_are_kept(void **state) {
+    (void)state;
+    static const ng_type types[] = {NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3, NG_TYPE_Q4_0, NG_TYPE_Q5_1};
+    for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
+        uint8_t blocks[512];
+        float x[256] = {0}, y[256];
+        assert_true(ng_quantize_row(types[t], x, ones, blocks, 256)); /* zeros stay zeros */
+        ng_dequantize_row(types[t], blocks, y, 256);
+        for (int i = 0; i < 256; i++) assert_true(y[i] == 0);
+        for (int i = 0; i < 256; i++) x[i] = 100.0f; /* a constant, in reach of every type */
+        assert_true(ng_quantize_row(types[t], x, ones, blocks, 256));
+        ng_dequantize_row(types[t], blocks, y, 256);
+        for (int i = 0; i < 256; i++) assert_true(fabsf(y[i] - 100) < 8);
+        x[7] = 1e-41f, x[8] = -1e-41f;
+        assert_true(ng_quantize_row(types[t], x, ones, blocks, 256));
+        x[9] = 1e9f;
+        assert_false(ng_quantize_row(types[t], x, ones, blocks, 256));
+    }
+    float x[64] = {118.0f};
+    uint8_t block[34];
+    assert_true(ng_quantize_row(NG_TYPE_NG4, x, NULL, block, 64));
+    x[1] = -118.5f;
+    assert_false(ng_quantize_row(NG_TYPE_NG4, x, NULL, block, 64));
+}
+
+static void formats_choose_types_as_documented(void **state) {
+    (void)state;
+    static const struct { const char *format, *name; uint64_t cols; bool tied; ng_type type; bool fell_back; } cases[] = {
+        {"Q4_K", "blk.3.ffn_up.weight", 1536, true, NG_TYPE_Q4_K, false},
+        {"q4_k", "blk.3.ffn_up.weight", 576, true, NG_TYPE_Q5_0, true},
+        {"Q5_K", "blk.3.ffn_up.weight", 576, true, NG_TYPE_Q5_1, true},
+        {"Q6_K", "blk.3.ffn_up.weight", 576, true, NG_TYPE_Q8_0, true},
+        {"Q4_K_M", "blk.0.ffn_down.weight", 1536, true, NG_TYPE_Q6_K, false},  /* the first eighth of 30 layers is 3 */
+        {"Q4_K_M", "blk.3.ffn_down.weight", 1536, true, NG_TYPE_Q4_K, false},
+        {"Q4_K_M", "blk.5.ffn_down.weight", 1536, true, NG_TYPE_Q6_K, false},  /* every third */
+        {"Q4_K_M", "blk.26.attn_v.weight", 576, true, NG_TYPE_Q8_0, true},     /* the last eighth */
+        {"Q4_K_M", "token_embd.weight", 576, true, NG_TYPE_Q8_0, true},
+        {"Q4_K_M", "token_embd.weight", 512, false, NG_TYPE_Q4_K, false},
+        {"Q5_K_M", "output.weight", 512, false, NG_TYPE_Q6_K, false},
+        {"NG4", "token_embd.weight", 576, true, NG_TYPE_NG4, false},
+        {"NG4", "blk.0.ffn_up.weight", 96, true, NG_TYPE_Q5_0, true},
+        {"NG3", "blk.0.ffn_up.weight", 96, true, NG_TYPE_Q4_0, true},
+        {"NG3", "blk.0.ffn_up.weight", 50, true, NG_TYPE_F16, true},
+        {"NG3", "blk.0.attn_norm.weight", 64, true, NG_TYPE_F32, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint64_t dims[4] = {cases[i].cols, 8, 1, 1};
+        ng_weight_place at = {cases[i].name, 2, dims, 30, cases[i].tied};
+        bool fell_back;
+        ng_type t = ng_weight_type(ng_format_find(cases[i].format), &at, &fell_back);
+        if (t != cases[i].type || fell_back != cases[i].fell_back) fail_msg("case %zu: %s", i, ng_type_get_info(t).name);
+    }
+    assert_null(ng_format_find("Q2_K"));
+}
+
+/* ---- importance matrices ------------------------------------------------------------------------------------ */
+
+static void write_imatrix(const char *type, float first, float count) {
+    static float sums[64], n;
+    uint64_t d[2] = {64, 1}, one[2] = {1, 1};
+    for (int i = 0; i < 64; i++) sums[i] = (float)i;
+    sums[0] = first;
+    n = count;
+    ng_gguf_writer *w;
+    ng_error err = {0};
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_str(w, "general.type", type);
+    ng_gguf_put_tensor(w, "token_embd.weight.in_sum2", NG_TYPE_F32, 2, d, sums);
+    ng_gguf_put_tensor(w, "token_embd.weight.counts", NG_TYPE_F32, 2, one, &n);
+    assert_int_equal(ng_gguf_writer_commit(w, im_path, &err), NG_OK);
+}
+
+static void importance_weighs_or_is_refused(void **state) {
+    (void)state;
+    ng_imatrix *im;
+    ng_error err = {0};
+    float w[64];
+    bool found;
+    write_imatrix("imatrix", 0, 10);
+    assert_int_equal(ng_imatrix_open(&im, im_path, &err), NG_OK);
+    assert_int_equal(ng_imatrix_weights(im, w, "token_embd.weight", 64, &found, &err), NG_OK);
+    assert_true(found && fabsf(w[0] - 0.01f) < 1e-6f && fabsf(w[63] - (2.0f + 0.01f)) < 1e-5f);
+    assert_int_equal(ng_imatrix_weights(im, w, "output.weight", 64, &found, &err), NG_OK);
+    assert_false(found);
+    assert_int_equal(ng_imatrix_weights(im, w, "token_embd.weight", 32, &found, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "does not have the 32 columns"));
+    ng_imatrix_close(im);
+
+    write_input(0.5f);
+    ng_weights_report r;
+    ng_weights_options o = {.type = "NG4", .imatrix = im_path};
+    err = (ng_error){0};
+    assert_int_equal(ng_quantize_file(&r, in_path, out_path, &o, &err), NG_OK);
+    assert_int_equal(r.n_weighted, 1);
+    ng_weights_report_clear(&r);
+
+    static const struct { const char *type; float first, count; ng_status status; const char *text; } bad[] = {
+        {"model", 0, 1, NG_EFORMAT, "is no importance matrix"},
+        {"imatrix", -1, 1, NG_EFORMAT, "column 0 of token_embd.weight.in_sum2 is negative"},
+        {"imatrix", INFINITY, 1, NG_EFORMAT, "not finite"},
+        {"imatrix", 0, 0, NG_EFORMAT, "was made for another model"}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        write_imatrix(bad[i].type, bad[i].first, bad[i].count);
+        err = (ng_error){0};
+        assert_int_equal(ng_quantize_file(&r, in_path, out_path, &o, &err), bad[i].status);
+        assert_non_null(strstr(err.text, bad[i].text));
+    }
+    unlink(im_path);
+}
+
+static void a_damaged_vector_is_refused(void **state) {
+    (void)state;
+    uint64_t d[1] = {64};
+    float x[64] = {0};
+    x[5] = NAN;
+    ng_gguf_writer *w;
+    ng_weights_report r;
+    ng_error err = {0};
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_tensor(w, "output_norm.weight", NG_TYPE_F32, 1, d, x);
+    assert_int_equal(ng_gguf_writer_commit(w, in_path, &err), NG_OK);
+    assert_int_equal(quantize(in_path, out_path, "Q8_0", &r, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "output_norm.weight has a value that is infinite or not a number"));
+}
+
 static void rope_rows_are_interleaved(void **state) {
     (void)state;
     float src[8][2]; /* two heads of four rows */
@@ -224,11 +417,19 @@ int main(void) {
     if (fd < 0) return 1;
     close(fd);
     snprintf(out_path, sizeof out_path, "%s.out", in_path);
+    snprintf(im_path, sizeof im_path, "%s.imatrix", in_path);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_equal_the_reference),
         cmocka_unit_test(what_a_type_cannot_hold_is_refused),
         cmocka_unit_test(a_file_changes_as_documented),
         cmocka_unit_test(refusals_name_the_tensor),
+        cmocka_unit_test(errors_stay_within_each_types_bound),
+        cmocka_unit_test(search_beats_the_formula),
+        cmocka_unit_test(heavy_columns_get_less_error),
+        cmocka_unit_test(odd_blocks_are_kept),
+        cmocka_unit_test(formats_choose_types_as_documented),
+        cmocka_unit_test(importance_weighs_or_is_refused),
+        cmocka_unit_test(a_damaged_vector_is_refused),
         cmocka_unit_test(rope_rows_are_interleaved),
         cmocka_unit_test(quantising_survives_every_fault),
     };
