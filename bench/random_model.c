@@ -95,7 +95,7 @@ static bool put_rows(const tensor *t, size_t row_bytes, double spread) {
     ng_rng rng = ng_rng_seed(t->dims[0]);
     for (size_t i = 0; row && i < t->dims[0]; i++)
         row[i] = (float)(((double)ng_rng_below(&rng, 1 << 20) / (1 << 19) - 1) * 1.73 * spread);
-    bool ok = row && ng_quantize_row(t->type, row, data, t->dims[0]);
+    bool ok = row && ng_quantize_row(t->type, row, NULL, data, t->dims[0]);
     for (size_t r = 1; ok && r < t->dims[1]; r++) memcpy(data + r * row_bytes, data, row_bytes);
     free(row);
     return ok;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { N_CTX = 512, READ = 128, WRITE = 16, ROUNDS = 3 };
+enum { N_CTX = 512, READ = 128, WRITE = 16, ROUNDS = 3, RANDOM = 256 };
 
 static const char prose[] =
     "The lighthouse at the end of the harbour had been dark for eleven years when Marta bought it from the town.\n"
@@ -56,8 +56,7 @@ static ng_status open_side(side *s, const char *path, ng_error *err) {
     if (status) return status;
     ng_model_info i = ng_model_get_info(s->model);
     ng_session_options o = {.n_ctx = i.n_ctx_train < N_CTX ? i.n_ctx_train : N_CTX};
-    if (!ng_model_tokenizer(s->model, err)) status = err->code;
-    return status ? status : ng_session_new(&s->session, s->model, &o, err);
+    return ng_session_new(&s->session, s->model, &o, err);
 }
 
 static void keep_best(double *best, double tokens, double began) {
@@ -83,11 +82,25 @@ static ng_status time_decoder(cli_loss *l, const side *s, const int32_t *ids, si
     return status;
 }
 
-static ng_status compare_decoders(cli_loss *l, const side *s, const char *text, size_t len, ng_error *err) {
+/* The text's tokens; of a file without a tokenizer tokens by chance, which no text of its own could show. */
+static ng_status tokens_of(cli_loss *l, const ng_model *m, cli_words text, int32_t **ids, size_t *n, ng_error *err) {
+    const ng_tokenizer *t = ng_model_tokenizer(m, err);
+    if (t) return ng_tokenize(t, text.data, text.len, NULL, ids, n, err);
+    if (err->code == NG_ENOMEM) return err->code;
+    l->by_chance = true;
+    *n = RANDOM;
+    *ids = malloc(*n * sizeof **ids);
+    if (!*ids) return ng_fail(err, NG_ENOMEM, "out of memory");
+    uint32_t n_vocab = (uint32_t)ng_model_get_info(m).n_vocab;
+    for (uint32_t i = 0; i < RANDOM; i++) (*ids)[i] = (int32_t)((i * UINT32_C(2654435761) >> 4) % n_vocab);
+    return NG_OK;
+}
+
+static ng_status compare_decoders(cli_loss *l, const side *s, cli_words text, ng_error *err) {
     int32_t *ids;
     size_t n;
     ng_perplexity p;
-    ng_status status = ng_tokenize(ng_model_tokenizer(s[0].model, err), text, len, NULL, &ids, &n, err);
+    ng_status status = tokens_of(l, s[0].model, text, &ids, &n, err);
     if (status) return status;
     ng_perplexity_options o = {.session = s[1].session, .base = s[0].session, .ids = ids, .n = n};
     status = ng_perplexity_measure(&p, &o, err);
@@ -111,8 +124,9 @@ static double cosine(const float *a, const float *b, size_t n) {
     return aa > 0 && bb > 0 ? dot / sqrt(aa * bb) : 0;
 }
 
-static ng_status compare_encoders(cli_loss *l, const side *s, const char *text, size_t len, ng_error *err) {
-    size_t n = ng_model_get_info(s[0].model).n_embd, lines = 0, n_tokens;
+static ng_status compare_encoders(cli_loss *l, const side *s, cli_words lines_of, ng_error *err) {
+    const char *text = lines_of.data;
+    size_t len = lines_of.len, n = ng_model_get_info(s[0].model).n_embd, lines = 0, n_tokens;
     float *v = malloc(2 * n * sizeof *v);
     ng_status status = v ? NG_OK : ng_fail(err, NG_ENOMEM, "out of memory");
     if (!status && ng_model_get_info(s[1].model).n_embd != n) status = ng_fail(err, NG_EINVALID, "the models differ in size");
@@ -141,17 +155,16 @@ static ng_status compare_encoders(cli_loss *l, const side *s, const char *text, 
     return status;
 }
 
-void cli_loss_measure(cli_loss *out, const char *before, const char *after, const ng_buf *text) {
+void cli_loss_measure(cli_loss *out, const char *before, const char *after, cli_words text) {
     side s[2] = {{NULL, NULL}, {NULL, NULL}};
     ng_error err = {0};
+    if (!text.data) text = (cli_words){prose, sizeof prose - 1};
     *out = (cli_loss){.kld_mean = NAN, .top1_agree = NAN, .cosine_mean = NAN, .cosine_min = NAN};
     ng_status status = open_side(&s[0], before, &err);
     if (!status) status = open_side(&s[1], after, &err);
-    const char *words = text ? text->data : prose;
-    size_t len = text ? text->len : sizeof prose - 1;
     if (!status) {
         out->encoder = ng_model_get_info(s[0].model).kind == NG_MODEL_ENCODER;
-        status = out->encoder ? compare_encoders(out, s, words, len, &err) : compare_decoders(out, s, words, len, &err);
+        status = out->encoder ? compare_encoders(out, s, text, &err) : compare_decoders(out, s, text, &err);
     }
     if (status) snprintf(out->why, sizeof out->why, "%.255s", err.text);
     close_side(&s[0]);
@@ -176,6 +189,7 @@ void cli_loss_json(ng_json *j, const cli_loss *l) {
     if (l->encoder) put(j, "cosine_mean", l->cosine_mean, 6), put(j, "cosine_min", l->cosine_min, 6);
     else put(j, "kld_mean", l->kld_mean, 6), put(j, "top1_agree", l->top1_agree, 4);
     ng_json_key(j, "tokens"), ng_json_uint(j, l->n_tokens);
+    ng_json_key(j, "tokens_by_chance"), ng_json_bool(j, l->by_chance);
     put(j, "pp_before", l->pp[0], 1), put(j, "pp_after", l->pp[1], 1);
     if (!l->encoder) put(j, "tg_before", l->tg[0], 1), put(j, "tg_after", l->tg[1], 1);
 }
@@ -189,8 +203,9 @@ void cli_loss_text(ng_buf *out, const cli_loss *l, const ng_weights_report *r) {
         ng_buf_printf(out, "cosine to the input's vectors %.5f on average, %.5f at least (%s: %.3f or more is expected)\n",
                       l->cosine_mean, l->cosine_min, r->type, r->cosine_min);
     else
-        ng_buf_printf(out, "KL divergence from the input %.5f nats a token, the same best token in %.1f %% (%s: %.3f or less is expected)\n",
-                      l->kld_mean, 100 * l->top1_agree, r->type, r->kl_max);
+        ng_buf_printf(out, "KL divergence from the input %.5f nats a token, the same best token in %.1f %% (%s: %.3f or less is expected)%s\n",
+                      l->kld_mean, 100 * l->top1_agree, r->type, r->kl_max,
+                      l->by_chance ? "; tokens by chance, for the file has no tokenizer" : "");
     ng_buf_printf(out, "tokens a second: reading %.0f before, %.0f after", l->pp[0], l->pp[1]);
     if (!l->encoder) ng_buf_printf(out, "; writing %.1f before, %.1f after", l->tg[0], l->tg[1]);
     ng_buf_printf(out, "\n");

@@ -49,7 +49,7 @@ static int keep_or_not(const cli_weights *w, char **argv, const char *made, cons
         ng_buf_clear(&text);
         return cli_fail(&err);
     }
-    cli_loss_measure(&loss, argv[0], made, w->text ? &text : NULL);
+    cli_loss_measure(&loss, argv[0], made, (cli_words){w->text ? text.data ? text.data : "" : NULL, text.len});
     ng_buf_clear(&text);
     bool refused = cli_loss_exceeds(&loss, r) && !w->accept;
     ng_status s = NG_OK;

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""quantize and imatrix from the outside: every type over the tiny golden models, what is printed, what is refused and that a
+refused file leaves OUT as it was; and sizes of the real SmolLM2 (SMOLLM2_DIR)."""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import gguf_read  # noqa: E402
+
+NG = os.environ.get("NANOGRID", "build/nanogrid")
+GOLDEN = os.path.join(HERE, "..", "golden")
+BERT, LLAMA = os.path.join(GOLDEN, "bert-tiny-f32.gguf"), os.path.join(GOLDEN, "llama-tiny-f32.gguf")
+TYPES = "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K Q5_1 Q5_0 Q4_K_M Q4_K Q4_1 Q4_0 NG4 NG3".split()
+failed = 0
+
+
+def check(ok, what):
+    global failed
+    if not ok:
+        failed += 1
+        print("FAIL", what)
+
+
+def run(*args, **env):
+    return subprocess.run([NG, *map(str, args)], capture_output=True, text=True, env=dict(os.environ, **env), timeout=110)
+
+
+def quantize(src, out, kind, *args):
+    r = run("quantize", src, out, kind, "--json", *args)
+    return r.returncode, json.loads(r.stdout) if r.stdout else {}, r.stderr
+
+
+def every_type(folder):
+    """Each type is written, runs, gives the same bits at every level, and never loses less than one of more bits should."""
+    out = os.path.join(folder, "out.gguf")
+    for src in (BERT, LLAMA):
+        sizes = {}
+        for kind in TYPES:
+            code, d, err = quantize(src, out, kind)
+            check(code == 0 and d.get("type") == kind and not err.strip(), "%s %s: %d %s" % (src, kind, code, err))
+            sizes[kind] = d["bytes_after"]
+            check(os.path.getsize(out) == d["bytes_after"] and d["bytes_before"] == os.path.getsize(src), "%s: sizes" % kind)
+            loss = 1 - d["cosine_mean"] if src == BERT else d["kld_mean"]
+            limit = {"F": 1e-4, "B": 1e-3, "8": 5e-3}.get(kind[0] if kind[0] in "FB" else kind[1], 0.3)
+            check(-1e-6 <= loss <= limit, "%s loses %g" % (kind, loss))
+            check(d["pp_before"] > 0 and d["pp_after"] > 0, "speed is printed: %r" % d)
+            verb, more = ("embed", ["abc"]) if src == BERT else ("logits", ["--tokens", "1,2,3"])
+            answers = {run(verb, "-m", out, *more, NG_CPU=level).stdout for level in ("ref", "avx2", "avx512")}
+            check(len(answers) == 1 and answers != {""}, "%s: the levels differ" % kind)
+        check(sizes["NG3"] < sizes["NG4"] <= sizes["Q4_K"] < sizes["Q8_0"] < sizes["F16"], "sizes: %r" % sizes)
+    text = run("quantize", LLAMA, out, "NG4").stdout
+    check("KL divergence" in text and "reading" in text and "rows do not fit" in text, "the table for people: %r" % text[-400:])
+    rows = [l.split() for l in run("inspect", out).stdout.splitlines()]
+    check(any("NG4" in r for r in rows), "inspect names the type")
+
+
+def patched(folder, src, tensor, change):
+    """A copy of src with the floats of one tensor changed."""
+    path = os.path.join(folder, "patched.gguf")
+    old = gguf_read.read_gguf(src)[1][tensor][2]
+    values = change(list(struct.unpack("<%df" % (len(old) // 4), old)))
+    data = open(src, "rb").read()
+    check(data.count(old) == 1, "the tensor's bytes are found")
+    open(path, "wb").write(data.replace(old, struct.pack("<%df" % len(values), *values)))
+    return path
+
+
+def refusals(folder):
+    out = os.path.join(folder, "kept.gguf")
+    open(out, "w").write("as it was")
+    sharp = patched(folder, LLAMA, "output_norm.weight", lambda v: [20 * x for x in v])  # logits twenty times as far apart
+    code, d, err = quantize(sharp, out, "NG3")
+    check(code == 1 and "--accept-loss" in err and "not kept" in err and d["kld_mean"] > 1.5, "a great loss is refused: %d %r %r" % (code, d, err))
+    check(open(out).read() == "as it was" and not os.path.exists(out + ".unchecked"), "OUT is as it was, nothing is left beside it")
+    code, d, err = quantize(sharp, out, "NG3", "--accept-loss")
+    check(code == 0 and not err and os.path.getsize(out) == d["bytes_after"], "--accept-loss keeps it: %r" % err)
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        for tensor in ("token_embd.weight", "output_norm.weight"):
+            code, d, err = quantize(patched(folder, LLAMA, tensor, lambda v: v[:7] + [bad] + v[8:]), out, "NG4", "--accept-loss")
+            check(code == 1 and tensor in err and "row 0" in err, "%g in %s: %d %r" % (bad, tensor, code, err))
+    for args, code, words in ((["Q2_K"], 2, "Q2_K"), (["IQ1_S"], 2, "choose among"), (["NG4", "--imatrix", "/nonexistent"], 1, "/nonexistent"),
+                              (["NG4", "--imatrix", BERT], 1, "no importance matrix"), ([], 2, "TYPE"), (["NG4", "-f", "/nonexistent"], 1, "/nonexistent")):
+        r = run("quantize", LLAMA, out, *args)
+        check(r.returncode == code and words in r.stderr and not r.stdout, "%s: %d %r" % (args, r.returncode, r.stderr))
+
+
+def importance(folder):
+    text, im, out = (os.path.join(folder, n) for n in ("text.txt", "im.gguf", "out.gguf"))
+    open(text, "w").write("a b c d\nhello\n\nx y z\n")
+    r = run("imatrix", "-m", BERT, "-f", text, "-o", im, "--json")
+    d = json.loads(r.stdout or "{}")
+    check(r.returncode == 0 and d["windows"] == 3 and d["matrices"] >= 12 and d["tokens"] > 6, "imatrix: %r %r" % (d, r.stderr))
+    keys, tensors = gguf_read.read_gguf(im)
+    check(keys["general.type"] == "imatrix" and keys["imatrix.chunk_count"] == 3 and keys["imatrix.datasets"] == ["text.txt"], "its keys: %r" % keys)
+    sums, counts = tensors["blk.0.ffn_down.weight.in_sum2"], tensors["blk.0.ffn_down.weight.counts"]
+    check(sums[0] == "F32" and len(sums[2]) == 4 * sums[1][0] and struct.unpack("<f", counts[2])[0] == d["tokens"], "sums and counts")
+    plain, weighted = (quantize(BERT, out, "NG4", *more) for more in ([], ["--imatrix", im]))
+    check(plain[0] == weighted[0] == 0 and plain[1]["weighted"] == 0 and weighted[1]["weighted"] == d["matrices"], "%r %r" % (plain, weighted))
+    r = run("imatrix", "-m", LLAMA, "-f", text, "-o", im)
+    check(r.returncode == 1 and "tokenizer" in r.stderr, "a model without a tokenizer cannot read a text: %r" % r.stderr)
+    for args, words in ((["-o", im], "-f FILE"), (["-f", text], "-o FILE"), (["-f", text, "-o", im, "more"], "no words")):
+        r = run("imatrix", "-m", BERT, *args)
+        check(r.returncode == 2 and words in r.stderr, "%s: %r" % (args, r.stderr))
+
+
+def real(folder):
+    """What docs/formats.md says of the files as a whole, loosely: sizes, and that losses are in order."""
+    env, out = os.environ, os.path.join(folder, "out.gguf")
+    smol = os.path.join(env.get("SMOLLM2_DIR", ""), "F16.gguf")
+    if env.get("SMOLLM2_DIR") and os.path.exists(smol):
+        code, d, err = quantize(smol, out, "NG4")
+        check(code == 0 and d["bytes_after"] < 74e6 and d["kld_mean"] < 0.4, "SmolLM2 NG4: %r %r" % (d.get("kld_mean"), err))
+        code, d, err = quantize(smol, out, "NG3", "--accept-loss")
+        check(code == 0 and d["bytes_after"] <= 50 << 20, "SmolLM2 NG3: %r %r" % (d.get("bytes_after"), err))
+    else:
+        print("SKIP SmolLM2: SMOLLM2_DIR is not set or has no F16.gguf")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("NANOGRID_HOME", os.path.join(folder, "home"))
+        every_type(folder)
+        refusals(folder)
+        importance(folder)
+        real(folder)
+    print("failed: %d" % failed if failed else "quantize: all passed")
+    return 1 if failed else 0
+
+
+sys.exit(main())
