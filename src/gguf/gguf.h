@@ -36,10 +36,8 @@
     X(I64, 27, "I64", 1, 8)                                                                        \
     X(F64, 28, "F64", 1, 8)                                                                        \
     X(BF16, 30, "BF16", 1, 2)                                                                      \
-    X(NG3, 1003, "NG3", 64, 24)                                                                    \
-    X(NG4, 1004, "NG4", 64, 34)
-
-enum { NG_TYPE_OURS_FROM = 1000 };
+    X(NG3, 0x4E4733, "NG3", 64, 24)                                                                    \
+    X(NG4, 0x4E4734, "NG4", 64, 34)
 
 typedef enum ng_type {
 #define NG_TYPE_ENUM(name, id, text, n, bytes) NG_TYPE_##name = id,

@@ -44,7 +44,7 @@ ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) N
 typedef struct ng_format {
     const char *name;
     ng_type base, more;  /* the same but in mixes */
-    uint32_t file_type;  /* general.file_type (llama.cpp: enum llama_ftype; ours from 1000 on) */
+    uint32_t file_type;  /* general.file_type (llama.cpp: enum llama_ftype; of ours the type) */
     double kl_max;       /* nats a token, and .. */
     double cosine_min;   /* .. of embeddings, that this format may lose against its input */
 } ng_format;
