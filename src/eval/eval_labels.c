@@ -14,6 +14,7 @@
 #include "core/budget.h"
 #include "gguf/gguf.h"
 #include "figures.h"
+#include "route/escalation.h"
 #include "train/data.h"
 #include <math.h>
 #include <stdio.h>
@@ -176,6 +177,38 @@ static void put_confusion(const evaluation *e, const scored *s) {
         }
 }
 
+/* Labels that tell which of two tiers was right make a model of escalation: its gain is P(fix) - P(harm). */
+static ng_status put_escalation(const evaluation *e, const scored *s) {
+    static const char *const names[] = {"both", "fix", "harm", "neither"};
+    static const uint8_t small[] = {1, 0, 1, 0}, large[] = {1, 1, 0, 0};
+    if (s->n_labels != 4) return NG_OK;
+    for (size_t c = 0; c < 4; c++)
+        if (strcmp(e->labels.names[c], names[c])) return NG_OK;
+    float *gain = malloc((s->n + 1) * sizeof *gain);
+    uint8_t *right = malloc(2 * s->n + 1);
+    ng_status st = gain && right ? NG_OK : no_memory(e);
+    for (size_t i = 0; !st && i < s->n; i++) {
+        gain[i] = s->p[4 * i + 1] - s->p[4 * i + 2];
+        right[i] = small[s->gold[i]];
+        right[s->n + i] = large[s->gold[i]];
+    }
+    if (!st) {
+        ng_outcomes o = {.small = right, .large = right + s->n, .n = s->n};
+        put(e, "escalation.apgr", ng_escalation_apgr(&o, gain));
+        put(e, "escalation.small", share(o.small, s->n));
+        put(e, "escalation.large", share(o.large, s->n));
+        put(e, "escalation.at_30", ng_escalation_accuracy(&o, gain, 0.3));
+        put(e, "escalation.random_at_30", share(o.small, s->n) + 0.3 * (share(o.large, s->n) - share(o.small, s->n)));
+        put(e, "escalation.cpt50", ng_escalation_share(&o, gain, 0.5));
+        put(e, "escalation.cpt80", ng_escalation_share(&o, gain, 0.8));
+        for (size_t i = 0; i < s->n; i++) right[i] |= right[s->n + i];
+        put(e, "escalation.oracle", share(right, s->n));
+    }
+    free(gain);
+    free(right);
+    return st;
+}
+
 static void put_oos(const evaluation *e, const scored *in, const scored *out) {
     double t = (double)e->subject->oos_threshold;
     size_t kept = 0, right = 0, rejected = 0;
@@ -273,6 +306,7 @@ static ng_status put_all(const evaluation *e) {
     put_parts(e, s);
     put_confidence(e, s);
     put_oos(e, s, &e->oos);
+    if (!e->subject->each && !st) st = put_escalation(e, s);
     put(e, "model_mb", (double)e->subject->file_bytes / 1e6);
     return st ? st : put_speed(e, s);
 }

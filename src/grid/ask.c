@@ -92,9 +92,26 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     if (!s && task == NG_TASK_GENERATE && (*out)->finish && !strcmp((*out)->finish, "cancelled"))
         note_cut(a, m);
     if (!s) return NG_OK;
-    ng_answer_free(*out);
+    ng_ask_waste(a, m, *out);
     *out = NULL;
     return s;
+}
+
+void ng_ask_waste(asking *a, const grid_member *m, ng_answer *said) {
+    if (said && m) {
+        double usd = (said->prompt_tokens * m->prompt_per_1m + said->completion_tokens * m->completion_per_1m) * 1e-6;
+        a->rec.wasted.prompt_tokens += said->prompt_tokens;
+        a->rec.wasted.completion_tokens += said->completion_tokens;
+        a->rec.wasted.cost_usd += usd;
+        atomic_fetch_add(&a->grid->stats.wasted_tokens, said->prompt_tokens + said->completion_tokens);
+        atomic_fetch_add(&a->grid->stats.wasted_nano_usd, (uint64_t)(usd * 1e9));
+    }
+    ng_answer_free(said);
+}
+
+double ng_answer_margin(const ng_answer *a) {
+    if (!a->n_scores) return NAN;
+    return (double)a->scores[0].p - (a->n_scores > 1 ? (double)a->scores[1].p : 0);
 }
 
 ng_status ng_ask_no_expert(asking *a, ng_error *err) {
@@ -340,13 +357,16 @@ static void explain_choice(asking *a) {
     ng_record *rec = &a->rec;
     size_t len = strlen(rec->reason);
     const char *more = NULL;
-    if (rec->escalated)
+    if (rec->escalated && rec->explored) more = "all tiers were asked to learn what they say";
+    else if (rec->escalated && a->by_gain) more = "the next tier is likely to fix it, so it escalated";
+    else if (rec->escalated)
         more = a->out_of_scope ? "out of scope here, so it escalated"
                                : "below the contract, so it escalated";
     else if (a->out_of_scope) more = "out of scope, and no higher tier answered";
+    else if (!a->answered && a->by_gain) more = "the next tier was likely to fix it, but did not answer";
     else if (!a->answered && !rec->cached) more = "below the contract, and no higher tier answered";
     if (more) snprintf(rec->reason + len, sizeof rec->reason - len, "%s%s", len ? "; " : "", more);
-    bool below = !a->answered && !a->out_of_scope && !rec->cached && a->best_member;
+    bool below = !a->answered && !a->by_gain && !a->out_of_scope && !rec->cached && a->best_member;
     if (below && isnan(a->best_member->max_error))
         ng_ask_warn(a, "the confidence %.3f of %s is below the %.3f that is asked for", a->best->confidence,
                     a->best_member->name, rec->threshold);

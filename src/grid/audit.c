@@ -8,6 +8,7 @@
  * whose 95 % upper bound is within the promise.  Feedback is no random sample (people report what is
  * wrong), so it joins the judges when it is as many, or when it refutes the promise outright: its lower
  * bound above it, however few.  A contract without a judge that holds is not held. */
+#include "audit_cascade.h"
 #include "grid_parts.h"
 
 #include "gguf/gguf.h"
@@ -192,9 +193,15 @@ static ng_status audit_expert(audit *a, const grid_member *m) {
     return NG_OK;
 }
 
+static const char *verdict(const audit *a, bool cascades) {
+    return !a->held ? "a contract is broken" : cascades ? "every contract holds" : "every contract holds; a cascade is refused";
+}
+
 ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error *err) {
     ng_json j = ng_json_init(out), rows;
-    ng_buf list = ng_buf_init((size_t)16 << 20);
+    ng_buf list = ng_buf_init((size_t)16 << 20), cascades = ng_buf_init(1u << 20);
+    ng_json cascade_rows = ng_json_init(&cascades);
+    bool worth = true;
     audit a = {.g = g, .held = true, .err = err};
     ng_error none = {0};
     ng_status s = ng_record_db_open_reader(&a.db, g->records_path, &none);
@@ -207,20 +214,24 @@ ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error
     }
     s = NG_OK;
     for (size_t i = 0; !s && i < g->n_experts; i++) s = audit_expert(&a, &g->members[i]);
+    if (json) ng_json_array(&cascade_rows);
+    if (!s) s = ng_audit_cascades(g, json ? NULL : &list, json ? &cascade_rows : NULL, &worth, err);
     if (!s && json) {
-        ng_json_end(&rows);
+        ng_json_end(&rows), ng_json_end(&cascade_rows);
         ng_json_object(&j);
-        ng_json_key(&j, "held"), ng_json_bool(&j, a.held);
+        ng_json_key(&j, "held"), ng_json_bool(&j, a.held && worth);
         ng_json_key(&j, "grid"), ng_json_str(&j, g->path);
         ng_json_key(&j, "routes"), ng_json_raw(&j, list.data);
+        ng_json_key(&j, "cascades"), ng_json_raw(&j, cascades.data);
         ng_json_end(&j);
     } else if (!s) {
-        ng_buf_printf(out, "%s%s", list.data, a.held ? "every contract holds" : "a contract is broken");
+        ng_buf_printf(out, "%s%s", list.data, verdict(&a, worth));
     }
-    if (!s && (list.status || out->status))
-        s = ng_fail(err, list.status ? list.status : out->status, "audit: out of memory");
+    if (!s && (list.status || cascades.status || out->status))
+        s = ng_fail(err, NG_ENOMEM, "audit: out of memory");
     ng_buf_clear(&list);
+    ng_buf_clear(&cascades);
     sqlite3_close(a.db);
-    *held = !s && a.held;
+    *held = !s && a.held && worth;
     return s;
 }

@@ -16,6 +16,8 @@
 #include "grid_parts.h"
 
 #include "core/clock.h"
+#include "core/hash.h"
+#include <nanogrid/text.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +51,15 @@ static void add_upstreams(const asking *a, line *l) {
         }
 }
 
+/* A conversation goes on where it has escalated to: what is below that comes last. */
+static void start_at(line *l, ng_tier_level tier) {
+    line sorted = {.n = 0};
+    for (int below = 0; below < 2; below++)
+        for (size_t i = 0; i < l->n; i++)
+            if ((l->m[i]->tier_level < tier) == (below == 1)) line_add(&sorted, l->m[i]);
+    *l = sorted;
+}
+
 static line line_up(const asking *a) {
     const ng_grid *g = a->grid;
     line l = {.n = 0};
@@ -70,6 +81,8 @@ static line line_up(const asking *a) {
             }
     }
     add_upstreams(a, &l);
+    ng_tier_level tier;
+    if (a->conversation && a->goes_on && ng_sticky_get(a->grid->sticky, a->conversation, &tier)) start_at(&l, tier);
     return l;
 }
 
@@ -244,13 +257,34 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
 }
 
 static void keep_best(asking *a, const grid_member *m, ng_answer *said) {
-    ng_answer_free(a->best);
+    ng_ask_waste(a, a->best_member, a->best);
     a->best = said;
     a->best_member = m;
 }
 
+/* Whether recorded outcomes say that the next tier would fix this answer, which no contract bounds. */
+static bool is_worth_asking(asking *a, const line *l, size_t i, const ng_answer *said, ng_record_step *step) {
+    const grid_member *m = l->m[i];
+    if (!a->grid->gains || m->upstream || a->pinned || !said->label || !isnan(m->max_error)) return false;
+    double gain = ng_outcomes_gain(a->grid->gains, m, said, a->len);
+    if (gain < a->grid->config.cascade.min_gain || !higher_admitted(a, l, i)) return false;
+    snprintf(step->outcome, sizeof step->outcome, "gain %.3f", gain);
+    return a->by_gain = true;
+}
+
+static void note_label(ng_record_step *step, const grid_member *m, const ng_answer *said) {
+    step->prompt_tokens = said->prompt_tokens;
+    step->completion_tokens = said->completion_tokens;
+    step->cost_usd = (said->prompt_tokens * m->prompt_per_1m + said->completion_tokens * m->completion_per_1m) * 1e-6;
+    if (!said->label || !said->in_scope) return;
+    snprintf(step->label, sizeof step->label, "%s", said->label);
+    step->label[ng_utf8_invalid_at(step->label, strlen(step->label))] = 0;
+    step->margin = ng_answer_margin(said);
+}
+
 /* Judges a complete answer, which it takes; true when the climb ends here. */
-static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_step *step) {
+static bool judge(asking *a, const line *l, size_t i, ng_answer *said, ng_record_step *step) {
+    const grid_member *m = l->m[i];
     if (m->drift) ng_drift_add(m->drift, said->confidence);
     double threshold = ng_ask_threshold(a, m);
     bool unsure = !isnan(threshold) && !(said->confidence >= threshold);
@@ -261,15 +295,17 @@ static bool judge(asking *a, const grid_member *m, ng_answer *said, ng_record_st
              abstained ? "abstained"
              : unsure  ? "below-contract"
                        : "answered");
+    note_label(step, m, said);
+    if (good) good = !is_worth_asking(a, l, i, said, step);
     if (abstained && !m->upstream) a->out_of_scope = true;
     if (!isnan(threshold)) a->rec.threshold = threshold;
     /* Two unsure answers: the one in scope stands, and of two such the lower tier's, which is
      * free. */
     if (good || !a->best || (!a->best->in_scope && said->in_scope)) keep_best(a, m, said);
-    else ng_answer_free(said);
+    else ng_ask_waste(a, m, said);
     a->answered = good;
     bool resigned = abstained && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
-    return good || a->committed || resigned;
+    return (good && !a->exploring) || a->committed || resigned;
 }
 
 /* The request itself is wrong, or nobody waits any more: asking others would not help. */
@@ -294,6 +330,8 @@ static ng_status note_failure(asking *a, const grid_member *m, ng_status s, cons
 /* NG_OK with *end false: climb on. */
 static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng_error *err) {
     const grid_member *m = l->m[i];
+    /* Exploring hears one of each tier. */
+    if (a->exploring && a->best_member && a->answered && m->tier_level <= a->best_member->tier_level) return NG_OK;
     ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
     if (!ng_ask_admits(a, m, step->outcome)) {
         bool foreign = strstr(step->outcome, "language") != NULL,
@@ -312,7 +350,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
         *end = a->committed;
         return note_failure(a, m, s, &why, err);
     }
-    *end = judge(a, m, said, step);
+    *end = judge(a, l, i, said, step);
     return NG_OK;
 }
 
@@ -383,8 +421,28 @@ static ng_status answer_miss(asking *a, const grid_member *m, ng_error *err) {
     return NG_OK;
 }
 
+/* Labels alone can be compared; a request that sets a price or a deadline is not made dearer. */
+static bool explores(asking *a, const line *l) {
+    double share = a->grid->config.cascade.explore;
+    bool labels = a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_DETECT_LANGUAGE;
+    if (!(share > 0) || !labels || a->pinned || a->request->features || !a->chosen || !isnan(a->request->max_cost_usd) ||
+        a->limits.deadline_ms || !higher_admitted(a, l, 0))
+        return false;
+    return (double)(ng_hash64(a->rec.id, strlen(a->rec.id), 11) >> 11) * 0x1p-53 < share;
+}
+
+/* Talk alone has a voice that could change. */
+static void note_conversation(asking *a) {
+    const ng_request *r = a->request;
+    if (!a->grid->sticky || a->task != NG_TASK_GENERATE || a->pinned || r->features) return;
+    a->conversation = ng_sticky_key(r);
+    for (size_t i = 0; i < r->n_messages; i++) a->goes_on |= !strcmp(r->messages[i].role, "assistant");
+}
+
 static ng_status climb(asking *a, ng_error *err) {
+    note_conversation(a);
     line l = line_up(a);
+    a->exploring = a->rec.explored = explores(a, &l);
     bool resigned = a->undecided && a->grid->config.router.abstain == GRID_ABSTAIN_ANSWER;
     bool end = resigned;
     ng_status s = NG_OK;
@@ -392,6 +450,9 @@ static ng_status climb(asking *a, ng_error *err) {
     for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
     if (!s && !a->best && a->out_of_scope && !a->n_failed) s = abstain(a, err);
     if (!s && !a->best) s = fail_unanswered(a, err);
+    if (!s && a->exploring) atomic_fetch_add(&a->grid->stats.explored, 1);
+    if (!s && a->conversation && a->best_member && a->best_member->tier_level > NG_TIER_NANO)
+        ng_sticky_put(a->grid->sticky, a->conversation, a->best_member->tier_level);
     if (!s) tell_held(a);
     return s;
 }

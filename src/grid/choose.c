@@ -138,11 +138,11 @@ static void probe(asking *a, const grid_member *const *m, size_t n, double floor
         }
         d->latency_us += us;
         if (!said->in_scope || sure <= best) {
-            ng_answer_free(said);
+            ng_ask_waste(a, m[i], said);
             continue;
         }
         best = sure;
-        ng_answer_free(a->probed);
+        ng_ask_waste(a, a->chosen, a->probed);
         a->probed = said;
         a->probed_us = us;
         a->chosen = m[i];

@@ -229,28 +229,29 @@ ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) {
 static const char usage_sql[] =
     "SELECT expert, tier, sum(requests), sum(unrecorded), sum(escalated), sum(abstained), "
     "sum(cached), sum(errors),"
-    " sum(prompt_tokens), sum(completion_tokens), sum(cost_usd), min(day), max(day) FROM usage"
+    " sum(prompt_tokens), sum(completion_tokens), sum(wasted_tokens), sum(cost_usd), sum(wasted_usd) FROM usage"
     " GROUP BY expert, tier ORDER BY sum(requests) DESC, expert";
 
 static const char *const usage_names[] = {"requests",      "unrecorded",       "escalated",
                                           "abstained",     "cached",           "errors",
-                                          "prompt_tokens", "completion_tokens"};
-enum { N_USAGE = 8 };
+                                          "prompt_tokens", "completion_tokens", "wasted_tokens"};
+enum { N_USAGE = 9 };
 
 typedef struct usage_sum {
     int64_t n[N_USAGE];
-    double cost_usd;
+    double cost_usd, wasted_usd;
 } usage_sum;
 
 static void usage_row_json(ng_json *j, const usage_sum *u) {
     for (int i = 0; i < N_USAGE; i++) ng_json_key(j, usage_names[i]), ng_json_int(j, u->n[i]);
     ng_json_key(j, "cost_usd"), ng_json_fixed(j, u->cost_usd, 9);
+    ng_json_key(j, "wasted_usd"), ng_json_fixed(j, u->wasted_usd, 9);
 }
 
 static void usage_row_text(ng_buf *b, const char *name, const char *tier, const usage_sum *u) {
-    ng_buf_printf(b, "%-16s %-7s %9lld %9lld %9lld %8lld %8lld %10lld %10lld %11.6f\n", name, tier,
+    ng_buf_printf(b, "%-16s %-7s %9lld %9lld %9lld %8lld %8lld %10lld %10lld %10lld %11.6f\n", name, tier,
                   (long long)u->n[0], (long long)u->n[2], (long long)u->n[3], (long long)u->n[4],
-                  (long long)u->n[5], (long long)u->n[6], (long long)u->n[7], u->cost_usd);
+                  (long long)u->n[5], (long long)u->n[6], (long long)u->n[7], (long long)u->n[8], u->cost_usd);
 }
 
 static ng_status usage_rows(sqlite3_stmt *st, int *code, ng_json *j, ng_buf *text,
@@ -260,7 +261,8 @@ static ng_status usage_rows(sqlite3_stmt *st, int *code, ng_json *j, ng_buf *tex
                    *tier = (const char *)sqlite3_column_text(st, 1);
         usage_sum u;
         for (int i = 0; i < N_USAGE; i++) total->n[i] += u.n[i] = sqlite3_column_int64(st, 2 + i);
-        total->cost_usd += u.cost_usd = sqlite3_column_double(st, 10);
+        total->cost_usd += u.cost_usd = sqlite3_column_double(st, 11);
+        total->wasted_usd += u.wasted_usd = sqlite3_column_double(st, 12);
         if (!name || !tier) return NG_ENOMEM;
         if (text) usage_row_text(text, *name ? name : "(nobody)", tier, &u);
         if (!j) continue;
@@ -276,16 +278,16 @@ static ng_status usage_rows(sqlite3_stmt *st, int *code, ng_json *j, ng_buf *tex
 ng_status ng_grid_usage(ng_grid *g, bool json, ng_buf *out, ng_error *err) {
     sqlite3 *db;
     sqlite3_stmt *st = NULL;
-    usage_sum total = {{0}, 0};
+    usage_sum total = {{0}, 0, 0};
     ng_json j = ng_json_init(out);
     int code = SQLITE_DONE;
     ng_status s = open_reader(g, &db, err);
     if (s && s != NG_ENOTFOUND) return s;
     if (json) ng_json_object(&j), ng_json_key(&j, "experts"), ng_json_array(&j);
     else
-        ng_buf_printf(out, "%-16s %-7s %9s %9s %9s %8s %8s %10s %10s %11s\n", "expert", "tier",
+        ng_buf_printf(out, "%-16s %-7s %9s %9s %9s %8s %8s %10s %10s %10s %11s\n", "expert", "tier",
                       "requests", "escalated", "abstained", "cached", "errors", "prompt tok",
-                      "answer tok", "cost USD");
+                      "answer tok", "wasted tok", "cost USD");
     if (!s) {
         code = sqlite3_prepare_v2(db, usage_sql, -1, &st, NULL);
         if (code == SQLITE_OK)

@@ -123,5 +123,6 @@ ng_status ng_grid_feedback(ng_grid *g, const ng_feedback *f, bool *correct, ng_e
     sqlite3_close(db); /* rolls back what was not committed */
     if (!s) atomic_fetch_add(&g->stats.feedback[*correct], 1);
     if (!s && g->learner) ng_learner_heard(g);
+    if (!s && g->gains) ng_outcomes_refresh(g);
     return s;
 }

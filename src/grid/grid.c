@@ -220,6 +220,7 @@ static ng_status open_members(opening *o) {
     g->n_experts = g->n_members;
     for (size_t i = 0; !s && i < g->config.upstreams.len; i++, g->n_members++)
         s = open_upstream(o, &u[i], &g->members[g->n_members]);
+    for (size_t i = 0; i < g->n_members; i++) g->members[i].index = i;
     for (size_t i = 0; i < g->n_experts; i++) {
         const grid_member *m = &g->members[i];
         g->languages_matter |= m->n_languages > 0 && !m->why;
@@ -372,6 +373,8 @@ static ng_status check_pipelines(opening *o) {
 static void free_grid(ng_grid *g) {
     ng_records_close(g->records);
     ng_learner_close(g->learner);
+    ng_outcomes_close(g->gains);
+    ng_sticky_free(g->sticky);
     ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
@@ -406,6 +409,8 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s) s = open_records(o);
     if (!s && g->config.router.learn && g->router_paths[1])
         s = ng_learner_open(&g->learner, g, o->err);
+    if (!s && g->config.cascade.escalate == GRID_ESCALATE_GAIN) s = ng_outcomes_open(&g->gains, g, o->err);
+    if (!s && g->config.cascade.sticky && g->n_members > 1) s = ng_sticky_new(&g->sticky, o->err);
     return s;
 }
 
@@ -532,6 +537,9 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .deadline_misses = atomic_load(&w->stats.deadline_misses),
                            .pipelines = atomic_load(&w->stats.pipelines[0]) + atomic_load(&w->stats.pipelines[1]),
                            .pipelines_degraded = atomic_load(&w->stats.pipelines[1]),
+                           .explored = atomic_load(&w->stats.explored),
+                           .wasted_tokens = atomic_load(&w->stats.wasted_tokens),
+                           .wasted_usd = (double)atomic_load(&w->stats.wasted_nano_usd) * 1e-9,
                            .router_version = l.version,
                            .router_versions_made = l.made,
                            .router_versions_refused = l.refused,

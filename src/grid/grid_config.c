@@ -143,10 +143,19 @@ static const ng_config_field cache_fields[] = {
     {0}};
 static const ng_config_schema cache_schema = {"cache", sizeof(uint64_t), cache_fields};
 static const ng_config_field cascade_fields[] = {
-    {"hold_tokens", NG_CONFIG_INT, 0, .dflt = "32", .min = 0, .max = 4096,
+    {"hold_tokens", NG_CONFIG_INT, IN(cascade, hold_tokens), .dflt = "32", .min = 0, .max = 4096,
      .help = "tokens held back while an answer may still escalate"},
+    {"escalate", NG_CONFIG_ENUM, IN(cascade, escalate), .dflt = "contract", .choices = "contract|gain",
+     .help = "gain: experts without a contract escalate where recorded outcomes say that the next tier would fix it"},
+    {"min_gain", NG_CONFIG_NUM, IN(cascade, min_gain), .dflt = "0.1", .min = 0.001, .max = 1,
+     .help = "the least gain in right answers for which a higher tier is asked"},
+    {"explore", NG_CONFIG_NUM, IN(cascade, explore), .dflt = "0", .min = 0, .max = 1,
+     .help = "share of labels for which all tiers are asked, to learn what they say and to judge the cascade"},
+    {"sticky", NG_CONFIG_BOOL, IN(cascade, sticky), .dflt = "true",
+     .help = "a conversation stays on the tier that it has escalated to"},
+    {"", NG_CONFIG_LINE, IN(cascade, line)},
     {0}};
-static const ng_config_schema cascade_schema = {"cascade", sizeof(int64_t), cascade_fields};
+static const ng_config_schema cascade_schema = {"cascade", sizeof(((ng_grid_config *)0)->cascade), cascade_fields};
 static const ng_config_field records_fields[] = {
     {"keep", NG_CONFIG_MS, IN(records, keep_ms), .dflt = "7d", .min = 1000, .max = 3.2e11,
      .help = "how long decisions are kept"},

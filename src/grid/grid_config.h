@@ -53,6 +53,8 @@ typedef enum grid_abstain { GRID_ABSTAIN_ESCALATE, GRID_ABSTAIN_ANSWER } grid_ab
 
 typedef enum grid_on_long { GRID_ON_LONG_ESCALATE, GRID_ON_LONG_REFUSE, GRID_ON_LONG_COMPRESS } grid_on_long;
 
+typedef enum grid_escalate { GRID_ESCALATE_CONTRACT, GRID_ESCALATE_GAIN } grid_escalate;
+
 typedef struct ng_grid_config {
     const char *listen;
     bool embedded;
@@ -79,6 +81,10 @@ typedef struct ng_grid_config {
     } cache;
     struct {
         int64_t hold_tokens;
+        int escalate; /* grid_escalate */
+        double min_gain, explore;
+        bool sticky;
+        int line;
     } cascade;
     struct {
         int64_t keep_ms;

@@ -10,6 +10,8 @@
 #include "drift.h"
 #include "grid_config.h"
 #include "learn.h"
+#include "outcomes.h"
+#include "sticky.h"
 #include "record_features.h"
 #include "records.h"
 #include "route/route.h"
@@ -19,6 +21,7 @@
 /* One that can answer: an expert or an upstream. */
 typedef struct grid_member {
     const char *name;
+    size_t index; /* among the members */
     ng_task task; /* AUTO: any (upstreams) */
     ng_tier_level tier_level;
     bool upstream;
@@ -72,11 +75,13 @@ struct ng_grid {
     ng_records *records;                     /* NULL: off */
     char *records_path;
     ng_learner *learner;        /* NULL: off */
+    ng_outcomes_model *gains;   /* NULL: off */
+    ng_sticky *sticky;          /* NULL: off */
     recorded_features recorder; /* the writer's */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
             errors, prompt_tokens, completion_tokens, cost_nano_usd,
-            deadline_misses, pipelines[2], /* by whether one was degraded */
+            deadline_misses, wasted_tokens, wasted_nano_usd, explored, pipelines[2], /* by whether one was degraded */
             feedback[2]; /* by whether the answer was right */
     } stats;
 };
@@ -120,6 +125,10 @@ typedef struct asking {
     bool out_of_scope; /* or the expert says so */
     bool passing;      /* something transient (health, cost, deadline) shaped the answer */
     bool committed;    /* a token has reached the asker: the tier cannot change any more */
+    bool by_gain;      /* the answer here kept what was promised; the next tier was asked all the same */
+    bool exploring;    /* every tier is asked */
+    uint64_t conversation; /* 0: none */
+    bool goes_on;          /* it has had an answer before */
     bool drifting;     /* an expert's texts left its calibration set: more confidence was asked for */
     bool answered;     /* `best` keeps its contract */
 } asking;
@@ -145,6 +154,11 @@ ng_status ng_ask_shorten(asking *a, int round, ng_error *err);
 
 /* The confidence that m's contract and the request ask for now, NaN without one; notes a drift. */
 double ng_ask_threshold(asking *a, const grid_member *m);
+
+/* An answer that nobody gets: its tokens and money are counted, and it is freed. */
+void ng_ask_waste(asking *a, const grid_member *m, ng_answer *said);
+/* Of the best label over the second; NaN without labels. */
+double ng_answer_margin(const ng_answer *a);
 
 /* ask.c, for the others */
 ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);

@@ -5,7 +5,7 @@
  * give pages back; it can only be set before the first table.
  *
  * `feedback` holds one judgement a decision (feedback.c) with a copy of what was decided; it goes last
- * when room is short.  Version 1 lacked it.
+ * when room is short.  Version 1 lacked it; version 2 lacked the columns of waste in `usage`.
  *
  * `usage` holds sums a day and expert, folded in by the same transaction as the records, so that
  * what was sampled out or pruned still counts once and only once. */
@@ -24,8 +24,15 @@
     " expert TEXT, tier TEXT NOT NULL, answered TEXT, confidence REAL, in_scope INTEGER NOT NULL," \
     " escalated INTEGER NOT NULL, tenant TEXT, features BLOB) WITHOUT ROWID;"
 
-static const char from_version_1[] =
-    "BEGIN IMMEDIATE;" FEEDBACK_TABLE "PRAGMA user_version = 2; COMMIT;";
+/* Of version 3. */
+#define WASTE_COLUMNS                                                                              \
+    "ALTER TABLE usage ADD COLUMN wasted_tokens INTEGER NOT NULL DEFAULT 0;"                       \
+    "ALTER TABLE usage ADD COLUMN wasted_usd REAL NOT NULL DEFAULT 0;"
+
+/* From version 1, from version 2. */
+static const char *const upgrades[] = {
+    "BEGIN IMMEDIATE;" FEEDBACK_TABLE WASTE_COLUMNS "PRAGMA user_version = 3; COMMIT;",
+    "BEGIN IMMEDIATE;" WASTE_COLUMNS "PRAGMA user_version = 3; COMMIT;"};
 
 static const char schema[] =
     "BEGIN IMMEDIATE;"
@@ -38,22 +45,25 @@ static const char schema[] =
     " requests INTEGER NOT NULL, unrecorded INTEGER NOT NULL, escalated INTEGER NOT NULL,"
     " abstained INTEGER NOT NULL, cached INTEGER NOT NULL, errors INTEGER NOT NULL,"
     " prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,"
+    " wasted_tokens INTEGER NOT NULL DEFAULT 0, wasted_usd REAL NOT NULL DEFAULT 0,"
     " PRIMARY KEY(day, expert, tier)) WITHOUT ROWID;" FEEDBACK_TABLE
     "PRAGMA application_id = 1852273252;" /* RECORD_DB_APP; a pragma takes no parameter */
-    "PRAGMA user_version = 2;"
+    "PRAGMA user_version = 3;"
     "COMMIT;";
 
 static const char insert_sql[] =
     "INSERT OR REPLACE INTO decisions "
     "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
 static const char usage_sql[] =
-    "INSERT INTO usage VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)"
+    "INSERT INTO usage(day, expert, tier, requests, unrecorded, escalated, abstained, cached, errors, prompt_tokens,"
+    " completion_tokens, cost_usd, wasted_tokens, wasted_usd) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)"
     " ON CONFLICT(day, expert, tier) DO UPDATE SET requests = requests + excluded.requests,"
     " unrecorded = unrecorded + excluded.unrecorded, escalated = escalated + excluded.escalated,"
     " abstained = abstained + excluded.abstained, cached = cached + excluded.cached,"
     " errors = errors + excluded.errors, prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
     " completion_tokens = completion_tokens + excluded.completion_tokens,"
-    " cost_usd = cost_usd + excluded.cost_usd";
+    " cost_usd = cost_usd + excluded.cost_usd, wasted_tokens = wasted_tokens + excluded.wasted_tokens,"
+    " wasted_usd = wasted_usd + excluded.wasted_usd";
 
 ng_status ng_record_db_fail(sqlite3 *db, const char *path, ng_error *err) {
     int code = db ? sqlite3_errcode(db) & 0xff : SQLITE_NOMEM;
@@ -96,11 +106,13 @@ static ng_status check_identity(sqlite3 *db, const char *path, bool *fresh, ng_e
     if (app != RECORD_DB_APP)
         return ng_fail(err, NG_EFORMAT, "%.200s is not a database of nanogrid's; move it away",
                        path);
-    if (version == 1) {
-        if (sqlite3_exec(db, from_version_1, NULL, NULL, NULL) == SQLITE_OK) return NG_OK;
+    if (version == 1 || version == 2) {
+        if (sqlite3_exec(db, upgrades[version - 1], NULL, NULL, NULL) == SQLITE_OK) return NG_OK;
         s = ng_record_db_fail(db, path, err);
         sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-        return s;
+        /* Two processes at once: the other one has done it. */
+        int64_t now;
+        return get_int(db, "PRAGMA user_version", &now, NULL) == NG_OK && now == RECORD_DB_VERSION ? NG_OK : s;
     }
     if (version != RECORD_DB_VERSION)
         return ng_fail(err, NG_EFORMAT,
@@ -209,7 +221,8 @@ typedef struct usage_row {
     const char *expert;
     ng_tier_level tier;
     int64_t day, requests, unrecorded, escalated, abstained, cached, errors, prompt, completion;
-    double cost_usd;
+    double cost_usd, wasted_usd;
+    int64_t wasted_tokens;
 } usage_row;
 
 static ng_status add_usage(record_db *d, const usage_row *u, ng_error *err) {
@@ -221,6 +234,8 @@ static ng_status add_usage(record_db *d, const usage_row *u, ng_error *err) {
     sqlite3_bind_text(st, 3, ng_tier_level_name(u->tier), -1, SQLITE_STATIC);
     for (int i = 0; i < 8; i++) sqlite3_bind_int64(st, 4 + i, n[i]);
     sqlite3_bind_double(st, 12, u->cost_usd);
+    sqlite3_bind_int64(st, 13, u->wasted_tokens);
+    sqlite3_bind_double(st, 14, u->wasted_usd);
     int code = sqlite3_step(st);
     sqlite3_reset(st);
     return code == SQLITE_DONE ? NG_OK
@@ -245,7 +260,9 @@ static ng_status write_rows(record_db *d, const record_batch *b, ng_error *err) 
                        .errors = r->error != NG_OK,
                        .prompt = r->prompt_tokens,
                        .completion = r->completion_tokens,
-                       .cost_usd = r->cost_usd};
+                       .cost_usd = r->cost_usd,
+                       .wasted_tokens = (int64_t)r->wasted.prompt_tokens + (int64_t)r->wasted.completion_tokens,
+                       .wasted_usd = r->wasted.cost_usd};
         s = add_usage(d, &u, err);
     }
     for (size_t i = 0; !s && i < b->n_dropped; i++) {

@@ -15,7 +15,7 @@
 #include "records.h"
 #include <sqlite3.h>
 
-enum { RECORD_DB_VERSION = 2, RECORD_DB_APP = 0x6e677264 /* "ngrd" */ };
+enum { RECORD_DB_VERSION = 3, RECORD_DB_APP = 0x6e677264 /* "ngrd" */ };
 
 typedef struct record_db {
     sqlite3 *db;

@@ -66,6 +66,10 @@ static void put_steps(ng_json *j, const ng_record *r) {
             put_str(j, "expert", s->expert), put_str(j, "tier", ng_tier_level_name(s->tier));
         put_str(j, "outcome", s->outcome);
         if (*s->decision_id) put_str(j, "decision_id", s->decision_id);
+        if (*s->label) put_str(j, "label", s->label), put_num(j, "margin", s->margin, 6);
+        if (s->prompt_tokens) ng_json_key(j, "prompt_tokens"), ng_json_uint(j, s->prompt_tokens);
+        if (s->completion_tokens) ng_json_key(j, "completion_tokens"), ng_json_uint(j, s->completion_tokens);
+        if (s->cost_usd > 0) put_num(j, "cost_usd", s->cost_usd, 9);
         if (!isnan(s->confidence)) put_num(j, "confidence", s->confidence, 6);
         put_num(j, "latency_us", s->latency_us, 2);
         ng_json_end(j);
@@ -136,6 +140,7 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     put_bool(j, "escalated", r->escalated);
     put_bool(j, "cached", r->cached);
     if (r->drifting) put_bool(j, "drifting", true);
+    if (r->explored) put_bool(j, "explored", true);
     put_str(j, "privacy", ng_privacy_name(r->privacy));
     put_str(j, "reason", r->reason);
     put_asked(j, r);
@@ -151,6 +156,14 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     ng_json_key(j, "prompt"), ng_json_uint(j, r->prompt_tokens);
     ng_json_key(j, "completion"), ng_json_uint(j, r->completion_tokens);
     ng_json_end(j);
+    if (r->wasted.prompt_tokens || r->wasted.completion_tokens) {
+        ng_json_key(j, "wasted");
+        ng_json_object(j);
+        ng_json_key(j, "prompt"), ng_json_uint(j, r->wasted.prompt_tokens);
+        ng_json_key(j, "completion"), ng_json_uint(j, r->wasted.completion_tokens);
+        put_num(j, "cost_usd", r->wasted.cost_usd, 9);
+        ng_json_end(j);
+    }
     put_num(j, "cost_usd", r->cost_usd, 9);
     put_num(j, "latency_us", r->latency_us, 1);
     put_num(j, "overhead_us", r->overhead_us, 1);

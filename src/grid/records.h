@@ -28,6 +28,10 @@ typedef struct ng_record_step {
     char decision_id[33]; /* of a pipeline's step; "": none */
     ng_tier_level tier;
     double confidence, latency_us;
+    char label[64];   /* what it said, where that is a label; "": none */
+    double margin;    /* lead of its confidence over the second label; with a label */
+    uint32_t prompt_tokens, completion_tokens;
+    double cost_usd;
 } ng_record_step;
 
 /* Plain data but for `text`; zero-initialise.  ng_record_free ends it. */
@@ -80,7 +84,12 @@ typedef struct ng_record {
         float p;
     } scores[NG_RECORD_SCORES]; /* label scores or moderation categories */
     size_t n_scores, n_entities;
+    bool explored; /* higher tiers were asked to learn what they say (cascade.explore) */
     uint32_t prompt_tokens, completion_tokens;
+    struct { /* spent on answers that nobody got */
+        uint32_t prompt_tokens, completion_tokens;
+        double cost_usd;
+    } wasted;
     double cost_usd, latency_us, overhead_us, load_ms;
     /* the text: in memory until the record is written, in the database only with keep_text */
     char *text;

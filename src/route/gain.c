@@ -1,0 +1,82 @@
+/* gain.c: see gain.h.
+ *
+ * Newton's method on the logistic loss with a small ridge: four weights, so it settles in a few steps.  Nobody judged an
+ * answer: one that differs is trusted as if three of four had been right. */
+#include "gain.h"
+
+#include "core/math.h"
+#include <math.h>
+#include <string.h>
+
+enum { STEPS = 25, W = NG_GAIN_WEIGHTS };
+static const double RIDGE = 0.5, PRIOR_FIXED = 3, PRIOR_HARMED = 1;
+
+static void features(double x[W], double confidence, double margin, double bytes) {
+    double p = isnan(confidence) ? 0.5 : confidence < 1e-6 ? 1e-6 : confidence > 1 - 1e-6 ? 1 - 1e-6 : confidence;
+    x[0] = 1;
+    x[1] = ng_log(p / (1 - p)) / 4;
+    x[2] = isnan(margin) ? 0 : margin;
+    x[3] = ng_log(1 + (bytes > 0 ? bytes : 0)) / 4 - 1;
+}
+
+static double probability(const double w[W], const double x[W]) {
+    double z = 0;
+    for (int i = 0; i < W; i++) z += w[i] * x[i];
+    return 1 / (1 + ng_exp(-z));
+}
+
+/* Solves a x = b in place; a is symmetric and positive definite. */
+static void solve(double a[W][W], double b[W]) {
+    for (int i = 0; i < W; i++)
+        for (int k = i + 1; k < W; k++) {
+            double f = a[k][i] / a[i][i];
+            for (int c = i; c < W; c++) a[k][c] -= f * a[i][c];
+            b[k] -= f * b[i];
+        }
+    for (int i = W - 1; i >= 0; i--) {
+        for (int c = i + 1; c < W; c++) b[i] -= a[i][c] * b[c];
+        b[i] /= a[i][i];
+    }
+}
+
+static void newton(double w[W], const ng_gain_lesson *l, size_t n) {
+    double h[W][W] = {{0}}, g[W];
+    for (int i = 0; i < W; i++) g[i] = RIDGE * w[i], h[i][i] = RIDGE;
+    for (size_t k = 0; k < n; k++) {
+        double x[W];
+        features(x, (double)l[k].confidence, (double)l[k].margin, (double)l[k].bytes);
+        double p = probability(w, x), v = p * (1 - p);
+        for (int i = 0; i < W; i++) {
+            g[i] += (p - l[k].differs) * x[i];
+            for (int c = 0; c < W; c++) h[i][c] += v * x[i] * x[c];
+        }
+    }
+    solve(h, g);
+    for (int i = 0; i < W; i++) w[i] -= g[i];
+}
+
+bool ng_gain_fit(ng_gain *out, const ng_gain_lesson *l, size_t n) {
+    size_t differs = 0;
+    double fixed = PRIOR_FIXED, harmed = PRIOR_HARMED;
+    *out = (ng_gain){.n = 0};
+    for (size_t i = 0; i < n; i++) {
+        differs += l[i].differs;
+        fixed += l[i].fixed > 0;
+        harmed += l[i].fixed < 0;
+        out->n_judged += l[i].fixed != 0;
+    }
+    if (n < NG_GAIN_LESSONS_MIN || differs < NG_GAIN_EACH_MIN || n - differs < NG_GAIN_EACH_MIN) return false;
+    for (int i = 0; i < STEPS; i++) newton(out->weight, l, n);
+    for (int i = 0; i < W; i++)
+        if (!isfinite(out->weight[i])) return *out = (ng_gain){.n = 0}, false;
+    out->trust = (fixed - harmed) / (fixed + harmed);
+    out->n = n;
+    return true;
+}
+
+double ng_gain_of(const ng_gain *g, double confidence, double margin, double bytes) {
+    double x[W];
+    if (!g->n) return 0;
+    features(x, confidence, margin, bytes);
+    return probability(g->weight, x) * g->trust;
+}
