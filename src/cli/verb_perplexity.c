@@ -65,6 +65,7 @@ static int run(int argc, char **argv) {
     cli_session cs, base = {0};
     cli_run base_options = run_options;
     base_options.model = o.base;
+    base_options.kv = NULL; /* --kv is measured against none */
     int32_t *ids = NULL;
     cli_progress bar = {.what = "perplexity"};
     ng_perplexity p;
@@ -88,5 +89,6 @@ const cli_verb cli_verb_perplexity = {
     "perplexity", "-m FILE -f FILE [--kl-base GGUF]", "how well a model predicts a text",
     "The text is cut into windows of the context length (-c) without overlap; no special token is added, and\n"
     "-log p counts from the second token of each window. With --kl-base the mean of KL(base || model) over the\n"
-    "same positions and the share of equal best tokens are added.\n",
+    "same positions and the share of equal best tokens are added; --kv is not for the base, so the same file\n"
+    "twice tells what 8-bit past tokens cost.\n",
     options, run};
