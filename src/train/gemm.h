@@ -16,7 +16,7 @@
  *
  * Bits.  Every output has one accumulator a block of GEMM_K columns, blocks in rising order: the same
  * bits for any number of threads and any m or n; not the same between levels (fused multiply-add) nor
- * between precisions.  docs/decisions/008-training-gemm.md has the choice of own kernels, measured. */
+ * between precisions.  docs/decisions/009-training-gemm.md has the choice of own kernels, measured. */
 #ifndef NG_TRAIN_GEMM_H
 #define NG_TRAIN_GEMM_H
 
