@@ -1,6 +1,7 @@
 /* verb_train.c: `nanogrid train RECIPE`. */
 #include "cli.h"
 
+#include <nanogrid/tools/few_shot.h>
 #include <nanogrid/tools/train.h>
 
 #include <math.h>
@@ -8,7 +9,7 @@
 
 static struct {
     bool json, bench;
-    const char *out, *plot;
+    const char *out, *plot, *few_shot, *model;
     long seed, threads;
 } o = {.seed = -1};
 
@@ -18,6 +19,8 @@ static const cli_option options[] = {
     {"threads", 't', CLI_INT, &o.threads, "N", "of an encoder's training (all cores)", "NANOGRID_THREADS"},
     {"plot", 0, CLI_STR, &o.plot, "FILE.svg", "draw an encoder's loss curve", NULL},
     {"bench", 0, CLI_FLAG, &o.bench, NULL, "only time an encoder's training steps", NULL},
+    {"few-shot", 0, CLI_STR, &o.few_shot, "LABELS.yaml", "instead of a recipe: a head from a few examples a label, in seconds", NULL},
+    {"model", 'm', CLI_STR, &o.model, "MODEL", "with --few-shot: the encoder (a BERT as GGUF)", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a line: each step, then the result", NULL},
     {0}};
 
@@ -135,9 +138,45 @@ static void put_text(ng_buf *b, const ng_train_result *r) {
                       r->duplicates_dropped ? "dropped" : "kept (duplicates: drop leaves them out)");
 }
 
+static void put_few_shot(ng_buf *b, const ng_few_shot_result *r) {
+    if (!o.json) {
+        ng_buf_printf(b, "%s: %zu labels from %zu examples in %.1f s; %.1f %% of the examples are right when left out", r->model_path, r->n_labels,
+                      r->n_examples, r->seconds, 100 * r->accuracy);
+        if (!isnan(r->oos_threshold)) ng_buf_printf(b, "; out of scope below %.2f", r->oos_threshold);
+        ng_buf_printf(b, "\ntry: nanogrid predict -m %s \"..\"; in grid.yaml: models: {%s: {path: %s}} and an expert {name: %s, task: classify, model: %s, head: %s}",
+                      r->model_path, r->name, r->model_path, r->name, r->name, r->name);
+        return;
+    }
+    ng_json j = ng_json_init(b);
+    ng_json_object(&j);
+    ng_json_key(&j, "model"), ng_json_str(&j, r->model_path);
+    ng_json_key(&j, "labels"), ng_json_uint(&j, r->n_labels);
+    ng_json_key(&j, "examples"), ng_json_uint(&j, r->n_examples);
+    ng_json_key(&j, "accuracy"), ng_json_fixed(&j, r->accuracy, 6);
+    ng_json_key(&j, "temperature"), ng_json_fixed(&j, r->temperature, 6);
+    if (!isnan(r->oos_threshold)) ng_json_key(&j, "oos_threshold"), ng_json_fixed(&j, r->oos_threshold, 6);
+    ng_json_key(&j, "seconds"), ng_json_fixed(&j, r->seconds, 3);
+    ng_json_end(&j);
+}
+
+static int run_few_shot(void) {
+    ng_error err = {0};
+    ng_few_shot_result r;
+    ng_few_shot_options opt = {.encoder = o.model, .out_dir = o.out, .n_threads = (int)o.threads};
+    if (ng_few_shot(&r, o.few_shot, &opt, &err)) return cli_fail(&err);
+    ng_buf b = ng_buf_init(16384);
+    put_few_shot(&b, &r);
+    int code = cli_print(&b);
+    ng_buf_clear(&b);
+    return code;
+}
+
 static int run(int argc, char **argv) {
-    if (argc != 1) return cli_usage("train needs one RECIPE.yaml");
     if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
+    if (o.few_shot && (argc || o.bench || o.plot || o.seed >= 0)) return cli_usage("--few-shot stands for the recipe and takes --out, -m and -t only");
+    if (o.few_shot) return run_few_shot();
+    if (o.model) return cli_usage("-m belongs to --few-shot; a recipe names its base");
+    if (argc != 1) return cli_usage("train needs one RECIPE.yaml");
     ng_error err = {0};
     if (o.bench) return ng_train_bench(argv[0], (int)o.threads, on_bench, NULL, &err) ? cli_fail(&err) : 0;
     cli_progress progress = {.what = "training"};
@@ -156,8 +195,10 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_train = {
-    "train", "RECIPE.yaml [--out DIR] [--seed N] [--plot FILE.svg] [--bench] [--json]", "make a package's model from its recipe",
+    "train", "(RECIPE.yaml | --few-shot LABELS.yaml -m MODEL) [--out DIR] [--seed N] [--plot FILE.svg] [--bench] [--json]", "make a package's model from its recipe",
     "The recipe names data below $NANOGRID_DATA, features and settings.  The same recipe, data and seed give the "
     "same bytes.  A recipe of task encoder trains an encoder with several heads; a run that was stopped goes on "
-    "from its checkpoint.",
+    "from its checkpoint.\n\nLABELS.yaml: name, labels: {NAME: {description: .., examples: [..]}, ..}, out_of_scope: [..], encoder: FILE.  About "
+    "eight examples a label give a usable expert: one more head on an encoder that stays as it is.  Accuracy is that of "
+    "examples left out one at a time.",
     options, run};

@@ -1,5 +1,7 @@
 /* head_encoder.c: heads that stand on a shared encoder: classify, moderate, detect-language, extract.  See
  * model/encoder_heads.h.  Entities of a head come with those that rules find (pii.h).
+ * An encoder that was not tuned for labels of its own (no heads, or one of the task embed among them) also classifies
+ * by labels that the request brings: by the cosines of the text's and the labels' vectors.
  *
  * Heads of one file share one encoder: its model and session are opened once a process (by path, size and
  * time of change, counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
@@ -9,6 +11,7 @@
 #include "head_ops.h"
 
 #include "core/file.h"
+#include "core/math.h"
 #include "entities.h"
 #include "model/encoder_heads.h"
 #include "model/token_spans.h"
@@ -34,6 +37,9 @@ typedef struct encoder {
     float *hidden;          /* [n_most, width] of `text` */
     char *text;             /* the last one; NULL: none */
     size_t text_len, n_tok, n_all; /* n_all: before it was cut */
+    char *labels;           /* the last request's, each with its NUL */
+    float *label_vectors;   /* [labels, width] */
+    size_t labels_len;
 } encoder;
 
 typedef struct encoder_head {
@@ -57,6 +63,8 @@ static void encoder_free(encoder *e) {
     pthread_mutex_destroy(&e->lock);
     free(e->hidden);
     free(e->text);
+    free(e->labels);
+    free(e->label_vectors);
     free(e->path);
     free(e);
 }
@@ -153,6 +161,7 @@ static ng_status choose(encoder_head *h, const ng_head_spec *spec, ng_error *err
     const char *task = ng_task_name(spec->task);
     for (size_t i = 0; !spec->head && i < all_heads->len && !h->head; i++)
         if (!strcmp(all_heads->items[i].task, task)) h->head = &all_heads->items[i];
+    if (!spec->head && !all_heads->len && spec->task == NG_TASK_CLASSIFY) return NG_OK; /* zero-shot alone */
     if (!spec->head && !h->head)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task %s", spec->path, task);
     ng_error why = {0};
@@ -184,6 +193,65 @@ static ng_status warn_cut(const encoder *e, ng_answer *a) {
     list[a->n_warnings++] = copy;
     a->warnings = list;
     return NG_OK;
+}
+
+/* ---- zero-shot ---------------------------------------------------------------------------------- */
+
+/* Softmax over cosines: differences of a tenth decide.  Not calibrated, so the answer has no confidence. */
+static const float ZERO_SHOT_SCALE = 1 / 0.05f;
+
+static bool gives_vectors(const encoder *e) {
+    for (size_t i = 0; i < e->heads.len; i++)
+        if (!strcmp(e->heads.items[i].task, "embed")) return true;
+    return !e->heads.len;
+}
+
+static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
+    size_t len = 0;
+    for (size_t i = 0; i < p->n_labels; i++) len += strlen(p->labels[i]) + 1;
+    char *joined = malloc(len + 1), *at = joined;
+    if (!joined) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    for (size_t i = 0; i < p->n_labels; i++) at = (char *)memcpy(at, p->labels[i], strlen(p->labels[i]) + 1) + strlen(p->labels[i]) + 1;
+    if (e->labels && e->labels_len == len && !memcmp(e->labels, joined, len)) return free(joined), NG_OK;
+    free(e->labels);
+    e->labels = NULL;
+    float *v = realloc(e->label_vectors, p->n_labels * e->width * sizeof *v);
+    ng_status s = v ? NG_OK : ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    if (v) e->label_vectors = v;
+    for (size_t i = 0; !s && i < p->n_labels; i++) {
+        ng_buf text = ng_buf_init(1 << 20); /* "credit_card" is two words */
+        s = ng_buf_puts(&text, p->labels[i]);
+        for (size_t k = 0; !s && k < text.len; k++)
+            if (text.data[k] == '_') text.data[k] = ' ';
+        s = s ? ng_fail(err, s, "labels: out of memory") : ng_session_embed(e->session, text.data, text.len, true, v + i * e->width, NULL, err);
+        ng_buf_clear(&text);
+    }
+    if (s) return free(joined), s;
+    e->labels = joined;
+    e->labels_len = len;
+    return NG_OK;
+}
+
+static ng_status zero_shot(encoder *e, const ng_tier_request *req, const char *text, size_t len, ng_answer *a, ng_error *err) {
+    size_t n = req->params.n_labels, n_tokens = 0;
+    float *p = ng_answer_alloc(a, n * sizeof *p), *v = ng_answer_alloc(a, e->width * sizeof *v);
+    if (!p || !v) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    if (!gives_vectors(e))
+        return ng_fail(err, NG_EUNSUPPORTED, "labels: the encoder of this expert was tuned for labels of its own; zero-shot needs one without heads or with one of the task embed");
+    pthread_mutex_lock(&e->lock);
+    ng_status s = read_labels(e, &req->params, err);
+    if (!s) s = ng_session_embed(e->session, text, len, true, v, &n_tokens, err);
+    for (size_t i = 0; !s && i < n; i++) {
+        double dot = 0;
+        for (size_t c = 0; c < e->width; c++) dot += (double)v[c] * (double)e->label_vectors[i * e->width + c];
+        p[i] = (float)dot;
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (s) return s;
+    a->prompt_tokens = (uint32_t)n_tokens;
+    ng_softmax(p, p, n, ZERO_SHOT_SCALE);
+    ng_decider d = {.n = n, .label = req->params.labels};
+    return ng_decide(&d, p, req->params.top_k, a) ? ng_fail(err, NG_ENOMEM, "encoder: out of memory") : NG_OK;
 }
 
 /* ---- extract ------------------------------------------------------------------------------------ */
@@ -264,9 +332,9 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     const char *text;
     size_t len;
     ng_status s = ng_request_text(req, &text, &len, err);
-    if (!s && req->params.n_labels)
-        s = ng_fail(err, NG_EUNSUPPORTED, "labels: this expert has its own labels; zero-shot labels are not served");
     if (s) return s;
+    if (req->params.n_labels) return zero_shot(h->e, req, text, len, a, err);
+    if (!head) return ng_fail(err, NG_EINVALID, "this expert has no labels of its own; name some (labels)");
     if (head->tokens) return extract(h, req, text, len, a, err);
     float *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");

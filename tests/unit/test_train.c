@@ -6,6 +6,7 @@
 #include "model/linear.h"
 #include "train/calibrate.h"
 #include "train/fit.h"
+#include "train/ridge.h"
 #include <nanogrid/head.h>
 #include <nanogrid/tools/eval.h>
 #include <nanogrid/tools/train.h>
@@ -347,6 +348,60 @@ static void figures_by_hand(void **state) {
     assert_true(isnan(ng_metric_ece(c, right, 0, 10)) && isnan(ng_metric_auroc(pos, 0, neg, 2)));
 }
 
+/* Weights of the primal problem over all examples but `without` (-1: none), by elimination: w[D] for one label. */
+enum { RIDGE_N = 12, RIDGE_D = 4 };
+static void solve_ridge(const double f[RIDGE_N][RIDGE_D], const int32_t *label, int32_t which, int without, double penalty, double w[RIDGE_D]) {
+    double a[RIDGE_D][RIDGE_D + 1] = {{0}};
+    for (int i = 0; i < RIDGE_N; i++)
+        for (int r = 0; r < RIDGE_D && i != without; r++) {
+            for (int c = 0; c < RIDGE_D; c++) a[r][c] += f[i][r] * f[i][c];
+            a[r][RIDGE_D] += f[i][r] * (label[i] == which);
+        }
+    for (int r = 0; r < RIDGE_D; r++) a[r][r] += penalty;
+    for (int p = 0; p < RIDGE_D; p++)
+        for (int r = 0; r < RIDGE_D; r++) {
+            double k = a[r][p] / a[p][p];
+            for (int c = p; c <= RIDGE_D && r != p; c++) a[r][c] -= k * a[p][c];
+        }
+    for (int r = 0; r < RIDGE_D; r++) w[r] = a[r][RIDGE_D] / a[r][r];
+}
+
+static void ridge_leaves_out_what_it_says(void **state) {
+    (void)state;
+    enum { W = RIDGE_D - 1, LABELS = 3 };
+    float x[RIDGE_N * W], w[LABELS * W], b[LABELS], z[RIDGE_N * LABELS];
+    int32_t label[RIDGE_N];
+    double mean[W] = {0}, length = 0, f[RIDGE_N][RIDGE_D];
+    ng_rng rng = ng_rng_seed(5);
+    for (int i = 0; i < RIDGE_N; i++)
+        for (int c = 0; c < W; c++) {
+            label[i] = i % LABELS;
+            x[i * W + c] = (float)(ng_rng_unit(&rng) + (c == label[i] ? 0.5 : 3));
+            mean[c] += (double)x[i * W + c] / RIDGE_N;
+        }
+    ng_ridge r = {.n = RIDGE_N, .width = W, .n_labels = LABELS, .x = x, .label = label};
+    assert_int_equal(ng_ridge_fit(&r, w, b, z, NULL), NG_OK);
+    for (int i = 0; i < RIDGE_N; i++)
+        for (int c = 0; c < W; c++) f[i][c] = (double)x[i * W + c] - mean[c], length += f[i][c] * f[i][c] / RIDGE_N;
+    for (int i = 0; i < RIDGE_N; i++) f[i][W] = sqrt(length);
+    for (int c = 0; c < LABELS; c++) {
+        double direct[RIDGE_D], everyone[RIDGE_D];
+        solve_ridge(f, label, c, -1, r.penalty * length, everyone);
+        for (int i = 0; i < RIDGE_N; i++) {
+            double said = 0, by_file = (double)b[c], whole = 0;
+            solve_ridge(f, label, c, i, r.penalty * length, direct);
+            for (int d = 0; d < RIDGE_D; d++) said += 10 * direct[d] * f[i][d], whole += 10 * everyone[d] * f[i][d];
+            for (int d = 0; d < W; d++) by_file += (double)w[c * W + d] * (double)x[i * W + d];
+            assert_true(fabs(said - (double)z[i * LABELS + c]) < 1e-4);
+            assert_true(fabs(whole - by_file) < 1e-4);
+        }
+    }
+    assert_true(r.accuracy > 0.7);
+    FAULT_SWEEP(FAULT_ALLOC) if (!ng_ridge_fit(&r, w, b, z, NULL)) fault_passed();
+    r.n = 0;
+    assert_int_equal(ng_ridge_fit(&r, w, b, z, NULL), NG_EINVALID);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_seed_same_bytes),        cmocka_unit_test(eval_measures_and_writes_the_card),
@@ -355,7 +410,7 @@ int main(void) {
         cmocka_unit_test(moderate_learns_each_label),  cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(temperature_is_found),        cmocka_unit_test(platt_is_found),
         cmocka_unit_test(thresholds_keep_their_share), cmocka_unit_test(figures_by_hand),
-        cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(every_allocation_may_fail),   cmocka_unit_test(ridge_leaves_out_what_it_says),
     };
     snprintf(dir, sizeof dir, "/tmp/ng_test_train_%d", (int)getpid());
     mkdir(dir, 0700);
