@@ -57,7 +57,7 @@ typedef enum ng_kv_precision { NG_KV_DEFAULT, NG_KV_8BIT } ng_kv_precision;
 
 typedef struct ng_session_options {
     uint32_t n_ctx;  /* most tokens the session can hold; 0: min(n_ctx_train, 4096) */
-    int n_threads;   /* 0: chosen by a short measurement on this model, once a process */
+    int n_threads;   /* 0: chosen for each size of step by measuring the first ones; at most the processors */
     bool unfused;    /* decoders: run one operation at a time, as a general graph would: the same results, only slower */
     ng_kv_precision kv;
     const struct ng_prefix_options *prefix; /* decoders: keeps what was read (nanogrid/prefix.h); NULL: nothing */
@@ -81,7 +81,8 @@ NG_API const ng_model *ng_session_model(const ng_session *s);
 /* Tokens held. */
 NG_API size_t ng_session_len(const ng_session *s);
 NG_API uint32_t ng_session_n_ctx(const ng_session *s);
-NG_API int ng_session_threads(const ng_session *s);
+/* How many threads a step of n_tok tokens takes; all that there may be until enough steps were measured. */
+NG_API int ng_session_threads(const ng_session *s, size_t n_tok);
 /* Forgets everything after the first n tokens. */
 NG_API void ng_session_rewind(ng_session *s, size_t n);
 

@@ -170,7 +170,8 @@ static void print_machine(bench *b, int threads) {
     ng_json_end(&b->json);
 }
 
-static void report(bench *b, const char *name, size_t n_tok, const result *r) {
+/* `step`: tokens of one pass. */
+static void report(bench *b, const char *name, size_t n_tok, size_t step, const result *r) {
     double mean = 0, var = 0, joules = r->joules / (double)o.reps / (double)n_tok;
     for (long i = 0; i < o.reps; i++) mean += r->ts[i] / (double)o.reps;
     for (long i = 0; i < o.reps; i++) var += (r->ts[i] - mean) * (r->ts[i] - mean);
@@ -178,7 +179,7 @@ static void report(bench *b, const char *name, size_t n_tok, const result *r) {
     if (!o.json) {
         if (r->max_ms > 0) printf("%ld streams, longest gap%s %.3f ms: ", o.batch, o.join ? " while a prompt joins" : "", r->max_ms);
         printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name, mean,
-               stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session), b->machine.kernel,
+               stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session, step), b->machine.kernel,
                ng_model_get_info(b->model).repack);
         return;
     }
@@ -197,7 +198,7 @@ static void report(bench *b, const char *name, size_t n_tok, const result *r) {
     ng_json_key(&b->json, "joules_per_token"), ng_json_fixed(&b->json, joules, 9);
     ng_json_key(&b->json, "edp_js"), ng_json_fixed(&b->json, joules * r->wall_s / (double)o.reps / (double)n_tok, 12);
     ng_json_key(&b->json, "energy_source"), ng_json_str(&b->json, r->energy_source);
-    print_machine(b, ng_session_threads(b->session));
+    print_machine(b, ng_session_threads(b->session, step));
 }
 
 static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *err) {
@@ -218,7 +219,7 @@ static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *
     r.p50_ms = median(b->pass_ms, (size_t)o.reps * n_passes);
     char name[32];
     snprintf(name, sizeof name, o.depth ? "%s%zu@d%ld" : "%s%zu", t->prefix, n_tok, o.depth);
-    report(b, name, run_tokens(t, n_tok), &r);
+    report(b, name, run_tokens(t, n_tok), t->by_token ? 1 : n_tok, &r);
     return NG_OK;
 }
 
@@ -243,7 +244,7 @@ static ng_status run_streams(bench *b, size_t n_tok, ng_error *err) {
     result r = {.p50_ms = 0};
     double p50[REPS_MAX];
     uint32_t n_ctx = (uint32_t)(n_tok + (size_t)o.join + 2), n_all = (uint32_t)o.batch + 1;
-    ng_scheduler_options so = {.n_slots = n_all, .n_ctx = n_ctx, .n_kv_tok = n_ctx * n_all, .n_threads = ng_session_threads(b->session)};
+    ng_scheduler_options so = {.n_slots = n_all, .n_ctx = n_ctx, .n_kv_tok = n_ctx * n_all, .n_threads = (int)o.threads};
     ng_status s = ng_scheduler_new(&sched, b->model, &so, err);
     if (!s) s = streams_once(b, sched, n_tok, &r, &x, err); /* warm-up */
     r = (result){.p50_ms = 0};
@@ -259,7 +260,7 @@ static ng_status run_streams(bench *b, size_t n_tok, ng_error *err) {
     r.p50_ms = median(p50, (size_t)o.reps);
     char name[32];
     snprintf(name, sizeof name, "tg%zu", n_tok);
-    report(b, name, n_tok * (size_t)o.batch, &r);
+    report(b, name, n_tok * (size_t)o.batch, (size_t)o.batch, &r);
     return NG_OK;
 }
 

@@ -23,6 +23,8 @@ ng_status ng_pool_new(ng_pool **out, int n_threads, ng_error *err) NG_MUST_USE;
 void ng_pool_free(ng_pool *p);
 int ng_pool_threads(const ng_pool *p);
 void ng_pool_run(ng_pool *p, ng_pool_fn *fn, void *ctx);
+/* The same in 1 <= n_parts <= ng_pool_threads(p) parts; the other threads sleep on. */
+void ng_pool_run_parts(ng_pool *p, int n_parts, ng_pool_fn *fn, void *ctx);
 /* Called by every part from inside a job: all wait until all have come here (fused kernels). */
 void ng_pool_barrier(ng_pool *p);
 

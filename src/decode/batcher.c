@@ -139,7 +139,7 @@ void ng_batcher_on_end(ng_batcher *b, ng_stream_end_fn *fn, void *ctx) {
 }
 
 uint32_t ng_batcher_n_ctx(const ng_batcher *b) { return b->n_ctx; }
-int ng_batcher_threads(const ng_batcher *b) { return ng_session_threads(b->session); }
+int ng_batcher_threads(const ng_batcher *b) { return ng_session_threads(b->session, 1); }
 
 /* ---- pages ------------------------------------------------------------------------------------------- */
 

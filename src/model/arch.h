@@ -18,6 +18,7 @@
 #include "prefix.h"
 #include "repack.h"
 #include "tensor/tensor.h"
+#include "thread_choice.h"
 #include <nanogrid/memory.h>
 #include <nanogrid/model.h>
 
@@ -38,13 +39,14 @@ struct ng_model {
     void *weights;          /* the architecture's own struct, in the arena */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;
-    int n_threads_best;     /* 0: not measured yet; atomic */
+    int threads_best[NG_THREAD_CLASSES]; /* 0: not measured yet; atomic */
 };
 
 struct ng_session {
     const ng_model *model;
     ng_arena *arena;
     ng_pool *pool;
+    ng_thread_choice threads; /* how many of the pool's a step takes */
     ng_kv_shape kv_shape;
     ng_kv kv;          /* decoders: kv.len is the tokens held */
     ng_prefix *prefix; /* or NULL */

@@ -13,7 +13,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { N_CTX_DEFAULT = 4096, TRIAL_TOK = 16 };
+enum { N_CTX_DEFAULT = 4096 };
 
 typedef struct forward_job {
     ng_session *s;
@@ -30,57 +30,13 @@ void ng_session_forward(ng_session *s, const ng_batch *b) {
     assert(b->n_tok > 0 && b->n_tok <= s->max_batch);
     forward_job job = {s, b};
     ng_lease_take(); /* one step of one worker process at a time */
-    ng_pool_run(s->pool, forward_part, &job);
+    double begin = ng_clock_ms();
+    ng_pool_run_parts(s->pool, ng_thread_choice_next(&s->threads, b->n_tok), forward_part, &job);
+    ng_thread_choice_took(&s->threads, b->n_tok, ng_clock_ms() - begin);
     ng_lease_give();
 }
 
 void ng_session_run(ng_session *s, ng_pool_fn *fn, void *ctx) { ng_pool_run(s->pool, fn, ctx); }
-
-/* ---- how many threads ----------------------------------------------------------------------------- */
-
-/* Milliseconds of the fastest of three one-token steps (decoders) or short passes (encoders). */
-static ng_status trial_ms(const ng_model *m, int n_threads, double *ms, ng_error *err) {
-    ng_session_options opt = {.n_threads = n_threads, .n_ctx = 64};
-    if (m->info.n_ctx_train < opt.n_ctx) opt.n_ctx = m->info.n_ctx_train;
-    ng_session *s;
-    ng_status status = ng_session_new(&s, m, &opt, err);
-    if (status) return status;
-    int32_t tokens[TRIAL_TOK] = {0};
-    bool causal = m->arch->kind == NG_MODEL_CAUSAL;
-    float *out = malloc((causal ? m->info.n_vocab : m->info.n_embd) * sizeof *out);
-    if (!out) status = ng_fail(err, NG_ENOMEM, "session: out of memory");
-    *ms = 0;
-    for (int i = 0; !status && i < 4; i++) { /* the first warms the caches */
-        ng_span span = {.kv = &s->kv, .n_tok = causal || opt.n_ctx < TRIAL_TOK ? 1 : TRIAL_TOK};
-        ng_batch b = {.tokens = tokens, .n_tok = span.n_tok, .spans = &span, .n_spans = 1, .out = out};
-        if (causal) status = ng_kv_reserve(&s->kv, 1, err);
-        double begin = ng_clock_ms();
-        if (!status) ng_session_forward(s, &b);
-        double took = ng_clock_ms() - begin;
-        if (i == 1 || (i > 1 && took < *ms)) *ms = took;
-    }
-    free(out);
-    ng_session_free(s);
-    return status;
-}
-
-/* Measured once a model; two threads that come here first at the same time both measure. */
-static ng_status best_threads(const ng_model *m, int *out, ng_error *err) {
-    ng_model *cache = (ng_model *)(uintptr_t)m; /* the one field of a model that changes; atomic */
-    *out = __atomic_load_n(&cache->n_threads_best, __ATOMIC_RELAXED);
-    if (*out) return NG_OK;
-    int count = ng_cpu_count();
-    double best_ms = 0;
-    *out = 1;
-    for (int n = 1; n <= count; n = n < count && 2 * n > count ? count : 2 * n) {
-        double ms = 0;
-        ng_status s = count > 1 ? trial_ms(m, n, &ms, err) : NG_OK;
-        if (s) return s;
-        if (n == 1 || ms < best_ms) best_ms = ms, *out = n;
-    }
-    __atomic_store_n(&cache->n_threads_best, *out, __ATOMIC_RELAXED);
-    return NG_OK;
-}
 
 /* ---- life ------------------------------------------------------------------------------------------ */
 
@@ -176,11 +132,12 @@ ng_status ng_session_new(ng_session **out, const ng_model *m, const ng_session_o
     ng_session *s;
     *out = NULL;
     ng_status status = check_options(&o, m, err);
-    if (!status && o.n_threads == 0) status = best_threads(m, &o.n_threads, err);
     if (!status) status = new_outline(&s, m, &o, err);
     if (status) return status;
     status = check_memory(s, err);
     if (!status) status = make_kv(s, o.prefix, err);
+    int *known = (int *)(uintptr_t)m->threads_best; /* the one field of a model that changes; atomic */
+    s->threads = ng_thread_choice_init(ng_pool_threads(s->pool), o.n_threads ? NULL : known);
     if (!status) *out = s;
     else ng_session_free(s);
     return status;
@@ -229,11 +186,19 @@ static void advance(ng_session *s, const int32_t *tokens, size_t n, float *logit
     ng_kv_advance(&s->kv, n);
 }
 
+/* How much of a prompt the next forward takes. */
+static size_t next_piece(const ng_session *s, size_t left) {
+    size_t most = s->max_batch;
+    if (left > NG_THREAD_TRIAL_TOK && most > NG_THREAD_TRIAL_TOK && !ng_thread_choice_kept(&s->threads, NG_THREAD_TRIAL_TOK))
+        most = NG_THREAD_TRIAL_TOK;
+    return left < most ? left : most;
+}
+
 ng_status ng_session_eval(ng_session *s, const int32_t *tokens, size_t n, float *logits, ng_error *err) {
     ng_status status = check_eval(s, tokens, n, err);
     if (status) return status;
     for (size_t done = 0, now; done < n; done += now) {
-        now = n - done < s->max_batch ? n - done : s->max_batch;
+        now = next_piece(s, n - done);
         bool wanted = logits && done + now == n;
         advance(s, tokens + done, now, logits, wanted ? now - 1 : now);
     }
@@ -244,7 +209,7 @@ ng_status ng_session_eval_all(ng_session *s, const int32_t *tokens, size_t n, fl
     ng_status status = check_eval(s, tokens, n, err);
     if (status) return status;
     for (size_t done = 0, now; done < n; done += now) {
-        now = n - done < s->max_batch ? n - done : s->max_batch;
+        now = next_piece(s, n - done);
         advance(s, tokens + done, now, logits + done * s->model->info.n_vocab, 0);
     }
     return NG_OK;
@@ -257,7 +222,10 @@ size_t ng_session_max_batch(const ng_session *s) { return s->max_batch; }
 const ng_kv_shape *ng_model_kv_shape(const ng_model *m) { return &m->kv_shape; }
 const ng_kv_shape *ng_session_kv_shape(const ng_session *s) { return &s->kv_shape; }
 uint32_t ng_session_n_ctx(const ng_session *s) { return s->n_ctx; }
-int ng_session_threads(const ng_session *s) { return ng_pool_threads(s->pool); }
+int ng_session_threads(const ng_session *s, size_t n_tok) {
+    int kept = ng_thread_choice_kept(&s->threads, n_tok < s->max_batch ? n_tok : s->max_batch);
+    return kept ? kept : ng_pool_threads(s->pool);
+}
 void ng_session_rewind(ng_session *s, size_t n) { ng_kv_rewind(&s->kv, n); }
 
 /* ---- prefixes ----------------------------------------------------------------------------------------- */

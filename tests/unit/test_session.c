@@ -143,7 +143,7 @@ static void limits_are_errors_and_change_nothing(void **state) {
     opt = (ng_session_options){.n_threads = -1};
     assert_int_equal(ng_session_new(&s, m, &opt, NULL), NG_EINVALID);
     assert_int_equal(ng_session_new(&s, m, NULL, NULL), NG_OK); /* threads by measurement */
-    assert_in_range(ng_session_threads(s), 1, ng_cpu_count());
+    assert_in_range(ng_session_threads(s, 1), 1, ng_cpu_count());
     assert_int_equal(ng_session_encode(s, ids, 2, a, NULL), NG_EUNSUPPORTED);
     ng_session_free(s);
     ng_model_close(m);
