@@ -37,7 +37,9 @@ void ng_thread_choice_took(ng_thread_choice *c, size_t n_tok, double ms) {
     uint32_t step = t->n_steps++, rounds = n_tok <= FEW_TOK ? ROUNDS_FEW : ROUNDS_MANY;
     if (!c->known || c->most == 1) return;
     if (t->best) {
-        if (t->n_steps >= NG_THREAD_CHOICE_AGAIN) *t = (ng_thread_trial){0};
+        if (t->n_steps < NG_THREAD_CHOICE_AGAIN) return;
+        *t = (ng_thread_trial){0};
+        __atomic_store_n(&c->known[class], 0, __ATOMIC_RELAXED);
         return;
     }
     if (step == 0) return;
