@@ -271,6 +271,8 @@ static void check_gemm_quant(uint32_t type) {
         size_t cols = (1 + ng_rng_below(&rng, q.block_len == 32 ? 9 : 3)) * q.block_len;
         bool few = round % 3 == 0; /* tokens: then several panels go at a time, the rest in smaller groups */
         size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few ? 4 : round % 8 == 1 ? 110 : 21);
+        if (round == 38) cols = 4352, rows = 20, tok = 17; /* too long to be put in the order of use */
+        if (round == 39) cols = 768, rows = 1000, tok = 33; /* more panels than the second cache is to hold */
         size_t stride = cols / q.block_len * q.block_bytes, panel = ng_panel_bytes(type, cols), n = (rows + 15) / 16;
         uint8_t *stored = malloc(rows * stride), *panels = aligned_alloc(64, n * panel);
         for (size_t r = 0; r < rows; r++) random_row(type, stored + r * stride, cols);
