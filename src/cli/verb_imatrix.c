@@ -8,7 +8,7 @@
 static cli_run run_options = {.n_ctx = 0};
 static struct {
     const char *file, *out;
-    bool json;
+    bool full, json;
 } o;
 
 static const cli_option options[] = {
@@ -16,6 +16,7 @@ static const cli_option options[] = {
     CLI_CTX_OPTION(&run_options),
     {"file", 'f', CLI_STR, &o.file, "FILE", "the text; - is standard input", NULL},
     {"output", 'o', CLI_STR, &o.out, "FILE", "the importance matrix to write", NULL},
+    {"full", 0, CLI_FLAG, &o.full, NULL, "keep the products of columns too: a larger file, less loss", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
     {0}};
 
@@ -54,7 +55,7 @@ static int run(int argc, char **argv) {
         return cli_fail(&err);
     }
     const char *slash = strrchr(o.file, '/');
-    ng_imatrix_options opt = {.session = cs.session, .text = text.data, .len = text.len, .path = o.out,
+    ng_imatrix_options opt = {.session = cs.session, .text = text.data, .len = text.len, .path = o.out, .full = o.full,
                               .dataset = slash ? slash + 1 : o.file, .progress = progress, .progress_ctx = &bar};
     s = ng_imatrix_measure(&r, &opt, &err);
     cli_progress_end(&bar);

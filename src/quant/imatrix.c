@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64, NAME_MAX_LEN = 128 };
+enum { CHUNK = 64, NAME_MAX_LEN = 128, LANES = 8 };
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 typedef struct column_sums {
     double *squares; /* [n] */
-    size_t n, count;
+    float *products; /* the lower triangle of their products [n (n + 1) / 2], or NULL: not asked for, or as those of `like` */
+    size_t n, count, like; /* like: a matrix before this one that sees the same, or itself */
 } column_sums;
 
 typedef struct measuring {
@@ -27,9 +29,66 @@ typedef struct measuring {
     const ng_gguf *gguf;
     column_sums *sums; /* a tensor of the file */
     size_t n_tensors;
+    size_t last;   /* the tensor seen last, and what it saw */
+    float *last_x; /* [last_len] */
+    size_t last_len, last_cap;
     bool out_of_memory;
     ng_imatrix_report *report;
 } measuring;
+
+/* products += x^T x, four tokens at a time. */
+static void add_products(float *products, const float *x, size_t n_tok, size_t n) {
+    for (size_t t = 0; t < n_tok; t += 4) {
+        const float *row[4];
+        for (size_t k = 0; k < 4; k++) row[k] = x + (t + k < n_tok ? t + k : t) * n;
+        float *to = products;
+        for (size_t i = 0; i < n; i++) {
+            float f[4];
+            for (size_t k = 0; k < 4; k++) f[k] = t + k < n_tok ? row[k][i] : 0.0f;
+            size_t j = 0;
+            for (; j + LANES <= i + 1; j += LANES) {
+                lanes sum, a, b, c, d;
+                memcpy(&sum, to + j, sizeof sum);
+                memcpy(&a, row[0] + j, sizeof a), memcpy(&b, row[1] + j, sizeof b);
+                memcpy(&c, row[2] + j, sizeof c), memcpy(&d, row[3] + j, sizeof d);
+                sum += (f[0] * a + f[1] * b) + (f[2] * c + f[3] * d);
+                memcpy(to + j, &sum, sizeof sum);
+            }
+            for (; j <= i; j++) to[j] += (f[0] * row[0][j] + f[1] * row[1][j]) + (f[2] * row[2][j] + f[3] * row[3][j]);
+            to += i + 1;
+        }
+    }
+}
+
+/* Is this what the tensor before saw?  q, k and v share their input, and so do gate and up. */
+static bool same_as_last(measuring *k, const float *x, size_t n) {
+    if (n == k->last_len && !memcmp(x, k->last_x, n * sizeof *x)) return true;
+    if (n > k->last_cap) {
+        free(k->last_x);
+        k->last_cap = k->last_len = 0;
+        k->last_x = malloc(n * sizeof *x);
+        if (!k->last_x) {
+            k->out_of_memory = true;
+            return false;
+        }
+        k->last_cap = n;
+    }
+    memcpy(k->last_x, x, n * sizeof *x);
+    k->last_len = n;
+    return false;
+}
+
+static void see_products(measuring *k, size_t i, const ng_act *act, size_t n_tok) {
+    column_sums *s = &k->sums[i];
+    bool same = same_as_last(k, act->x, n_tok * s->n);
+    if (k->out_of_memory) return;
+    if (!s->count) {
+        s->like = same ? k->sums[k->last].like : i;
+        if (!same && !(s->products = calloc(s->n * (s->n + 1) / 2, sizeof *s->products))) k->out_of_memory = true;
+    }
+    k->last = i;
+    if (s->products && !k->out_of_memory) add_products(s->products, act->x, n_tok, s->n);
+}
 
 static void see(void *ctx, const ng_mat *m, const ng_act *act, size_t n_tok) {
     measuring *k = ctx;
@@ -42,6 +101,7 @@ static void see(void *ctx, const ng_mat *m, const ng_act *act, size_t n_tok) {
         s->squares = calloc(s->n, sizeof *s->squares);
         if (!s->squares) k->out_of_memory = true;
     }
+    if (!k->out_of_memory && k->opt->full) see_products(k, i, act, n_tok);
     if (k->out_of_memory) return;
     for (size_t t = 0; t < n_tok; t++)
         for (size_t c = 0; c < s->n; c++) {
@@ -113,7 +173,7 @@ static ng_status put_sums(ng_gguf_writer *w, const measuring *k, float *values, 
         char name[NAME_MAX_LEN];
         if (!s->squares) continue;
         const char *of = ng_gguf_tensor_at(k->gguf, i)->name;
-        if ((size_t)snprintf(name, sizeof name, "%s.in_sum2", of) >= sizeof name)
+        if ((size_t)snprintf(name, sizeof name, "%s.in_sum2", of)  + 4 >= sizeof name)
             return ng_fail(err, NG_EUNSUPPORTED, "imatrix: the name %.100s is too long", of);
         uint64_t dims[2] = {s->n, 1}, one[2] = {1, 1};
         for (size_t c = 0; c < s->n; c++) {
@@ -126,6 +186,11 @@ static ng_status put_sums(ng_gguf_writer *w, const measuring *k, float *values, 
         *values = (float)s->count;
         snprintf(name, sizeof name, "%s.counts", of);
         ng_gguf_put_tensor(w, name, NG_TYPE_F32, 2, one, values++);
+        if (k->opt->full) {
+            uint64_t half[1] = {s->n * (s->n + 1) / 2};
+            snprintf(name, sizeof name, "%s.in_products", of);
+            ng_gguf_put_tensor(w, name, NG_TYPE_F32, 1, half, k->sums[s->like].products);
+        }
         k->report->n_matrices++;
     }
     return NG_OK;
@@ -172,8 +237,9 @@ ng_status ng_imatrix_measure(ng_imatrix_report *out, const ng_imatrix_options *o
     ng_session_observe(opt->session, NULL);
     if (!s && k.out_of_memory) s = ng_fail(err, NG_ENOMEM, "imatrix: out of memory");
     if (!s) s = write_file(&k, err);
-    for (size_t i = 0; i < k.n_tensors; i++) free(k.sums[i].squares);
+    for (size_t i = 0; i < k.n_tensors; i++) free(k.sums[i].squares), free(k.sums[i].products);
     free(k.sums);
+    free(k.last_x);
     return s;
 }
 
@@ -236,5 +302,21 @@ ng_status ng_imatrix_weights(const ng_imatrix *im, float *weight, const char *na
     /* A column that the text never used may be used by another: it must not cost nothing. */
     for (size_t i = 0; i < n; i++) weight[i] = (float)((double)weight[i] * (double)n / total) + 0.01f;
     *found = true;
+    return NG_OK;
+}
+
+ng_status ng_imatrix_products(const ng_imatrix *im, const float **products, const char *name, size_t n, ng_error *err) {
+    const ng_gguf_tensor *t = part_of(im, name, "in_products"), *counts = part_of(im, name, "counts");
+    *products = NULL;
+    if (!t || !counts) return NG_OK;
+    size_t want = n * (n + 1) / 2;
+    if (t->bytes != want * sizeof(float) || counts->bytes != sizeof(float))
+        return ng_fail(err, NG_EFORMAT, "%.200s: %.64s.in_products does not have the products of %zu columns",
+                       ng_gguf_path(im->gguf), name, n);
+    const float *p = t->data; /* tensors lie at multiples of 32 bytes */
+    for (size_t i = 0; i < want; i++)
+        if (!(p[i] - p[i] == 0.0f))
+            return ng_fail(err, NG_EFORMAT, "%.200s: a value of %.64s.in_products is not finite", ng_gguf_path(im->gguf), name);
+    *products = p;
     return NG_OK;
 }

@@ -138,10 +138,15 @@ static void quantize_searched(uint32_t type, const float *x, const float *weight
         ng_quantize_search(type, x + i, weight ? weight + i : same, dst);
 }
 
-bool ng_quantize_row(uint32_t type, const float *src, const float *weight, void *dst, size_t n) {
+bool ng_can_hold(uint32_t type, const float *src, size_t n) {
     float limit = limit_of(type);
     for (size_t i = 0; i < n; i++)
         if (!(fabsf(src[i]) <= limit)) return false; /* also NaN */
+    return true;
+}
+
+bool ng_quantize_row(uint32_t type, const float *src, const float *weight, void *dst, size_t n) {
+    if (!ng_can_hold(type, src, n)) return false;
     uint8_t *p = dst;
     switch (type) {
     case NG_TYPE_F32: memcpy(dst, src, n * sizeof *src); return true;

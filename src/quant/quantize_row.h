@@ -17,6 +17,8 @@ bool ng_can_quantize(uint32_t type);
  * reference quantisers.  False, with dst undefined, when a value is not finite or beyond the type's
  * range. */
 bool ng_quantize_row(uint32_t type, const float *src, const float *weight, void *dst, size_t n) NG_MUST_USE;
+/* No NaN, no infinity, nothing too large. */
+bool ng_can_hold(uint32_t type, const float *src, size_t n) NG_MUST_USE;
 
 /* ---- one block by search (quantize_search.c) ------------------------------------------------------ */
 

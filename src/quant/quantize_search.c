@@ -15,6 +15,7 @@
  * Float arithmetic in a fixed order without fused operations: the same file on every machine. */
 #include "quantize_row.h"
 
+#include "feedback.h"
 #include "kernel/dequant.h"
 #include "kernel/half.h"
 
@@ -314,26 +315,39 @@ static uint8_t choose_scale(const part *p, const ng_quant_info *q, choice *best)
     return scale;
 }
 
-static void block_ng4(const float *x, const float *w, uint8_t *dst) {
-    ng_quant_info q = ng_quant_get_info(NG_TYPE_NG4);
-    for (size_t h = 0; h < 2; h++) {
-        choice c;
-        dst[h] = choose_scale(&(part){x + 32 * h, w + 32 * h, 32, 0, 15}, &q, &c);
-        put_nibbles(dst + 2 + 16 * h, c.codes);
-    }
+uint8_t ng_search_scale8(uint32_t type, const float *x, const float *w, size_t n) {
+    ng_quant_info q = ng_quant_get_info(type);
+    choice unused;
+    return choose_scale(&(part){x, w, n, 0, 0}, &q, &unused);
 }
 
-static void block_ng3(const float *x, const float *w, uint8_t *dst) {
-    ng_quant_info q = ng_quant_get_info(NG_TYPE_NG3);
-    choice c;
+void ng_put_block64(uint32_t type, const uint8_t scales[2], const uint8_t codes[64], uint8_t *dst) {
+    if (type == NG_TYPE_NG4) {
+        memcpy(dst, scales, 2);
+        put_nibbles(dst + 2, codes);
+        put_nibbles(dst + 18, codes + 32);
+        return;
+    }
     uint64_t low = 0;
-    dst[0] = choose_scale(&(part){x, w, 64, 0, 7}, &q, &c);
+    dst[0] = scales[0];
     memset(dst + 8, 0, 16);
     for (size_t i = 0; i < 64; i++) {
-        if (i % 8 < 7) low |= (uint64_t)(c.codes[i] & 1) << (i / 8 * 7 + i % 8);
-        dst[8 + i % 16] |= (uint8_t)((c.codes[i] >> 1) << (i / 16 * 2));
+        if (i % 8 < 7) low |= (uint64_t)(codes[i] & 1) << (i / 8 * 7 + i % 8);
+        dst[8 + i % 16] |= (uint8_t)((codes[i] >> 1) << (i / 16 * 2));
     }
     memcpy(dst + 1, &low, 7);
+}
+
+static void block_64(uint32_t type, const float *x, const float *w, uint8_t *dst) {
+    ng_quant_info q = ng_quant_get_info(type);
+    size_t n = type == NG_TYPE_NG4 ? 32 : 64;
+    uint8_t scales[2] = {0, 0}, codes[64];
+    for (size_t k = 0; k < 64 / n; k++) {
+        choice c;
+        scales[k] = choose_scale(&(part){x + n * k, w + n * k, n, 0, 0}, &q, &c);
+        memcpy(codes + n * k, c.codes, n);
+    }
+    ng_put_block64(type, scales, codes, dst);
 }
 
 void ng_quantize_search(uint32_t type, const float *x, const float *w, uint8_t *dst) {
@@ -345,8 +359,8 @@ void ng_quantize_search(uint32_t type, const float *x, const float *w, uint8_t *
     case NG_TYPE_Q4_K:
     case NG_TYPE_Q5_K: block_k(type, x, w, dst); break;
     case NG_TYPE_Q6_K: block_q6_k(x, w, dst); break;
-    case NG_TYPE_NG4: block_ng4(x, w, dst); break;
-    case NG_TYPE_NG3: block_ng3(x, w, dst); break;
+    case NG_TYPE_NG4:
+    case NG_TYPE_NG3: block_64(type, x, w, dst); break;
     default: assert(!"no type that is searched");
     }
 }

@@ -110,7 +110,7 @@ static bool reserve(ng_transcoder *c, size_t bytes, size_t row) {
         size_t n;
         free(c->rows);
         c->row_cap = 0;
-        c->rows = ng_mul_ok(&n, row, sizeof *c->rows * (size_t)ng_pool_threads(c->pool)) ? malloc(n) : NULL;
+        c->rows = ng_mul_ok(&n, row, 2 * sizeof *c->rows * (size_t)ng_pool_threads(c->pool)) ? malloc(n) : NULL;
         if (!c->rows) return false;
         c->row_cap = row;
     }
@@ -128,6 +128,7 @@ enum { SLAB = 1024, NONE = SIZE_MAX };
 
 typedef struct slab {
     const ng_transcode *t;
+    const ng_feedback *feedback; /* or NULL */
     size_t begin, end, from_bytes, to_bytes;
     _Atomic size_t bad; /* the least row that the type cannot hold */
 } slab;
@@ -137,10 +138,14 @@ static void code_slab(void *ctx, int part, int n_parts) {
     const ng_transcode *t = s->t;
     ng_transcoder *c = t->coder;
     size_t n = (size_t)t->dims[0], begin, end;
-    float *row = c->rows + (size_t)part * c->row_cap;
+    float *row = c->rows + (size_t)part * 2 * c->row_cap;
     ng_pool_slice(s->end - s->begin, 1, part, n_parts, &begin, &end);
     for (size_t r = s->begin + begin; r < s->begin + end; r++) {
         ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * s->from_bytes, row, n);
+        if (s->feedback && ng_can_hold(t->to, row, n)) {
+            ng_quantize_fed(t->to, s->feedback, row, row + c->row_cap, c->bytes + r * s->to_bytes);
+            continue;
+        }
         if (ng_quantize_row(t->to, row, t->weight, c->bytes + r * s->to_bytes, n)) continue;
         size_t seen = s->bad;
         while (r < seen && !atomic_compare_exchange_weak(&s->bad, &seen, r)) {}
@@ -164,19 +169,26 @@ static ng_status check_finite(const ng_transcode *t, size_t rows, size_t from_by
 static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes,
                            ng_error *err) {
     ng_transcoder *c = t->coder;
-    for (size_t r = 0; r < rows; r += SLAB) {
-        slab s = {t, r, rows - r < SLAB ? rows : r + SLAB, from_bytes, to_bytes, NONE};
+    ng_feedback *feedback = NULL;
+    if (t->products && ng_can_feed(t->to)) {
+        ng_error why = {0};
+        ng_status s = ng_feedback_new(&feedback, t->products, (size_t)t->dims[0], t->damping, c->pool, &why);
+        if (s) return ng_fail(err, s, "%.200s: importance of tensor %.64s: %.200s", t->file, t->name, why.text);
+    }
+    size_t bad = NONE;
+    for (size_t r = 0; bad == NONE && r < rows; r += SLAB) {
+        slab s = {t, feedback, r, rows - r < SLAB ? rows : r + SLAB, from_bytes, to_bytes, NONE};
         ng_pool_run(c->pool, code_slab, &s);
-        if (s.bad != NONE)
-            return ng_fail(
-                err, NG_EFORMAT,
-                "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "
-                "not a number or too large); try F32 or BF16",
-                t->file, (size_t)s.bad, t->name, ng_type_get_info(t->to).name);
+        bad = s.bad;
         if (c->progress)
             c->progress(c->progress_ctx, c->done + (double)s.end * (double)t->dims[0], c->total);
     }
-    return NG_OK;
+    ng_feedback_free(feedback);
+    if (bad == NONE) return NG_OK;
+    return ng_fail(err, NG_EFORMAT,
+                   "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "
+                   "not a number or too large); try F32 or BF16",
+                   t->file, bad, t->name, ng_type_get_info(t->to).name);
 }
 
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) {

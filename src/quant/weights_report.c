@@ -69,7 +69,9 @@ static ng_status weigh(ng_weights_plan *p, ng_transcode *item, ng_error *err) {
     if (s || !found) return s;
     item->weight = w;
     p->report->n_weighted++;
-    return NG_OK;
+    /* Rows that are looked up too must also be right by themselves. */
+    item->damping = p->tied && !strcmp(item->name, "token_embd.weight") ? 1.0 : 0.01;
+    return ng_imatrix_products(p->imatrix, &item->products, item->name, (size_t)item->dims[0], err);
 }
 
 ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_error *err) {

@@ -101,6 +101,16 @@ def importance(folder):
     check(sums[0] == "F32" and len(sums[2]) == 4 * sums[1][0] and struct.unpack("<f", counts[2])[0] == d["tokens"], "sums and counts")
     plain, weighted = (quantize(BERT, out, "NG4", *more) for more in ([], ["--imatrix", im]))
     check(plain[0] == weighted[0] == 0 and plain[1]["weighted"] == 0 and weighted[1]["weighted"] == d["matrices"], "%r %r" % (plain, weighted))
+    r = run("imatrix", "-m", BERT, "-f", text, "-o", im, "--full")
+    tensors = gguf_read.read_gguf(im)[1]
+    n = tensors["blk.0.ffn_down.weight.in_sum2"][1][0]
+    sums, products = (struct.unpack("<%df" % (len(t[2]) // 4), t[2]) for t in
+                      (tensors["blk.0.ffn_down.weight.in_sum2"], tensors["blk.0.ffn_down.weight.in_products"]))
+    check(len(products) == n * (n + 1) // 2 and all(abs(products[i * (i + 1) // 2 + i] - sums[i]) <= 1e-4 * sums[i] for i in range(n)),
+          "--full adds the products, whose diagonal are the sums")
+    check(tensors["blk.0.attn_q.weight.in_products"] == tensors["blk.0.attn_k.weight.in_products"], "q and k see the same")
+    full = quantize(BERT, out, "NG3", "--imatrix", im)
+    check(full[0] == 0 and full[1]["weighted"] == d["matrices"], "%r" % (full,))
     r = run("imatrix", "-m", LLAMA, "-f", text, "-o", im)
     check(r.returncode == 1 and "tokenizer" in r.stderr, "a model without a tokenizer cannot read a text: %r" % r.stderr)
     for args, words in ((["-o", im], "-f FILE"), (["-f", text], "-o FILE"), (["-f", text, "-o", im, "more"], "no words")):

@@ -5,6 +5,7 @@
 #include "core/hash.h"
 #include "gguf/gguf.h"
 #include "kernel/dequant.h"
+#include "quant/feedback.h"
 #include "quant/imatrix.h"
 #include "quant/quantize_row.h"
 #include "quant/transcode.h"
@@ -357,6 +358,123 @@ static void importance_weighs_or_is_refused(void **state) {
     unlink(im_path);
 }
 
+/* ---- feedback --------------------------------------------------------------------------------------------- */
+
+enum { COLUMNS = 128, SAMPLES = 300, PRODUCTS = COLUMNS * (COLUMNS + 1) / 2 };
+static float samples[SAMPLES][COLUMNS], products[PRODUCTS];
+
+/* Inputs of which a few directions hold most, as those of real models. */
+static void make_samples(void) {
+    make_gauss();
+    ng_rng rng = ng_rng_seed(5);
+    memset(products, 0, sizeof products);
+    for (int s = 0; s < SAMPLES; s++) {
+        for (int c = 0; c < COLUMNS; c++) samples[s][c] = (float)ng_rng_unit(&rng) - 0.5f;
+        for (int k = 0; k < 6; k++) {
+            float f = 4 * (float)(ng_rng_unit(&rng) - 0.5);
+            for (int c = 0; c < COLUMNS; c++) samples[s][c] += f * gauss[(k * COLUMNS + c) % N] * 20;
+        }
+        for (size_t i = 0, at = 0; i < COLUMNS; i++)
+            for (size_t j = 0; j <= i; j++) products[at++] += samples[s][i] * samples[s][j];
+    }
+}
+
+/* The squared change of what rows add up to. */
+static double output_error(const uint8_t *blocks, ng_type type, const float *row) {
+    double sum = 0;
+    ng_dequantize_row(type, blocks, back, COLUMNS);
+    for (int s = 0; s < SAMPLES; s++) {
+        double e = 0;
+        for (int c = 0; c < COLUMNS; c++) e += (double)samples[s][c] * ((double)row[c] - (double)back[c]);
+        sum += e * e;
+    }
+    return sum;
+}
+
+static void feedback_keeps_what_rows_add_up_to(void **state) {
+    (void)state;
+    static const ng_type types[] = {NG_TYPE_NG4, NG_TYPE_NG3};
+    ng_error err = {0};
+    make_samples();
+    for (int threads = 1; threads <= 3; threads += 2) {
+        ng_pool *pool;
+        ng_feedback *f;
+        assert_int_equal(ng_pool_new(&pool, threads, &err), NG_OK);
+        assert_int_equal(ng_feedback_new(&f, products, COLUMNS, 0.01, pool, &err), NG_OK);
+        for (size_t t = 0; t < 2; t++) {
+            static uint8_t first[2][8][COLUMNS], fed[COLUMNS], plain[COLUMNS];
+            double with = 0, without = 0;
+            for (int r = 0; r < 8; r++) {
+                float errors[COLUMNS];
+                const float *row = gauss + 200 * r;
+                ng_quantize_fed(types[t], f, row, errors, fed);
+                assert_true(ng_quantize_row(types[t], row, NULL, plain, COLUMNS));
+                with += output_error(fed, types[t], row);
+                without += output_error(plain, types[t], row);
+                if (threads == 1) memcpy(first[t][r], fed, sizeof fed);
+                else assert_memory_equal(first[t][r], fed, sizeof fed);
+            }
+            if (with > 0.4 * without) fail_msg("%s: %g, without feedback %g", ng_type_get_info(types[t]).name, with, without);
+        }
+        ng_feedback_free(f);
+        ng_pool_free(pool);
+    }
+}
+
+static void write_products(size_t n, double spoil) {
+    static float count = SAMPLES, sums[COLUMNS];
+    uint64_t d[2] = {COLUMNS, 1}, one[2] = {1, 1}, half[1] = {n};
+    make_samples();
+    for (size_t i = 0; i < COLUMNS; i++) sums[i] = products[i * (i + 1) / 2 + i];
+    products[5] += (float)spoil; /* of columns 2 and 2 */
+    products[4] += (float)(2 * spoil); /* of columns 2 and 1 */
+    ng_gguf_writer *w;
+    ng_error err = {0};
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_str(w, "general.type", "imatrix");
+    ng_gguf_put_tensor(w, "x.weight.in_sum2", NG_TYPE_F32, 2, d, sums);
+    ng_gguf_put_tensor(w, "x.weight.counts", NG_TYPE_F32, 2, one, &count);
+    ng_gguf_put_tensor(w, "x.weight.in_products", NG_TYPE_F32, 1, half, products);
+    assert_int_equal(ng_gguf_writer_commit(w, im_path, &err), NG_OK);
+    uint64_t dims[2] = {COLUMNS, 4};
+    assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+    ng_gguf_put_tensor(w, "x.weight", NG_TYPE_F32, 2, dims, gauss);
+    assert_int_equal(ng_gguf_writer_commit(w, in_path, &err), NG_OK);
+}
+
+static void products_are_used_or_refused(void **state) {
+    (void)state;
+    static const struct { size_t n; double spoil; const char *text; } bad[] = {
+        {PRODUCTS - 1, 0, "does not have the products of 128 columns"},
+        {PRODUCTS, INFINITY, "in_products is not finite"},
+        {PRODUCTS, -1e30, "no columns have such products"}};
+    ng_weights_options o = {.type = "NG4", .imatrix = im_path};
+    ng_weights_report r;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        ng_error err = {0};
+        write_products(bad[i].n, bad[i].spoil);
+        assert_int_equal(ng_quantize_file(&r, in_path, out_path, &o, &err), NG_EFORMAT);
+        if (!strstr(err.text, bad[i].text)) fail_msg("%s", err.text);
+    }
+    write_products(PRODUCTS, 0);
+    FAULT_SWEEP(FAULT_ALLOC) {
+        ng_error err = {0};
+        ng_status s = ng_quantize_file(&r, in_path, out_path, &o, &err);
+        if (!s) fault_passed();
+        else assert_true(s == NG_ENOMEM && err.text[0]);
+        ng_weights_report_clear(&r);
+    }
+    ng_gguf *g;
+    ng_error err = {0};
+    assert_int_equal(ng_gguf_open(&g, out_path, &err), NG_OK);
+    double with = output_error(ng_gguf_find_tensor(g, "x.weight")->data, NG_TYPE_NG4, gauss);
+    uint8_t plain[COLUMNS];
+    assert_true(ng_quantize_row(NG_TYPE_NG4, gauss, NULL, plain, COLUMNS));
+    assert_true(with < 0.5 * output_error(plain, NG_TYPE_NG4, gauss));
+    ng_gguf_close(g);
+    unlink(im_path);
+}
+
 static void a_damaged_vector_is_refused(void **state) {
     (void)state;
     uint64_t d[1] = {64};
@@ -429,6 +547,8 @@ int main(void) {
         cmocka_unit_test(odd_blocks_are_kept),
         cmocka_unit_test(formats_choose_types_as_documented),
         cmocka_unit_test(importance_weighs_or_is_refused),
+        cmocka_unit_test(feedback_keeps_what_rows_add_up_to),
+        cmocka_unit_test(products_are_used_or_refused),
         cmocka_unit_test(a_damaged_vector_is_refused),
         cmocka_unit_test(rope_rows_are_interleaved),
         cmocka_unit_test(quantising_survives_every_fault),

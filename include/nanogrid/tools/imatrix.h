@@ -8,7 +8,8 @@
  * Runs the model over the text and sums the squares of what every matrix is multiplied with.  `quantize`
  * weighs the error of a column by the mean of these (ng_weights_options.imatrix).  The file is GGUF in the
  * form that llama.cpp reads and writes: tensors NAME.in_sum2 [columns] and NAME.counts [1], keys
- * general.type "imatrix", imatrix.chunk_count, imatrix.chunk_size, imatrix.datasets. */
+ * with `full` also NAME.in_products [columns (columns + 1) / 2], which
+ * others pass over, keys general.type "imatrix", imatrix.chunk_count, imatrix.chunk_size, imatrix.datasets. */
 #ifndef NANOGRID_TOOLS_IMATRIX_H
 #define NANOGRID_TOOLS_IMATRIX_H
 
@@ -19,6 +20,7 @@ typedef struct ng_imatrix_options {
     const char *text;    /* decoders: cut into windows of the session's context; encoders: one text a line */
     size_t len;
     const char *dataset; /* its name, kept in the file; NULL: "text" */
+    bool full;           /* also the products of each two columns, by which NG4 and NG3 lose less */
     const char *path;    /* of the file to write, atomically */
     void (*progress)(void *ctx, double done, double total); /* or NULL */
     void *progress_ctx;
