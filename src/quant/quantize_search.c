@@ -15,7 +15,7 @@
  * Float arithmetic in a fixed order without fused operations: the same file on every machine. */
 #include "quantize_row.h"
 
-#include "feedback.h"
+#include "carry.h"
 #include "kernel/dequant.h"
 #include "kernel/half.h"
 

@@ -128,7 +128,7 @@ enum { SLAB = 1024, NONE = SIZE_MAX };
 
 typedef struct slab {
     const ng_transcode *t;
-    const ng_feedback *feedback; /* or NULL */
+    const ng_carry *carry; /* or NULL */
     size_t begin, end, from_bytes, to_bytes;
     _Atomic size_t bad; /* the least row that the type cannot hold */
 } slab;
@@ -142,8 +142,8 @@ static void code_slab(void *ctx, int part, int n_parts) {
     ng_pool_slice(s->end - s->begin, 1, part, n_parts, &begin, &end);
     for (size_t r = s->begin + begin; r < s->begin + end; r++) {
         ng_dequantize_row(t->from, (const uint8_t *)t->src + source_row(t, r) * s->from_bytes, row, n);
-        if (s->feedback && ng_can_hold(t->to, row, n)) {
-            ng_quantize_fed(t->to, s->feedback, row, row + c->row_cap, c->bytes + r * s->to_bytes);
+        if (s->carry && ng_can_hold(t->to, row, n)) {
+            ng_quantize_carried(t->to, s->carry, row, row + c->row_cap, c->bytes + r * s->to_bytes);
             continue;
         }
         if (ng_quantize_row(t->to, row, t->weight, c->bytes + r * s->to_bytes, n)) continue;
@@ -169,21 +169,21 @@ static ng_status check_finite(const ng_transcode *t, size_t rows, size_t from_by
 static ng_status code_rows(const ng_transcode *t, size_t rows, size_t from_bytes, size_t to_bytes,
                            ng_error *err) {
     ng_transcoder *c = t->coder;
-    ng_feedback *feedback = NULL;
-    if (t->products && ng_can_feed(t->to)) {
+    ng_carry *carry = NULL;
+    if (t->products && ng_can_carry(t->to)) {
         ng_error why = {0};
-        ng_status s = ng_feedback_new(&feedback, t->products, (size_t)t->dims[0], t->damping, c->pool, &why);
+        ng_status s = ng_carry_new(&carry, t->products, (size_t)t->dims[0], t->damping, c->pool, &why);
         if (s) return ng_fail(err, s, "%.200s: importance of tensor %.64s: %.200s", t->file, t->name, why.text);
     }
     size_t bad = NONE;
     for (size_t r = 0; bad == NONE && r < rows; r += SLAB) {
-        slab s = {t, feedback, r, rows - r < SLAB ? rows : r + SLAB, from_bytes, to_bytes, NONE};
+        slab s = {t, carry, r, rows - r < SLAB ? rows : r + SLAB, from_bytes, to_bytes, NONE};
         ng_pool_run(c->pool, code_slab, &s);
         bad = s.bad;
         if (c->progress)
             c->progress(c->progress_ctx, c->done + (double)s.end * (double)t->dims[0], c->total);
     }
-    ng_feedback_free(feedback);
+    ng_carry_free(carry);
     if (bad == NONE) return NG_OK;
     return ng_fail(err, NG_EFORMAT,
                    "%.200s: row %zu of tensor %.64s has a value that %s cannot hold (infinite, "

@@ -11,7 +11,7 @@
 #define NG_QUANT_TRANSCODE_H
 
 #include "core/pool.h"
-#include "feedback.h"
+#include "carry.h"
 #include "gguf/gguf.h"
 #include <nanogrid/tools/weights.h>
 
@@ -34,8 +34,8 @@ typedef struct ng_transcode {
     ng_type from, to;
     uint32_t n_dims;
     uint64_t dims[4];
-    const float *products; /* of the columns (imatrix.h) for ng_feedback, borrowed; NULL: each weight by itself */
-    double damping;        /* of products, see ng_feedback_new */
+    const float *products; /* of the columns (imatrix.h) for ng_carry, borrowed; NULL: each weight by itself */
+    double damping;        /* of products, see ng_carry_new */
     const float *weight; /* [dims[0]] of the columns' errors, borrowed; NULL: all the same */
     uint32_t rope_heads; /* 0, or as many heads whose rows are interleaved, see transcode.c */
 } ng_transcode;

@@ -5,7 +5,7 @@
 #include "core/hash.h"
 #include "gguf/gguf.h"
 #include "kernel/dequant.h"
-#include "quant/feedback.h"
+#include "quant/carry.h"
 #include "quant/imatrix.h"
 #include "quant/quantize_row.h"
 #include "quant/transcode.h"
@@ -358,7 +358,7 @@ static void importance_weighs_or_is_refused(void **state) {
     unlink(im_path);
 }
 
-/* ---- feedback --------------------------------------------------------------------------------------------- */
+/* ---- carry --------------------------------------------------------------------------------------------- */
 
 enum { COLUMNS = 128, SAMPLES = 300, PRODUCTS = COLUMNS * (COLUMNS + 1) / 2 };
 static float samples[SAMPLES][COLUMNS], products[PRODUCTS];
@@ -391,32 +391,32 @@ static double output_error(const uint8_t *blocks, ng_type type, const float *row
     return sum;
 }
 
-static void feedback_keeps_what_rows_add_up_to(void **state) {
+static void carry_keeps_what_rows_add_up_to(void **state) {
     (void)state;
     static const ng_type types[] = {NG_TYPE_NG4, NG_TYPE_NG3};
     ng_error err = {0};
     make_samples();
     for (int threads = 1; threads <= 3; threads += 2) {
         ng_pool *pool;
-        ng_feedback *f;
+        ng_carry *f;
         assert_int_equal(ng_pool_new(&pool, threads, &err), NG_OK);
-        assert_int_equal(ng_feedback_new(&f, products, COLUMNS, 0.01, pool, &err), NG_OK);
+        assert_int_equal(ng_carry_new(&f, products, COLUMNS, 0.01, pool, &err), NG_OK);
         for (size_t t = 0; t < 2; t++) {
             static uint8_t first[2][8][COLUMNS], fed[COLUMNS], plain[COLUMNS];
             double with = 0, without = 0;
             for (int r = 0; r < 8; r++) {
                 float errors[COLUMNS];
                 const float *row = gauss + 200 * r;
-                ng_quantize_fed(types[t], f, row, errors, fed);
+                ng_quantize_carried(types[t], f, row, errors, fed);
                 assert_true(ng_quantize_row(types[t], row, NULL, plain, COLUMNS));
                 with += output_error(fed, types[t], row);
                 without += output_error(plain, types[t], row);
                 if (threads == 1) memcpy(first[t][r], fed, sizeof fed);
                 else assert_memory_equal(first[t][r], fed, sizeof fed);
             }
-            if (with > 0.4 * without) fail_msg("%s: %g, without feedback %g", ng_type_get_info(types[t]).name, with, without);
+            if (with > 0.4 * without) fail_msg("%s: %g, without carry %g", ng_type_get_info(types[t]).name, with, without);
         }
-        ng_feedback_free(f);
+        ng_carry_free(f);
         ng_pool_free(pool);
     }
 }
@@ -547,7 +547,7 @@ int main(void) {
         cmocka_unit_test(odd_blocks_are_kept),
         cmocka_unit_test(formats_choose_types_as_documented),
         cmocka_unit_test(importance_weighs_or_is_refused),
-        cmocka_unit_test(feedback_keeps_what_rows_add_up_to),
+        cmocka_unit_test(carry_keeps_what_rows_add_up_to),
         cmocka_unit_test(products_are_used_or_refused),
         cmocka_unit_test(a_damaged_vector_is_refused),
         cmocka_unit_test(rope_rows_are_interleaved),

@@ -1,27 +1,27 @@
-/* feedback.h: quantising a row so that what it adds up to stays right, not each weight of it.
+/* carry.h: quantising a row so that what it adds up to stays right, not each weight of it.
  *
- *     ng_feedback *f;
- *     if (ng_feedback_new(&f, gram, 576, pool, &err)) ..
- *     ng_quantize_fed(NG_TYPE_NG4, f, row, scratch, blocks);        any thread, scratch[576] its own
- *     ng_feedback_free(f);
+ *     ng_carry *f;
+ *     if (ng_carry_new(&f, gram, 576, pool, &err)) ..
+ *     ng_quantize_carried(NG_TYPE_NG4, f, row, scratch, blocks);        any thread, scratch[576] its own
+ *     ng_carry_free(f);
  *
  * Immutable once made. */
-#ifndef NG_QUANT_FEEDBACK_H
-#define NG_QUANT_FEEDBACK_H
+#ifndef NG_QUANT_CARRY_H
+#define NG_QUANT_CARRY_H
 
 #include "core/pool.h"
 #include "gguf/gguf.h"
 
-typedef struct ng_feedback ng_feedback;
+typedef struct ng_carry ng_carry;
 
 /* gram: the lower triangle, row by row, of the summed products of columns: n (n + 1) / 2 floats, finite.
  * damping: this part of their mean diagonal is added, so that none is singular.  NG_EFORMAT:
  * no columns have such products. */
-ng_status ng_feedback_new(ng_feedback **out, const float *gram, size_t n, double damping, ng_pool *pool, ng_error *err) NG_MUST_USE;
-void ng_feedback_free(ng_feedback *f); /* NULL is fine */
-bool ng_can_feed(uint32_t type);       /* NG4, NG3 */
+ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double damping, ng_pool *pool, ng_error *err) NG_MUST_USE;
+void ng_carry_free(ng_carry *f); /* NULL is fine */
+bool ng_can_carry(uint32_t type);       /* NG4, NG3 */
 /* A row of the n columns that f was made for, all in the type's range.  errors[n] is scratch. */
-void ng_quantize_fed(uint32_t type, const ng_feedback *f, const float *row, float *errors, void *dst);
+void ng_quantize_carried(uint32_t type, const ng_carry *f, const float *row, float *errors, void *dst);
 
 /* ---- one group of values of one scale (quantize_search.c) ------------------------------------------ */
 

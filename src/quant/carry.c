@@ -1,4 +1,4 @@
-/* feedback.c: see feedback.h.
+/* carry.c: see carry.h.
  *
  * What a row w adds up to over the inputs x is w.x; its mean squared change is e H e, where e is the row's
  * error and H the mean of x x^T.  With H = R R^T, R upper triangular, that is the sum over columns i of
@@ -12,7 +12,7 @@
  *
  * H gets a part of its mean diagonal added, and the columns of the inputs that were never used all of it,
  * so that R exists.  Doubles in fixed order: the same file on every machine and thread count. */
-#include "feedback.h"
+#include "carry.h"
 
 #include "core/checked.h"
 #include "kernel/dequant.h"
@@ -25,20 +25,20 @@
 
 enum { WAYS = 8, GROUP_MAX = 64, LANES = 8 };
 
-struct ng_feedback {
+struct ng_carry {
     size_t n;
     float *pull;   /* [n, n]: row i holds R[j][i] / R[i][i] for j < i */
     float *weight; /* [n]: R[i][i]^2 */
 };
 
-void ng_feedback_free(ng_feedback *f) {
+void ng_carry_free(ng_carry *f) {
     if (!f) return;
     free(f->pull);
     free(f->weight);
     free(f);
 }
 
-bool ng_can_feed(uint32_t type) { return type == NG_TYPE_NG4 || type == NG_TYPE_NG3; }
+bool ng_can_carry(uint32_t type) { return type == NG_TYPE_NG4 || type == NG_TYPE_NG3; }
 
 static double dot(const double *a, const double *b, size_t n) {
     double lane[LANES] = {0}, sum = 0;
@@ -89,7 +89,7 @@ static void fill(factoring *k, const float *gram, double damping) {
 }
 
 /* False: these were no products of real columns.  Real ones pull by sqrt(n / damping) at most. */
-static bool keep(ng_feedback *f, const factoring *k) {
+static bool keep(ng_carry *f, const factoring *k) {
     bool ok = true;
     for (size_t i = 0; i < f->n; i++) {
         double r = k->h[i * f->n + i];
@@ -104,14 +104,14 @@ static bool keep(ng_feedback *f, const factoring *k) {
     return ok;
 }
 
-ng_status ng_feedback_new(ng_feedback **out, const float *gram, size_t n, double damping, ng_pool *pool, ng_error *err) {
+ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double damping, ng_pool *pool, ng_error *err) {
     size_t cells, doubles;
     *out = NULL;
     if (!ng_mul_ok(&cells, n, n) || !ng_mul_ok(&doubles, cells, sizeof(double)))
         return ng_fail(err, NG_ENOMEM, "no memory for the products of %zu columns", n);
-    ng_feedback *f = calloc(1, sizeof *f);
+    ng_carry *f = calloc(1, sizeof *f);
     factoring k = {.pool = pool, .h = malloc(doubles), .diagonal = malloc(n * sizeof(double)), .n = n};
-    if (f) *f = (ng_feedback){.n = n, .pull = malloc(cells * sizeof(float)), .weight = malloc(n * sizeof(float))};
+    if (f) *f = (ng_carry){.n = n, .pull = malloc(cells * sizeof(float)), .weight = malloc(n * sizeof(float))};
     ng_status s = NG_OK;
     if (!f || !k.h || !k.diagonal || !f->pull || !f->weight)
         s = ng_fail(err, NG_ENOMEM, "no memory for the products of %zu columns", n);
@@ -122,7 +122,7 @@ ng_status ng_feedback_new(ng_feedback **out, const float *gram, size_t n, double
     }
     free(k.h);
     free(k.diagonal);
-    if (s) ng_feedback_free(f);
+    if (s) ng_carry_free(f);
     else *out = f;
     return s;
 }
@@ -136,7 +136,7 @@ typedef struct way {
 } way;
 
 typedef struct group {
-    const ng_feedback *f;
+    const ng_carry *f;
     const float *row;
     float target[GROUP_MAX]; /* with the pull of what is before the group */
     size_t at, n;
@@ -237,8 +237,8 @@ static uint8_t code_group(group *g, uint32_t type, float *errors, uint8_t *codes
     return scale;
 }
 
-void ng_quantize_fed(uint32_t type, const ng_feedback *f, const float *row, float *errors, void *dst) {
-    assert(ng_can_feed(type));
+void ng_quantize_carried(uint32_t type, const ng_carry *f, const float *row, float *errors, void *dst) {
+    assert(ng_can_carry(type));
     group g = {.f = f, .row = row, .n = type == NG_TYPE_NG4 ? 32 : 64, .q = ng_quant_get_info(type)};
     uint8_t *to = dst, scales[2] = {0, 0}, codes[64];
     for (size_t at = 0; at < f->n; at += 64, to += g.q.block_bytes) {
