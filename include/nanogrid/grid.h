@@ -47,6 +47,8 @@ typedef struct ng_request {
     double max_cost_usd;      /* NaN: none; 0 forbids every paid call */
     int64_t deadline_ms;      /* from now; 0: the configuration's */
     const char *tenant;       /* "" or NULL: none */
+    const char *regions;      /* hard limit: the text goes to upstreams of these alone, "eu,uk"; NULL: the policy's */
+    const char *consents;     /* what its owner agreed to, "cloud,research"; NULL: nothing */
     const char *request_id, *traceparent;
     unsigned max_tier;        /* 1 + the highest ng_tier_level that may be asked; 0: any */
     double min_confidence;    /* a less sure answer from here escalates, whatever its contract; 0: none */

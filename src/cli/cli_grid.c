@@ -90,6 +90,7 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
     if (!code) code = check_fit(a, task);
     if (code) return code;
     r->model = a->expert;
+    r->regions = a->regions, r->consents = a->consents, r->tenant = a->tenant;
     r->max_cost_usd = a->max_cost;
     r->deadline_ms = a->deadline_ms;
     r->params.top_k = (uint32_t)a->top_k;

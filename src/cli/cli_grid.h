@@ -14,7 +14,7 @@
 #include <math.h>
 
 typedef struct cli_ask {
-    const char *grid, *task, *expert, *privacy;
+    const char *grid, *task, *expert, *privacy, *regions, *consents, *tenant;
     const char *to, *from, *labels, *types, *offsets;
     double max_cost;
     long deadline_ms, max_sentences, max_tokens, top_k, threads;
@@ -33,6 +33,9 @@ typedef struct cli_ask {
     {"task", 0, CLI_STR, &(a)->task, "TASK", "classify, extract, moderate, .. (the router decides)", NULL}, \
     {"expert", 0, CLI_STR, &(a)->expert, "NAME", "this expert or upstream, past the router", NULL}, \
     {"privacy", 0, CLI_STR, &(a)->privacy, "P", "how far the text may go: local|mesh|any (any)", "NANOGRID_PRIVACY"}, \
+    {"regions", 0, CLI_STR, &(a)->regions, "R,..", "only upstreams of these regions may see the text", NULL}, \
+    {"consents", 0, CLI_STR, &(a)->consents, "C,..", "what the owner of the text agreed to (nothing)", NULL}, \
+    {"tenant", 0, CLI_STR, &(a)->tenant, "NAME", "who asks: budgets, caches and experts of its own", NULL}, \
     {"max-cost", 0, CLI_NUM, &(a)->max_cost, "USD", "the most an upstream may cost; 0 forbids paid calls (no limit)", NULL}, \
     {"deadline-ms", 0, CLI_INT, &(a)->deadline_ms, "MS", "answer within this time (the grid's)", NULL}, \
     {"lines", 0, CLI_FLAG, &(a)->lines, NULL, "every line of the input is a request; one result a line", NULL}, \

@@ -60,8 +60,15 @@ bool ng_ask_admits(asking *a, const grid_member *m, char *outcome) {
                       .unhealthy = runs  ? NULL
                                    : why ? why
                                          : "unhealthy",
+                      .region = m->region,
+                      .consent = m->consent,
+                      .tenants = m->tenants,
+                      .n_tenants = m->n_tenants,
+                      .min_battery = m->min_battery,
                       .languages = m->languages,
                       .n_languages = a->pinned ? 0 : m->n_languages};
+    if (m->upstream && a->grid->budgets && !a->request->features)
+        ng_budgets_admits(a->grid->budgets, a->rec.tenant, c.cost_usd, a->rec.time_ms, &c.over_budget);
     a->limits.now_ms = a->limits.deadline_ms ? (int64_t)ng_clock_ms() : 0;
     return ng_policy_admits(&a->limits, &c, outcome);
 }
@@ -213,6 +220,9 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
         put_cut(rec->asked.model, sizeof rec->asked.model, r->model);
     put_cut(rec->tenant, sizeof rec->tenant, r->tenant);
     put_cut(rec->request_id, sizeof rec->request_id, r->request_id);
+    put_cut(rec->asked.regions, sizeof rec->asked.regions, r->regions);
+    put_cut(rec->asked.consents, sizeof rec->asked.consents, r->consents);
+    ng_ask_limits(a);
     return NG_OK;
 }
 
@@ -259,6 +269,8 @@ static void make_key(const asking *a, ng_buf *b) {
                              (uint64_t)r->privacy, (uint64_t)r->task, r->n_messages, r->max_tier};
     key_str(b, r->tenant && *r->tenant ? r->tenant : NULL);
     key_str(b, r->model && strcmp(r->model, "auto") ? r->model : NULL);
+    key_str(b, r->regions);
+    key_str(b, r->consents);
     ng_buf_put(b, head, sizeof head);
     ng_buf_put(b, &r->min_confidence, sizeof r->min_confidence);
     key_params(b, &r->params);

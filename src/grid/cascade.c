@@ -334,18 +334,26 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     if (a->exploring && a->best_member && a->answered && m->tier_level <= a->best_member->tier_level) return NG_OK;
     ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
     if (!ng_ask_admits(a, m, step->outcome)) {
-        bool foreign = strstr(step->outcome, "language") != NULL,
-             private = strstr(step->outcome, "privacy") != NULL;
+        bool foreign = strstr(step->outcome, "language") != NULL;
+        bool private = strstr(step->outcome, "privacy") || strstr(step->outcome, "region") ||
+                       strstr(step->outcome, "consent") || strstr(step->outcome, "tenant");
         a->passing |=
             !private &&
-            !foreign; /* privacy is part of the cache's key, the language follows from the text */
+            !foreign; /* privacy and its like are part of the cache's key, the language follows from the text */
         a->out_of_scope |=
             foreign; /* a text in a language that an expert does not serve is out of its scope */
         return NG_OK;
     }
+    if (!ng_ask_pay(a, m)) { /* another call took the rest since it was looked at */
+        snprintf(step->outcome, sizeof step->outcome, "skipped: budget");
+        a->passing = true;
+        return NG_OK;
+    }
     ng_answer *said = NULL;
     ng_error why = {0};
+    double before = a->rec.cost_usd;
     ng_status s = ask_candidate(a, l, i, &said, &step->latency_us, &why);
+    ng_ask_settle(a, m, a->rec.cost_usd - before);
     if (s) {
         *end = a->committed;
         return note_failure(a, m, s, &why, err);
@@ -357,7 +365,9 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
 /* Why the pinned one may not run, with the code that its caller should see. */
 static ng_status fail_pinned(const asking *a, ng_error *err) {
     const char *outcome = a->rec.steps[a->rec.n_steps - 1].outcome;
-    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") || strstr(outcome, "tier") ? NG_EDENIED
+    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") || strstr(outcome, "tier") || strstr(outcome, "region") ||
+                          strstr(outcome, "consent") || strstr(outcome, "tenant") || strstr(outcome, "budget")
+                      ? NG_EDENIED
                   : strstr(outcome, "deadline")                         ? NG_ETIMEOUT
                                                                         : NG_EBUSY;
     return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name,

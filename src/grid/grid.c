@@ -156,7 +156,10 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
                        .deadline_ms = c->contract.deadline.p999_ms,
                        .on_miss = c->contract.deadline.on_miss,
                        .languages = c->languages.items,
-                       .n_languages = c->languages.len};
+                       .n_languages = c->languages.len,
+                       .tenants = c->tenants.items,
+                       .n_tenants = c->tenants.len,
+                       .min_battery = c->min_battery};
     bool found = model_file(o->g, c, path, &why);
     if (!found && why.code == NG_ENOMEM) return no_memory(o);
     if (!found && !c->built_in)
@@ -182,6 +185,11 @@ static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_m
                        .threshold = NAN,
                        .max_error = NAN,
                        .upstream_model = c->model,
+                       .region = c->region,
+                       .consent = c->consent,
+                       .tenants = c->tenants.items,
+                       .n_tenants = c->tenants.len,
+                       .min_battery = c->min_battery,
                        .prompt_per_1m = c->pricing.prompt_per_1m,
                        .completion_per_1m = c->pricing.completion_per_1m};
     const grid_hooks *h = &o->g->hooks;
@@ -375,6 +383,7 @@ static void free_grid(ng_grid *g) {
     ng_learner_close(g->learner);
     ng_outcomes_close(g->gains);
     ng_sticky_free(g->sticky);
+    ng_budgets_free(g->budgets);
     ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
@@ -410,6 +419,7 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s && g->config.router.learn && g->router_paths[1])
         s = ng_learner_open(&g->learner, g, o->err);
     if (!s && g->config.cascade.escalate == GRID_ESCALATE_GAIN) s = ng_outcomes_open(&g->gains, g, o->err);
+    if (!s) s = ng_grid_open_limits(g, o->err);
     if (!s && g->config.cascade.sticky && g->n_members > 1) s = ng_sticky_new(&g->sticky, o->err);
     return s;
 }

@@ -64,6 +64,9 @@ static const ng_config_field expert_fields[] = {
     {"contract", NG_CONFIG_GROUP, AT(grid_expert_config, contract), .sub = &contract_schema},
     {"languages", NG_CONFIG_STRS, AT(grid_expert_config, languages),
      .help = "ISO codes that it understands; none: any"},
+    {"tenants", NG_CONFIG_STRS, AT(grid_expert_config, tenants), .help = "whom it serves; none: all"},
+    {"min_battery", NG_CONFIG_NUM, AT(grid_expert_config, min_battery), .dflt = "0", .min = 0, .max = 1,
+     .help = "it does not run on a battery with less than this share left"},
     {"", NG_CONFIG_LINE, AT(grid_expert_config, line)},
     {0}};
 static const ng_config_schema expert_schema = {"an expert", sizeof(grid_expert_config),
@@ -87,6 +90,12 @@ static const ng_config_field upstream_fields[] = {
      .help = "the environment variable that holds the key"},
     {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true,
      .help = "the name that the upstream knows"},
+    {"region", NG_CONFIG_STR, AT(grid_upstream_config, region), .help = "where it is; policy.regions and requests may forbid others"},
+    {"consent", NG_CONFIG_STR, AT(grid_upstream_config, consent),
+     .help = "what a request must carry consent to before it may be asked"},
+    {"tenants", NG_CONFIG_STRS, AT(grid_upstream_config, tenants), .help = "whom it serves; none: all"},
+    {"min_battery", NG_CONFIG_NUM, AT(grid_upstream_config, min_battery), .dflt = "0", .min = 0, .max = 1,
+     .help = "it is not asked on a battery with less than this share left"},
     {"pricing", NG_CONFIG_GROUP, AT(grid_upstream_config, pricing), .sub = &pricing_schema},
     {"allowed_fails", NG_CONFIG_INT, AT(grid_upstream_config, allowed_fails), .dflt = "2", .min = 1,
      .max = 1000, .help = "failures in a row that open the breaker"},
@@ -123,10 +132,23 @@ static const ng_config_field privacy_fields[] = {
     {0}};
 static const ng_config_schema privacy_schema = {
     "privacy", sizeof(((ng_grid_config *)0)->policy.privacy), privacy_fields};
+static const ng_config_field budget_fields[] = {
+    {"tenant", NG_CONFIG_STR, AT(grid_budget_config, tenant), .required = true,
+     .help = "whose; `*`: each tenant that has none of its own, requests without a tenant among them"},
+    {"usd_per_day", NG_CONFIG_NUM, AT(grid_budget_config, usd_per_day), .dflt = "nan", .min = 0, .max = 1e9,
+     .help = "money for upstreams in a day of UTC"},
+    {"escalations_per_day", NG_CONFIG_INT, AT(grid_budget_config, escalations_per_day), .dflt = "-1", .min = -1, .max = 1e15,
+     .help = "calls of upstreams in a day; -1: no limit"},
+    {"", NG_CONFIG_LINE, AT(grid_budget_config, line)},
+    {0}};
+static const ng_config_schema budget_schema = {"a budget", sizeof(grid_budget_config), budget_fields};
+
 static const ng_config_field policy_fields[] = {
     {"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
     {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost",
      .help = "among those that may answer on one tier"},
+    {"regions", NG_CONFIG_STRS, IN(policy, regions), .help = "text goes to upstreams of these regions alone; none: anywhere"},
+    {"budgets", NG_CONFIG_LIST, IN(policy, budgets), .sub = &budget_schema},
     {"on_long", NG_CONFIG_ENUM, IN(policy, on_long), .dflt = "escalate",
      .choices = "escalate|refuse|compress",
      .help = "a prompt that does not fit: ask a higher tier, fail, or keep its main sentences"},
@@ -309,6 +331,47 @@ static ng_status check_policies(merger *m) {
     return NG_OK;
 }
 
+static bool has(const ng_config_strs *list, const char *word) {
+    for (size_t i = 0; i < list->len; i++)
+        if (!strcmp(list->items[i], word)) return true;
+    return false;
+}
+
+static ng_status check_words(merger *m, const char *what, const char *word, int line) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t len = word ? strlen(word) : 1;
+    if (!word || (len && len <= 40 && strspn(word, allowed) == len)) return NG_OK;
+    return ng_fail(m->err, NG_EINVALID, "%s:%d: the %s '%.60s' must be 1 to 40 letters, digits or - _ .", m->name, line, what, word);
+}
+
+/* An upstream that the policy can never admit is a mistake of one of the two. */
+static ng_status check_regions(merger *m) {
+    const ng_grid_config *c = m->config;
+    const grid_upstream_config *u = c->upstreams.items;
+    ng_status s = NG_OK;
+    for (size_t i = 0; !s && i < c->policy.regions.len; i++) s = check_words(m, "region", c->policy.regions.items[i], c->policy.line);
+    for (size_t i = 0; !s && i < c->upstreams.len; i++) {
+        s = check_words(m, "region", u[i].region, u[i].line);
+        if (!s) s = check_words(m, "consent", u[i].consent, u[i].line);
+        if (s || !c->policy.regions.len || (u[i].region && has(&c->policy.regions, u[i].region))) continue;
+        s = ng_fail(m->err, NG_EINVALID, "%s:%d: the upstream '%s' can never be asked: %s, and policy.regions (line %d) does not allow that",
+                    m->name, u[i].line, u[i].name, u[i].region ? u[i].region : "it names no region", c->policy.line);
+    }
+    return s;
+}
+
+static ng_status check_budgets(merger *m) {
+    const grid_budget_config *b = m->config->policy.budgets.items;
+    for (size_t i = 0; i < m->config->policy.budgets.len; i++) {
+        if (isnan(b[i].usd_per_day) && b[i].escalations_per_day < 0)
+            return ng_fail(m->err, NG_EINVALID, "%s:%d: the budget of '%s' limits nothing: give usd_per_day or escalations_per_day",
+                           m->name, b[i].line, b[i].tenant);
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(b[i].tenant, b[k].tenant)) return repeated(m, b[i].tenant, b[i].line, b[k].line);
+    }
+    return NG_OK;
+}
+
 static ng_status check_privacy(merger *m) {
     ng_grid_config *c = m->config;
     const char *pii = c->policy.privacy.pii;
@@ -389,7 +452,7 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
             return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
-    if ((s = check_policies(&m)) || (s = ng_pipelines_check(out, name, err))) return s;
+    if ((s = check_policies(&m)) || (s = check_regions(&m)) || (s = check_budgets(&m)) || (s = ng_pipelines_check(out, name, err))) return s;
     mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);

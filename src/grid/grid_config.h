@@ -34,6 +34,8 @@ typedef struct grid_expert_config {
         int line;
     } contract;
     ng_config_strs languages; /* none: any */
+    ng_config_strs tenants;   /* none: any */
+    double min_battery;
     int line;
     bool built_in;
     const grid_model_config *resolved; /* NULL: `model` is a package's name, or rules alone */
@@ -45,9 +47,19 @@ typedef struct grid_upstream_config {
     struct {
         double prompt_per_1m, completion_per_1m;
     } pricing;
+    const char *region, *consent;
+    ng_config_strs tenants; /* none: any */
+    double min_battery;
     int64_t allowed_fails, cooldown_ms, timeout_ms, connect_timeout_ms;
     int line;
 } grid_upstream_config;
+
+typedef struct grid_budget_config {
+    const char *tenant;
+    double usd_per_day;          /* NaN: no limit */
+    int64_t escalations_per_day; /* -1: no limit */
+    int line;
+} grid_budget_config;
 
 typedef enum grid_abstain { GRID_ABSTAIN_ESCALATE, GRID_ABSTAIN_ANSWER } grid_abstain;
 
@@ -72,6 +84,8 @@ typedef struct ng_grid_config {
             int line;
         } privacy;
         int prefer;
+        ng_config_strs regions; /* none: anywhere */
+        ng_config_list budgets; /* grid_budget_config */
         int on_long; /* grid_on_long */
         int line;
         int64_t deadline_ms;

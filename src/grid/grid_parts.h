@@ -6,6 +6,7 @@
 #ifndef NG_GRID_GRID_PARTS_H
 #define NG_GRID_GRID_PARTS_H
 
+#include "budget.h"
 #include "cache.h"
 #include "drift.h"
 #include "grid_config.h"
@@ -38,6 +39,10 @@ typedef struct grid_member {
     const char *const *languages;
     size_t n_languages;
     double prompt_per_1m, completion_per_1m;
+    const char *region, *consent; /* upstreams; NULL: not known, none needed */
+    const char *const *tenants;
+    size_t n_tenants; /* 0: all */
+    double min_battery;
 } grid_member;
 
 /* How heads are opened and contracts computed; tests put fakes here. */
@@ -53,6 +58,7 @@ typedef struct grid_hooks {
     /* Instead of the options' (which have no ctx), and who hears of every decision; both may be NULL. */
     ng_status (*open_upstream)(void *ctx, ng_tier *out, const ng_upstream_config *c, ng_error *err);
     void (*on_record)(void *ctx, const ng_record *r);
+    double (*battery)(void *ctx); /* NULL: the real one */
 } grid_hooks;
 extern const grid_hooks ng_grid_real_hooks;
 
@@ -77,6 +83,11 @@ struct ng_grid {
     ng_learner *learner;        /* NULL: off */
     ng_outcomes_model *gains;   /* NULL: off */
     ng_sticky *sticky;          /* NULL: off */
+    ng_budgets *budgets;        /* NULL: none */
+    const char *regions;        /* of the policy, "eu,uk"; NULL: anywhere */
+    bool battery_matters;       /* some member does not run on a low one */
+    _Atomic int64_t battery_read_ms;
+    _Atomic int battery_permille; /* -1: mains */
     recorded_features recorder; /* the writer's */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
@@ -151,6 +162,13 @@ ng_status ng_ask_cascade(asking *a, ng_error *err);
 enum { GRID_SHORTEN_TRIES = 6 };
 /* Puts a compressed text into the request, 1 / 2^(round + 1) of its words.  NG_ELIMIT: it cannot be. */
 ng_status ng_ask_shorten(asking *a, int round, ng_error *err);
+
+/* limits.c: where, for whom and on what power: the limits of a request that do not depend on its text. */
+ng_status ng_grid_open_limits(ng_grid *g, ng_error *err) NG_MUST_USE;
+void ng_ask_limits(asking *a);
+/* Takes what a call of a higher tier will cost from the tenant's budget; false: there is not enough left. */
+bool ng_ask_pay(asking *a, const grid_member *m);
+void ng_ask_settle(asking *a, const grid_member *m, double cost_usd);
 
 /* The confidence that m's contract and the request ask for now, NaN without one; notes a drift. */
 double ng_ask_threshold(asking *a, const grid_member *m);

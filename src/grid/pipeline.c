@@ -149,6 +149,7 @@ static ng_status ask_step(piping *k, const grid_step_config *c, ng_pipeline_step
     q.max_cost_usd = k->r->max_cost_usd;
     q.max_tier = k->r->max_tier;
     q.tenant = k->r->tenant;
+    q.regions = k->r->regions, q.consents = k->r->consents;
     q.request_id = k->r->request_id, q.traceparent = k->r->traceparent;
     q.no_cache = k->r->no_cache;
     q.with_signals = k->r->with_signals;

@@ -87,6 +87,8 @@ static void put_asked(ng_json *j, const ng_record *r) {
     ng_json_key(j, "labels"), ng_json_uint(j, r->asked.n_labels);
     put_bool(j, "foreign", r->asked.foreign);
     put_bool(j, "cut", r->asked.cut);
+    if (*r->asked.regions) put_str(j, "regions", r->asked.regions);
+    if (*r->asked.consents) put_str(j, "consents", r->asked.consents);
     if (r->asked.max_tier) put_str(j, "max_tier", ng_tier_level_name((ng_tier_level)(r->asked.max_tier - 1)));
     if (r->asked.min_confidence > 0) put_num(j, "min_confidence", r->asked.min_confidence, 6);
     ng_json_end(j);

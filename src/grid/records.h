@@ -55,6 +55,7 @@ typedef struct ng_record {
         uint32_t n_labels;
         bool foreign; /* letters beyond ASCII */
         bool cut;     /* the experts saw only a part of the text */
+        char regions[64], consents[64]; /* "": none */
         unsigned max_tier;     /* as in ng_request */
         double min_confidence;
     } asked;

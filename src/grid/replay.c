@@ -308,6 +308,9 @@ static ng_status decide_again(replay *r, const void *features, size_t len) {
         return ng_fail(r->err, NG_ENOMEM, "replay: out of memory");
     ng_request_set_text(&q, r->text.data, r->text.len);
     q.model = *model ? model : NULL;
+    q.regions = *text_of(asked, "regions") ? text_of(asked, "regions") : NULL;
+    q.consents = text_of(asked, "consents");
+    q.tenant = text_of(r->was, "tenant");
     q.max_cost_usd = number_of(asked, "max_cost_usd");
     if (!ng_privacy_parse(&q.privacy, text_of(asked, "privacy"))) q.privacy = NG_PRIVACY_LOCAL;
     ng_tier_level top;

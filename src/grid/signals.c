@@ -24,17 +24,38 @@ static bool is_personal(const char *label) {
     return strcmp(label, "date") && strcmp(label, "time") && strcmp(label, "url");
 }
 
-static int8_t find_personal(const ng_tier *pii, const ng_tier_request *req) {
+static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
     ng_answer *found;
     ng_error err = {0};
     if (!pii->self || ng_answer_new(&found)) return 1;
-    ng_tier_request r = *req;
-    r.task = found->task = NG_TASK_EXTRACT;
-    r.params = (ng_params){0};
+    ng_part part = {NG_PART_TEXT, text, len};
+    ng_message message = {"user", &part, 1};
+    ng_tier_request r = {.task = NG_TASK_EXTRACT, .messages = &message, .n_messages = 1, .features = req->features,
+                         .features_len = req->features_len};
+    found->task = NG_TASK_EXTRACT;
     int8_t personal = pii->submit(pii->self, &r, found, &err) != NG_OK;
     for (size_t i = 0; i < found->n_entities; i++)
         personal |= is_personal(found->entities[i].label);
     ng_answer_free(found);
+    return personal;
+}
+
+static int8_t find_in_texts(const ng_tier *pii, const char *const *texts, size_t n, const ng_tier_request *req) {
+    int8_t personal = 0;
+    for (size_t i = 0; i < n && !personal; i++) personal = find_in_text(pii, texts[i], strlen(texts[i]), req);
+    return personal;
+}
+
+/* In all that an upstream would be sent: every message, and the texts among the parameters. */
+static int8_t find_personal(const ng_tier *pii, const ng_tier_request *req) {
+    const ng_params *p = &req->params;
+    int8_t personal = 0;
+    for (size_t i = req->n_messages; i-- > 0 && !personal;)
+        for (size_t k = 0; k < req->messages[i].n_parts && !personal; k++)
+            personal = find_in_text(pii, req->messages[i].parts[k].text, req->messages[i].parts[k].len, req);
+    if (!personal && p->context) personal = find_in_texts(pii, &p->context, 1, req);
+    if (!personal) personal = find_in_texts(pii, p->documents, p->n_documents, req);
+    if (!personal) personal = find_in_texts(pii, p->labels, p->n_labels, req);
     return personal;
 }
 

@@ -64,6 +64,10 @@ ng_payload ng_router_payload(const ng_tier *router, ng_task task, const char *te
 /* What holds for one request.  Limits only ever tighten: see ng_privacy_meet. */
 typedef struct ng_limits {
     ng_privacy privacy;
+    const char *regions[2]; /* where the text may go, "eu,uk": the policy's and the request's; NULL: anywhere */
+    const char *consents;   /* what its owner agreed to, "cloud,research"; NULL: nothing */
+    const char *tenant;     /* NULL: none */
+    double battery;         /* what is left, 0..1; NaN: mains */
     double max_cost_usd; /* NaN: none */
     int64_t deadline_ms; /* on the monotonic clock; 0: none */
     int64_t now_ms;
@@ -74,6 +78,12 @@ typedef struct ng_limits {
 typedef struct ng_candidate {
     ng_tier_level tier;
     bool remote;                  /* leaves this device (an upstream) */
+    const char *region;           /* remote: where it is; NULL: not known */
+    const char *consent;          /* what must have been agreed to; NULL: nothing */
+    const char *const *tenants;   /* [n_tenants] that it serves */
+    size_t n_tenants;             /* 0: any */
+    double min_battery;           /* it does not run on less; 0: always */
+    const char *over_budget;      /* why the tenant cannot pay for it; NULL: it can */
     double cost_usd;              /* estimated for this request */
     const char *unhealthy;        /* why it cannot run now; NULL: it can */
     const char *const *languages; /* [n_languages] that it serves */
@@ -83,9 +93,11 @@ typedef struct ng_candidate {
 enum { NG_OUTCOME_MAX = 64 };
 
 /* Writes "skipped: .." into out[NG_OUTCOME_MAX] and returns false when a limit forbids the
- * candidate. The order of the checks is the order of their rank: privacy, tier, cost, deadline, health,
- * language.  No score enters here, so none can override a limit; a tighter limit never admits more
+ * candidate. The order of the checks is the order of their rank: privacy, region, consent, tenant, tier,
+ * budget, cost, deadline, battery, health, language.  No score enters here, so none can override a limit; a tighter limit never admits more
  * candidates. */
+/* Whether `word` is one of the comma list. */
+bool ng_list_has(const char *list, const char *word);
 bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out);
 /* The stricter of two: any < mesh < local.  Commutative, associative, idempotent. */
 ng_privacy ng_privacy_meet(ng_privacy a, ng_privacy b);

@@ -300,10 +300,23 @@ static void read_traceparent(ng_call *c) {
     strcpy(c->traceparent, t);
 }
 
+/* "eu,uk": what is said must be understood in full, for a limit that was misread is none. */
+static bool read_words(ng_call *c, const char *name, const char **out) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,";
+    const char *v = ng_http_header(c->x, name);
+    size_t len = v ? strlen(v) : 0;
+    *out = v;
+    if (!v || (len && len <= 63 && strspn(v, allowed) == len)) return true;
+    return bad_header(c, name, "1 to 63 letters, digits or - _ . with commas between words");
+}
+
 static bool read_limits(ng_call *c) {
     const char *privacy = ng_http_header(c->x, "x-nanogrid-privacy");
     if (privacy && !ng_privacy_parse(&c->privacy, privacy))
         return bad_header(c, "x-nanogrid-privacy", "local, mesh or any");
+    if (!read_words(c, "x-nanogrid-regions", &c->regions) || !read_words(c, "x-nanogrid-consents", &c->consents) ||
+        !read_words(c, "x-nanogrid-tenant", &c->tenant))
+        return false;
     const char *cost = ng_http_header(c->x, "x-nanogrid-max-cost-usd");
     char *end = NULL;
     if (cost) {

@@ -46,7 +46,8 @@ bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model,
     r->with_signals = c->debug;
     r->max_cost_usd = c->max_cost_usd;
     r->deadline_ms = c->deadline_ms;
-    r->tenant = user;
+    r->tenant = c->tenant ? c->tenant : user;
+    r->regions = c->regions, r->consents = c->consents;
     r->abandoned = abandoned;
     r->abandoned_ctx = c;
     r->request_id = c->request_id;
