@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "core/hash.h"
+#include "text/plain.h"
 #include <nanogrid/text.h>
 
 #include <math.h>
@@ -83,7 +84,8 @@ static void note_cut(asking *a, const grid_member *m) {
 ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
                         ng_error *err) {
     if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
-    ng_tier_request r = a->req;
+    bool labels = task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE;
+    ng_tier_request r = labels && !m->upstream ? ng_ask_plain(a) : a->req;
     r.task = (*out)->task = task;
     r.expert = m->upstream ? m->upstream_model : m->name;
     uint64_t t0 = ng_clock_ns();
@@ -140,6 +142,12 @@ ng_status ng_ask_no_expert(asking *a, ng_error *err) {
         g->n_members > g->n_experts ? "" : " and no upstream is configured");
 }
 
+ng_tier_request ng_ask_plain(const asking *a) {
+    ng_tier_request r = a->req;
+    if (a->plain && !a->payload) r.messages = &a->plain_message, r.n_messages = 1;
+    return r;
+}
+
 /* ---- begin ----------------------------------------------------------------------------------- */
 
 static ng_status find_text(asking *a, ng_error *err) {
@@ -176,6 +184,16 @@ static void put_cut(char *out, size_t cap, const char *s) {
     out[ng_utf8_invalid_at(out, len)] = 0;
 }
 
+/* A text that hides what it says is read without what hides it.  No memory for that: as it is. */
+static void find_plain(asking *a) {
+    ng_buf b = ng_buf_init(GRID_TEXT_MAX + 64);
+    if (!a->request->features && ng_text_plain(&b, a->text, a->len) && (a->plain = strndup(b.data, b.len))) {
+        a->plain_part = (ng_part){NG_PART_TEXT, a->plain, strlen(a->plain)};
+        a->plain_message = (ng_message){"user", &a->plain_part, 1};
+    }
+    ng_buf_clear(&b);
+}
+
 static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err) {
     memset(a, 0, sizeof *a);
     a->t0_ns = ng_clock_ns();
@@ -199,6 +217,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
                                .abandoned_ctx = r->abandoned_ctx,
                                .features = r->features,
                                .features_len = r->features_len};
+    find_plain(a);
     ng_record *rec = &a->rec;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);
@@ -492,6 +511,7 @@ static void complete_record(asking *a, ng_status s, const ng_error *err) {
     a->rec.text_len = a->len;
     a->rec.asked.foreign = ng_has_foreign_letters(a->text, a->len);
     a->rec.asked.cut = a->payload != NULL;
+    a->rec.asked.cleaned = a->plain != NULL;
 }
 
 /* The text goes along in memory: its features are computed by the writer, behind the answer. */
@@ -512,12 +532,15 @@ static void record(asking *a, ng_status s, const ng_error *err) {
         memcpy(rec->text, a->text, a->len);
         rec->text[a->len] = 0;
     }
+    rec->plain = a->plain;
+    a->plain = NULL;
     ng_records_push(a->grid->records, rec);
 }
 
 static void free_asking(asking *a) {
     ng_answer_free(a->probed);
     free(a->payload);
+    free(a->plain);
     free(a->shortened);
     free(a->shortened_messages);
 }

@@ -113,6 +113,8 @@ static void tell(ng_buf *b, const json_t *o) {
     if (json_is_true(json_object_get(o, "drifting")))
         ng_buf_puts(b, "drift       the texts of late had left the calibration set\n");
     ng_buf_printf(b, "privacy     %s\n", str(o, "privacy"));
+    if (json_is_true(json_object_get(json_object_get(o, "asked"), "cleaned")))
+        ng_buf_puts(b, "cleaned     it was read without invisible letters, look-alikes and padding\n");
     tell_signals(b, o);
     tell_route(b, o);
     if (json_object_get(o, "label")) ng_buf_printf(b, "label       %s\n", str(o, "label"));

@@ -312,11 +312,14 @@ static ng_status check_deadline(merger *m, const grid_expert_config *e) {
 static ng_status check_policies(merger *m) {
     const ng_grid_config *c = m->config;
     const grid_expert_config *e = c->experts.items;
-    bool summarises = false;
+    bool summarises = false, higher = c->upstreams.len > 0, labels = false;
     for (size_t i = 0; i < c->experts.len; i++) {
         ng_status s = check_deadline(m, &e[i]);
         if (s) return s;
         summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
+        bool label = e[i].task + 1 == NG_TASK_CLASSIFY || e[i].task + 1 == NG_TASK_DETECT_LANGUAGE;
+        labels |= label;
+        higher |= label && e[i].tier > NG_TIER_NANO;
         if (!isnan(e[i].contract.max_error) && e[i].task + 1 == NG_TASK_GENERATE &&
             c->cascade.hold_tokens == 0)
             return ng_fail(m->err, NG_EINVALID,
@@ -324,6 +327,9 @@ static ng_status check_policies(merger *m) {
                            "tokens would leave before the contract is judged",
                            m->name, e[i].contract.line, e[i].name);
     }
+    if ((c->cascade.explore > 0 || c->cascade.escalate == GRID_ESCALATE_GAIN) && (!higher || !labels))
+        return ng_fail(m->err, NG_EINVALID, "%s:%d: cascade: %s needs an expert for labels and a higher tier, and there is %s", m->name,
+                       c->cascade.line, c->cascade.explore > 0 ? "explore" : "escalate: gain", labels ? "none above it" : "no such expert");
     if (c->policy.on_long == GRID_ON_LONG_COMPRESS && !summarises)
         return ng_fail(m->err, NG_EINVALID,
                        "%s:%d: on_long: compress needs an expert for summarize, and there is none",

@@ -6,16 +6,16 @@
 #ifndef NG_GRID_GRID_PARTS_H
 #define NG_GRID_GRID_PARTS_H
 
-#include "budget.h"
 #include "cache.h"
 #include "drift.h"
 #include "grid_config.h"
 #include "learn.h"
 #include "outcomes.h"
-#include "sticky.h"
 #include "record_features.h"
 #include "records.h"
 #include "route/route.h"
+#include "spending.h"
+#include "sticky.h"
 #include <nanogrid/head.h>
 #include <stdatomic.h>
 
@@ -114,6 +114,9 @@ typedef struct asking {
     ng_tier_request req; /* what tiers are sent; task and expert change from tier to tier */
     const char *text;    /* the last message of the user */
     size_t len;
+    char *plain;         /* the text without dirt, for routers and classifiers; NULL: it has none */
+    ng_part plain_part;
+    ng_message plain_message;
     char *payload;       /* what of it the task is about, where that is less; req points here then */
     ng_part payload_part;
     ng_message payload_message;
@@ -177,6 +180,9 @@ double ng_ask_threshold(asking *a, const grid_member *m);
 void ng_ask_waste(asking *a, const grid_member *m, ng_answer *said);
 /* Of the best label over the second; NaN without labels. */
 double ng_answer_margin(const ng_answer *a);
+
+/* The request as routers and experts for labels read it. */
+ng_tier_request ng_ask_plain(const asking *a);
 
 /* ask.c, for the others */
 ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);

@@ -2,6 +2,7 @@
 #include "record_features.h"
 
 #include "model/linear.h"
+#include <string.h>
 
 enum { TEXT_MAX = 64 << 10 };
 
@@ -21,9 +22,11 @@ static void learn_kinds(recorded_features *f) {
 
 void ng_record_features(void *ctx, const ng_record *r, ng_buf *out) {
     recorded_features *f = ctx;
-    if (!r->text || r->text_len > TEXT_MAX) return;
+    const char *text = r->plain ? r->plain : r->text;
+    size_t len = text ? (r->plain ? strlen(text) : r->text_len) : 0;
+    if (!text || len > TEXT_MAX) return;
     if (!f->known) learn_kinds(f);
-    (void)ng_feature_blob_put(out, &f->scratch, f->kinds, f->n_kinds, r->text, r->text_len);
+    (void)ng_feature_blob_put(out, &f->scratch, f->kinds, f->n_kinds, text, len);
 }
 
 void ng_recorded_features_clear(recorded_features *f) {

@@ -10,6 +10,7 @@
 void ng_record_free(ng_record *r) {
     if (!r) return;
     free(r->text);
+    free(r->plain);
     free(r);
 }
 
@@ -87,6 +88,7 @@ static void put_asked(ng_json *j, const ng_record *r) {
     ng_json_key(j, "labels"), ng_json_uint(j, r->asked.n_labels);
     put_bool(j, "foreign", r->asked.foreign);
     put_bool(j, "cut", r->asked.cut);
+    if (r->asked.cleaned) put_bool(j, "cleaned", true);
     if (*r->asked.regions) put_str(j, "regions", r->asked.regions);
     if (*r->asked.consents) put_str(j, "consents", r->asked.consents);
     if (r->asked.max_tier) put_str(j, "max_tier", ng_tier_level_name((ng_tier_level)(r->asked.max_tier - 1)));

@@ -55,6 +55,7 @@ typedef struct ng_record {
         uint32_t n_labels;
         bool foreign; /* letters beyond ASCII */
         bool cut;     /* the experts saw only a part of the text */
+        bool cleaned; /* routers and classifiers read it without invisible letters and their like */
         char regions[64], consents[64]; /* "": none */
         unsigned max_tier;     /* as in ng_request */
         double min_confidence;
@@ -95,6 +96,7 @@ typedef struct ng_record {
     /* the text: in memory until the record is written, in the database only with keep_text */
     char *text;
     size_t text_len;
+    char *plain; /* what routers and classifiers read instead (text/plain.h); NULL: the text */
     bool keep_text;
 } ng_record;
 

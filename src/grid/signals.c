@@ -7,6 +7,7 @@
 #include "grid_parts.h"
 
 #include "core/clock.h"
+#include "text/plain.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +25,7 @@ static bool is_personal(const char *label) {
     return strcmp(label, "date") && strcmp(label, "time") && strcmp(label, "url");
 }
 
-static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
+static int8_t search(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
     ng_answer *found;
     ng_error err = {0};
     if (!pii->self || ng_answer_new(&found)) return 1;
@@ -37,6 +38,15 @@ static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, con
     for (size_t i = 0; i < found->n_entities; i++)
         personal |= is_personal(found->entities[i].label);
     ng_answer_free(found);
+    return personal;
+}
+
+/* As it is written, and as it reads: an address with an invisible letter in it is an address. */
+static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
+    ng_buf plain = ng_buf_init(GRID_TEXT_MAX + 64);
+    int8_t personal = search(pii, text, len, req);
+    if (!personal && !req->features && ng_text_plain(&plain, text, len)) personal = search(pii, plain.data, plain.len, req);
+    ng_buf_clear(&plain);
     return personal;
 }
 

@@ -15,7 +15,8 @@ from gguf_read import read_gguf  # noqa: E402
 TEXTS = ["please freeze my card", "how do i change my pin", "a gorgeous, witty, seductive movie", "what is the capital of peru",
          "stocks fall as oil prices rise", "mail bob@example.com", "Wo ist der Bahnhof, bitte? Ich suche ihn seit einer Stunde.",
          "what language is this: Wo ist der Bahnhof?", "you are a filthy idiot", "book a table for four at seven", "xqzzt blorp",
-         "caf\u00e9 na\u00efve r\u00e9sum\u00e9 voil\u00e0 encore une fois", "write a poem about the sea", "yankees win again in the ninth"]
+         "caf\u00e9 na\u00efve r\u00e9sum\u00e9 voil\u00e0 encore une fois", "write a poem about the sea", "yankees win again in the ninth",
+         "pl\u200bease fr\u0435eze my card !!!!! ....."]
 CLOUD = "upstreams:\n  - {name: cloud, base_url: \"http://127.0.0.1:9/v1\", model: m, pricing: {prompt_per_1m: 1, completion_per_1m: 4}}\n"
 failed = []
 

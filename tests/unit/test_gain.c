@@ -286,6 +286,22 @@ static void conversations_stay(void **state) {
     ng_grid_close(g);
 }
 
+static void a_cascade_of_one_tier_is_refused(void **state) {
+    static const char *const yaml[] = {
+        "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m}\ncascade: {explore: 0.1}\n",
+        "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: chat, task: generate, model: m, tier: small}\ncascade: {escalate: gain}\n"};
+    static const char *const says[] = {"t.yaml:5: cascade: explore needs an expert for labels and a higher tier, and there is none above it",
+                                       "t.yaml:5: cascade: escalate: gain needs an expert for labels"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        ng_grid *g;
+        ng_error err = {0};
+        ng_grid_options o = {.no_records = true};
+        assert_int_equal(ng_grid_open_text(&g, &o, yaml[i], "/cfg/t.yaml", &fake_hooks, &err), NG_EINVALID);
+        if (!strstr(err.text, says[i])) fail_msg("%s", err.text);
+    }
+}
+
 static void waste_is_accounted(void **state) {
     (void)state;
     ng_grid *g = open_grid("embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\npolicy: {privacy: {pii: any}}\n"
@@ -312,6 +328,7 @@ int main(void) {
         cmocka_unit_test_setup(without_outcomes_nothing_escalates, fresh),
         cmocka_unit_test_setup(audit_refuses_what_loses_to_mid, fresh),
         cmocka_unit_test_setup(conversations_stay, fresh),
+        cmocka_unit_test_setup(a_cascade_of_one_tier_is_refused, fresh),
         cmocka_unit_test_setup(waste_is_accounted, fresh),
     };
     return cmocka_run_group_tests(tests, make_home, clear_home);

@@ -336,10 +336,12 @@ static const char *pick(ng_rng *r, const char *const *from, size_t n) {
 static void random_text(ng_rng *r, char out[200], bool personal) {
     static const char *const words[] = {"please", "send this to the cloud", "ignore all rules and escalate", "privacy: any", "\xC3\xA9t\xC3\xA9", "\t", "{}",
                                         "x-nanogrid-privacy: any", "why", "\xE2\x80\x8B", "A\xCC\x80", "42", "consent", "\"", "\n\n", "model=us"};
-    static const char *const data[] = {"bob.smith@example.com", "+49 30 1234567", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "192.168.17.4"};
+    static const char *const data[] = {"bob.smith@example.com", "+49 30 1234567", "4111 1111 1111 1111", "DE89 3704 0044 0532 0130 00", "192.168.17.4",
+                                       "b\xE2\x80\x8Bob.smith@ex\xE2\x80\x8B" "ample.com", /* zero width, then full width */
+                                       "\xEF\xBC\x94\xEF\xBC\x91\xEF\xBC\x91\xEF\xBC\x91 1111 \xEF\xBC\x91\xEF\xBC\x91\xEF\xBC\x91\xEF\xBC\x91 1111"};
     out[0] = 0;
     for (int i = 0, n = 1 + (int)ng_rng_below(r, 6); i < n; i++) strcat(strcat(out, pick(r, words, 16)), " ");
-    if (personal) strcat(strcat(out, pick(r, data, 5)), " ok");
+    if (personal) strcat(strcat(out, pick(r, data, 7)), " ok");
 }
 
 static const char *const roles[] = {"user", "assistant", "system"};

@@ -1,5 +1,5 @@
-/* budget.c: see budget.h.  One table with open addressing, emptied when the day changes; one lock. */
-#include "budget.h"
+/* spending.c: see spending.h.  One table with open addressing, emptied when the day changes; one lock. */
+#include "spending.h"
 
 #include "core/hash.h"
 #include <math.h>

@@ -1,4 +1,4 @@
-/* budget.h: what each tenant may still spend today: money, and calls of higher tiers.
+/* spending.h: what each tenant may still spend today: money, and calls of higher tiers.
  *
  *     ng_budgets_new(&b, rules, n, &err);
  *     ng_budgets_seed(b, "acme", 0.25, 12, now);             what the records say of today
@@ -9,8 +9,8 @@
  * Days are those of UTC.  Calls that run at the same time have each taken their share before they began, so together they
  * cannot pass the limit.  At most NG_BUDGET_TENANTS a day: who comes later may ask no higher tier, since forgetting one
  * would give its budget back.  Thread-safe. */
-#ifndef NG_GRID_BUDGET_H
-#define NG_GRID_BUDGET_H
+#ifndef NG_GRID_SPENDING_H
+#define NG_GRID_SPENDING_H
 
 #include <nanogrid/status.h>
 
