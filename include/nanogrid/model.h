@@ -101,4 +101,23 @@ NG_API ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t 
 NG_API ng_status ng_session_embed(ng_session *s, const char *text, size_t len, bool truncate,
                                   float *out, size_t *n_tokens, ng_error *err) NG_MUST_USE;
 
+/* Many at once: packed into forwards without padding, which reads each weight once for all of them.  The
+ * same bits as one by one.  out[n, n_embd]; on error out is undefined. */
+typedef struct ng_sequence {
+    const int32_t *ids;
+    size_t n;
+} ng_sequence;
+NG_API ng_status ng_session_encode_batch(ng_session *s, const ng_sequence *seqs, size_t n, float *out,
+                                         ng_error *err) NG_MUST_USE;
+
+typedef struct ng_embed_text {
+    const char *data;
+    size_t len;
+    size_t n_tokens; /* set: of the whole text */
+    bool failed;     /* set: err is about this text */
+} ng_embed_text;
+/* ng_session_embed for n texts; an empty text has its special tokens.  The first text that fails ends it. */
+NG_API ng_status ng_session_embed_batch(ng_session *s, ng_embed_text *texts, size_t n, bool truncate, float *out,
+                                        ng_error *err) NG_MUST_USE;
+
 #endif

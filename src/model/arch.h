@@ -52,7 +52,7 @@ struct ng_session {
     ng_prefix *prefix; /* or NULL */
     size_t n_kept;     /* pages of the pool beyond n_ctx, for it */
     uint32_t n_ctx;
-    size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: n_ctx */
+    size_t max_batch;  /* decoders: min(n_ctx, NG_BATCH_MAX); encoders: ng_encode_rows(n_ctx) */
     void *scratch;     /* the architecture's own struct, in the arena */
     bool unfused;      /* decoders: one operation at a time, to be measured against */
     const ng_observer *observer; /* borrowed, or NULL */
@@ -85,6 +85,8 @@ ng_status ng_session_measure(ng_memory_need *out, const ng_model *m, const ng_se
 
 /* Of the model's file, all of it. */
 ng_status ng_model_digest(ng_digest *out, const ng_model *m, ng_error *err) NG_MUST_USE;
+/* Rows of an encoder's forward at most. */
+size_t ng_encode_rows(size_t n_ctx);
 
 /* ---- loading ------------------------------------------------------------------------------------ */
 

@@ -6,18 +6,24 @@
  *
  * Post-norm: what a layer normalises is what the next one adds to, so x lives in one activation that
  * is always the normed one.  Every product has a bias; gelu is the exact one, with erf.  Attention has
- * no mask: one sequence a forward, never padded.  All tokens are of type 0 (one segment).
+ * no mask; sequences lie one after another, never padded.  All tokens are of type 0 (one segment).
+ *
+ * A thread owns rows of the batch and takes them through a layer CHUNK at a time, while what it made of
+ * them is in its caches; only keys and values pass between threads.  That is three barriers a layer, and
+ * scratch that does not grow with the batch but for x, keys and values.  Quantised matrices of any type
+ * become int8 rows (kernel/w8.h).
  *
  * Pooling (bert.pooling_type): 1 mean over all tokens, [CLS] and [SEP] included, as
  * sentence-transformers does it; 2 the first token. */
-#include "arch.h"
+#include "attend_all.h"
+#include "tensor/rows.h"
 
 #include "core/checked.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { POOL_MEAN = 1, POOL_CLS = 2, QUERIES = 32 }; /* QUERIES: of one head, a unit of attention work */
+enum { POOL_MEAN = 1, POOL_CLS = 2, CHUNK = 48 }; /* CHUNK: rows; a multiple of 12, the tile of AVX-512 */
 
 typedef struct layer {
     ng_mat q, k, v, o, up, down;                          /* [n_embd, n_embd] x 4, [n_ff, n_embd], [n_embd, n_ff] */
@@ -32,11 +38,16 @@ typedef struct weights {
     uint32_t pooling;
 } weights;
 
+typedef struct part { /* of one thread */
+    ng_rows mixed, ff;    /* [CHUNK, n_embd] attention's result, [CHUNK, n_ff] */
+    float *qk;            /* [CHUNK, n_embd] keys, later queries */
+    float *row;           /* [n_embd] one row of the other tables */
+} part;
+
 typedef struct scratch {
-    ng_act x, mixed, ff;  /* [n_ctx, n_embd], attention's result alike, [n_ctx, n_ff] */
-    float *q, *k, *v;     /* [n_ctx, n_embd] */
-    float *scores;        /* [n_threads, QUERIES, n_ctx] */
-    float *type_row;      /* [n_threads, n_embd] one row of the other tables */
+    ng_rows x;            /* [max_batch, n_embd] */
+    ng_attend_all attend;
+    part *parts;          /* [n_threads] */
 } scratch;
 
 /* ---- loading ------------------------------------------------------------------------------------ */
@@ -68,6 +79,9 @@ static ng_status load_layer(ng_loader *l, layer *y, unsigned i, float eps, ng_er
         s = ng_load_mat(l, mats[k].m, name, mats[k].rows, mats[k].cols, err);
         snprintf(name, sizeof name, "blk.%u.%s.bias", i, mats[k].name);
         if (!s) s = ng_load_vec(l, mats[k].b, name, mats[k].rows, false, err);
+        if (!s && !ng_mat_use_w8(mats[k].m))
+            s = ng_fail(err, NG_EUNSUPPORTED, "%s: blk.%u.%s has rows of %zu columns; quantised ones of at most %d are run",
+                        l->model->info.path, i, mats[k].name, mats[k].cols, NG_W8_COLS_MAX);
     }
     snprintf(name, sizeof name, "blk.%u.attn_output_norm", i);
     if (!s) s = load_norm(l, &y->attn_norm, name, eps, err);
@@ -145,9 +159,9 @@ static ng_status load(ng_loader *l, ng_error *err) {
     const ng_model_info *i = &m->info;
     w->layers = ng_arena_array(m->arena, i->n_layer, sizeof *w->layers);
     if (!w->layers) return ng_fail(err, NG_ENOMEM, "bert: out of memory");
-    s = ng_load_mat(l, &w->token, "token_embd.weight", i->n_vocab, i->n_embd, err);
-    if (!s) s = ng_load_mat(l, &w->position, "position_embd.weight", i->n_ctx_train, i->n_embd, err);
-    if (!s) s = ng_load_mat(l, &w->type, "token_types.weight", n_types, i->n_embd, err);
+    s = ng_load_lookup(l, &w->token, "token_embd.weight", i->n_vocab, i->n_embd, err);
+    if (!s) s = ng_load_lookup(l, &w->position, "position_embd.weight", i->n_ctx_train, i->n_embd, err);
+    if (!s) s = ng_load_lookup(l, &w->type, "token_types.weight", n_types, i->n_embd, err);
     if (!s) s = load_norm(l, &w->norm, "token_embd_norm", eps, err);
     for (uint32_t k = 0; k < i->n_layer && !s; k++) s = load_layer(l, &w->layers[k], k, eps, err);
     m->info.n_seq_max = seq_max(m);
@@ -156,131 +170,136 @@ static ng_status load(ng_loader *l, ng_error *err) {
 
 /* ---- a session ------------------------------------------------------------------------------------ */
 
-static ng_status make_scratch(ng_session *s, ng_error *err) {
+static bool make_part(part *p, ng_session *s, bool quantised) {
     const ng_model_info *i = &s->model->info;
-    const weights *w = s->model->weights;
-    size_t n = s->max_batch, threads = (size_t)ng_pool_threads(s->pool), cells, scores;
-    bool x_q8 = false, mixed_q8 = false, ff_q8 = false;
-    for (uint32_t k = 0; k < i->n_layer; k++) {
+    return ng_rows_init(&p->mixed, s->arena, CHUNK, i->n_embd, quantised) &&
+           ng_rows_init(&p->ff, s->arena, CHUNK, i->n_ff, quantised) &&
+           (p->qk = ng_arena_array(s->arena, (size_t)CHUNK * i->n_embd, sizeof(float))) &&
+           (p->row = ng_arena_array(s->arena, i->n_embd, sizeof(float)));
+}
+
+static bool is_quantised(const ng_model *m) {
+    const weights *w = m->weights;
+    for (uint32_t k = 0; k < m->info.n_layer; k++) {
         const layer *y = &w->layers[k];
-        x_q8 = x_q8 || y->q.is_q8 || y->k.is_q8 || y->v.is_q8 || y->up.is_q8;
-        mixed_q8 = mixed_q8 || y->o.is_q8;
-        ff_q8 = ff_q8 || y->down.is_q8;
+        if (y->q.is_w8 || y->k.is_w8 || y->v.is_w8 || y->o.is_w8 || y->up.is_w8 || y->down.is_w8) return true;
     }
-    scratch *b = s->scratch = ng_arena_alloc(s->arena, sizeof *b);
-    bool ok = b && ng_mul_ok(&cells, n, i->n_embd) && ng_mul_ok(&scores, n, QUERIES * threads) &&
-              ng_act_init(&b->x, s->arena, n, i->n_embd, x_q8) &&
-              ng_act_init(&b->mixed, s->arena, n, i->n_embd, mixed_q8) &&
-              ng_act_init(&b->ff, s->arena, n, i->n_ff, ff_q8) &&
-              (b->q = ng_arena_array(s->arena, cells, sizeof(float))) &&
-              (b->k = ng_arena_array(s->arena, cells, sizeof(float))) &&
-              (b->v = ng_arena_array(s->arena, cells, sizeof(float))) &&
-              (b->scores = ng_arena_array(s->arena, scores, sizeof(float))) &&
-              (b->type_row = ng_arena_array(s->arena, threads * i->n_embd, sizeof(float)));
-    return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "bert: no memory for sequences of %zu tokens", n);
+    return false;
 }
 
-/* x[t] = LN(token + type 0 + position t). */
-static void embed(const ng_team *tm, ng_session *s, const ng_batch *b) {
-    const weights *w = s->model->weights;
-    const ng_kernels *k = s->model->kernels;
-    scratch *c = s->scratch;
-    size_t n = s->model->info.n_embd, begin, end;
-    float *row = c->type_row + (size_t)tm->part * n;
-    ng_team_slice(tm, b->n_tok, 1, &begin, &end);
+static ng_status make_scratch(ng_session *s, ng_error *err) {
+    size_t threads = (size_t)ng_pool_threads(s->pool);
+    bool quantised = is_quantised(s->model);
+    scratch *c = s->scratch = ng_arena_alloc(s->arena, sizeof *c);
+    bool ok = c && ng_rows_init(&c->x, s->arena, s->max_batch, s->model->info.n_embd, quantised) &&
+              ng_attend_all_init(&c->attend, s, quantised) &&
+              (c->parts = ng_arena_array(s->arena, threads, sizeof *c->parts));
+    for (size_t i = 0; ok && i < threads; i++) ok = make_part(&c->parts[i], s, quantised);
+    return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "bert: no memory for sequences of %zu tokens", s->max_batch);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------- */
+
+/* What a thread works on: its rows of the batch. */
+typedef struct run {
+    const ng_team *tm;
+    ng_session *s;
+    const ng_batch *b;
+    const ng_kernels *k;
+    scratch *c;
+    part *p;
+    size_t begin, end, n_embd;
+} run;
+
+static void norm_rows(const run *r, const ng_norm *norm, size_t begin, size_t end) {
+    const ng_affine a = {norm->w, norm->b};
     for (size_t t = begin; t < end; t++) {
-        float *x = c->x.x + t * n;
-        ng_mat_row(&w->token, (size_t)b->tokens[t], x);
-        ng_mat_row(&w->type, 0, row);
-        k->add(x, row, n);
-        ng_mat_row(&w->position, t, row);
-        k->add(x, row, n);
+        float *x = r->c->x.x + t * r->n_embd;
+        r->k->layernorm(x, x, &a, r->n_embd, norm->eps);
     }
-    ng_act_norm(tm, k, &c->x, c->x.x, &w->norm, b->n_tok); /* the same share of rows: no barrier */
+    ng_rows_quantize(r->k, &r->c->x, begin, end);
 }
 
-/* mixed = softmax(q k^T / sqrt(d)) v for QUERIES queries of one head. */
-static void attend(const ng_session *s, size_t head, size_t from, size_t n_tok, float *scores) {
-    const ng_kernels *k = s->model->kernels;
-    const scratch *c = s->scratch;
-    size_t e = s->model->info.n_embd, d = e / s->model->info.n_head, at = head * d;
-    size_t n_q = n_tok - from < QUERIES ? n_tok - from : QUERIES;
-    ng_gemm g = {.w = c->k + at, .w_stride = e * sizeof(float), .row_end = n_tok, .n_cols = d,
-                 .x = c->q + from * e + at, .x_stride = e, .n_tok = n_q, .y = scores, .y_stride = n_tok};
-    k->gemm_f32(&g);
-    for (size_t i = 0; i < n_q; i++) k->softmax(scores + i * n_tok, n_tok, 1.0f / sqrtf((float)d));
-    ng_mix m = {.p = scores, .p_stride = n_tok, .v = c->v + at, .v_stride = e, .n_pos = n_tok, .n_cols = d,
-                .n_q = n_q, .y = c->mixed.x + from * e + at, .y_stride = e};
-    k->mix_f32(&m);
+/* x[row] = LN(token + type 0 + position). */
+static void embed(const run *r) {
+    const weights *w = r->s->model->weights;
+    for (size_t i = 0; i < r->b->n_spans; i++) {
+        const ng_span *span = &r->b->spans[i];
+        for (size_t t = span->row > r->begin ? span->row : r->begin; t < r->end && t < span->row + span->n_tok; t++) {
+            float *x = r->c->x.x + t * r->n_embd;
+            ng_mat_row(&w->token, (size_t)r->b->tokens[t], x);
+            ng_mat_row(&w->type, 0, r->p->row);
+            r->k->add(x, r->p->row, r->n_embd);
+            ng_mat_row(&w->position, t - span->row, r->p->row);
+            r->k->add(x, r->p->row, r->n_embd);
+        }
+    }
+    norm_rows(r, &w->norm, r->begin, r->end);
 }
 
-static void attention(const ng_team *tm, ng_session *s, size_t n_tok) {
-    const scratch *c = s->scratch;
-    size_t blocks = (n_tok + QUERIES - 1) / QUERIES, begin, end;
-    float *scores = c->scores + (size_t)tm->part * QUERIES * s->max_batch;
-    ng_team_slice(tm, s->model->info.n_head * blocks, 1, &begin, &end);
-    for (size_t i = begin; i < end; i++) attend(s, i / blocks, i % blocks * QUERIES, n_tok, scores);
+static void keys_and_values(const run *r, const layer *y) {
+    size_t e = r->n_embd;
+    for (size_t t = r->begin; t < r->end; t += CHUNK) {
+        size_t to = r->end - t < CHUNK ? r->end : t + CHUNK;
+        ng_rows_linear(r->k, &y->v, &r->c->x, t, to, (ng_out){.y = r->c->attend.v + t * e, .stride = e, .bias = y->v_b});
+        ng_rows_linear(r->k, &y->k, &r->c->x, t, to, (ng_out){.y = r->p->qk, .stride = e, .bias = y->k_b});
+        ng_attend_all_keys(&r->c->attend, r->b, t, to, r->p->qk);
+    }
 }
 
-/* ff = gelu(Wup x + b): each thread finishes the columns that it computed. */
-static void feed(const ng_team *tm, const ng_session *s, const layer *y, size_t n_tok) {
-    const scratch *c = s->scratch;
-    size_t n_ff = c->ff.n_cols, begin, end;
-    ng_linear(tm, &y->up, &c->x, n_tok, (ng_out){.y = c->ff.x, .stride = n_ff, .bias = y->up_b});
-    ng_linear_slice(tm, n_ff, &begin, &end);
-    for (size_t t = 0; t < n_tok && end > begin; t++)
-        s->model->kernels->gelu(c->ff.x + t * n_ff + begin, c->ff.x + t * n_ff + begin, end - begin);
+/* Rows begin .. end - 1, at most CHUNK, from their queries to the end of the layer. */
+static void finish(const run *r, const layer *y, size_t begin, size_t end) {
+    size_t e = r->n_embd, n = end - begin, n_ff = r->p->ff.n_cols;
+    ng_out residual = {.y = r->c->x.x + begin * e, .stride = e, .add = true};
+    ng_rows_linear(r->k, &y->q, &r->c->x, begin, end, (ng_out){.y = r->p->qk, .stride = e, .bias = y->q_b});
+    ng_attend_all_run(r->tm, &r->c->attend, r->b, &(ng_attend_all_io){begin, end, r->p->qk, r->p->mixed.x});
+    ng_rows_quantize(r->k, &r->p->mixed, 0, n);
+    residual.bias = y->o_b;
+    ng_rows_linear(r->k, &y->o, &r->p->mixed, 0, n, residual);
+    norm_rows(r, &y->attn_norm, begin, end);
+    ng_rows_linear(r->k, &y->up, &r->c->x, begin, end, (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
+    for (size_t t = 0; t < n; t++) r->k->gelu(r->p->ff.x + t * n_ff, r->p->ff.x + t * n_ff, n_ff);
+    ng_rows_quantize(r->k, &r->p->ff, 0, n);
+    residual.bias = y->down_b;
+    ng_rows_linear(r->k, &y->down, &r->p->ff, 0, n, residual);
+    norm_rows(r, &y->ffn_norm, begin, end);
 }
 
-static void run_layer(const ng_team *tm, ng_session *s, const layer *y, size_t n) {
-    const ng_kernels *k = s->model->kernels;
-    scratch *c = s->scratch;
-    size_t e = s->model->info.n_embd;
-    ng_linear(tm, &y->q, &c->x, n, (ng_out){.y = c->q, .stride = e, .bias = y->q_b});
-    ng_linear(tm, &y->k, &c->x, n, (ng_out){.y = c->k, .stride = e, .bias = y->k_b});
-    ng_linear(tm, &y->v, &c->x, n, (ng_out){.y = c->v, .stride = e, .bias = y->v_b});
-    ng_team_barrier(tm);
-    attention(tm, s, n);
-    ng_team_barrier(tm);
-    ng_act_quantize(tm, k, &c->mixed, n);
-    ng_team_barrier(tm);
-    ng_linear(tm, &y->o, &c->mixed, n, (ng_out){.y = c->x.x, .stride = e, .bias = y->o_b, .add = true});
-    ng_team_barrier(tm);
-    ng_act_norm(tm, k, &c->x, c->x.x, &y->attn_norm, n);
-    ng_team_barrier(tm);
-    feed(tm, s, y, n);
-    ng_team_barrier(tm);
-    ng_act_quantize(tm, k, &c->ff, n);
-    ng_team_barrier(tm);
-    ng_linear(tm, &y->down, &c->ff, n, (ng_out){.y = c->x.x, .stride = e, .bias = y->down_b, .add = true});
-    ng_team_barrier(tm);
-    ng_act_norm(tm, k, &c->x, c->x.x, &y->ffn_norm, n);
-    ng_team_barrier(tm);
+static void run_layer(const run *r, const layer *y) {
+    keys_and_values(r, y);
+    ng_team_barrier(r->tm);
+    ng_attend_all_values(r->tm, &r->c->attend, r->b);
+    ng_team_barrier(r->tm);
+    for (size_t t = r->begin; t < r->end; t += CHUNK) finish(r, y, t, r->end - t < CHUNK ? r->end : t + CHUNK);
+    ng_team_barrier(r->tm);
 }
 
 /* out = pooled / |pooled|, sums in double and in order. */
-static void pool(const ng_session *s, const ng_batch *b) {
-    const weights *w = s->model->weights;
-    const scratch *c = s->scratch;
-    size_t n = s->model->info.n_embd, rows = w->pooling == POOL_CLS ? 1 : b->n_tok;
+static void pool(const run *r, const ng_span *span, float *out) {
+    const weights *w = r->s->model->weights;
+    size_t n = r->n_embd, rows = w->pooling == POOL_CLS ? 1 : span->n_tok;
+    const float *x = r->c->x.x + span->row * n;
     double squares = 0;
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
-        for (size_t t = 0; t < rows; t++) sum += (double)c->x.x[t * n + i];
-        b->out[i] = (float)(sum / (double)rows);
-        squares += (double)b->out[i] * (double)b->out[i];
+        for (size_t t = 0; t < rows; t++) sum += (double)x[t * n + i];
+        out[i] = (float)(sum / (double)rows);
+        squares += (double)out[i] * (double)out[i];
     }
     double inv = squares > 0 ? 1 / sqrt(squares) : 0;
-    for (size_t i = 0; i < n; i++) b->out[i] = (float)((double)b->out[i] * inv);
+    for (size_t i = 0; i < n; i++) out[i] = (float)((double)out[i] * inv);
 }
 
 static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     const weights *w = s->model->weights;
-    embed(tm, s, b);
-    ng_team_barrier(tm);
-    for (uint32_t i = 0; i < s->model->info.n_layer; i++) run_layer(tm, s, &w->layers[i], b->n_tok);
-    if (tm->part == 0 && b->out) pool(s, b);
-    if (tm->part == 0 && b->hidden) memcpy(b->hidden, ((scratch *)s->scratch)->x.x, b->n_tok * s->model->info.n_embd * sizeof(float));
+    scratch *c = s->scratch;
+    run r = {.tm = tm, .s = s, .b = b, .k = s->model->kernels, .c = c, .p = &c->parts[tm->part], .n_embd = c->x.n_cols};
+    ng_team_slice(tm, b->n_tok, 1, &r.begin, &r.end);
+    embed(&r);
+    for (uint32_t i = 0; i < s->model->info.n_layer; i++) run_layer(&r, &w->layers[i]);
+    if (b->hidden) memcpy(b->hidden + r.begin * r.n_embd, c->x.x + r.begin * r.n_embd, (r.end - r.begin) * r.n_embd * sizeof(float));
+    for (size_t i = (size_t)tm->part; b->out && i < b->n_spans; i += (size_t)tm->n_parts)
+        pool(&r, &b->spans[i], b->out + i * r.n_embd);
 }
 
 const ng_arch ng_arch_bert = {"bert", NG_MODEL_ENCODER, load, make_scratch, forward};

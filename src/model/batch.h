@@ -32,7 +32,7 @@ typedef struct ng_batch {
     size_t n_tok;
     const ng_span *spans;  /* [n_spans]: each row stands in exactly one, in rising order */
     size_t n_spans;
-    float *out;            /* decoders: logits [n_tok - out_from, n_vocab]; encoders: the vector [n_embd] */
+    float *out;            /* decoders: logits [n_tok - out_from, n_vocab]; encoders: vectors [n_spans, n_embd] */
     size_t out_from;       /* decoders: first row whose logits are wanted; n_tok: none */
     float *hidden;         /* encoders: the last layer [n_tok, n_embd], or NULL */
 } ng_batch;
@@ -42,7 +42,8 @@ typedef struct ng_batch {
 void ng_session_forward(ng_session *s, const ng_batch *b);
 /* Runs fn on the session's threads (core/pool.h): other work between forwards. */
 void ng_session_run(ng_session *s, ng_pool_fn *fn, void *ctx);
-/* Rows that it takes at once: min(n_ctx, NG_BATCH_MAX) of a decoder, n_ctx of an encoder. */
+/* Rows that it takes at once: min(n_ctx, NG_BATCH_MAX) of a decoder; of an encoder n_ctx, or more where
+ * that is short, each sequence counted up to whole slots (attend_all.h). */
 size_t ng_session_max_batch(const ng_session *s);
 /* NG_EINVALID naming the first id outside the vocabulary. */
 ng_status ng_check_tokens(const ng_model *m, const int32_t *tokens, size_t n, ng_error *err) NG_MUST_USE;

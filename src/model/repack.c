@@ -3,7 +3,7 @@
  * A file, in the byte order of its machine (the version tells another order apart):
  *     head     magic, version, number of matrices, digest and length of the model file, length of this
  *              file, digest of the panels, sum of the header with this field 0
- *     entries  for each matrix with panels: type, rows, columns, offset, bytes
+ *     entries  for each matrix with panels: type and form, rows, columns, offset, bytes
  *     panels   from the next multiple of 4096, in the order of use, each matrix at a multiple of 64
  *
  * The key is the content of the model file, all of it: a name, a size or a time can stay while bytes
@@ -37,7 +37,7 @@ typedef struct head {
 } head;
 
 typedef struct entry {
-    uint32_t type, zero;
+    uint32_t type, w8; /* w8: 1 for rows of int8 (kernel/w8.h) */
     uint64_t n_rows, n_cols, offset, bytes;
 } entry;
 
@@ -116,7 +116,7 @@ ng_status ng_repack_header(uint8_t **out, size_t *len, const ng_repack_source *s
     memcpy(p, &h, sizeof h);
     for (size_t i = 0, k = 0; i < src->n_mats; i++) {
         const ng_mat *m = src->mats[i];
-        entry e = {.type = m->type, .n_rows = m->n_rows, .n_cols = m->n_cols, .offset = offset,
+        entry e = {.type = m->type, .w8 = m->is_w8, .n_rows = m->n_rows, .n_cols = m->n_cols, .offset = offset,
                    .bytes = ng_mat_panel_bytes(m)};
         if (!e.bytes) continue;
         memcpy(p + sizeof h + k++ * sizeof e, &e, sizeof e);

@@ -48,6 +48,7 @@ static ng_status set_context(ng_session *s, uint32_t wanted, ng_error *err) {
                        i->n_ctx_train);
     bool causal = i->kind == NG_MODEL_CAUSAL;
     s->max_batch = causal && s->n_ctx > NG_BATCH_MAX ? NG_BATCH_MAX : s->n_ctx;
+    if (!causal) s->max_batch = ng_encode_rows(s->n_ctx);
     return NG_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "kernel/panel.h"
 #include <assert.h>
+#include <string.h>
 
 bool ng_mat_can(uint32_t type) { return ng_can_dequantize(type); }
 
@@ -24,6 +25,13 @@ ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, n
     return NG_OK;
 }
 
+bool ng_mat_use_w8(ng_mat *m) {
+    if (!m->is_q8) return true;
+    m->is_w8 = true;
+    m->w_stride = ng_w8_panel_bytes(m->n_cols);
+    return m->n_cols <= NG_W8_COLS_MAX;
+}
+
 size_t ng_mat_panel_bytes(const ng_mat *m) {
     size_t n_panels = (m->n_rows + NG_PANEL_ROWS - 1) / NG_PANEL_ROWS, bytes;
     if (!m->is_q8) return 0;
@@ -32,6 +40,16 @@ size_t ng_mat_panel_bytes(const ng_mat *m) {
 
 void ng_mat_place(ng_mat *m, uint8_t *panels) { m->w = panels; }
 
+/* n rows from `r`, through floats; the plain kernel, since this runs once a model file. */
+static void pack_w8(const ng_mat *m, uint8_t *panel, size_t r, size_t n) {
+    float row[NG_W8_COLS_MAX]; /* 256 KiB of stack */
+    if (n < NG_PANEL_ROWS) memset(panel, 0, m->w_stride);
+    for (size_t i = 0; i < n; i++) {
+        ng_mat_row(m, r + i, row);
+        ng_kernels_at(NG_CPU_REF)->w8_row(panel, i, row, m->n_cols);
+    }
+}
+
 void ng_mat_pack(const ng_team *tm, const ng_mat *m) {
     if (!m->is_q8) return;
     size_t begin, end;
@@ -39,7 +57,8 @@ void ng_mat_pack(const ng_team *tm, const ng_mat *m) {
     for (size_t r = begin; r < end; r += NG_PANEL_ROWS) {
         size_t n = m->n_rows - r < NG_PANEL_ROWS ? m->n_rows - r : NG_PANEL_ROWS;
         uint8_t *panel = (uint8_t *)(uintptr_t)m->w + r / NG_PANEL_ROWS * m->w_stride;
-        ng_panel_pack(m->type, panel, m->stored + r * m->stored_stride, m->stored_stride, n, m->n_cols);
+        if (m->is_w8) pack_w8(m, panel, r, n);
+        else ng_panel_pack(m->type, panel, m->stored + r * m->stored_stride, m->stored_stride, n, m->n_cols);
     }
 }
 

@@ -42,7 +42,8 @@ typedef struct ng_mat {
     const uint8_t *w;      /* what the kernel reads: stored, or panels */
     size_t w_stride;
     ng_gemm_fn *gemm;      /* NULL: not for products (ng_mat_init_lookup) */
-    bool is_q8;            /* wants int8 activations */
+    bool is_q8;            /* quantised: wants int8 activations */
+    bool is_w8;            /* .. and repacked as int8 rows (kernel/w8.h): ng_rows_linear only */
     const struct ng_mat *next; /* what a forward reads next, to be fetched ahead; or NULL */
 } ng_mat;
 
@@ -50,6 +51,9 @@ bool ng_mat_can(uint32_t type);
 /* A two-dimensional tensor; the caller has checked its shape and that ng_mat_can(type).  A matrix with
  * ng_mat_panel_bytes > 0 must be given that much memory (64-byte aligned) and be packed before use. */
 ng_status ng_mat_init(ng_mat *m, const ng_gguf_tensor *t, const ng_kernels *k, ng_error *err) NG_MUST_USE;
+/* A quantised matrix is repacked into int8 rows, whatever its type; a float one stays.  Right after
+ * ng_mat_init, before its panels are placed.  False when its rows are longer than NG_W8_COLS_MAX. */
+bool ng_mat_use_w8(ng_mat *m) NG_MUST_USE;
 size_t ng_mat_panel_bytes(const ng_mat *m); /* 0: used where it lies; SIZE_MAX: too big for this machine */
 void ng_mat_place(ng_mat *m, uint8_t *panels);
 /* For ng_mat_row only. */
