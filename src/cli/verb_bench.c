@@ -1,7 +1,8 @@
 /* verb_bench.c: `nanogrid bench`: how fast a model runs here.
  *
  * One row a test, named as llama-bench names them: ppN prefill of N tokens, tgN decoding of N tokens one
- * by one after an empty context, encN one pass of an encoder over N tokens, tokenize.  Each test warms
+ * by one after an empty context, encN one pass of an encoder over -b texts of N tokens (tokenizing
+ * included: "tokenized" in the JSON), tokenize.  Each test warms
  * up, then runs -r times; avg_ts is the mean of the runs' tokens a second, stddev_ts their sample
  * deviation, p50_ms the median time of a pass (tg: of a token).  joules_per_token (nanogrid/energy.h) takes
  * every pass to read the model's weights from memory once; edp_js is that times the seconds a token takes.
@@ -13,6 +14,7 @@
  * joins them.
  *
  * A new test is a pass function and a line in kinds[]. */
+#include "bench_texts.h"
 #include "cli.h"
 #include "cli_model.h"
 #include "cli_streams.h"
@@ -27,7 +29,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LENGTHS_MAX = 16, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
+enum { LENGTHS_MAX = 16, BATCH_MAX = 4096, REPS_MAX = 1000, TOKENS_MAX = 1 << 20 };
 
 static struct {
     const char *model, *prompt, *generate, *encode, *tokenize, *kv;
@@ -40,7 +42,7 @@ static const cli_option options[] = {
     {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
     {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
-    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass (1); generations that decode at once", NULL},
+    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, packed together (1); generations that decode at once", NULL},
     {"join", 0, CLI_INT, &o.join, "N", "with -n: a prompt of N tokens joins on the way", NULL},
     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
     {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
@@ -56,7 +58,8 @@ typedef struct bench {
     ng_session *session;
     ng_machine machine;
     int32_t *tokens;  /* [TOKENS_MAX] deterministic, inside the vocabulary */
-    float *out;       /* logits or vector */
+    bench_texts texts; /* of the encoder test that runs; texts.texts is NULL: token ids only */
+    float *out;       /* logits or vectors */
     double *pass_ms;  /* [reps * tokens] */
     ng_buf text;      /* printed at the end */
     ng_json json;
@@ -92,13 +95,15 @@ static ng_status pass_token(bench *b, size_t n_tok, size_t i, ng_error *err) {
 }
 
 /* Sequences of an encoder pass. */
-static size_t texts(void) { return o.batch ? (size_t)o.batch : 1; }
+static size_t n_texts(void) { return o.batch ? (size_t)o.batch : 1; }
 
+/* From the texts to their vectors; from token ids where the model has no tokenizer. */
 static ng_status pass_encode(bench *b, size_t n_tok, size_t i, ng_error *err) {
     (void)i;
-    ng_status s = NG_OK;
-    for (size_t j = 0; !s && j < texts(); j++) s = ng_session_encode(b->session, b->tokens + j, n_tok, b->out, err);
-    return s;
+    if (b->texts.texts) return ng_session_embed_batch(b->session, b->texts.texts, b->texts.n, false, b->out, err);
+    ng_sequence seqs[BATCH_MAX];
+    for (size_t j = 0; j < n_texts(); j++) seqs[j] = (ng_sequence){b->tokens + j, n_tok};
+    return ng_session_encode_batch(b->session, seqs, n_texts(), b->out, err);
 }
 
 /* A test of a length N is named PREFIX N.  A run is one pass, or one a token. */
@@ -118,7 +123,7 @@ enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 /* Tokens of a run, whatever the number of passes. */
 static size_t run_tokens(const test_kind *t, size_t n_tok) {
-    return t->of == NG_MODEL_ENCODER ? n_tok * texts() : n_tok;
+    return t->of == NG_MODEL_ENCODER ? n_tok * n_texts() : n_tok;
 }
 
 typedef struct result {
@@ -133,7 +138,7 @@ typedef struct result {
  * starts is not counted. */
 static ng_status run_once(bench *b, const test_kind *t, size_t n_tok, double *ms, result *r, ng_error *err) {
     ng_status s = NG_OK;
-    size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? texts() : 1;
+    size_t n_passes = t->by_token ? n_tok : 1, n_seq = t->of == NG_MODEL_ENCODER ? n_texts() : 1;
     if (t->of == NG_MODEL_CAUSAL) {
         size_t have = ng_session_len(b->session), depth = (size_t)o.depth;
         if (have > depth) ng_session_rewind(b->session, depth);
@@ -176,6 +181,7 @@ static void report(bench *b, const char *name, size_t n_tok, size_t step, const 
     for (long i = 0; i < o.reps; i++) mean += r->ts[i] / (double)o.reps;
     for (long i = 0; i < o.reps; i++) var += (r->ts[i] - mean) * (r->ts[i] - mean);
     double stddev = o.reps > 1 ? sqrt(var / (double)(o.reps - 1)) : 0;
+    bool encoder = ng_model_get_info(b->model).kind == NG_MODEL_ENCODER;
     if (!o.json) {
         if (r->max_ms > 0) printf("%ld streams, longest gap%s %.3f ms: ", o.batch, o.join ? " while a prompt joins" : "", r->max_ms);
         printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name, mean,
@@ -198,6 +204,10 @@ static void report(bench *b, const char *name, size_t n_tok, size_t step, const 
     ng_json_key(&b->json, "joules_per_token"), ng_json_fixed(&b->json, joules, 9);
     ng_json_key(&b->json, "edp_js"), ng_json_fixed(&b->json, joules * r->wall_s / (double)o.reps / (double)n_tok, 12);
     ng_json_key(&b->json, "energy_source"), ng_json_str(&b->json, r->energy_source);
+    if (encoder) {
+        ng_json_key(&b->json, "batch"), ng_json_int(&b->json, (int64_t)n_texts());
+        ng_json_key(&b->json, "tokenized"), ng_json_bool(&b->json, b->texts.texts != NULL);
+    }
     print_machine(b, ng_session_threads(b->session, step));
 }
 
@@ -207,7 +217,9 @@ static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *
     free(b->pass_ms);
     b->pass_ms = malloc((size_t)o.reps * n_passes * sizeof *b->pass_ms);
     if (!b->pass_ms) return ng_fail(err, NG_ENOMEM, "out of memory");
-    ng_status s = run_once(b, t, n_tok, b->pass_ms, &r, err); /* warm-up */
+    bench_texts_clear(&b->texts);
+    ng_status s = t->of == NG_MODEL_ENCODER ? bench_texts_make(&b->texts, b->model, n_texts(), n_tok, err) : NG_OK;
+    if (!s) s = run_once(b, t, n_tok, b->pass_ms, &r, err); /* warm-up */
     r = (result){.p50_ms = 0};
     for (long i = 0; !s && i < o.reps; i++) {
         double *ms = b->pass_ms + (size_t)i * n_passes, total = 0;
@@ -313,9 +325,9 @@ static ng_status open_session(bench *b, size_t longest, ng_error *err) {
     ng_session_options opt = {.n_threads = (int)o.threads, .n_ctx = (uint32_t)longest, .unfused = o.unfused};
     ng_status s = cli_kv_read(&opt.kv, o.kv, err);
     if (!s) s = ng_session_new(&b->session, b->model, &opt, err);
-    size_t n = longest + texts() + (size_t)o.join + 1;
+    size_t n = longest + n_texts() + (size_t)o.join + 1;
     b->tokens = malloc(n * sizeof *b->tokens);
-    b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd) * sizeof *b->out);
+    b->out = malloc((info.kind == NG_MODEL_CAUSAL ? info.n_vocab : info.n_embd * n_texts()) * sizeof *b->out);
     if (!s && (!b->tokens || !b->out)) s = ng_fail(err, NG_ENOMEM, "out of memory");
     uint32_t x = 1;
     for (size_t i = 0; !s && i < n; i++) {
@@ -357,7 +369,7 @@ static int run(int argc, char **argv) {
     if (o.threads < 0 || o.threads > 256) return cli_usage("-t %ld: use 1 to 256, or 0 to measure", o.threads);
     if (o.reps < 1 || o.reps > REPS_MAX) return cli_usage("-r %ld: use 1 to %d", o.reps, REPS_MAX);
     if (o.depth < 0 || o.depth > TOKENS_MAX) return cli_usage("-d %ld: use 0 to %d", o.depth, TOKENS_MAX);
-    if (o.batch < 0 || o.batch > 4096) return cli_usage("-b %ld: use 1 to 4096", o.batch);
+    if (o.batch < 0 || o.batch > BATCH_MAX) return cli_usage("-b %ld: use 1 to %d", o.batch, BATCH_MAX);
     if (o.join < 0 || o.join > TOKENS_MAX) return cli_usage("--join %ld: use 1 to %d", o.join, TOKENS_MAX);
     if (o.join && !(o.batch && o.generate)) return cli_usage("--join needs -n and -b");
     ng_error err = {0};
@@ -377,6 +389,7 @@ static int run(int argc, char **argv) {
     free(b.tokens);
     free(b.out);
     free(b.pass_ms);
+    bench_texts_clear(&b.texts);
     ng_buf_clear(&b.text);
     ng_model_close(m);
     return code;

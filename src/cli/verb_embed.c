@@ -18,39 +18,53 @@ static const cli_option options[] = {
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object for all texts", NULL},
     {0}};
 
+enum { AT_ONCE = 256 }; /* texts of one call: many packs, few enough that the bar moves */
+
 typedef struct job {
     ng_session *session;
     ng_model_info info;
-    float *vector; /* [n_embd] */
+    float *vectors; /* [AT_ONCE, n_embd] */
+    ng_embed_text texts[AT_ONCE];
+    size_t n, line; /* texts held; lines before them */
     ng_buf out;
     ng_json json;
-    size_t line;
 } job;
 
-static void put_vector(job *k) {
+static void put_vector(job *k, const float *v, bool first) {
     if (o.json) {
         ng_json_array(&k->json);
-        for (uint32_t i = 0; i < k->info.n_embd; i++) ng_json_f32(&k->json, k->vector[i]);
+        for (uint32_t i = 0; i < k->info.n_embd; i++) ng_json_f32(&k->json, v[i]);
         ng_json_end(&k->json);
         return;
     }
     for (uint32_t i = 0; i < k->info.n_embd; i++)
-        ng_buf_printf(&k->out, "%s%.9g", i ? " " : k->line > 1 ? "\n" : "", (double)k->vector[i]);
+        ng_buf_printf(&k->out, "%s%.9g", i ? " " : first ? "" : "\n", (double)v[i]);
 }
 
-static ng_status one_text(job *k, const char *text, size_t len, ng_error *err) {
-    size_t n_tokens = 0, bad = ng_utf8_invalid_at(text, len);
+/* The texts held: vectors, notices, and room for more. */
+static ng_status flush(job *k, ng_error *err) {
     ng_error why = {0};
-    k->line++;
+    ng_status s = ng_session_embed_batch(k->session, k->texts, k->n, o.truncate, k->vectors, &why);
+    for (size_t i = 0; i < k->n; i++) {
+        size_t line = k->line + i + 1;
+        if (k->texts[i].failed) return ng_fail(err, why.code, "line %zu: %s", line, why.text);
+        if (!s && k->texts[i].n_tokens > k->info.n_seq_max)
+            fprintf(stderr, "nanogrid: line %zu has %zu tokens; this model embeds the first %u\n", line, k->texts[i].n_tokens,
+                    (unsigned)k->info.n_seq_max);
+        if (!s) put_vector(k, k->vectors + i * k->info.n_embd, line == 1);
+    }
+    k->line += k->n;
+    k->n = 0;
+    return s ? ng_fail(err, why.code, "%s", why.text) : NG_OK;
+}
+
+static ng_status add_text(job *k, const char *text, size_t len, ng_error *err) {
+    size_t bad = ng_utf8_invalid_at(text, len);
     if (bad < len)
-        return ng_fail(err, NG_EFORMAT, "line %zu is not valid UTF-8: byte %zu (0x%02x)", k->line, bad, (unsigned char)text[bad]);
-    if (ng_session_embed(k->session, text, len, o.truncate, k->vector, &n_tokens, &why))
-        return ng_fail(err, why.code, "line %zu: %s", k->line, why.text);
-    if (n_tokens > k->info.n_seq_max)
-        fprintf(stderr, "nanogrid: line %zu has %zu tokens; this model embeds the first %u\n", k->line, n_tokens,
-                (unsigned)k->info.n_seq_max);
-    put_vector(k);
-    return NG_OK;
+        return ng_fail(err, NG_EFORMAT, "line %zu is not valid UTF-8: byte %zu (0x%02x)", k->line + k->n + 1, bad,
+                       (unsigned char)text[bad]);
+    k->texts[k->n++] = (ng_embed_text){.data = text, .len = len};
+    return k->n == AT_ONCE ? flush(k, err) : NG_OK;
 }
 
 static ng_status all_lines(job *k, const ng_buf *in, ng_error *err) {
@@ -61,10 +75,11 @@ static ng_status all_lines(job *k, const ng_buf *in, ng_error *err) {
     for (size_t at = 0; at < in->len && !s; done++) {
         const char *end = memchr(in->data + at, '\n', in->len - at);
         size_t len = end ? (size_t)(end - in->data) - at : in->len - at;
-        s = one_text(k, in->data + at, len, err);
+        s = add_text(k, in->data + at, len, err);
         at += len + 1;
         cli_progress_step(&bar, (double)done, (double)total);
     }
+    if (!s) s = flush(k, err);
     cli_progress_end(&bar);
     return s;
 }
@@ -72,8 +87,8 @@ static ng_status all_lines(job *k, const ng_buf *in, ng_error *err) {
 static ng_status embed(job *k, int argc, char **argv, ng_error *err) {
     ng_buf in = ng_buf_init(1 << 30);
     ng_status s = argc && strcmp(argv[0], "-") ? ng_buf_puts(&in, argv[0]) : cli_read(&in, NULL, err);
-    k->vector = malloc(k->info.n_embd * sizeof *k->vector);
-    if (!k->vector && !s) s = ng_fail(err, NG_ENOMEM, "out of memory");
+    k->vectors = malloc(AT_ONCE * (size_t)k->info.n_embd * sizeof *k->vectors);
+    if (!k->vectors && !s) s = ng_fail(err, NG_ENOMEM, "out of memory");
     if (o.json) {
         ng_json_object(&k->json);
         ng_json_key(&k->json, "embeddings");
@@ -82,7 +97,7 @@ static ng_status embed(job *k, int argc, char **argv, ng_error *err) {
     if (!s) s = all_lines(k, &in, err);
     if (o.json && !s) ng_json_end(&k->json), ng_json_end(&k->json);
     ng_buf_clear(&in);
-    free(k->vector);
+    free(k->vectors);
     return s ? ng_fail(err, s, "%s", ng_status_text(s)) : NG_OK;
 }
 
