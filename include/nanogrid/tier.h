@@ -44,6 +44,8 @@ typedef struct ng_params {
     bool offsets_chars;                 /* extract: offsets in characters, not bytes */
     const char *const *documents;       /* rerank */
     size_t n_documents;
+    const ng_part *ahead;               /* embed: texts that the asker will ask for next, each in a request of its own; */
+    size_t n_ahead;                     /* a tier may compute them with this one.  No part of the question: not in cache keys */
     const char *context;                /* answer: the text that holds the answer */
 } ng_params;
 

@@ -11,6 +11,8 @@ static bool ask_each(ng_call *c, const ng_task_request *t, ng_answer **answers) 
         ng_request r;
         if (!ng_call_request(c, &r, t->task, t->model, t->user)) return false;
         ng_request_set_text(&r, t->input.items[i].text, t->input.items[i].len);
+        r.params.ahead = t->input.items + i + 1;
+        r.params.n_ahead = t->task == NG_TASK_EMBED ? t->input.len - i - 1 : 0;
         if (!ng_call_ask(c, &r, &answers[i]) || ng_call_over(c)) return false;
     }
     return true;

@@ -2,9 +2,14 @@
  *
  * embed gives the pooled, L2-normalised vector of the text; rerank orders documents by the cosine of
  * their vectors with the query's (a bi-encoder's way: no model reads query and document together).
- * A cosine is no probability, so there is no confidence.  One session, one lock: calls queue. */
+ * A cosine is no probability, so there is no confidence.  One session, one lock: calls queue.
+ *
+ * Texts that come together are computed together: documents of one request, and the texts that the asker
+ * says it will ask for next (ng_params.ahead: an array of inputs, each with a decision of its own).  Those
+ * vectors wait in `ahead` until they are asked for or the next look ahead; packing changes no bit. */
 #include "head_ops.h"
 
+#include "core/hash.h"
 #include <nanogrid/model.h>
 
 #include <pthread.h>
@@ -12,11 +17,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AT_ONCE = 64 }; /* texts of one call */
+
+typedef struct ahead { /* of the texts computed with the last one */
+    size_t n;
+    ng_digest texts[AT_ONCE];
+    size_t n_tokens[AT_ONCE];
+    float *vectors; /* [AT_ONCE, n_embd]; NULL until first used */
+} ahead;
+
 typedef struct embedder {
     ng_model *model;
     ng_session *session; /* guarded by lock */
     pthread_mutex_t lock;
     uint32_t n_embd, n_seq_max;
+    ahead ahead;         /* guarded by lock */
 } embedder;
 
 static bool serves(ng_task task, const char *arch) {
@@ -28,6 +43,7 @@ static void close_head(void *self) {
     ng_session_free(e->session);
     ng_model_close(e->model);
     pthread_mutex_destroy(&e->lock);
+    free(e->ahead.vectors);
     free(e);
 }
 
@@ -52,13 +68,8 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     return s;
 }
 
-/* `what` names the text in messages ("the text", "document 3").  The lock is held. */
-static ng_status embed_one(embedder *e, ng_answer *a, const char *what, const char *text, size_t len, float *out,
-                           ng_error *err) {
-    size_t n = 0;
-    ng_error why = {0};
-    if (ng_session_embed(e->session, text, len, false, out, &n, &why))
-        return ng_fail(err, why.code, "%s: %s", what, why.text);
+/* Counts a text of n tokens; `what` names it in messages ("the text", "document 3"). */
+static ng_status note_text(const embedder *e, ng_answer *a, const char *what, size_t n, ng_error *err) {
     a->prompt_tokens += (uint32_t)n;
     if (n <= e->n_seq_max) return NG_OK;
     const char **list = ng_answer_alloc(a, (a->n_warnings + 1) * sizeof *list);
@@ -72,26 +83,88 @@ static ng_status embed_one(embedder *e, ng_answer *a, const char *what, const ch
     return NG_OK;
 }
 
+/* The lock is held. */
+static ng_status embed_one(embedder *e, ng_answer *a, const char *what, ng_embed_text text, float *out, ng_error *err) {
+    ng_error why = {0};
+    if (ng_session_embed_batch(e->session, &text, 1, false, out, &why)) return ng_fail(err, why.code, "%s: %s", what, why.text);
+    return note_text(e, a, what, text.n_tokens, err);
+}
+
+/* ---- texts that will be asked for next ---------------------------------------------------------------- */
+
+static bool take_ahead(const embedder *e, const ng_digest *text, float *out, size_t *n_tokens) {
+    for (size_t i = 0; i < e->ahead.n; i++) {
+        if (memcmp(&e->ahead.texts[i], text, sizeof *text)) continue;
+        memcpy(out, e->ahead.vectors + i * e->n_embd, e->n_embd * sizeof *out);
+        *n_tokens = e->ahead.n_tokens[i];
+        return true;
+    }
+    return false;
+}
+
+/* The text and those after it, into `ahead`; false when that fails: then the text is embedded alone, so
+ * that an error is about no other. */
+static bool look_ahead(embedder *e, const char *text, size_t len, const ng_params *p) {
+    ng_embed_text texts[AT_ONCE] = {{.data = text, .len = len}};
+    size_t n = 1;
+    e->ahead.n = 0;
+    if (!e->ahead.vectors) e->ahead.vectors = malloc(AT_ONCE * (size_t)e->n_embd * sizeof(float));
+    if (!e->ahead.vectors) return false;
+    for (; n < AT_ONCE && n <= p->n_ahead; n++) texts[n] = (ng_embed_text){.data = p->ahead[n - 1].text, .len = p->ahead[n - 1].len};
+    if (ng_session_embed_batch(e->session, texts, n, false, e->ahead.vectors, NULL)) return false;
+    for (size_t i = 0; i < n; i++) {
+        e->ahead.texts[i] = ng_digest_of(texts[i].data, texts[i].len);
+        e->ahead.n_tokens[i] = texts[i].n_tokens;
+    }
+    e->ahead.n = n;
+    return true;
+}
+
+static ng_status embed(embedder *e, ng_answer *a, const char *text, size_t len, const ng_params *p, float *out, ng_error *err) {
+    size_t n_tokens = 0;
+    ng_digest digest = ng_digest_of(text, len);
+    bool known = take_ahead(e, &digest, out, &n_tokens);
+    if (!known && p->n_ahead && look_ahead(e, text, len, p)) known = take_ahead(e, &digest, out, &n_tokens);
+    if (known) return note_text(e, a, "the text", n_tokens, err);
+    return embed_one(e, a, "the text", (ng_embed_text){.data = text, .len = len}, out, err);
+}
+
+/* ---- rerank --------------------------------------------------------------------------------------------- */
+
 static int best_first(const void *a, const void *b) {
     const ng_ranked *x = a, *y = b;
     if (x->score != y->score) return x->score < y->score ? 1 : -1;
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Documents are scored one by one against the query's vector. */
-static ng_status rerank(embedder *e, const ng_params *p, ng_answer *a, const float *query, ng_error *err) {
-    float *v = ng_answer_alloc(a, e->n_embd * sizeof *v);
-    a->results = ng_answer_alloc(a, (p->n_documents + 1) * sizeof *a->results);
-    if (!v || !a->results) return ng_fail(err, NG_ENOMEM, "rerank: out of memory");
-    for (size_t i = 0; i < p->n_documents; i++) {
-        char what[40];
-        snprintf(what, sizeof what, "document %zu", i);
-        ng_status s = embed_one(e, a, what, p->documents[i], strlen(p->documents[i]), v, err);
-        if (s) return s;
+static ng_status score(embedder *e, const ng_params *p, ng_answer *a, const float *query, size_t from, size_t n, float *v,
+                       ng_error *err) {
+    ng_embed_text texts[AT_ONCE];
+    ng_error why = {0};
+    char what[40];
+    for (size_t i = 0; i < n; i++) texts[i] = (ng_embed_text){.data = p->documents[from + i], .len = strlen(p->documents[from + i])};
+    ng_status s = ng_session_embed_batch(e->session, texts, n, false, v, &why);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(what, sizeof what, "document %zu", from + i);
+        if (s && texts[i].failed) return ng_fail(err, s, "%s: %s", what, why.text);
+        if (s) continue;
         double dot = 0;
-        for (uint32_t k = 0; k < e->n_embd; k++) dot += (double)query[k] * (double)v[k];
-        a->results[i] = (ng_ranked){i, (float)dot};
+        for (uint32_t k = 0; k < e->n_embd; k++) dot += (double)query[k] * (double)v[i * e->n_embd + k];
+        a->results[from + i] = (ng_ranked){from + i, (float)dot};
+        ng_status noted = note_text(e, a, what, texts[i].n_tokens, err);
+        if (noted) return noted;
     }
+    return s ? ng_fail(err, s, "rerank: %s", why.text) : NG_OK;
+}
+
+static ng_status rerank(embedder *e, const ng_params *p, ng_answer *a, const float *query, ng_error *err) {
+    float *v = malloc(AT_ONCE * (size_t)e->n_embd * sizeof *v);
+    a->results = ng_answer_alloc(a, (p->n_documents + 1) * sizeof *a->results);
+    ng_status s = v && a->results ? NG_OK : ng_fail(err, NG_ENOMEM, "rerank: out of memory");
+    for (size_t i = 0; !s && i < p->n_documents; i += AT_ONCE)
+        s = score(e, p, a, query, i, p->n_documents - i < AT_ONCE ? p->n_documents - i : AT_ONCE, v, err);
+    free(v);
+    if (s) return s;
     a->n_results = p->n_documents;
     qsort(a->results, a->n_results, sizeof *a->results, best_first);
     return NG_OK;
@@ -108,7 +181,8 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     float *v = ng_answer_alloc(a, e->n_embd * sizeof *v);
     if (!v) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
     pthread_mutex_lock(&e->lock);
-    s = embed_one(e, a, req->task == NG_TASK_RERANK ? "the query" : "the text", text, len, v, err);
+    if (req->task == NG_TASK_EMBED) s = embed(e, a, text, len, &req->params, v, err);
+    else s = embed_one(e, a, "the query", (ng_embed_text){.data = text, .len = len}, v, err);
     if (!s && req->task == NG_TASK_RERANK) s = rerank(e, &req->params, a, v, err);
     pthread_mutex_unlock(&e->lock);
     if (!s && req->task == NG_TASK_EMBED) a->embedding = v, a->n_embedding = e->n_embd;

@@ -122,6 +122,65 @@ static void texts_become_the_vectors_of_their_ids(void **state) {
     close_both(m, s);
 }
 
+/* Ragged sequences in one call, alone, and at other thread counts: the same bits.  Long enough that some
+ * attend in 8 bits and that several packs are needed. */
+static void packed_sequences_have_the_bits_of_single_ones(void **state) {
+    (void)state;
+    enum { N = 23 };
+    static const char *files[] = {GOLDEN "f32.gguf", GOLDEN "mixed.gguf", GOLDEN "cls.gguf"};
+    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
+        int32_t ids[N][CTX];
+        ng_sequence seqs[N];
+        float alone[N][EMBD], packed[N][EMBD];
+        for (size_t i = 0; i < N; i++) {
+            size_t n = i % 5 == 4 ? CTX - i / 5 : i % 3 == 0 ? 1 + i : 45 + i % 7;
+            for (size_t t = 0; t < n; t++) ids[i][t] = (int32_t)((t * 7 + i * 13) % 57);
+            seqs[i] = (ng_sequence){ids[i], n};
+        }
+        for (int threads = 1; threads <= 7; threads += threads == 1 ? 1 : 5) { /* 1, 2, 7 */
+            ng_model *m;
+            ng_session *s;
+            ng_error err = {0};
+            open_both(&m, &s, files[f], threads);
+            for (size_t i = 0; i < N && threads == 1; i++)
+                assert_int_equal(ng_session_encode(s, ids[i], seqs[i].n, alone[i], &err), NG_OK);
+            assert_int_equal(ng_session_encode_batch(s, seqs, N, packed[0], &err), NG_OK);
+            assert_memory_equal(packed, alone, sizeof alone);
+            assert_int_equal(ng_session_encode_batch(s, seqs + 3, 5, packed[0], &err), NG_OK);
+            assert_memory_equal(packed, alone[3], 5 * sizeof alone[0]);
+            assert_int_equal(ng_session_encode_batch(s, seqs, 0, packed[0], &err), NG_OK);
+            ids[2][1] += 57;
+            assert_int_equal(ng_session_encode_batch(s, seqs, 3, packed[0], &err), NG_EINVALID);
+            assert_non_null(strstr(err.text, "sequence 2"));
+            ids[2][1] -= 57;
+            close_both(m, s);
+        }
+    }
+}
+
+static void many_texts_are_as_one_by_one(void **state) {
+    (void)state;
+    ng_model *m;
+    ng_session *s;
+    ng_error err = {0};
+    char text[2 * CTX + 1];
+    for (size_t i = 0; i < CTX; i++) memcpy(text + 2 * i, "d ", 2);
+    ng_embed_text texts[] = {{"ab c", 4}, {"", 0}, {text, 2 * (CTX - 2)}, {"zz", 2}, {text, 2 * CTX}};
+    float all[5][EMBD], one[EMBD];
+    size_t n;
+    open_both(&m, &s, GOLDEN "mixed.gguf", 2);
+    assert_int_equal(ng_session_embed_batch(s, texts, 5, true, all[0], &err), NG_OK);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(ng_session_embed(s, texts[i].data, texts[i].len, true, one, &n, &err), NG_OK);
+        assert_memory_equal(one, all[i], sizeof one);
+        assert_int_equal(n, texts[i].n_tokens);
+    }
+    assert_int_equal(texts[1].n_tokens, 2); /* [CLS] [SEP] */
+    assert_int_equal(ng_session_embed_batch(s, texts, 5, false, all[0], &err), NG_ELIMIT);
+    assert_true(texts[4].failed && !texts[3].failed && strstr(err.text, "98 tokens"));
+    close_both(m, s);
+}
+
 static void write_changed(const char *path, void (*change)(ng_gguf_writer *w), const char *drop) {
     ng_gguf *g;
     ng_gguf_writer *w;
@@ -247,7 +306,26 @@ static void head_embeds_and_reranks(void **state) {
     assert_int_equal(a->n_embedding, EMBD);
     assert_int_equal(a->prompt_tokens, 5);
     assert_true(isnan(a->confidence));
+    float want[EMBD];
+    memcpy(want, a->embedding, sizeof want);
     ng_answer_free(a);
+
+    /* Texts that come together: each answer is the one it has alone; an ill one spoils no other. */
+    char far_too_long[2 * CTX + 1] = "";
+    for (size_t i = 0; i < CTX; i++) strcat(far_too_long, "d ");
+    const char *array[] = {"xyz", "abc", "x y z", far_too_long, "abc"};
+    ng_part parts[5];
+    for (int i = 0; i < 5; i++) parts[i] = (ng_part){NG_PART_TEXT, array[i], strlen(array[i])};
+    for (size_t n = 3; n <= 5; n += 2)
+        for (size_t i = 0; i < n; i++) {
+            r = request(NG_TASK_EMBED, &m, &p, array[i]);
+            r.params.ahead = parts + i + 1, r.params.n_ahead = n - i - 1;
+            assert_int_equal(ask(h, &r, &a, &err), i == 3 ? NG_ELIMIT : NG_OK);
+            assert_int_equal(a->prompt_tokens, i == 3 ? 0 : 5);
+            if (i == 1 || i == 4) assert_memory_equal(a->embedding, want, sizeof want);
+            if (i == 0 || i == 2) assert_memory_not_equal(a->embedding, want, sizeof want);
+            ng_answer_free(a);
+        }
 
     const char *documents[] = {"xyz zzz qqq", "abc", "abd", "abc"};
     r = request(NG_TASK_RERANK, &m, &p, "abc");
@@ -321,6 +399,10 @@ static void out_of_memory_is_reported(void **state) {
         ng_status s = ng_head_open(&h, &spec, NULL);
         if (!s) s = ng_answer_new(&a);
         if (!s) s = ng_head_apply(h, &r, a, NULL);
+        ng_part next = {NG_PART_TEXT, "xyz", 3};
+        r.task = NG_TASK_EMBED;
+        r.params.ahead = &next, r.params.n_ahead = 1;
+        if (!s) s = ng_head_apply(h, &r, a, NULL);
         if (s == NG_OK) fault_passed();
         ng_answer_free(a);
         ng_head_close(h);
@@ -346,6 +428,8 @@ int main(void) {
         cmocka_unit_test(vectors_match_float64),
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(texts_become_the_vectors_of_their_ids),
+        cmocka_unit_test(packed_sequences_have_the_bits_of_single_ones),
+        cmocka_unit_test(many_texts_are_as_one_by_one),
         cmocka_unit_test(models_may_read_less_than_they_hold),
         cmocka_unit_test(damaged_files_are_refused_by_name),
         cmocka_unit_test(head_embeds_and_reranks),
