@@ -45,7 +45,7 @@ static void pack_w8(const ng_mat *m, uint8_t *panel, size_t r, size_t n) {
     float row[NG_W8_COLS_MAX]; /* 256 KiB of stack */
     if (n < NG_PANEL_ROWS) memset(panel, 0, m->w_stride);
     for (size_t i = 0; i < n; i++) {
-        ng_mat_row(m, r + i, row);
+        ng_dequantize_row(m->type, m->stored + (r + i) * m->stored_stride, row, m->n_cols);
         ng_kernels_at(NG_CPU_REF)->w8_row(panel, i, row, m->n_cols);
     }
 }
@@ -63,7 +63,7 @@ void ng_mat_pack(const ng_team *tm, const ng_mat *m) {
 }
 
 void ng_mat_row(const ng_mat *m, size_t row, float *dst) {
-    assert(row < m->n_rows);
+    assert(row < m->n_rows && !m->is_w8);
     if (m->is_q8) {
         ng_panel_row(m->type, m->w + row / NG_PANEL_ROWS * m->w_stride, row % NG_PANEL_ROWS, dst, m->n_cols);
         return;
