@@ -57,8 +57,7 @@ struct ng_session {
     bool unfused;      /* decoders: one operation at a time, to be measured against */
     const ng_observer *observer; /* borrowed, or NULL */
 };
-/* From the next forward on; NULL ends it.  A product whose weights are not read through ng_linear (encoders'
- * quantised ones) is not seen. */
+/* From the next forward on; NULL ends it. */
 void ng_session_observe(ng_session *s, const ng_observer *observer);
 
 typedef struct ng_loader ng_loader;

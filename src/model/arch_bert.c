@@ -241,8 +241,8 @@ static void keys_and_values(const run *r, const layer *y) {
     size_t e = r->n_embd;
     for (size_t t = r->begin; t < r->end; t += CHUNK) {
         size_t to = r->end - t < CHUNK ? r->end : t + CHUNK;
-        ng_rows_linear(r->k, &y->v, &r->c->x, t, to, (ng_out){.y = r->c->attend.v + t * e, .stride = e, .bias = y->v_b});
-        ng_rows_linear(r->k, &y->k, &r->c->x, t, to, (ng_out){.y = r->p->qk, .stride = e, .bias = y->k_b});
+        ng_rows_linear(r->tm, r->k, &y->v, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->c->attend.v + t * e, .stride = e, .bias = y->v_b});
+        ng_rows_linear(r->tm, r->k, &y->k, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->p->qk, .stride = e, .bias = y->k_b});
         ng_attend_all_keys(&r->c->attend, r->b, t, to, r->p->qk);
     }
 }
@@ -251,17 +251,17 @@ static void keys_and_values(const run *r, const layer *y) {
 static void finish(const run *r, const layer *y, size_t begin, size_t end) {
     size_t e = r->n_embd, n = end - begin, n_ff = r->p->ff.n_cols;
     ng_out residual = {.y = r->c->x.x + begin * e, .stride = e, .add = true};
-    ng_rows_linear(r->k, &y->q, &r->c->x, begin, end, (ng_out){.y = r->p->qk, .stride = e, .bias = y->q_b});
+    ng_rows_linear(r->tm, r->k, &y->q, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->qk, .stride = e, .bias = y->q_b});
     ng_attend_all_run(r->tm, &r->c->attend, r->b, &(ng_attend_all_io){begin, end, r->p->qk, r->p->mixed.x});
     ng_rows_quantize(r->k, &r->p->mixed, 0, n);
     residual.bias = y->o_b;
-    ng_rows_linear(r->k, &y->o, &r->p->mixed, 0, n, residual);
+    ng_rows_linear(r->tm, r->k, &y->o, (ng_rows_in){&r->p->mixed, 0, n}, residual);
     norm_rows(r, &y->attn_norm, begin, end);
-    ng_rows_linear(r->k, &y->up, &r->c->x, begin, end, (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
+    ng_rows_linear(r->tm, r->k, &y->up, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
     for (size_t t = 0; t < n; t++) r->k->gelu(r->p->ff.x + t * n_ff, r->p->ff.x + t * n_ff, n_ff);
     ng_rows_quantize(r->k, &r->p->ff, 0, n);
     residual.bias = y->down_b;
-    ng_rows_linear(r->k, &y->down, &r->p->ff, 0, n, residual);
+    ng_rows_linear(r->tm, r->k, &y->down, (ng_rows_in){&r->p->ff, 0, n}, residual);
     norm_rows(r, &y->ffn_norm, begin, end);
 }
 
@@ -295,6 +295,7 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     scratch *c = s->scratch;
     run r = {.tm = tm, .s = s, .b = b, .k = s->model->kernels, .c = c, .p = &c->parts[tm->part], .n_embd = c->x.n_cols};
     ng_team_slice(tm, b->n_tok, 1, &r.begin, &r.end);
+    if (tm->observer) r.begin = 0, r.end = tm->part == 0 ? b->n_tok : 0; /* who looks on sees the tokens in order */
     embed(&r);
     for (uint32_t i = 0; i < s->model->info.n_layer; i++) run_layer(&r, &w->layers[i]);
     if (b->hidden) memcpy(b->hidden + r.begin * r.n_embd, c->x.x + r.begin * r.n_embd, (r.end - r.begin) * r.n_embd * sizeof(float));

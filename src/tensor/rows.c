@@ -20,9 +20,11 @@ void ng_rows_quantize(const ng_kernels *k, const ng_rows *r, size_t begin, size_
         k->quantize_u8(r->q.u + t * r->n_cols, r->q.d + t, r->q.z + t, r->x + t * r->n_cols, r->n_cols);
 }
 
-void ng_rows_linear(const ng_kernels *k, const ng_mat *m, const ng_rows *r, size_t begin, size_t end, ng_out out) {
-    size_t n = r->n_cols;
+void ng_rows_linear(const ng_team *tm, const ng_kernels *k, const ng_mat *m, ng_rows_in in, ng_out out) {
+    const ng_rows *r = in.r;
+    size_t n = r->n_cols, begin = in.begin, end = in.end;
     assert(n == m->n_cols && m->is_q8 == m->is_w8 && (!m->is_w8 || r->q.u));
+    if (tm->observer) tm->observer->see(tm->observer->ctx, m, &(ng_act){.x = r->x + begin * n, .n_cols = n}, end - begin);
     if (m->is_w8) {
         ng_gemm_w8 g = {.w = m->w, .w_stride = m->w_stride, .row_end = m->n_rows, .n_cols = n,
                         .x = {r->q.u + begin * n, r->q.d + begin, r->q.z + begin}, .x_stride = n,

@@ -2,7 +2,7 @@
  *
  *     ng_rows_init(&x, arena, 512, 384, true);
  *     k->layernorm(..);  ng_rows_quantize(k, &x, begin, end);          the 8-bit form of rows begin .. end - 1
- *     ng_rows_linear(k, &w, &x, begin, end, (ng_out){.y = y, .stride = 1536});   y row 0 is row `begin`
+ *     ng_rows_linear(tm, k, &w, (ng_rows_in){&x, begin, end}, (ng_out){.y = y, .stride = 1536});
  *
  * An encoder has many tokens and no cache, so threads split tokens and not outputs: what a thread does to
  * its rows in one layer needs no other thread but in attention.  A matrix that is quantised in the file
@@ -22,7 +22,12 @@ typedef struct ng_rows {
 bool ng_rows_init(ng_rows *r, ng_arena *a, size_t n, size_t n_cols, bool is_u8) NG_MUST_USE;
 /* Nothing when the form is not wanted. */
 void ng_rows_quantize(const ng_kernels *k, const ng_rows *r, size_t begin, size_t end);
-/* out = rows begin .. end - 1 of r times m^T, all of m's rows; row 0 of out is row `begin`. */
-void ng_rows_linear(const ng_kernels *k, const ng_mat *m, const ng_rows *r, size_t begin, size_t end, ng_out out);
+typedef struct ng_rows_in {
+    const ng_rows *r;
+    size_t begin, end;
+} ng_rows_in;
+/* out = rows begin .. end - 1 of r times m^T, all of m's rows; row 0 of out is row `begin`.  An observer
+ * must be given all tokens by one thread. */
+void ng_rows_linear(const ng_team *tm, const ng_kernels *k, const ng_mat *m, ng_rows_in in, ng_out out);
 
 #endif
