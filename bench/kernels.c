@@ -3,7 +3,7 @@
  *     build/kernels [LEVEL]
  *
  * Products with quantised weights: one token over weights that fit the L2 cache (what the instructions
- * allow), over 128 MiB (what memory allows), and 64 tokens (prefill).  Others: rows of 576 floats in
+ * allow), over 128 MiB (what memory allows), 8 tokens (streams that decode together), and 64 (prefill).  Others: rows of 576 floats in
  * the L1 cache.  Times are processor time of one thread, the best of five runs. */
 #include "core/hash.h"
 #include "kernel/kernel.h"
@@ -14,9 +14,9 @@
 #include <string.h>
 #include <time.h>
 
-enum { COLS = 768, MAX_TOK = 64, ROW = 576 };
+enum { COLS = 768, MAX_TOK = 64, STREAMS = 8, ROW = 576, BIG_ROWS = 262144 };
 static ng_rng rng;
-static float x[MAX_TOK * COLS], y[MAX_TOK * 4096 + 262144], w[COLS], b[COLS];
+static float x[MAX_TOK * COLS], y[STREAMS * BIG_ROWS], w[COLS], b[COLS];
 static int8_t q[MAX_TOK * COLS];
 static float d[MAX_TOK * COLS / 32], s[MAX_TOK * COLS / 32];
 static int32_t sum[MAX_TOK * COLS / 16];
@@ -60,7 +60,7 @@ static void run_product(const ng_kernels *k, const void *arg) {
 static void time_product(const ng_kernels *k, const char *name, uint32_t type) {
     size_t panel = ng_panel_bytes(type, COLS), row_bytes = type == 0 ? 4 * COLS : panel ? panel / 16 : 2 * COLS;
     size_t small = (192u << 10) / row_bytes / 16 * 16, big = (128u << 20) / row_bytes / 16 * 16;
-    if (big > 262144) big = 262144;
+    if (big > BIG_ROWS) big = BIG_ROWS;
     uint8_t *weights = aligned_alloc(64, big * row_bytes);
     if (!weights) return;
     for (size_t i = 0; i < big * row_bytes; i++) weights[i] = (uint8_t)((ng_rng_next(&rng) & 0x3F) | 0x04); /* no NaN */
@@ -70,11 +70,15 @@ static void time_product(const ng_kernels *k, const char *name, uint32_t type) {
     double cached = best_of(run_product, k, &p, 1);
     p.g.n_tok = MAX_TOK;
     double many = best_of(run_product, k, &p, 1);
+    p.g.n_tok = STREAMS;
+    double streams = best_of(run_product, k, &p, 1);
+    p.g.row_end = p.g.y_stride = big;
+    double streams_memory = best_of(run_product, k, &p, 1);
     p.g.n_tok = 1;
-    p.g.row_end = big;
     double memory = best_of(run_product, k, &p, 1);
-    printf("%-12s %-8s 1 token %6.1f GB/s in L2, %6.1f from memory; 64 tokens %6.1f Gmac/s\n", name,
-           ng_cpu_level_name(k->level), (double)(small * row_bytes) / cached / 1e9, (double)(big * row_bytes) / memory / 1e9,
+    printf("%-12s %-8s 1 token %6.1f GB/s in L2, %6.1f from memory; 8 tokens %6.1f Gmac/s in L2, %6.1f from memory; 64 %6.1f\n",
+           name, ng_cpu_level_name(k->level), (double)(small * row_bytes) / cached / 1e9, (double)(big * row_bytes) / memory / 1e9,
+           (double)small * COLS * STREAMS / streams / 1e9, (double)big * COLS * STREAMS / streams_memory / 1e9,
            (double)small * COLS * MAX_TOK / many / 1e9);
     free(weights);
 }
