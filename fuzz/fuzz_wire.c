@@ -41,6 +41,15 @@ static void as_token(ng_wire w) {
     ng_buf_clear(&b);
 }
 
+static void as_slots(ng_wire w) {
+    ng_slot slots[NG_WIRE_SLOTS_MAX];
+    size_t n;
+    uint32_t n_ctx;
+    ng_buf b = ng_buf_init(1 << 20);
+    if (!ng_wire_get_slots(slots, &n, &n_ctx, &w, NULL)) ng_wire_put_slots(&b, slots, n, n_ctx), same(&b, &w);
+    ng_buf_clear(&b);
+}
+
 static void as_error(ng_wire w) {
     ng_error said, err = {0};
     if (ng_wire_get_error(&said, &w, &err) ? !err.code : !said.code) abort();
@@ -52,10 +61,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!copy) return 0;
     memcpy(copy, data + 1, size - 1);
     ng_wire w = {copy, size - 1, 0};
-    switch (data[0] & 3) {
+    switch (data[0] % 5) {
     case 0: as_answer(w); break;
     case 1: as_request(w); break;
     case 2: as_token(w); break;
+    case 4: as_slots(w); break;
     default: as_error(w);
     }
     free(copy);

@@ -22,6 +22,7 @@ typedef struct ng_head_spec {
     const char *path; /* the GGUF; NULL for kinds made of rules alone (extract) */
     const char *head; /* which head of a file that has several, or NULL */
     int n_threads;    /* 0: by measurement */
+    ng_kv_precision kv; /* of decoders' past tokens */
     /* Of the worker process that runs it (tools/worker.h); a head in this process has none. */
     uint64_t memory_max; /* bytes; 0: no limit */
     int64_t hang_ms;     /* silent so long while calls wait, it is taken for dead; 0: 30,000 */

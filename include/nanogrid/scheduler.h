@@ -36,6 +36,7 @@ typedef struct ng_scheduler_options {
     uint32_t n_kv_tok;  /* tokens that all sequences hold together, at least n_ctx (0: twice n_ctx) */
     uint32_t n_waiting; /* generations that may wait for a slot (0: 64) */
     int n_threads;      /* of the forward (0: by measurement) */
+    ng_kv_precision kv; /* of the pages */
 } ng_scheduler_options;
 
 /* The model must outlive it.  NG_EINVALID names the option and its range; NG_ENOMEM. */

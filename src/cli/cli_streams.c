@@ -78,11 +78,11 @@ static ng_status measure(const cli_streams *o, const stream *all, const stream *
             double gap = s->at_ms[k] - s->at_ms[k - 1];
             bool joining = s->at_ms[k] > from && s->at_ms[k - 1] < to;
             if (joining && gap > out->gap_max_ms) out->gap_max_ms = gap;
-            gaps[n++] = gap;
+            if (!joining || !o->n_join) gaps[n++] = gap;
         }
     }
     qsort(gaps, n, sizeof *gaps, by_value);
-    out->gap_p50_ms = gaps[n / 2];
+    out->gap_p50_ms = n ? gaps[n / 2] : 0;
     out->wall_ms = end - begin;
     free(gaps);
     return NG_OK;

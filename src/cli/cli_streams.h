@@ -18,7 +18,7 @@ typedef struct cli_streams {
 
 typedef struct cli_streams_result {
     double wall_ms;     /* from the first call to the end of the last stream */
-    double gap_p50_ms;  /* between two tokens of a stream */
+    double gap_p50_ms;  /* between two tokens of a stream, while no prompt joined */
     double gap_max_ms;  /* the longest while the prompt joined; without one, of all */
     double join_ms;     /* from the joining call to its first token */
 } cli_streams_result;

@@ -10,8 +10,8 @@
  * -d N as in llama-bench: N tokens are there already, and the test is named tg128@dN.
  *
  * -b B of a decoder, 1 too: B generations at once through the scheduler (sampling and all), whose tokens are counted
- * together; p50_ms is the gap between two tokens of one, max_ms the longest while a prompt of --join tokens
- * joins them.
+ * together; p50_ms is the gap between two tokens of one, max_ms the longest; with --join N a prompt of N tokens
+ * joins them: max_ms is then the longest gap in that time, p50_ms that of the rest.
  *
  * A new test is a pass function and a line in kinds[]. */
 #include "bench_texts.h"
@@ -257,8 +257,10 @@ static ng_status run_streams(bench *b, size_t n_tok, ng_error *err) {
     double p50[REPS_MAX];
     uint32_t n_ctx = (uint32_t)(n_tok + (size_t)o.join + 2), n_all = (uint32_t)o.batch + 1;
     ng_scheduler_options so = {.n_slots = n_all, .n_ctx = n_ctx, .n_kv_tok = n_ctx * n_all, .n_threads = (int)o.threads};
-    ng_status s = ng_scheduler_new(&sched, b->model, &so, err);
-    if (!s) s = streams_once(b, sched, n_tok, &r, &x, err); /* warm-up */
+    ng_status s = cli_kv_read(&so.kv, o.kv, err);
+    if (!s) s = ng_scheduler_new(&sched, b->model, &so, err);
+    if (s) return s;
+    s = streams_once(b, sched, n_tok, &r, &x, err); /* warm-up */
     r = (result){.p50_ms = 0};
     for (long i = 0; !s && i < o.reps; i++) {
         s = streams_once(b, sched, n_tok, &r, &x, err);

@@ -1,12 +1,13 @@
 /* verb_worker.c: `nanogrid worker`: the process in which `serve` runs one model. */
 #include "cli.h"
+#include "cli_model.h"
 
 #include <nanogrid/tools/worker.h>
 
 #include <string.h>
 
 static struct {
-    const char *model, *task, *head, *lease;
+    const char *model, *task, *head, *lease, *kv;
     long threads, memory;
 } o;
 
@@ -15,6 +16,7 @@ static const cli_option options[] = {
     {"task", 0, CLI_STR, &o.task, "TASK", "the task that it is loaded for", NULL},
     {"head", 0, CLI_STR, &o.head, "NAME", "the head, of a file that has several", NULL},
     {"threads", 't', CLI_INT, &o.threads, "N", "threads the model uses (by measurement)", NULL},
+    CLI_KV_OPTION(&o.kv),
     {"memory", 0, CLI_INT, &o.memory, "BYTES", "the most memory it may take for itself (no limit)", NULL},
     {"lease", 0, CLI_STR, &o.lease, "FILE",
      "a file whose lock gives the cores to one step of one worker at a time", NULL},
@@ -27,6 +29,7 @@ static int run(int argc, char **argv) {
     if (argc || !o.model || !o.task) return cli_usage("worker needs --model and --task, and takes no words");
     if (o.threads < 0 || o.threads > 1024 || o.memory < 0) return cli_usage("--threads and --memory must not be negative");
     if (!ng_task_parse(&w.spec.task, o.task)) return cli_usage("'%s' is no task", o.task);
+    if (cli_kv_read(&w.spec.kv, o.kv, &err)) return cli_fail(&err);
     w.spec.path = o.model;
     w.spec.head = o.head;
     w.spec.n_threads = (int)o.threads;

@@ -92,7 +92,7 @@ static ng_status make_slots(ng_batcher *b, ng_error *err) {
 
 ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler_options *opt, ng_error *err) {
     ng_scheduler_options o = opt ? *opt : (ng_scheduler_options){0};
-    ng_session_options so = {.n_ctx = o.n_ctx, .n_threads = o.n_threads};
+    ng_session_options so = {.n_ctx = o.n_ctx, .n_threads = o.n_threads, .kv = o.kv};
     ng_model_info info = ng_model_get_info(m);
     *out = NULL;
     if (info.kind != NG_MODEL_CAUSAL)

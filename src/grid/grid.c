@@ -170,8 +170,8 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
         strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
     if (!found && roots) *roots = 0;
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
-    ng_head_spec spec = {
-        .task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
+    ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
+    if (c->resolved) spec.kv = (ng_kv_precision)c->resolved->kv;
     ng_status s = open_head(o, &m->tier, m->name, &spec);
     if (!s) s = check_on_miss(o, c, m);
     return s ? s : open_contract(o, c, m);

@@ -19,6 +19,8 @@ static const ng_config_field model_fields[] = {
      .help = "an installed package, such as nanogrid/intent"},
     {"path", NG_CONFIG_STR, AT(grid_model_config, path),
      .help = "a GGUF file; relative to this file"},
+    {"kv", NG_CONFIG_ENUM, AT(grid_model_config, kv), .dflt = "f16", .choices = "f16|q8",
+     .help = "how a decoder holds past tokens; q8: in 8 bits, half the memory"},
     {"", NG_CONFIG_LINE, AT(grid_model_config, line)},
     {0}};
 static const ng_config_schema model_schema = {"a model", sizeof(grid_model_config), model_fields};
@@ -424,10 +426,14 @@ static void mark_built_in(ng_grid_config *c, const ng_grid_config *base) {
 static ng_status resolve_models(merger *m) {
     grid_expert_config *e = m->config->experts.items;
     const grid_model_config *models = m->config->models.items;
-    for (size_t i = 0; i < m->config->experts.len; i++)
+    for (size_t i = 0; i < m->config->experts.len; i++) {
         for (size_t k = 0; e[i].model && k < m->config->models.len; k++)
             if (!strcmp(models[k].name, e[i].model))
                 e[i].resolved = &models[k], e[i].built_in = false;
+        if (e[i].resolved && e[i].resolved->kv && e[i].task + 1 != NG_TASK_GENERATE)
+            return ng_fail(m->err, NG_EINVALID, "%s:%d: `kv: q8` is for models that generate, and the expert '%s' does not",
+                           m->name, e[i].resolved->line, e[i].name);
+    }
     return NG_OK;
 }
 

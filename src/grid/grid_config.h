@@ -16,6 +16,7 @@
 typedef struct grid_model_config {
     const char *name; /* the key */
     const char *package, *path;
+    int kv; /* ng_kv_precision */
     int line;
 } grid_model_config;
 

@@ -31,6 +31,7 @@ static const char text[] =
     "#   experts:\n"
     "#     - {name: chat, task: generate, model: chat, tier: nano}\n"
     "#     - {name: embed, task: embed, model: minilm, tier: nano}\n"
+    "# models: {chat: {path: .., kv: q8}} holds the past tokens of conversations in 8 bits: half the memory (f16)\n"
     "# A contract bounds the error of what is answered here; less sure answers go to a higher "
     "tier:\n"
     "#     - {name: intent, task: classify, model: nanogrid/intent, contract: {max_error: 0.02}}\n"

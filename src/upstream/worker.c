@@ -291,7 +291,7 @@ static void close_tier(void *self) {
 
 static bool serves(const worker *w, const ng_head_spec *s) {
     return !strcmp(w->spec.path, s->path) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
-           w->spec.hang_ms == s->hang_ms;
+           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv;
 }
 
 /* One lock for all grids that share a home: they share the machine.  Without a home there is none. */

@@ -47,7 +47,7 @@ bool ng_worker_send(worker *w, ng_wire_kind kind, uint64_t call, const ng_buf *p
 static ng_status start(worker *w, ng_error *err) {
     char threads[16], memory[32];
     const ng_head_spec *s = &w->spec;
-    const char *argv[20] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
+    const char *argv[24] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
     size_t n = 6;
     if (s->head) argv[n++] = "--head", argv[n++] = s->head;
     if (s->n_threads) {
@@ -58,6 +58,7 @@ static ng_status start(worker *w, ng_error *err) {
         snprintf(memory, sizeof memory, "%llu", (unsigned long long)s->memory_max);
         argv[n++] = "--memory", argv[n++] = memory;
     }
+    if (s->kv == NG_KV_8BIT) argv[n++] = "--kv", argv[n++] = "q8";
     if (*w->lease) argv[n++] = "--lease", argv[n++] = w->lease;
     ng_process p;
     ng_status status = ng_process_start(&p, argv, err);

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Eight streaming chats at once on one model: each says, byte for byte and logprob for logprob, what it says
-alone; one hangs up on the way and the others do not notice; /slots shows them running, and idle afterwards."""
-import http.client, json, os, sys, threading, time
+alone; one hangs up on the way and the others do not notice; their worker process is killed and every stream goes on where it
+stood; /slots shows them running, and idle afterwards."""
+import http.client, json, os, signal, sys, threading, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from served import Checks, Served
+from served import Checks, Served, workers
 import models
 
 check = Checks()
@@ -85,6 +86,47 @@ def main(path):
         check("what was read is kept", max(x["n_past"] for x in slots) > 20, slots)
         again = stream(s, HANGS_UP)
         check("and it still answers", again == alone[HANGS_UP], again)
+    killed(grid, alone)
+    small(grid, alone)
+
+
+def crowd(s, who, started=None):
+    """What the streams of `who` say together."""
+    got = {}
+    def run(i):
+        got[i] = stream(s, i, None, started)
+    threads = [threading.Thread(target=run, args=(i,)) for i in who]
+    for t in threads:
+        t.start()
+    return got, threads
+
+
+def killed(grid, alone):
+    with Served(grid) as s:
+        started = threading.Semaphore(0)
+        got, threads = crowd(s, range(N), started)
+        for _ in range(N - 2):
+            started.acquire(timeout=60)
+        pids = workers(s)
+        check("one worker runs them all", len(pids) == 1, pids)
+        os.kill(pids[0], signal.SIGKILL)
+        for t in threads:
+            t.join(120)
+        for i in range(N):
+            check("stream %d survives its worker" % i, got[i] == alone[i], "together %r\n  alone %r" % (got[i], alone[i]))
+        check("a successor ran", workers(s) not in ([], pids), (pids, workers(s)))
+
+
+def small(grid, alone):
+    """With past tokens in 8 bits: other words than in 16, the same alone as together."""
+    with Served(grid.replace(".gguf\"", ".gguf\", kv: q8")) as s:
+        one = stream(s, 3)
+    with Served(grid.replace(".gguf\"", ".gguf\", kv: q8")) as s:
+        got, threads = crowd(s, range(N))
+        for t in threads:
+            t.join(120)
+        check("8-bit past", got[3] == one and all(len(got[i]["text"]) > 0 for i in range(N)), (got[3], one))
+        check("8-bit past is another arithmetic", got[3]["text"] != alone[3]["text"] or got[0]["logprobs"] != alone[0]["logprobs"], one)
 
 
 path = models.smollm2()

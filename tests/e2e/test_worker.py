@@ -4,26 +4,10 @@ memory and given an unusable file, and each time only its own requests feel it."
 import json, os, re, signal, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import models
-from served import Checks, Served
+from served import Checks, Served, workers
 
 check = Checks()
 CHAT = "models: {m: {path: \"%s\"}}\nexperts:\n  - {name: chat, task: generate, model: m}\nworkers: {hang: 1s%s}\n"
-
-
-def workers(served):
-    """pids of the server's worker processes"""
-    out = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/stat" % pid) as f:
-                stat = f.read().rsplit(")", 1)[1].split()
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                words = f.read().split(b"\0")
-        except OSError:
-            continue
-        if int(stat[1]) == served.process.pid and stat[0] != "Z" and b"worker" in words:
-            out.append(int(pid))
-    return out
 
 
 def wait_for(what, seconds=20):

@@ -113,6 +113,22 @@ class Served:
         return None
 
 
+def workers(served):
+    """pids of the server's worker processes"""
+    out = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % pid) as f:
+                stat = f.read().rsplit(")", 1)[1].split()
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                words = f.read().split(b"\0")
+        except OSError:
+            continue
+        if int(stat[1]) == served.process.pid and stat[0] != "Z" and b"worker" in words:
+            out.append(int(pid))
+    return out
+
+
 class Checks:
     """check("what", condition, detail); exit(done()) at the end."""
     def __init__(self):

@@ -105,6 +105,31 @@ static void request_round_trip(void **state) {
     ng_wire_request_free(got);
 }
 
+static void slots_round_trip(void **state) {
+    (void)state;
+    ng_slot in[] = {{NG_SLOT_DECODING, 70, 30, 40}, {NG_SLOT_IDLE, SIZE_MAX, 0, 0}}, out[NG_WIRE_SLOTS_MAX];
+    ng_buf b = ng_buf_init(1 << 20);
+    size_t n;
+    uint32_t n_ctx;
+    ng_wire_put_slots(&b, in, 2, 4096);
+    ng_wire w = {b.data, b.len, 0};
+    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_OK);
+    assert_true(n == 2 && n_ctx == 4096 && out[0].state == NG_SLOT_DECODING && out[0].n_decoded == 40);
+    assert_true(out[1].state == NG_SLOT_IDLE && out[1].n_past == SIZE_MAX);
+    for (size_t cut = 0; cut < b.len; cut++) {
+        w = (ng_wire){b.data, cut, 0};
+        assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
+        assert_int_equal(n, 0);
+    }
+    b.data[8] = 77; /* no state */
+    w = (ng_wire){b.data, b.len, 0};
+    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
+    b.data[4] = NG_WIRE_SLOTS_MAX + 1;
+    w = (ng_wire){b.data, b.len, 0};
+    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
+    ng_buf_clear(&b);
+}
+
 static void answer_round_trip(void **state) {
     (void)state;
     ng_answer *a = an_answer(), *got;
@@ -218,7 +243,7 @@ static void memory_runs_out(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip), cmocka_unit_test(answer_round_trip),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip), cmocka_unit_test(slots_round_trip), cmocka_unit_test(answer_round_trip),
                                        cmocka_unit_test(small_payloads), cmocka_unit_test(damage),
                                        cmocka_unit_test(memory_runs_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
