@@ -327,6 +327,30 @@ static ng_status note_failure(asking *a, const grid_member *m, ng_status s, cons
     return NG_OK;
 }
 
+static bool is_unsure(const asking *a, const grid_member *m, const ng_answer *said) {
+    return m->second && !a->request->params.n_labels && (!said->in_scope || said->confidence < m->below);
+}
+
+/* The second model's answer takes the place of `first`, which stands where it fails; *step is the one that tells. */
+static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step) {
+    ng_answer *said = NULL;
+    ng_error why = {0};
+    ng_record_step *second;
+    (*step)->confidence = first->confidence;
+    snprintf((*step)->outcome, sizeof (*step)->outcome, "unsure");
+    note_label(*step, m, first);
+    second = ng_ask_step(a, "second", m);
+    if (ng_ask_member(a, m->second, a->task, &said, &second->latency_us, &why)) {
+        ng_ask_warn(a, "the second model of %s failed: %s", m->name, why.text);
+        snprintf(second->outcome, sizeof second->outcome, "failed");
+        a->passing = true;
+        return first; /* judged on its own step */
+    }
+    ng_ask_waste(a, m, first);
+    *step = second;
+    return said;
+}
+
 /* NG_OK with *end false: climb on. */
 static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng_error *err) {
     const grid_member *m = l->m[i];
@@ -358,6 +382,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
         *end = a->committed;
         return note_failure(a, m, s, &why, err);
     }
+    if (is_unsure(a, m, said)) said = ask_second(a, m, said, &step);
     *end = judge(a, l, i, said, step);
     return NG_OK;
 }

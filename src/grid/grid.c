@@ -145,6 +145,30 @@ static ng_status check_on_miss(opening *o, const grid_expert_config *c, const gr
                    o->g->path, c->contract.deadline.line, m->name, m->on_miss);
 }
 
+/* Who answers where m is unsure; without its file the built-in experts answer alone. */
+static ng_status open_second(opening *o, const grid_expert_config *c, grid_member *m) {
+    char path[PATH_CAP];
+    ng_error why = {0};
+    grid_expert_config x = *c;
+    if (!c->unsure.model || m->why) return NG_OK;
+    x.model = c->unsure.model;
+    x.resolved = c->unsure.resolved;
+    if (!model_file(o->g, &x, path, &why))
+        return c->built_in ? NG_OK : ng_fail(o->err, why.code, "%s:%d: the expert '%s': unsure: %s", o->g->path, c->unsure.line, c->name, why.text);
+    grid_member *second = ng_arena_array(o->g->arena, 1, sizeof *second);
+    char *copy = ng_arena_strdup(o->g->arena, path), *name = ng_arena_printf(o->g->arena, "%s/unsure", m->name);
+    if (!second || !copy || !name) return no_memory(o);
+    *second = *m;
+    second->model_path = copy;
+    second->tier = (ng_tier){0};
+    ng_head_spec spec = {.task = m->task, .path = copy, .head = c->unsure.head, .n_threads = o->g->n_threads};
+    ng_status s = open_head(o, &second->tier, name, &spec);
+    if (s) return s;
+    m->second = second;
+    m->below = c->unsure.below;
+    return NG_OK;
+}
+
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {
     char path[PATH_CAP];
     ng_error why = {0};
@@ -174,6 +198,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     if (c->resolved) spec.kv = (ng_kv_precision)c->resolved->kv;
     ng_status s = open_head(o, &m->tier, m->name, &spec);
     if (!s) s = check_on_miss(o, c, m);
+    if (!s) s = open_second(o, c, m);
     return s ? s : open_contract(o, c, m);
 }
 
@@ -387,8 +412,11 @@ static void free_grid(ng_grid *g) {
     ng_recorded_features_clear(&g->recorder);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
-    for (size_t i = 0; i < g->n_members; i++)
-        if (g->members[i].tier.close) g->members[i].tier.close(g->members[i].tier.self);
+    for (size_t i = 0; i < g->n_members; i++) {
+        const grid_member *m = &g->members[i];
+        if (m->second && m->second->tier.close) m->second->tier.close(m->second->tier.self);
+        if (m->tier.close) m->tier.close(m->tier.self);
+    }
     const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii};
     for (size_t i = 0; i < 3; i++)
         if (others[i]->close) others[i]->close(others[i]->self);

@@ -51,6 +51,15 @@ static const ng_config_field contract_fields[] = {
 static const ng_config_schema contract_schema = {
     "contract", sizeof(((grid_expert_config *)0)->contract), contract_fields};
 
+#define IN_UNSURE(field) (offsetof(grid_expert_config, unsure.field) - offsetof(grid_expert_config, unsure))
+static const ng_config_field unsure_fields[] = {
+    {"model", NG_CONFIG_STR, IN_UNSURE(model), .required = true, .help = "a name under models, or a package"},
+    {"head", NG_CONFIG_STR, IN_UNSURE(head), .help = "which head of a file that has several"},
+    {"below", NG_CONFIG_NUM, IN_UNSURE(below), .dflt = "0.9", .min = 0, .max = 1, .help = "confidence of the expert's own model"},
+    {"", NG_CONFIG_LINE, IN_UNSURE(line)},
+    {0}};
+static const ng_config_schema unsure_schema = {"unsure", sizeof(((grid_expert_config *)0)->unsure), unsure_fields};
+
 static const ng_config_field expert_fields[] = {
     {"name", NG_CONFIG_STR, AT(grid_expert_config, name), .required = true,
      .help = "how requests and answers call it"},
@@ -69,6 +78,7 @@ static const ng_config_field expert_fields[] = {
     {"tenants", NG_CONFIG_STRS, AT(grid_expert_config, tenants), .help = "whom it serves; none: all"},
     {"min_battery", NG_CONFIG_NUM, AT(grid_expert_config, min_battery), .dflt = "0", .min = 0, .max = 1,
      .help = "it does not run on a battery with less than this share left"},
+    {"unsure", NG_CONFIG_GROUP, AT(grid_expert_config, unsure), .sub = &unsure_schema},
     {"", NG_CONFIG_LINE, AT(grid_expert_config, line)},
     {0}};
 static const ng_config_schema expert_schema = {"an expert", sizeof(grid_expert_config),
@@ -318,6 +328,9 @@ static ng_status check_policies(merger *m) {
     for (size_t i = 0; i < c->experts.len; i++) {
         ng_status s = check_deadline(m, &e[i]);
         if (s) return s;
+        if (e[i].unsure.model && (!e[i].model || e[i].contract.line || e[i].task + 1 == NG_TASK_GENERATE))
+            return ng_fail(m->err, NG_EINVALID, "%s:%d: the expert '%s': unsure needs a model, a task with a confidence and no contract (whose bound holds for one model)",
+                           m->name, e[i].unsure.line, e[i].name);
         summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
         bool label = e[i].task + 1 == NG_TASK_CLASSIFY || e[i].task + 1 == NG_TASK_DETECT_LANGUAGE;
         labels |= label;
@@ -434,6 +447,9 @@ static ng_status resolve_models(merger *m) {
             return ng_fail(m->err, NG_EINVALID, "%s:%d: `kv: q8` is for models that generate, and the expert '%s' does not",
                            m->name, e[i].resolved->line, e[i].name);
     }
+    for (size_t i = 0; i < m->config->experts.len; i++)
+        for (size_t k = 0; e[i].unsure.model && k < m->config->models.len; k++)
+            if (!strcmp(models[k].name, e[i].unsure.model)) e[i].unsure.resolved = &models[k];
     return NG_OK;
 }
 

@@ -37,6 +37,12 @@ typedef struct grid_expert_config {
     ng_config_strs languages; /* none: any */
     ng_config_strs tenants;   /* none: any */
     double min_battery;
+    struct {
+        const char *model, *head; /* model NULL: nobody */
+        double below;
+        int line;
+        const grid_model_config *resolved;
+    } unsure; /* who answers instead, on the same tier, where `model` is less sure than `below` */
     int line;
     bool built_in;
     const grid_model_config *resolved; /* NULL: `model` is a package's name, or rules alone */

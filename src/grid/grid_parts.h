@@ -28,6 +28,8 @@ typedef struct grid_member {
     bool upstream;
     ng_tier tier;           /* self NULL: cannot run, see why */
     const char *model_path; /* NULL: upstreams, rules alone */
+    const struct grid_member *second; /* answers instead where this one is less sure than `below`; or NULL */
+    double below;
     const char *upstream_model;
     const char *why;  /* unavailable since the grid was opened; NULL: available */
     double threshold; /* of its contract; NaN: none; INFINITY: it can never be kept */
@@ -47,7 +49,7 @@ typedef struct grid_member {
 
 /* How heads are opened and contracts computed; tests put fakes here. */
 typedef struct grid_hooks {
-    /* `name`: the expert's, or "router/task", "router/expert", "signal/pii". */
+    /* `name`: the expert's, or "EXPERT/unsure", "router/task", "router/expert", "signal/pii". */
     ng_status (*open_head)(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
                            ng_error *err);
     ng_status (*calibrate)(void *ctx, double *threshold, const char *model_path, double max_error,

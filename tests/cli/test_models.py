@@ -12,7 +12,7 @@ import tempfile
 NANOGRID = os.environ["NANOGRID"]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RETRAIN = {"trec.yaml", "clinc150.yaml"}
-MAX_BYTES = 12 * 1000 * 1000
+MAX_BYTES = 25 * 1000 * 1000
 
 failed = []
 

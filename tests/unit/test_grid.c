@@ -98,6 +98,9 @@ static void names_line_and_mend(void **state) {
          "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
         {"cache: {exact: 1MB, semantic: {max_false_hit: 0.01}}\n",
          "t.yaml:1: unknown key 'semantic'"},
+        {"models: {m: {path: m}}\nexperts:\n  - {name: a, task: classify, model: m, contract: {max_error: 0.1}, unsure: {model: m}}\n",
+         "t.yaml:3: the expert 'a': unsure needs a model, a task with a confidence and no contract"},
+        {"experts:\n  - {name: a, task: classify, unsure: {model: m}}\n", "t.yaml:2: the expert 'a': unsure needs a model"},
         {"experts:\n  - {name: a, task: sing}\n",
          "t.yaml:2: task: 'sing' is not one of generate|classify"},
         {"experts:\n  - {task: classify}\n", "t.yaml:2: an expert lacks the key 'name'"},
@@ -210,6 +213,48 @@ static void documents_every_key(void **state) {
         fail_msg("docs/grid_yaml.md must hold the built-in grid");
     ng_buf_clear(&page);
     ng_buf_clear(&b);
+}
+
+#define UNSURE "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m, unsure: {model: m, head: h, below: 0.8}}\n"
+
+static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
+    (void)state;
+    ng_grid *g = open_grid(UNSURE);
+    fake *first = fake_get("intent"), *second = fake_get("intent/unsure");
+    *second = (fake){.label = "leave", .confidence = 0.85};
+    ng_answer *a = ask(g, NG_TASK_CLASSIFY, "sure"); /* 0.9 */
+    assert_true(!strcmp(a->label, "greet") && second->calls == 0);
+    ng_answer_free(a);
+    first->confidence = 0.7;
+    a = ask(g, NG_TASK_CLASSIFY, "unsure");
+    assert_true(!strcmp(a->label, "leave") && a->confidence == 0.85 && !strcmp(a->expert, "intent") && !a->escalated);
+    assert_string_equal(step_of(a, "intent"), "unsure");
+    assert_string_equal(a->route[a->n_route - 1].step, "second");
+    assert_string_equal(a->route[a->n_route - 1].outcome, "answered");
+    ng_answer_free(a);
+    first->confidence = 0.9;
+    first->out_of_scope = true;
+    a = ask(g, NG_TASK_CLASSIFY, "strange");
+    assert_true(!strcmp(a->label, "leave") && a->in_scope);
+    ng_answer_free(a);
+    first->out_of_scope = false;
+    first->confidence = 0.7;
+    second->fails = NG_EIO;
+    a = ask(g, NG_TASK_CLASSIFY, "broken");
+    assert_true(!strcmp(a->label, "greet") && a->confidence == 0.7 && a->n_warnings == 1);
+    ng_answer_free(a);
+    second->fails = NG_OK;
+    int calls = second->calls;
+    ng_request r; /* labels of the request are not the second model's */
+    const char *labels[] = {"x", "y"};
+    ng_error err = {0};
+    ng_request_init(&r, NG_TASK_CLASSIFY);
+    ng_request_set_text(&r, "labels", 6);
+    r.params.labels = labels, r.params.n_labels = 2;
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_OK);
+    assert_int_equal(second->calls, calls);
+    ng_answer_free(a);
+    ng_grid_close(g);
 }
 
 /* ---- decisions ------------------------------------------------------------------------------- */
@@ -707,7 +752,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(names_line_and_mend, fresh),
         cmocka_unit_test_setup(merges_with_the_built_in_grid, fresh),
-        cmocka_unit_test_setup(documents_every_key, fresh),
+        cmocka_unit_test_setup(a_second_model_answers_what_the_first_is_unsure_of, fresh), cmocka_unit_test_setup(documents_every_key, fresh),
         cmocka_unit_test_setup(routes_to_task_and_expert, fresh),
         cmocka_unit_test_setup(an_unknown_expert_must_be_surer_than_the_router, fresh),
         cmocka_unit_test_setup(the_favourite_is_not_replaced_when_it_is_down, fresh),
