@@ -331,7 +331,7 @@ static bool is_unsure(const asking *a, const grid_member *m, const ng_answer *sa
     return m->second && !a->request->params.n_labels && (!said->in_scope || said->confidence < m->below);
 }
 
-/* The second model's answer takes the place of `first`, which stands where it fails; *step is the one that tells. */
+/* Of two calibrated answers the surer stands; `first` also where the second model fails.  *step is the one that tells. */
 static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step) {
     ng_answer *said = NULL;
     ng_error why = {0};
@@ -345,6 +345,13 @@ static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, 
         snprintf(second->outcome, sizeof second->outcome, "failed");
         a->passing = true;
         return first; /* judged on its own step */
+    }
+    if (first->confidence >= said->confidence) {
+        second->confidence = said->confidence;
+        snprintf(second->outcome, sizeof second->outcome, "less sure");
+        note_label(second, m, said);
+        ng_ask_waste(a, m, said);
+        return first;
     }
     ng_ask_waste(a, m, first);
     *step = second;

@@ -145,7 +145,7 @@ static ng_status check_on_miss(opening *o, const grid_expert_config *c, const gr
                    o->g->path, c->contract.deadline.line, m->name, m->on_miss);
 }
 
-/* Who answers where m is unsure; without its file the built-in experts answer alone. */
+/* Who is asked too where m is unsure; without its file the built-in experts answer alone. */
 static ng_status open_second(opening *o, const grid_expert_config *c, grid_member *m) {
     char path[PATH_CAP];
     ng_error why = {0};

@@ -42,7 +42,7 @@ typedef struct grid_expert_config {
         double below;
         int line;
         const grid_model_config *resolved;
-    } unsure; /* who answers instead, on the same tier, where `model` is less sure than `below` */
+    } unsure; /* who is asked too, on the same tier, where `model` is less sure than `below` */
     int line;
     bool built_in;
     const grid_model_config *resolved; /* NULL: `model` is a package's name, or rules alone */

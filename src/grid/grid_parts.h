@@ -28,7 +28,7 @@ typedef struct grid_member {
     bool upstream;
     ng_tier tier;           /* self NULL: cannot run, see why */
     const char *model_path; /* NULL: upstreams, rules alone */
-    const struct grid_member *second; /* answers instead where this one is less sure than `below`; or NULL */
+    const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
     double below;
     const char *upstream_model;
     const char *why;  /* unavailable since the grid was opened; NULL: available */

@@ -62,8 +62,9 @@ def main():
         same, first = replay(home)
         check("the same configuration changes nothing", same["changed"] == 0, first)
         n = len(TEXTS) + 3
-        check("all are replayed but the one about a part of its text",
-              same["decisions"] == n and same["replayed"] == n - 1 and same["skipped"]["part_of_text"] == 1, first)
+        check("all are replayed but the one about a part of its text and those that an encoder answered",
+              same["decisions"] == n and same["replayed"] + same["skipped"]["needs_text"] == n - 1 and same["replayed"] > n / 2
+              and same["skipped"]["part_of_text"] == 1, first)
         check("two runs, the same bytes", replay(home)[1] == first)
         check("since the future: nothing", replay(home, "--since", "2100-01-01")[0]["decisions"] == 0)
         check("since an hour: all", replay(home, "--since", "1h")[0]["decisions"] == n)

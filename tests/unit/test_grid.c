@@ -232,7 +232,12 @@ static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
     assert_string_equal(a->route[a->n_route - 1].step, "second");
     assert_string_equal(a->route[a->n_route - 1].outcome, "answered");
     ng_answer_free(a);
-    first->confidence = 0.9;
+    second->confidence = 0.6; /* of the two the surer stands */
+    a = ask(g, NG_TASK_CLASSIFY, "both unsure");
+    assert_true(!strcmp(a->label, "greet") && a->confidence == 0.7);
+    assert_string_equal(a->route[a->n_route - 1].outcome, "less sure");
+    ng_answer_free(a);
+    second->confidence = 0.85;
     first->out_of_scope = true;
     a = ask(g, NG_TASK_CLASSIFY, "strange");
     assert_true(!strcmp(a->label, "leave") && a->in_scope);
