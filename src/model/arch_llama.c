@@ -201,50 +201,100 @@ static ng_status make_scratch(ng_session *s, ng_error *err) {
 
 /* ---- forward ------------------------------------------------------------------------------------- */
 
+/* What a team works on.  With few tokens all threads share every row and split the outputs of each product.  With
+ * many each thread is a team of its own with some of the tokens, from embedding to residual: what it writes then
+ * stays in its caches (rows that two cores write and read in turn took a quarter of prefill on two cores), and only
+ * keys and values pass between threads, at one barrier a layer. */
+typedef struct step {
+    const ng_team *all;
+    ng_team tm;              /* all, or this thread alone */
+    ng_session *s;
+    ng_batch b;              /* the team's tokens */
+    scratch c;               /* their rows */
+    ng_span spans[NG_BATCH_MAX];
+} step;
+
+enum { TOK_ALONE = 32 }; /* from so many tokens a thread on; fewer would not use a product's largest tiles */
+
+/* Tokens [begin, end) for this thread alone. */
+static void take_tokens(step *p, const ng_batch *b, size_t begin, size_t end) {
+    const llama *w = p->s->model->weights;
+    scratch *c = &p->c;
+    size_t n_q = w->n_head * w->head_dim, n_kv = w->n_head_kv * w->head_dim;
+    p->tm = (ng_team){p->all->pool, 0, 1, NULL, p->all->thread};
+    p->b = (ng_batch){.tokens = b->tokens + begin, .n_tok = end - begin, .spans = p->spans};
+    for (size_t i = 0; i < b->n_spans; i++) {
+        const ng_span *from = &b->spans[i];
+        size_t first = from->row > begin ? from->row : begin, last = from->row + from->n_tok < end ? from->row + from->n_tok : end;
+        if (first < last)
+            p->spans[p->b.n_spans++] = (ng_span){from->kv, first - begin, last - first, from->pos + (first - from->row)};
+    }
+    c->x += begin * w->n_embd;
+    c->q += begin * n_q, c->k += begin * n_kv, c->v += begin * n_kv;
+    c->gate += begin * w->n_ff, c->up += begin * w->n_ff;
+    c->cos_sin += begin * w->n_rot;
+    c->h = ng_act_from(&c->h, begin), c->att = ng_act_from(&c->att, begin), c->ff = ng_act_from(&c->ff, begin);
+}
+
+static void step_init(step *p, const ng_team *all, ng_session *s, const ng_batch *b) {
+    size_t begin, end;
+    p->all = all;
+    p->s = s;
+    p->c = *(const scratch *)s->scratch;
+    p->tm = *all;
+    p->b = *b;
+    if (s->unfused || all->observer || all->n_parts == 1 || b->n_tok < TOK_ALONE * (size_t)all->n_parts) return;
+    ng_team_slice(all, b->n_tok, 16, &begin, &end);
+    take_tokens(p, b, begin, end);
+}
+
 /* norm(x[n, n_embd]), ready to be read.  A single row is made by every thread for itself, which takes
  * less time than a barrier; more are shared. */
-static const ng_act *normed(const ng_team *tm, const ng_session *s, const float *x, const ng_norm *norm, size_t n) {
-    const scratch *c = s->scratch;
+static const ng_act *normed(const ng_team *tm, const step *p, const float *x, const ng_norm *norm, size_t n) {
+    const ng_kernels *k = p->s->model->kernels;
     if (n == 1) {
-        const ng_team alone = {tm->pool, 0, 1, NULL};
-        ng_act_norm(&alone, s->model->kernels, &c->h_own[tm->part], x, norm, 1);
-        return &c->h_own[tm->part];
+        const ng_team alone = {tm->pool, 0, 1, NULL, tm->thread};
+        ng_act_norm(&alone, k, &p->c.h_own[tm->thread], x, norm, 1);
+        return &p->c.h_own[tm->thread];
     }
-    ng_act_norm(tm, s->model->kernels, &c->h, x, norm, n);
+    ng_act_norm(tm, k, &p->c.h, x, norm, n);
     ng_team_barrier(tm);
-    return &c->h;
+    return &p->c.h;
 }
 
 /* x += Wo attention(rope(Wq h), rope(Wk h), Wv h), h = norm(x) */
-static void attention(const ng_team *tm, ng_session *s, const ng_batch *b, size_t l) {
-    const llama *w = s->model->weights;
+static void attention(const step *p, size_t l) {
+    const ng_team *tm = &p->tm;
+    const scratch *c = &p->c;
+    const ng_batch *b = &p->b;
+    const llama *w = p->s->model->weights;
     const layer *y = &w->layers[l];
-    scratch *c = s->scratch;
     size_t n = b->n_tok, n_q = w->n_head * w->head_dim, n_kv = w->n_head_kv * w->head_dim;
 
-    const ng_act *h = normed(tm, s, c->x, &y->attn_norm, n);
+    const ng_act *h = normed(tm, p, c->x, &y->attn_norm, n);
     ng_linear(tm, &y->wq, h, n, (ng_out){.y = c->q, .stride = n_q, .bias = y->bq});
     ng_linear(tm, &y->wk, h, n, (ng_out){.y = c->k, .stride = n_kv, .bias = y->bk});
     ng_linear(tm, &y->wv, h, n, (ng_out){.y = c->v, .stride = n_kv, .bias = y->bv});
-    ng_attend_store(tm, s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, b, l, w->n_head, w->n_head_kv,
-                                           w->head_dim, w->n_rot});
-    ng_team_barrier(tm);
-    ng_attend_run(tm, s, &(ng_attend){c->q, &c->att, b, l, w->n_head, w->head_dim,
-                                      1.0f / sqrtf((float)w->head_dim), c->scores});
+    ng_attend_store(tm, p->s, &(ng_attend_in){c->q, c->k, c->v, c->cos_sin, b, l, w->n_head, w->n_head_kv,
+                                              w->head_dim, w->n_rot});
+    ng_team_barrier(p->all); /* keys and values of all tokens */
+    ng_attend_run(tm, p->s, &(ng_attend){c->q, &c->att, b, l, w->n_head, w->head_dim,
+                                         1.0f / sqrtf((float)w->head_dim), c->scores});
     ng_team_barrier(tm);
     ng_linear(tm, &y->wo, &c->att, n, (ng_out){.y = c->x, .stride = w->n_embd, .bias = y->bo, .add = true});
     ng_team_barrier(tm);
 }
 
 /* x += Wdown (silu(Wgate h) * Wup h), h = norm(x) */
-static void feed_forward(const ng_team *tm, ng_session *s, const ng_batch *b, size_t l) {
-    const llama *w = s->model->weights;
+static void feed_forward(const step *p, size_t l) {
+    const ng_team *tm = &p->tm;
+    const scratch *c = &p->c;
+    const llama *w = p->s->model->weights;
     const layer *y = &w->layers[l];
-    scratch *c = s->scratch;
-    const ng_kernels *k = s->model->kernels;
-    size_t n = b->n_tok, begin, end;
+    const ng_kernels *k = p->s->model->kernels;
+    size_t n = p->b.n_tok, begin, end;
 
-    const ng_act *h = normed(tm, s, c->x, &y->ffn_norm, n);
+    const ng_act *h = normed(tm, p, c->x, &y->ffn_norm, n);
     ng_linear(tm, &y->gate, h, n, (ng_out){.y = c->gate, .stride = w->n_ff, .bias = y->bgate});
     ng_linear(tm, &y->up, h, n, (ng_out){.y = c->up, .stride = w->n_ff, .bias = y->bup});
     ng_linear_slice(tm, w->n_ff, &begin, &end); /* the columns this thread has just made */
@@ -317,29 +367,33 @@ static void layer_unfused(const ng_team *tm, ng_session *s, const ng_batch *b, s
     add_alone(tm, s, &y->down, &c->ff, n, y->bdown);
 }
 
-static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
+static void forward(const ng_team *all, ng_session *s, const ng_batch *batch) {
     const llama *w = s->model->weights;
-    scratch *c = s->scratch;
+    const scratch *c = s->scratch;
+    step p;
     size_t begin, end;
 
-    ng_team_slice(tm, b->n_tok, 1, &begin, &end);
-    for (size_t t = begin; t < end; t++) ng_mat_row(w->embd, (size_t)b->tokens[t], c->x + t * w->n_embd);
-    for (size_t i = 0; i < b->n_spans; i++)
-        ng_rope_table(tm, c->cos_sin + b->spans[i].row * w->n_rot, w->inv_freq, w->n_rot, b->spans[i].pos,
-                      b->spans[i].n_tok);
-    ng_team_barrier(tm);
+    step_init(&p, all, s, batch);
+    ng_team_slice(&p.tm, p.b.n_tok, 1, &begin, &end);
+    for (size_t t = begin; t < end; t++) ng_mat_row(w->embd, (size_t)p.b.tokens[t], p.c.x + t * w->n_embd);
+    for (size_t i = 0; i < p.b.n_spans; i++)
+        ng_rope_table(&p.tm, p.c.cos_sin + p.b.spans[i].row * w->n_rot, w->inv_freq, w->n_rot, p.b.spans[i].pos,
+                      p.b.spans[i].n_tok);
+    ng_team_barrier(&p.tm);
     for (size_t l = 0; l < w->n_layer; l++) {
         if (s->unfused) {
-            layer_unfused(tm, s, b, l);
+            layer_unfused(all, s, batch, l);
             continue;
         }
-        attention(tm, s, b, l);
-        feed_forward(tm, s, b, l);
+        attention(&p, l);
+        feed_forward(&p, l);
     }
-    size_t n_out = b->n_tok - b->out_from;
+    size_t n_out = batch->n_tok - batch->out_from;
     if (!n_out) return;
-    const ng_act *h = normed(tm, s, c->x + b->out_from * w->n_embd, &w->norm, n_out);
-    ng_linear(tm, &w->head, h, n_out, (ng_out){.y = b->out, .stride = w->n_vocab});
+    if (p.tm.n_parts < all->n_parts) ng_team_barrier(all);
+    p.c = *c; /* the head is for all again */
+    const ng_act *h = normed(all, &p, c->x + batch->out_from * w->n_embd, &w->norm, n_out);
+    ng_linear(all, &w->head, h, n_out, (ng_out){.y = batch->out, .stride = w->n_vocab});
 }
 
 const ng_arch ng_arch_llama = {"llama", NG_MODEL_CAUSAL, load, make_scratch, forward};

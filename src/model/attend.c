@@ -131,8 +131,8 @@ static void run_tile(const ng_session *s, const ng_attend *a, tile *t) {
 
 static tile tile_of(const ng_team *tm, const ng_session *s, const ng_attend *a, const ng_span *span) {
     tile t = {.kv = span->kv, .stride = scores_stride(s), .grouped = span->n_tok == 1, .row = span->row, .pos = span->pos};
-    t.scores = a->scores + (size_t)tm->part * NG_ATTEND_TILE * t.stride;
-    t.u = (uint8_t *)(a->scores + scores_floats(s) + (size_t)tm->part * query_floats(a->head_dim));
+    t.scores = a->scores + (size_t)tm->thread * NG_ATTEND_TILE * t.stride;
+    t.u = (uint8_t *)(a->scores + scores_floats(s) + (size_t)tm->thread * query_floats(a->head_dim));
     t.n_pos = span->pos + span->n_tok;
     return t;
 }

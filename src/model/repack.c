@@ -188,7 +188,7 @@ static void forget_rows(const ng_team *tm, const ng_map *file, const ng_mat *m) 
 
 static void pack_part(void *ctx, int part, int n_parts) {
     const pack_job *job = ctx;
-    ng_team tm = {job->pool, part, n_parts, NULL};
+    ng_team tm = {job->pool, part, n_parts, NULL, part};
     for (size_t i = 0; i < job->src->n_mats; i++) {
         ng_mat_pack(&tm, job->src->mats[i]);
         forget_rows(&tm, job->src->file, job->src->mats[i]);

@@ -22,7 +22,7 @@ typedef struct forward_job {
 
 static void forward_part(void *ctx, int part, int n_parts) {
     const forward_job *job = ctx;
-    ng_team tm = {job->s->pool, part, n_parts, job->s->observer};
+    ng_team tm = {job->s->pool, part, n_parts, job->s->observer, part};
     job->s->model->arch->forward(&tm, job->s, job->b);
 }
 

@@ -88,6 +88,11 @@ static ng_q8 q8_at(const ng_q8 *q, size_t i) {
     return (ng_q8){q->q + i, q->d + i / 32, q->s + i / 32, q->sum + i / 16};
 }
 
+ng_act ng_act_from(const ng_act *act, size_t row) {
+    size_t at = row * act->n_cols;
+    return (ng_act){act->x + at, act->n_cols, act->q.q ? q8_at(&act->q, at) : (ng_q8){0}};
+}
+
 void ng_act_quantize(const ng_team *tm, const ng_kernels *k, const ng_act *act, size_t n_tok) {
     if (!act->q.q) return;
     size_t begin, end;

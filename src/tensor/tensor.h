@@ -7,7 +7,8 @@
  *
  * SPMD: all threads of the pool run the same forward; every operation here takes the team, does the
  * calling thread's fixed share of the OUTPUTS and returns without waiting, so the caller places the
- * barriers: between writing something and reading what another thread wrote of it.  Shares never
+ * barriers: between writing something and reading what another thread wrote of it.  A thread may also be a
+ * team of one, with rows of its own (arch_llama.c).  Shares never
  * split a sum, so results do not depend on the number of threads. */
 #ifndef NG_TENSOR_TENSOR_H
 #define NG_TENSOR_TENSOR_H
@@ -22,9 +23,13 @@ typedef struct ng_team {
     ng_pool *pool;
     int part, n_parts;
     const ng_observer *observer; /* or NULL */
+    int thread;                  /* which of the pool's: for memory that each has for itself */
 } ng_team;
 
-static inline void ng_team_barrier(const ng_team *tm) { ng_pool_barrier(tm->pool); }
+/* A team of one waits for nobody. */
+static inline void ng_team_barrier(const ng_team *tm) {
+    if (tm->n_parts > 1) ng_pool_barrier(tm->pool);
+}
 /* This thread's slice of n things. */
 static inline void ng_team_slice(const ng_team *tm, size_t n, size_t unit, size_t *begin, size_t *end) {
     ng_pool_slice(n, unit, tm->part, tm->n_parts, begin, end);
@@ -76,6 +81,8 @@ typedef struct ng_act {
 /* is_q8: some product reads this as int8 (then n_cols is a multiple of 32, as that product's weights
  * guarantee).  False when memory is out. */
 bool ng_act_init(ng_act *act, ng_arena *a, size_t max_tok, size_t n_cols, bool is_q8) NG_MUST_USE;
+/* The rows from `row` on. */
+ng_act ng_act_from(const ng_act *act, size_t row);
 /* The int8 form of this thread's share of the blocks of n_tok rows; nothing when none is wanted. */
 void ng_act_quantize(const ng_team *tm, const ng_kernels *k, const ng_act *act, size_t n_tok);
 
