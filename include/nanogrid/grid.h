@@ -148,7 +148,7 @@ typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
         cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
         completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
-        pipelines, pipelines_degraded, explored, wasted_tokens,
+        pipelines, pipelines_degraded, reasks, explored, wasted_tokens,
         router_version, router_versions_made, router_versions_refused, router_rollbacks;
     double cost_usd, wasted_usd; /* wasted: spent on answers that nobody got */
 } ng_grid_stats;

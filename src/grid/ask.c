@@ -389,6 +389,8 @@ static void explain_choice(asking *a) {
     size_t len = strlen(rec->reason);
     const char *more = NULL;
     if (rec->escalated && rec->explored) more = "all tiers were asked to learn what they say";
+    else if (rec->escalated && rec->reask)
+        more = rec->reask == NG_REASK_REPEATED ? "the question was asked again, so it escalated" : "the answer before was called wrong, so it escalated";
     else if (rec->escalated && a->by_gain) more = "the next tier is likely to fix it, so it escalated";
     else if (rec->escalated)
         more = a->out_of_scope ? "out of scope here, so it escalated"

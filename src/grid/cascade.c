@@ -17,6 +17,7 @@
 
 #include "core/clock.h"
 #include "core/hash.h"
+#include "route/reask.h"
 #include <nanogrid/text.h>
 #include <math.h>
 #include <stdio.h>
@@ -81,8 +82,11 @@ static line line_up(const asking *a) {
             }
     }
     add_upstreams(a, &l);
-    ng_tier_level tier;
-    if (a->conversation && a->goes_on && ng_sticky_get(a->grid->sticky, a->conversation, &tier)) start_at(&l, tier);
+    if (!a->goes_on || !l.n) return l;
+    ng_tier_level tier = l.m[0]->tier_level;
+    bool moved = a->grid->sticky && ng_sticky_get(a->grid->sticky, a->conversation, &tier);
+    if (a->rec.reask && tier < NG_TIER_MEDIUM) tier++, moved = true;
+    if (moved) start_at(&l, tier);
     return l;
 }
 
@@ -473,12 +477,26 @@ static bool explores(asking *a, const line *l) {
     return (double)(ng_hash64(a->rec.id, strlen(a->rec.id), 11) >> 11) * 0x1p-53 < share;
 }
 
+/* What the user said before the answer that now is judged; NULL: nothing. */
+static const ng_part *said_before(const ng_request *r) {
+    size_t found = 0;
+    for (size_t i = r->n_messages; i-- > 0;)
+        if (!strcmp(r->messages[i].role, "user") && r->messages[i].n_parts && found++) return &r->messages[i].parts[0];
+    return NULL;
+}
+
 /* Talk alone has a voice that could change. */
 static void note_conversation(asking *a) {
     const ng_request *r = a->request;
-    if (!a->grid->sticky || a->task != NG_TASK_GENERATE || a->pinned || r->features) return;
-    a->conversation = ng_sticky_key(r);
+    if (a->task != NG_TASK_GENERATE || a->pinned || r->features) return;
+    if (a->grid->sticky) a->conversation = ng_sticky_key(r);
     for (size_t i = 0; i < r->n_messages; i++) a->goes_on |= !strcmp(r->messages[i].role, "assistant");
+    if (!a->goes_on || !a->grid->config.cascade.reask) return;
+    uint64_t t0 = ng_clock_ns();
+    const ng_part *before = said_before(r);
+    if (before) a->rec.reask = ng_reask_of(before->text, before->len, a->text, a->len);
+    a->rec.reask_us = (double)(ng_clock_ns() - t0) * 1e-3;
+    if (a->rec.reask) atomic_fetch_add(&a->grid->stats.reasks, 1);
 }
 
 static ng_status climb(asking *a, ng_error *err) {

@@ -575,6 +575,7 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .deadline_misses = atomic_load(&w->stats.deadline_misses),
                            .pipelines = atomic_load(&w->stats.pipelines[0]) + atomic_load(&w->stats.pipelines[1]),
                            .pipelines_degraded = atomic_load(&w->stats.pipelines[1]),
+                           .reasks = atomic_load(&w->stats.reasks),
                            .explored = atomic_load(&w->stats.explored),
                            .wasted_tokens = atomic_load(&w->stats.wasted_tokens),
                            .wasted_usd = (double)atomic_load(&w->stats.wasted_nano_usd) * 1e-9,

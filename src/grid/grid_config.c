@@ -187,6 +187,8 @@ static const ng_config_field cascade_fields[] = {
      .help = "share of labels for which all tiers are asked, to learn what they say and to judge the cascade"},
     {"sticky", NG_CONFIG_BOOL, IN(cascade, sticky), .dflt = "true",
      .help = "a conversation stays on the tier that it has escalated to"},
+    {"reask", NG_CONFIG_BOOL, IN(cascade, reask), .dflt = "true",
+     .help = "a question that is asked again, or an answer that is called wrong, goes one tier up"},
     {"", NG_CONFIG_LINE, IN(cascade, line)},
     {0}};
 static const ng_config_schema cascade_schema = {"cascade", sizeof(((ng_grid_config *)0)->cascade), cascade_fields};

@@ -104,7 +104,7 @@ typedef struct ng_grid_config {
         int64_t hold_tokens;
         int escalate; /* grid_escalate */
         double min_gain, explore;
-        bool sticky;
+        bool sticky, reask;
         int line;
     } cascade;
     struct {

@@ -51,7 +51,7 @@ static const char text[] =
     "  prefer: cost            # among upstreams of one tier\n"
     "  on_long: escalate       # a prompt that does not fit: escalate | refuse | compress\n"
     "  deadline_ms: 0          # of a request that names none; 0: none\n"
-    "cascade: {hold_tokens: 32, escalate: contract, sticky: true}   # escalate: contract | gain\n"
+    "cascade: {hold_tokens: 32, escalate: contract, sticky: true, reask: true}   # escalate: contract | gain\n"
     "cache: {exact: 64MB}\n"
     "records: {keep: 7d, max: 256MB, text: false}\n"
     "workers: {enabled: true, hang: 30s}   # serve: decoders and encoders in processes of their own\n";

@@ -51,6 +51,7 @@ void ng_record_signals_json(ng_json *j, const ng_record *r) {
     if (r->pii_us > 0) put_num(j, "pii_us", r->pii_us, 2);
     if (*r->language)
         put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
+    if (r->reask_us > 0) put_str(j, "reask", ng_reask_name(r->reask)), put_num(j, "reask_us", r->reask_us, 2);
     put_decision(j, "tasks", &r->tasks);
     put_decision(j, "experts", &r->experts);
     ng_json_end(j);

@@ -19,6 +19,7 @@
 #ifndef NG_GRID_RECORDS_H
 #define NG_GRID_RECORDS_H
 
+#include "route/reask.h"
 #include "route/route.h"
 
 enum { NG_RECORD_STEPS = 16, NG_RECORD_SCORES = 8, NG_RECORD_WARNINGS = 4 };
@@ -66,6 +67,8 @@ typedef struct ng_record {
     double pii_us;
     char language[12]; /* "" not known */
     double language_us;
+    ng_reask reask;     /* of a conversation that goes on */
+    double reask_us;
     ng_decision tasks, experts; /* n_scores 0: not asked */
     /* the way, and what came of it */
     ng_record_step steps[NG_RECORD_STEPS];

@@ -136,6 +136,7 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
         {"nanogrid_errors_total", "Requests that the grid failed.", (double)s->errors},
         {"nanogrid_deadline_misses_total", "Answers that a contract's deadline replaced by its safe label.",
          (double)s->deadline_misses},
+        {"nanogrid_reasks_total", "Turns of a conversation that say the answer before was no good.", (double)s->reasks},
         {"nanogrid_explored_total", "Requests for which every tier was asked.", (double)s->explored},
         {"nanogrid_wasted_tokens_total", "Tokens of answers that nobody got.", (double)s->wasted_tokens},
         {"nanogrid_wasted_usd_total", "Money for answers that nobody got.", s->wasted_usd},

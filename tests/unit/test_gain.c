@@ -286,6 +286,55 @@ static void conversations_stay(void **state) {
     ng_grid_close(g);
 }
 
+static ng_reask reask(const char *a, const char *b) {
+    return ng_reask_of(a, strlen(a), b, strlen(b));
+}
+
+static void reasking_is_heard(void **state) {
+    (void)state;
+    assert_int_equal(reask("how do I reset my router?", "How do I reset my router"), NG_REASK_REPEATED);
+    assert_int_equal(reask("how do I reset my router?", "so how do i reset my router please"), NG_REASK_REPEATED);
+    assert_int_equal(reask("how do I reset my router?", "and how do I name it?"), NG_REASK_NO);
+    assert_int_equal(reask("thank you", "thank you"), NG_REASK_NO); /* too short to be a question */
+    assert_int_equal(reask("wie setze ich den Router zur\xC3\xBC" "ck", "Wie setze ich den ROUTER ZUR\xC3\x9C" "CK?"), NG_REASK_REPEATED);
+    assert_int_equal(reask("x", "No, that's wrong."), NG_REASK_DISSATISFIED);
+    assert_int_equal(reask("x", "that\xE2\x80\x99s not what I asked'"), NG_REASK_DISSATISFIED);
+    assert_int_equal(reask("x", "what is wrong with that"), NG_REASK_NO);
+    assert_int_equal(reask("", ""), NG_REASK_NO);
+    assert_null(ng_reask_name(NG_REASK_NO));
+}
+
+static ng_answer *insist(ng_grid *g, const char *first, const char *then) {
+    ng_request r;
+    ng_answer *a;
+    ng_error err = {0};
+    ng_part parts[3] = {{NG_PART_TEXT, first, strlen(first)}, {NG_PART_TEXT, "well", 4}, {NG_PART_TEXT, then, strlen(then)}};
+    ng_message m[3] = {{"user", &parts[0], 1}, {"assistant", &parts[1], 1}, {"user", &parts[2], 1}};
+    ng_request_init(&r, NG_TASK_GENERATE);
+    r.messages = m, r.n_messages = 3, r.with_signals = true;
+    if (ng_grid_ask(g, &r, &a, &err)) fail_msg("%s", err.text);
+    return a;
+}
+
+static void reasking_climbs_one_tier(void **state) {
+    (void)state;
+    ng_grid *g = open_grid(YAML);
+    is_by(insist(g, "why is the sky blue", "and why is grass green then"), "chat");
+    ng_answer *a = insist(g, "why is the sky blue", "why is the sky blue??");
+    assert_non_null(strstr(a->reason, "asked again"));
+    assert_non_null(strstr(a->signals, "\"reask\": \"repeated\""));
+    is_by(a, "mid-chat"); /* not at once the dearest */
+    is_by(insist(g, "why is the sky blue", "that's wrong"), "cloud"); /* from where the conversation is */
+    assert_int_equal(ng_grid_get_stats(g).reasks, 2);
+    fake_get("mid-chat")->fails = fake_get("cloud")->fails = NG_EIO;
+    is_by(insist(g, "why is water wet", "why is water wet"), "chat"); /* nobody above: who was asked before */
+    ng_grid_close(g);
+    fresh(NULL);
+    g = open_grid(YAML "cascade: {reask: false}\n");
+    is_by(insist(g, "why is the sky blue", "why is the sky blue"), "chat");
+    ng_grid_close(g);
+}
+
 static void a_cascade_of_one_tier_is_refused(void **state) {
     static const char *const yaml[] = {
         "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m}\ncascade: {explore: 0.1}\n",
@@ -328,6 +377,8 @@ int main(void) {
         cmocka_unit_test_setup(without_outcomes_nothing_escalates, fresh),
         cmocka_unit_test_setup(audit_refuses_what_loses_to_mid, fresh),
         cmocka_unit_test_setup(conversations_stay, fresh),
+        cmocka_unit_test_setup(reasking_is_heard, fresh),
+        cmocka_unit_test_setup(reasking_climbs_one_tier, fresh),
         cmocka_unit_test_setup(a_cascade_of_one_tier_is_refused, fresh),
         cmocka_unit_test_setup(waste_is_accounted, fresh),
     };
