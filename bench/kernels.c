@@ -96,6 +96,11 @@ static void run_quantize_u8(const ng_kernels *k, const void *arg) {
     (void)arg;
     k->quantize_u8((uint8_t *)q, d, sum, x, ROW);
 }
+static void run_gelu_u8(const ng_kernels *k, const void *arg) {
+    (void)arg;
+    memcpy(y, x, sizeof *y * ROW);
+    k->gelu_u8((uint8_t *)q, d, sum, y, ROW);
+}
 static void run_softmax_u8(const ng_kernels *k, const void *arg) { (void)arg, y[0] = k->softmax_u8((uint8_t *)q, x, ROW, 1.0f); }
 static uint8_t w8_weights[512 * (NG_W8_HEAD + 384 * 16) / 16 + 64];
 static uint8_t *w8_panels(void) { return w8_weights + (64 - (uintptr_t)w8_weights % 64) % 64; }
@@ -161,6 +166,7 @@ static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
 #define time_to_f16() time_row(k, "to_f16", run_to_f16)
 
 #define time_quantize_u8() time_row(k, "quantize_u8", run_quantize_u8)
+#define time_gelu_u8() time_row(k, "gelu_u8", run_gelu_u8)
 #define time_softmax_u8() time_row(k, "softmax_u8", run_softmax_u8)
 #define time_w8_row() time_row(k, "w8_row x2", run_w8_row)
 #define time_w8_columns() time_row(k, "w8_columns", run_w8_columns)

@@ -89,6 +89,25 @@ static inline float ng_k_erf(float x) {
     return ng_bits_to_f32(ng_f32_to_bits(e) ^ (ng_f32_to_bits(x) & 0x80000000u));
 }
 
+/* x (1 + erf(x / sqrt 2)) / 2 where 8 bits are kept: max(x, 0) - h(|x|), and h(a) = a (END - a)^4 times a minimax cubic up
+ * to END, then 0.  Off by at most 2.0e-4, a hundredth of a step of the activations seen.  NaN gives 0. */
+#define NG_GELU_END 4.25f
+#define NG_GELU_C3 1.03654325e-4f
+#define NG_GELU_C2 (-5.2843714e-4f)
+#define NG_GELU_C1 3.278509e-4f
+#define NG_GELU_C0 1.5172603e-3f
+
+static inline float ng_k_gelu_coarse(float x) {
+    float a = ng_bits_to_f32(ng_f32_to_bits(x) & 0x7FFFFFFF);
+    a = a < NG_GELU_END ? a : NG_GELU_END;
+    float t = NG_GELU_END - a, p = NG_GELU_C3;
+    p = p * a + NG_GELU_C2;
+    p = p * a + NG_GELU_C1;
+    p = p * a + NG_GELU_C0;
+    t = t * t;
+    return (x > 0 ? x : 0.0f) - (p * a) * (t * t);
+}
+
 /* The fixed tree over 16 virtual lanes. */
 static inline float ng_k_fold(const float v[16]) {
     float a[8];

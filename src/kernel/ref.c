@@ -265,14 +265,14 @@ static void gemm_w8(const ng_gemm_w8 *g) {
         }
 }
 
-static void quantize_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t n) {
+static void put_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t n, bool finite) {
     float lo = 0, hi = 0;
     for (size_t i = 0; i < n; i++) {
         lo = x[i] < lo ? x[i] : lo;
         hi = x[i] > hi ? x[i] : hi;
     }
     float range = hi - lo, inv = 0;
-    bool finite = all_finite(x, n) && range < INFINITY;
+    finite = finite && range < INFINITY;
     *d = finite ? 0 : NAN;
     if (finite && range >= NG_Q8_TINY) *d = range / 255.0f, inv = 1.0f / *d;
     float zero = round_even((0.0f - lo) * inv);
@@ -281,6 +281,16 @@ static void quantize_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t
         float v = round_even(x[i] * inv) + zero;
         u[i] = finite ? (uint8_t)(v < 255.0f ? v : 255.0f) : 0;
     }
+}
+
+static void quantize_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t n) {
+    put_u8(u, d, z, x, n, all_finite(x, n));
+}
+
+static void gelu_u8(uint8_t *u, float *d, int32_t *z, float *x, size_t n) {
+    bool finite = all_finite(x, n);
+    for (size_t i = 0; i < n; i++) x[i] = ng_k_gelu_coarse(x[i]);
+    put_u8(u, d, z, x, n, finite);
 }
 
 static float softmax_u8(uint8_t *u, const float *x, size_t n, float scale) {

@@ -20,6 +20,14 @@ void ng_rows_quantize(const ng_kernels *k, const ng_rows *r, size_t begin, size_
         k->quantize_u8(r->q.u + t * r->n_cols, r->q.d + t, r->q.z + t, r->x + t * r->n_cols, r->n_cols);
 }
 
+void ng_rows_gelu(const ng_kernels *k, const ng_rows *r, size_t begin, size_t end) {
+    for (size_t t = begin; t < end; t++) {
+        float *x = r->x + t * r->n_cols;
+        if (r->q.u) k->gelu_u8(r->q.u + t * r->n_cols, r->q.d + t, r->q.z + t, x, r->n_cols);
+        else k->gelu(x, x, r->n_cols);
+    }
+}
+
 void ng_rows_linear(const ng_team *tm, const ng_kernels *k, const ng_mat *m, ng_rows_in in, ng_out out) {
     const ng_rows *r = in.r;
     size_t n = r->n_cols, begin = in.begin, end = in.end;

@@ -22,6 +22,8 @@ typedef struct ng_rows {
 bool ng_rows_init(ng_rows *r, ng_arena *a, size_t n, size_t n_cols, bool is_u8) NG_MUST_USE;
 /* Nothing when the form is not wanted. */
 void ng_rows_quantize(const ng_kernels *k, const ng_rows *r, size_t begin, size_t end);
+/* x = gelu(x), and its 8-bit form where wanted: then the coarse gelu that 8 bits cannot tell from the exact one. */
+void ng_rows_gelu(const ng_kernels *k, const ng_rows *r, size_t begin, size_t end);
 typedef struct ng_rows_in {
     const ng_rows *r;
     size_t begin, end;

@@ -440,6 +440,33 @@ static void check_quantize_u8(void) {
     }
 }
 
+static void check_gelu_u8(void) {
+    for (size_t n = 1; n < 150; n++) {
+        guarded gx, gy, ga, gb;
+        float *x = random_floats(&gx, n), da, db, *y = guarded_new(&gy, n * sizeof *y, 4);
+        int32_t za, zb;
+        for (size_t i = 0; i < n; i++) x[i] = i % 9 == 8 ? x[i] * 1e30f : x[i] * 3;
+        if (n % 11 == 0) x[n / 2] = n % 2 ? NAN : -INFINITY;
+        memcpy(y, x, n * sizeof *y);
+        uint8_t *a = guarded_new(&ga, n, n % 5), *b = guarded_new(&gb, n, n % 3);
+        ref->gelu_u8(a, &da, &za, x, n);
+        fast->gelu_u8(b, &db, &zb, y, n);
+        same(&db, &da, sizeof da, "gelu_u8: d");
+        assert_int_equal(za, zb);
+        assert_memory_equal(a, b, n);
+        assert_memory_equal(x, y, n * sizeof *y);
+        guarded_end(&gx), guarded_end(&gy), guarded_end(&ga), guarded_end(&gb);
+    }
+    for (float x = -9; x < 9; x += 0.01f) { /* near enough to the exact one */
+        float coarse = x, exact, d;
+        uint8_t u;
+        int32_t z;
+        ref->gelu_u8(&u, &d, &z, &coarse, 1);
+        ref->gelu(&exact, &x, 1);
+        assert_true(fabsf(coarse - exact) < 2.1e-4f);
+    }
+}
+
 static void check_softmax_u8(void) {
     for (size_t n = 1; n < 150; n++) {
         guarded gx, ga, gb;
