@@ -35,14 +35,16 @@ typedef struct ask {
 static ask asks[KINDS];
 static const char *const stops[] = {"qq", "aC", "z"};
 
-static void alone(ask *a) {
+static void alone_with(ask *a, ng_kv_precision kv) {
     ng_session *s;
-    ng_session_options so = {.n_threads = 1};
+    ng_session_options so = {.n_threads = 1, .kv = kv};
     ng_error err = {0};
     assert_int_equal(ng_session_new(&s, model, &so, NULL), NG_OK);
     if (ng_generate(&a->alone, s, a->prompt, a->n_prompt, &a->opt, &err)) fail_msg("%s", err.text);
     ng_session_free(s);
 }
+
+static void alone(ask *a) { alone_with(a, NG_KV_DEFAULT); }
 
 static int setup(void **state) {
     (void)state;
@@ -187,6 +189,26 @@ static void who_loses_its_pages_says_the_same(void **state) {
     storm((ng_scheduler_options){.n_threads = 1, .n_kv_tok = TINY_CTX, .n_slots = 4}, 7, 60);
     storm((ng_scheduler_options){.n_threads = 1, .n_kv_tok = TINY_CTX, .n_slots = 1}, 8, 20);
     storm((ng_scheduler_options){.n_threads = 2, .n_slots = 16}, 9, 60);
+}
+
+/* Past tokens in 8 bits: other bits than in 16, the same alone as together. */
+static void eight_bits_say_the_same(void **state) {
+    (void)state;
+    ng_batcher *b = batcher((ng_scheduler_options){.n_threads = 2, .kv = NG_KV_8BIT});
+    static live lives[KINDS];
+    static ask eight[KINDS];
+    size_t n = 0, n_other = 0;
+    for (; n < 6; n++) {
+        eight[n] = asks[n];
+        alone_with(&eight[n], NG_KV_8BIT);
+        n_other += !says_the_same(&eight[n].alone, &asks[n], true);
+        begin(&lives[n], &eight[n], TINY_CTX);
+        assert_true(ng_batcher_join(b, &lives[n].stream));
+    }
+    assert_true(n_other > 0);
+    while (ng_batcher_step(b)) {}
+    for (size_t i = 0; i < n; i++) assert_true(lives[i].ended), end(&lives[i]), ng_generation_clear(&eight[i].alone);
+    ng_batcher_free(b);
 }
 
 static void steps_make_no_heap_call(void **state) {
@@ -482,7 +504,8 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_crowd_says_what_each_says_alone), cmocka_unit_test(who_loses_its_pages_says_the_same),
-        cmocka_unit_test(steps_make_no_heap_call),           cmocka_unit_test(a_prefix_is_read_once),
+        cmocka_unit_test(steps_make_no_heap_call), cmocka_unit_test(eight_bits_say_the_same),
+                  cmocka_unit_test(a_prefix_is_read_once),
         cmocka_unit_test(a_long_prompt_joins_in_pieces),     cmocka_unit_test(threads_share_a_model),
         cmocka_unit_test(a_full_line_refuses),               cmocka_unit_test(deadlines_and_limits),
         cmocka_unit_test(every_allocation_may_fail),
