@@ -9,7 +9,7 @@
  *
  * One thread steps all sequences together.  A step is one forward: each sequence that decodes gives
  * one token, and the prompts of those that join give a chunk, so large that the step takes about
- * twice as long as one without it: whoever joins never stops a running stream for long.  Without
+ * 1.4 times as long as one without it: whoever joins never stops a running stream for long.  Without
  * running streams a prompt is read in whole batches.  Sequences join and leave between steps.
  *
  * A generation says what it would say alone: its tokens, texts and logprobs are the same bits whatever

@@ -22,7 +22,8 @@ enum { SLOTS_DEFAULT = 8, SLOTS_MAX = 64 };
 /* Rows of a chunk beside running streams: at least, and before a step was timed; rows that read weights for
  * so many tokens that their share of it is small. */
 enum { CHUNK_MIN = 4, CHUNK_UNKNOWN = 8, CHUNK_WHOLE = 64 };
-static const double SLOWDOWN = 2.0, SMOOTH = 0.2;
+/* What was dear is believed sooner than what was cheap: one lucky step must not make a chunk that stops the streams. */
+static const double SLOWDOWN = 1.4, SMOOTH = 0.2, SMOOTH_DEARER = 0.5, SMOOTH_CHEAPER = 0.1;
 
 typedef struct slot {
     ng_kv kv;
@@ -50,6 +51,7 @@ struct ng_batcher {
     slot **out;            /* [n_out] whose logits the forward gives, in order */
     size_t n_out;
     uint64_t clock;        /* joins and leaves so far */
+    size_t last_chunk;     /* of the step before; 0: it had none */
     double decode_ms, row_ms; /* of a step without a chunk; of one more row; 0: not known yet */
     ng_stream_end_fn *on_end;
     void *on_end_ctx;
@@ -268,6 +270,8 @@ static size_t chunk_rows(const ng_batcher *b, size_t n_decoding) {
     if (!n_decoding) return most;
     double rows = CHUNK_UNKNOWN;
     if (b->decode_ms > 0 && b->row_ms > 0) rows = b->decode_ms * (SLOWDOWN - 1) / b->row_ms;
+    size_t grown = b->last_chunk ? 2 * b->last_chunk : CHUNK_UNKNOWN; /* and none may be far larger than what was tried */
+    if (rows > (double)grown) rows = (double)grown;
     if (rows < CHUNK_MIN) rows = CHUNK_MIN;
     return rows < (double)most ? (size_t)rows : most;
 }
@@ -357,13 +361,16 @@ static void pick_all(ng_batcher *b) {
         if (b->by_age[i]->take && !unread(b->by_age[i])) leave(b, i);
 }
 
-static void learn(double *x, double seen) { *x = *x > 0 ? *x + SMOOTH * (seen - *x) : seen; }
+static void learn(double *x, double seen, double smooth) { *x = *x > 0 ? *x + smooth * (seen - *x) : seen; }
+
+static void learn_row(ng_batcher *b, double ms) { learn(&b->row_ms, ms, ms > b->row_ms ? SMOOTH_DEARER : SMOOTH_CHEAPER); }
 
 /* Fits the line through which the next chunk is chosen. */
 static void note_time(ng_batcher *b, double ms, size_t n_decoding, size_t chunk) {
-    if (!chunk) learn(&b->decode_ms, ms);
-    else if (!n_decoding && chunk >= CHUNK_WHOLE) learn(&b->row_ms, ms / (double)chunk);
-    else if (n_decoding && b->decode_ms > 0 && ms > b->decode_ms) learn(&b->row_ms, (ms - b->decode_ms) / (double)chunk);
+    b->last_chunk = n_decoding ? chunk : 0;
+    if (!chunk) learn(&b->decode_ms, ms, SMOOTH);
+    else if (!n_decoding && chunk >= CHUNK_WHOLE) learn_row(b, ms / (double)chunk);
+    else if (n_decoding && b->decode_ms > 0 && ms > b->decode_ms) learn_row(b, (ms - b->decode_ms) / (double)chunk);
 }
 
 bool ng_batcher_step(ng_batcher *b) {

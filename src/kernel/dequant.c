@@ -101,7 +101,7 @@ static void codes_ng3(const uint8_t *low, const uint8_t *high, uint8_t *codes) {
     for (size_t i = 0; i < 64; i++) codes[i] = (uint8_t)((high[i % 16] >> (i / 16 * 2) & 3) << 1);
     for (size_t k = 0; k < 8; k++) {
         unsigned seven = bits >> (7 * k) & 127, eight = seven | (unsigned)__builtin_parity(seven) << 7;
-        for (size_t i = 0; i < 8; i++) codes[8 * k + i] |= eight >> i & 1;
+        for (size_t i = 0; i < 8; i++) codes[8 * k + i] = (uint8_t)(codes[8 * k + i] | (eight >> i & 1));
     }
 }
 
