@@ -78,6 +78,7 @@ struct ng_answer {
     const char **warnings;
     size_t n_warnings;
     uint32_t prompt_tokens, completion_tokens; /* of a model with a vocabulary; else words are counted */
+    uint32_t cached_tokens; /* of the prompt: known from earlier texts, not read again (prefix.h) */
     double cost_usd; /* of upstream calls; 0 for local answers */
     ng_route_step *route;
     size_t n_route;

@@ -42,6 +42,10 @@ typedef struct ng_generate_options {
     float frequency_penalty, presence_penalty; /* of tokens in the answer, -2..2; 0: off (0) */
     uint64_t seed;            /* of the sampler (0) */
     uint32_t n_top;           /* logprobs of the best n tokens a step, at most 20 (0: none) */
+    bool shift;               /* when the context is full, the older half of what follows the first n_keep tokens goes,
+                                 the rest is read again, and the generation goes on as one whose prompt that is; else
+                                 it ends there.  On a session only where it was empty */
+    uint32_t n_keep;          /* with shift: first tokens that stay, at most n_ctx - 2 (0) */
     bool ignore_eog;          /* an end-of-generation id does not stop */
     const char *const *stop;  /* [n_stop] texts that end the answer and are cut off it */
     size_t n_stop;            /* at most 16, each 1..256 bytes */
@@ -60,6 +64,7 @@ typedef struct ng_generation {
     float *logprobs;      /* [n_tokens] */
     ng_token_prob *top;   /* [n_tokens, n_top] */
     size_t n_tokens, n_top, n_prompt;
+    size_t n_cached;      /* tokens of the prompt that were known (prefix.h) and not read */
     char *text;           /* NUL-terminated, "" where the model has no supported tokenizer */
     size_t text_len;
     const char *finish;   /* "stop", "length", "cancelled" */
@@ -69,7 +74,8 @@ typedef struct ng_generation {
     float mean_logprob, min_logprob, mean_entropy, mean_margin;
 } ng_generation;
 
-/* Evaluates the prompt (n > 0) after what the session holds, then samples until an end-of-generation
+/* Evaluates the prompt (n > 0) after what the session holds (an empty session that keeps prefixes begins with
+ * what it knows of the prompt, and keeps prompt and answer), then samples until an end-of-generation
  * id (which is no part of the tokens), a stop text, n_predict or the end of the context.  The session
  * then holds the prompt and all new tokens but the last.  A prompt that leaves no room for one new
  * token is NG_ELIMIT with the counts.  On failure *out is empty. */

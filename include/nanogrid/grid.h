@@ -146,7 +146,7 @@ NG_API const char *ng_grid_default_yaml(void);
 /* Monotonic counters for /metrics; a snapshot. */
 typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
-        cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens,
+        cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens, cached_tokens,
         completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
         pipelines, pipelines_degraded, reasks, explored, wasted_tokens,
         router_version, router_versions_made, router_versions_refused, router_rollbacks;

@@ -13,6 +13,7 @@
 #ifndef NANOGRID_HEAD_H
 #define NANOGRID_HEAD_H
 
+#include <nanogrid/prefix.h>
 #include <nanogrid/tier.h>
 
 typedef struct ng_head ng_head;
@@ -23,6 +24,7 @@ typedef struct ng_head_spec {
     const char *head; /* which head of a file that has several, or NULL */
     int n_threads;    /* 0: by measurement */
     ng_kv_precision kv; /* of decoders' past tokens */
+    ng_prefix_options prefix; /* decoders: what is kept beside the 2 * n_ctx tokens that always are */
     /* Of the worker process that runs it (tools/worker.h); a head in this process has none. */
     uint64_t memory_max; /* bytes; 0: no limit */
     int64_t hang_ms;     /* silent so long while calls wait, it is taken for dead; 0: 30,000 */

@@ -16,7 +16,8 @@
  * tokens from the start of the text to its end, so that nothing rests on a hash being free of collisions, and the
  * page with its digest.  It is written behind the answer, to a temporary name, synced and renamed.  A file that
  * another model, another build, another KV type or another tenant wrote is not used; one that is cut, damaged or
- * of another form is refused, named in `note`, and removed.  A full disk costs the file, never the answer.
+ * of another form is refused, named in `note`, and removed.  A full disk, or a folder that cannot be
+ * used, costs the files, never the answer, and `note` says so.
  *
  * Privacy: the files hold prompts.  Nothing is written unless `dir` is set; folder and files are for their owner
  * alone (0700, 0600); what is kept as private goes to memory only. */
@@ -46,7 +47,7 @@ typedef struct ng_prefix_stats {
 /* The session, which must be empty, becomes the longest known beginning of ids[0 .. n); returns its length.  0 on
  * a session without a store.  An id outside the vocabulary is never found. */
 NG_API size_t ng_session_recall(ng_session *s, const int32_t *ids, size_t n);
-/* Keeps what the session holds; ids are its tokens.  What was shifted (ng_session_shift) is left out. */
+/* Keeps what the session holds; ids are its tokens. */
 NG_API void ng_session_keep(ng_session *s, const int32_t *ids);
 /* Waits until files are written. */
 NG_API ng_prefix_stats ng_session_prefix_stats(ng_session *s);

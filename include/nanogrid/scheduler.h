@@ -16,7 +16,7 @@
  * else runs, however its prompt was cut, on any number of threads (each has its own sampler and seed).
  *
  * Memory is bounded when the scheduler is made: n_slots sequences share the KV pages of n_kv_tok
- * tokens, and a finished sequence's pages stay until another needs them, so that a conversation that
+ * tokens, and a finished sequence's pages are kept (prefix.h) until another needs them, so that a conversation that
  * goes on, or a system prompt that many share, is read once.  A generation for which no slot or no
  * page is free waits in line, first come, first served; a full line refuses with NG_EBUSY.  When the
  * pages run out among running sequences, the one that joined last gives its pages back and reads
@@ -27,6 +27,7 @@
 #define NANOGRID_SCHEDULER_H
 
 #include <nanogrid/generate.h>
+#include <nanogrid/prefix.h>
 
 typedef struct ng_scheduler ng_scheduler;
 
@@ -37,6 +38,7 @@ typedef struct ng_scheduler_options {
     uint32_t n_waiting; /* generations that may wait for a slot (0: 64) */
     int n_threads;      /* of the forward (0: by measurement) */
     ng_kv_precision kv; /* of the pages */
+    const ng_prefix_options *prefix; /* what is kept beyond the pages of n_kv_tok, and where (NULL: what those spare) */
 } ng_scheduler_options;
 
 /* The model must outlive it.  NG_EINVALID names the option and its range; NG_ENOMEM. */
@@ -51,6 +53,8 @@ typedef struct ng_scheduled {
     const int32_t *prompt; /* [n_prompt] the whole sequence from its first token */
     size_t n_prompt;
     const ng_generate_options *options; /* NULL: the defaults; its calls come on the caller's thread */
+    uint64_t tenant;       /* whose it is: texts of different tenants share nothing, nor can a clock tell that they could */
+    bool is_private;       /* it is kept in memory only */
     int64_t deadline_ms;   /* of the monotonic clock: the generation then ends with finish "deadline"; 0: none */
 } ng_scheduled;
 
@@ -62,7 +66,7 @@ NG_API ng_status ng_scheduler_generate(ng_scheduler *s, ng_generation *out, cons
 
 /* What stands where; a snapshot between two steps. */
 typedef enum ng_slot_state {
-    NG_SLOT_IDLE,    /* n_past tokens are kept for whom they help */
+    NG_SLOT_IDLE,
     NG_SLOT_READING, /* its prompt */
     NG_SLOT_DECODING,
     NG_SLOT_PAUSED,  /* gave its pages back; it goes on when there are free ones */
@@ -72,16 +76,18 @@ NG_API const char *ng_slot_state_name(ng_slot_state s); /* "idle" */
 
 typedef struct ng_slot {
     ng_slot_state state;
-    size_t n_past;    /* tokens held */
+    size_t n_past;    /* tokens held; idle: by its last sequence */
     size_t n_prompt;  /* of its generation; 0 when idle */
     size_t n_decoded;
 } ng_slot;
 
 typedef struct ng_scheduler_stats {
-    uint32_t n_slots, n_ctx, n_kv_tok, n_waiting, n_running;
+    uint32_t n_slots, n_ctx, n_waiting, n_running;
+    uint32_t n_kv_tok;       /* room for tokens, with that of the store */
     size_t kv_tok_used;      /* whole pages, counted in tokens */
     uint64_t n_steps, n_rows; /* forwards, and tokens that they took */
     uint64_t n_reused;       /* tokens of prompts that were not read again */
+    ng_prefix_stats prefix;  /* of what is kept */
     uint64_t n_preempted;    /* times that a sequence gave its pages back */
 } ng_scheduler_stats;
 /* Fills slots[0 .. min(max, n_slots)) too where slots is not NULL. */

@@ -59,6 +59,8 @@ typedef struct ng_tier_request {
     const ng_message *messages;
     size_t n_messages;
     ng_params params;
+    uint64_t tenant;           /* whose it is: what one tenant's texts left behind speeds up no other's; 0: nobody's */
+    bool is_private;           /* nothing of it may be written to files */
     int64_t deadline_ms;       /* of the monotonic clock; 0: none */
     ng_token_fn *on_token;     /* generate: text as it comes; or NULL */
     void *on_token_ctx;

@@ -13,9 +13,10 @@
 
 #include <nanogrid/generate.h>
 #include <nanogrid/model.h>
+#include <nanogrid/prefix.h>
 
 typedef struct cli_run {
-    const char *model, *kv;
+    const char *model, *kv, *prefix_dir; /* prefix_dir: NULL keeps no prefixes */
     long threads, n_ctx;
 } cli_run;
 
@@ -25,13 +26,18 @@ typedef struct cli_run {
      "NANOGRID_THREADS"}
 #define CLI_CTX_OPTION(run)                                                                        \
     {"ctx", 'c', CLI_INT, &(run)->n_ctx, "N", "tokens of context (the model's, at most 4096)", NULL}
+#define CLI_PREFIX_OPTION(to)                                                                      \
+    {"prefix-cache", 0, CLI_STR, to, "DIR",                                                        \
+     "keep what was read in files there, prompts included, and begin with what is known (off)",    \
+     "NANOGRID_PREFIX_CACHE"}
 #define CLI_KV_OPTION(to)                                                                          \
     {"kv", 0, CLI_STR, to, "f16|q8",                                                               \
      "past tokens in 16 bits, or in 8: 0.55 of the memory (f16; f32 for models in floats)", NULL}
 
 typedef struct cli_sampling {
     double temp, top_p, min_p, repeat, frequency, presence;
-    long n, top_k, seed;
+    long n, top_k, seed, keep;
+    bool shift;
     cli_list stop;
 } cli_sampling;
 
@@ -48,6 +54,8 @@ typedef struct cli_sampling {
     {"frequency-penalty", 0, CLI_NUM, &(s)->frequency, "F", "for each time in the answer (0)", NULL}, \
     {"presence-penalty", 0, CLI_NUM, &(s)->presence, "F", "for tokens in the answer (0)", NULL},    \
     {"seed", 0, CLI_INT, &(s)->seed, "S", "of the sampler; the same seed gives the same text (0)", NULL}, \
+    {"shift", 0, CLI_FLAG, &(s)->shift, NULL,                                                      \
+     "when the context is full, its older half goes and the answer goes on", NULL},                \
     {"stop", 0, CLI_LIST, &(s)->stop, "TEXT", "ends the answer before TEXT; may be repeated", NULL}
 
 /* The options as the library wants them; NG_EINVALID names what is out of range.  `stop` stays
@@ -59,6 +67,9 @@ ng_status cli_kv_read(ng_kv_precision *out, const char *text, ng_error *err) NG_
 
 /* What the loader has to say that is no error, on stderr: see ng_model_info.repack_note. */
 void cli_model_note(const ng_model *m);
+
+/* What the cache of prefixes has to say, on stderr: files that were refused or could not be written. */
+void cli_prefix_note(const ng_prefix_stats *s, const char *dir);
 
 typedef struct cli_session {
     ng_model *model;

@@ -15,11 +15,12 @@ enum { MESSAGES_MAX = 1024 };
 
 static cli_run run_options;
 static cli_sampling sampling = CLI_SAMPLING_DEFAULT;
-static const char *system_text;
+static const char *system_text, *prefix_dir;
 
 static const cli_option options[] = {
     CLI_MODEL_OPTIONS(&run_options),
     {"system", 0, CLI_STR, &system_text, "TEXT", "what the model is told before the conversation", NULL},
+    CLI_PREFIX_OPTION(&prefix_dir),
     CLI_SAMPLING_OPTIONS(&sampling),
     {0}};
 
@@ -133,7 +134,8 @@ static int run(int argc, char **argv) {
     if (!run_options.model) return cli_usage("no model: give one with -m FILE");
     if (run_options.threads < 0 || run_options.threads > 256) return cli_usage("-t must lie in 0 to 256");
     if (cli_sampling_read(&t.opt, &sampling, &err)) return cli_fail(&err);
-    ng_head_spec spec = {.task = NG_TASK_GENERATE, .path = run_options.model, .n_threads = (int)run_options.threads};
+    ng_head_spec spec = {.task = NG_TASK_GENERATE, .path = run_options.model, .n_threads = (int)run_options.threads,
+                         .prefix = {.dir = prefix_dir, .eager = true}};
     if (ng_head_open(&t.head, &spec, &err)) return cli_fail(&err);
     if (system_text) {
         t.parts[0] = (ng_part){NG_PART_TEXT, system_text, strlen(system_text)};

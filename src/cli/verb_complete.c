@@ -17,9 +17,11 @@ static const cli_option options[] = {
     CLI_MODEL_OPTIONS(&run_options),
     CLI_CTX_OPTION(&run_options),
     CLI_KV_OPTION(&run_options.kv),
+    CLI_PREFIX_OPTION(&run_options.prefix_dir),
     {"prompt", 'p', CLI_STR, &o.prompt, "TEXT", "the text to go on from; - or none: standard input", NULL},
     {"tokens", 0, CLI_STR, &o.tokens, "IDS", "the prompt as ids 1,2,3, taken as they are", NULL},
     CLI_SAMPLING_OPTIONS(&sampling),
+    {"keep", 0, CLI_INT, &sampling.keep, "N", "with --shift: the first N tokens stay (0)", NULL},
     {"logprobs", 0, CLI_INT, &o.logprobs, "N", "with --json: log p of each token and of the N best (0 to 20)", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
     {0}};
@@ -75,6 +77,7 @@ static int print_json(const ng_generation *g) {
     ng_json_end(&j);
     ng_json_key(&j, "finish"), ng_json_str(&j, g->finish);
     ng_json_key(&j, "prompt_tokens"), ng_json_uint(&j, g->n_prompt);
+    ng_json_key(&j, "cached_tokens"), ng_json_uint(&j, g->n_cached);
     if (o.logprobs >= 0) put_logprobs(&j, g);
     ng_json_key(&j, "timings");
     ng_json_object(&j);
@@ -103,6 +106,7 @@ static int run(int argc, char **argv) {
     if (o.prompt && o.tokens) return cli_usage("give -p TEXT or --tokens IDS, not both");
     if (o.logprobs >= 0 && !o.json) return cli_usage("--logprobs is printed with --json only");
     if (o.logprobs < -1 || o.logprobs > 20) return cli_usage("--logprobs is %ld, it must lie in 0 to 20", o.logprobs);
+    if (sampling.keep && !sampling.shift) return cli_usage("--keep acts with --shift only");
     if (cli_sampling_read(&opt, &sampling, &err)) return cli_fail(&err);
     opt.n_top = o.logprobs > 0 ? (uint32_t)o.logprobs : 0;
     opt.ignore_eog = o.tokens != NULL;
@@ -116,6 +120,8 @@ static int run(int argc, char **argv) {
     int code = 0;
     if (read_prompt(&cs, &ids, &n, &err) || ng_generate(&g, cs.session, ids, n, &opt, &err)) code = cli_fail(&err);
     else code = o.json ? print_json(&g) : print_text(&g, has_text);
+    ng_prefix_stats kept = ng_session_prefix_stats(cs.session);
+    cli_prefix_note(&kept, run_options.prefix_dir);
     ng_generation_clear(&g);
     free(ids);
     cli_session_close(&cs);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 static struct {
-    const char *model, *task, *head, *lease, *kv;
-    long threads, memory;
+    const char *model, *task, *head, *lease, *kv, *prefix_dir;
+    long threads, memory, prefix_memory, prefix_disk;
 } o;
 
 static const cli_option options[] = {
@@ -18,6 +18,9 @@ static const cli_option options[] = {
     {"threads", 't', CLI_INT, &o.threads, "N", "threads the model uses (by measurement)", NULL},
     CLI_KV_OPTION(&o.kv),
     {"memory", 0, CLI_INT, &o.memory, "BYTES", "the most memory it may take for itself (no limit)", NULL},
+    {"prefix-memory", 0, CLI_INT, &o.prefix_memory, "BYTES", "for how earlier texts began, beside two contexts (0)", NULL},
+    {"prefix-cache", 0, CLI_STR, &o.prefix_dir, "DIR", "a folder for files of the same (none)", NULL},
+    {"prefix-disk", 0, CLI_INT, &o.prefix_disk, "BYTES", "of these files at most (1 GiB)", NULL},
     {"lease", 0, CLI_STR, &o.lease, "FILE",
      "a file whose lock gives the cores to one step of one worker at a time", NULL},
     {0}};
@@ -27,13 +30,15 @@ static int run(int argc, char **argv) {
     ng_error err = {0};
     ng_worker_options w = {.lease = o.lease};
     if (argc || !o.model || !o.task) return cli_usage("worker needs --model and --task, and takes no words");
-    if (o.threads < 0 || o.threads > 1024 || o.memory < 0) return cli_usage("--threads and --memory must not be negative");
+    if (o.threads < 0 || o.threads > 1024 || o.memory < 0 || o.prefix_memory < 0 || o.prefix_disk < 0)
+        return cli_usage("--threads and numbers of bytes must not be negative");
     if (!ng_task_parse(&w.spec.task, o.task)) return cli_usage("'%s' is no task", o.task);
     if (cli_kv_read(&w.spec.kv, o.kv, &err)) return cli_fail(&err);
     w.spec.path = o.model;
     w.spec.head = o.head;
     w.spec.n_threads = (int)o.threads;
     w.spec.memory_max = (uint64_t)o.memory;
+    w.spec.prefix = (ng_prefix_options){(uint64_t)o.prefix_memory, o.prefix_dir, (uint64_t)o.prefix_disk, false};
     return ng_worker_run(&w, &err) ? cli_fail(&err) : 0;
 }
 

@@ -7,6 +7,11 @@
  * reserve pages first and only younger ones are preempted; the pool holds at least one whole
  * sequence; so the oldest always goes on and every sequence ends.
  *
+ * What a sequence has read goes to a store of prefixes (model/prefix.h) when it leaves, and comes from there,
+ * or from one that runs, when another begins alike.  The store gives its pages back before anybody is preempted.
+ * A prompt whose beginning lies in files takes a few pages of them a step while others decode, as it would
+ * take a chunk of rows.
+ *
  * The chunk.  T = t_decode + rows * t_row is fitted to the steps as they pass; while streams run, the
  * prompts get the rows that keep a step below SLOWDOWN times one without them.  A chunk of any size gives the
  * same bits, so a clock may choose it. */
@@ -14,6 +19,7 @@
 
 #include "core/clock.h"
 #include "model/batch.h"
+#include "model/prefix.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +27,15 @@
 enum { SLOTS_DEFAULT = 8, SLOTS_MAX = 64 };
 /* Rows of a chunk beside running streams: at least, and before a step was timed; rows that read weights for
  * so many tokens that their share of it is small. */
-enum { CHUNK_MIN = 4, CHUNK_UNKNOWN = 8, CHUNK_WHOLE = 64 };
+enum { CHUNK_MIN = 4, CHUNK_UNKNOWN = 8, CHUNK_WHOLE = 64, FILES_A_STEP = 4 };
 /* What was dear is believed sooner than what was cheap: one lucky step must not make a chunk that stops the streams. */
 static const double SLOWDOWN = 1.4, SMOOTH = 0.2, SMOOTH_DEARER = 0.5, SMOOTH_CHEAPER = 0.1;
 
 typedef struct slot {
     ng_kv kv;
-    int32_t *ids;       /* [n_ctx] */
-    size_t n_ids;
+    int32_t *ids;       /* [n_ctx + 1] */
+    size_t n_ids;       /* idle: what its last sequence held */
     ng_stream *stream;  /* NULL: idle */
-    uint64_t order;     /* of joining; of an idle slot, of leaving */
     bool paused;        /* it holds no pages and waits for some */
     size_t take;        /* unread ids that the next forward takes */
     size_t out_row;     /* of its logits, when that reads the last of them */
@@ -40,7 +45,9 @@ struct ng_batcher {
     const ng_model *model;
     ng_session *session;   /* threads and scratch; its own sequence is not used */
     ng_kv_pool *pages;
+    ng_prefix *prefix;
     uint32_t n_slots, n_ctx, n_pages;
+    size_t n_kept;         /* pages that the pool has beyond n_pages, for the store */
     slot *slots;           /* [n_slots] */
     slot **by_age;         /* [n_running] the oldest first */
     size_t n_running;
@@ -50,7 +57,6 @@ struct ng_batcher {
     ng_span *spans;        /* [2 * n_slots] */
     slot **out;            /* [n_out] whose logits the forward gives, in order */
     size_t n_out;
-    uint64_t clock;        /* joins and leaves so far */
     size_t last_chunk;     /* of the step before; 0: it had none */
     double decode_ms, row_ms; /* of a step without a chunk; of one more row; 0: not known yet */
     ng_stream_end_fn *on_end;
@@ -74,9 +80,15 @@ static ng_status set_sizes(ng_batcher *b, const ng_scheduler_options *o, ng_erro
     return NG_OK;
 }
 
-static ng_status make_slots(ng_batcher *b, ng_error *err) {
+/* The store keeps what its options say and what the pool can spare. */
+static ng_status make_slots(ng_batcher *b, const ng_prefix_options *prefix, ng_error *err) {
     size_t n = b->n_slots, pages_max = (b->n_ctx + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
-    ng_status s = ng_kv_pool_new(&b->pages, ng_session_kv_shape(b->session), b->n_pages, err);
+    const ng_kv_shape *shape = ng_session_kv_shape(b->session);
+    ng_prefix_options store = prefix ? *prefix : (ng_prefix_options){0};
+    b->n_kept = ng_prefix_pages(&store, shape);
+    store.memory_max += (uint64_t)b->n_pages * NG_KV_PAGE_TOK * ng_kv_bytes_per_tok(shape);
+    ng_status s = ng_kv_pool_new(&b->pages, shape, b->n_pages + b->n_kept, err);
+    if (!s) s = ng_prefix_open(&b->prefix, &(ng_prefix_setup){b->model, shape, b->pages, &store}, err);
     b->slots = calloc(n, sizeof *b->slots);
     b->by_age = calloc(n, sizeof *b->by_age);
     b->out = calloc(n, sizeof *b->out);
@@ -86,7 +98,7 @@ static ng_status make_slots(ng_batcher *b, ng_error *err) {
     bool ok = b->slots && b->by_age && b->out && b->spans && b->tokens && b->logits;
     for (size_t i = 0; ok && !s && i < n; i++) {
         s = ng_kv_init(&b->slots[i].kv, b->pages, pages_max, err);
-        ok = (b->slots[i].ids = calloc(b->n_ctx, sizeof *b->slots[i].ids)) != NULL;
+        ok = (b->slots[i].ids = calloc((size_t)b->n_ctx + 1, sizeof *b->slots[i].ids)) != NULL;
     }
     if (!s && !ok) s = ng_fail(err, NG_ENOMEM, "scheduler: no memory for %zu sequences", n);
     return s;
@@ -109,7 +121,7 @@ ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler
         b->n_ctx = ng_session_n_ctx(b->session);
         s = set_sizes(b, &o, err);
     }
-    if (!s) s = make_slots(b, err);
+    if (!s) s = make_slots(b, o.prefix, err);
     if (s) {
         ng_batcher_free(b);
         return s;
@@ -124,6 +136,7 @@ void ng_batcher_free(ng_batcher *b) {
         ng_kv_clear(&b->slots[i].kv);
         free(b->slots[i].ids);
     }
+    ng_prefix_free(b->prefix);
     ng_kv_pool_release(b->pages);
     ng_session_free(b->session);
     free(b->slots);
@@ -156,32 +169,17 @@ static bool pages_suffice(const ng_batcher *b, size_t n_tok) {
     return b->n_running == 0 || taken <= b->n_pages;
 }
 
-/* The idle slot that was left first among those that keep pages (or among all), but for `not`. */
-static slot *idle_slot(const ng_batcher *b, bool with_pages, const slot *not) {
-    slot *best = NULL;
-    for (size_t i = 0; i < b->n_slots; i++) {
-        slot *s = &b->slots[i];
-        if (s->stream || s == not || (with_pages && !s->kv.n_pages)) continue;
-        if (!best || s->order < best->order) best = s;
-    }
-    return best;
-}
-
-static void forget(slot *s) {
-    ng_kv_rewind(&s->kv, 0);
-    if (!s->stream) s->n_ids = 0, s->order = 0;
-}
-
-/* Gets pages for what slot by_age[at] takes in this step: from idle slots, then from younger sequences;
+/* Gets pages for what slot by_age[at] takes in this step: from the store, then from younger sequences;
  * false: it is the youngest itself and has to wait. */
 static bool reserve(ng_batcher *b, size_t at) {
     slot *s = b->by_age[at];
     while (ng_kv_reserve(&s->kv, s->take, NULL)) {
-        slot *victim = idle_slot(b, true, NULL);
+        slot *victim = NULL;
+        if (ng_prefix_evict(b->prefix)) continue;
         for (size_t i = b->n_running; !victim && i-- > at;)
             if (b->by_age[i]->kv.n_pages || i == at) victim = b->by_age[i];
-        forget(victim);
-        if (!victim->stream) continue;
+        ng_kv_rewind(&victim->kv, 0);
+        if (!victim->stream->run.g.n_tokens) victim->stream->n_cached = 0;
         assert(at > 0 || victim != s);
         victim->paused = true;
         victim->take = 0;
@@ -199,50 +197,61 @@ static size_t common_prefix(const slot *have, const int32_t *ids, size_t n) {
     return same;
 }
 
-/* The slot that holds most of the prompt's beginning; the last token is always read, for its logits. */
+/* The slot in use that holds most of the prompt's beginning. */
 static slot *best_prefix(const ng_batcher *b, const ng_stream *st, size_t *same) {
     slot *best = NULL;
     *same = 0;
-    for (size_t i = 0; i < b->n_slots; i++) {
-        size_t n = common_prefix(&b->slots[i], st->prompt, st->n_prompt - 1);
-        if (n > *same) *same = n, best = &b->slots[i];
+    for (size_t i = 0; i < b->n_running; i++) {
+        size_t n = b->by_age[i]->stream->tenant == st->tenant ? common_prefix(b->by_age[i], st->prompt, st->n_prompt - 1) : 0;
+        if (n > *same) *same = n, best = b->by_age[i];
     }
     return best;
+}
+
+static ng_prefix_text text_of(const slot *s, size_t n) {
+    return (ng_prefix_text){.ids = s->ids, .n = n, .tenant = s->stream->tenant, .is_private = s->stream->is_private};
+}
+
+/* Takes what is known of the sequence's unread ids; the last is always read, for its logits. */
+static void recall(ng_batcher *b, slot *s, size_t files) {
+    ng_prefix_text t = text_of(s, s->n_ids - 1);
+    size_t n = ng_prefix_extend(b->prefix, &s->kv, &t, files);
+    if (!s->stream->run.g.n_tokens) s->stream->n_cached += n;
+    b->stats.n_reused += n;
 }
 
 bool ng_batcher_join(ng_batcher *b, ng_stream *st) {
     size_t same;
     if (b->n_running == b->n_slots || !pages_suffice(b, st->n_prompt + 1)) return false;
-    slot *from = best_prefix(b, st, &same);
-    bool goes_on = from && !from->stream && same == from->kv.len; /* nothing of it would be lost */
-    slot *s = goes_on ? from : idle_slot(b, false, from);
-    if (!s) s = from; /* the only idle one */
-    if (s != from) {
-        forget(s);
-        if (from) ng_kv_share(&s->kv, &from->kv, same);
-    } else {
-        ng_kv_rewind(&s->kv, same);
-    }
+    slot *from = best_prefix(b, st, &same), *s = b->slots;
+    while (s->stream) s++;
     memcpy(s->ids, st->prompt, st->n_prompt * sizeof *s->ids);
     s->n_ids = st->n_prompt;
     s->stream = st;
-    s->order = ++b->clock;
     s->paused = false;
+    st->n_cached = 0;
+    recall(b, s, b->n_running ? FILES_A_STEP : SIZE_MAX);
+    if (same > s->kv.len) {
+        b->stats.n_reused += same - s->kv.len;
+        st->n_cached = same;
+        ng_kv_share(&s->kv, &from->kv, same);
+    }
     st->joined_ms = ng_clock_ms();
     st->first_ms = 0;
     st->status = NG_OK;
     b->by_age[b->n_running++] = s;
-    b->stats.n_reused += same;
     return true;
 }
 
 static void leave(ng_batcher *b, size_t at) {
     slot *s = b->by_age[at];
     ng_stream *st = s->stream;
+    ng_prefix_text t = text_of(s, s->kv.len);
     memmove(b->by_age + at, b->by_age + at + 1, (--b->n_running - at) * sizeof *b->by_age);
-    s->stream = NULL;
+    ng_prefix_keep(b->prefix, &s->kv, &t);
     s->n_ids = s->kv.len;
-    s->order = ++b->clock;
+    ng_kv_rewind(&s->kv, 0);
+    s->stream = NULL;
     s->paused = false;
     st->ended_ms = ng_clock_ms();
     b->on_end(b->on_end_ctx, st);
@@ -290,13 +299,22 @@ static void deal_chunk(ng_batcher *b, size_t rows) {
     }
 }
 
+/* A context that is full loses its older half; what is left behind it is unread. */
+static void shift(ng_batcher *b, slot *s) {
+    if (s->n_ids <= b->n_ctx) return;
+    size_t from = ng_source_shift(s->ids, &s->n_ids, s->stream->run.opt->n_keep);
+    if (from < s->kv.len) ng_kv_rewind(&s->kv, from);
+}
+
 /* Sets every slot's take, with pages for it.  Returns the rows of prompts; *n_decoding the others. */
 static size_t plan(ng_batcher *b, size_t *n_decoding) {
     size_t chunk = 0;
     *n_decoding = 0;
     for (size_t i = 0; i < b->n_running; i++) {
         slot *s = b->by_age[i];
+        shift(b, s);
         if (s->paused && (i == 0 || pages_suffice(b, s->n_ids + 1))) s->paused = false;
+        if (!s->paused && unread(s) > NG_KV_PAGE_TOK) recall(b, s, b->n_running > 1 ? FILES_A_STEP : SIZE_MAX);
         s->take = !s->paused && unread(s) == 1;
         *n_decoding += s->take;
     }
@@ -394,12 +412,13 @@ ng_scheduler_stats ng_batcher_look(const ng_batcher *b, ng_slot *slots, size_t m
     ng_scheduler_stats st = b->stats;
     st.n_slots = b->n_slots;
     st.n_ctx = b->n_ctx;
-    st.n_kv_tok = b->n_pages * NG_KV_PAGE_TOK;
+    st.n_kv_tok = (uint32_t)((b->n_pages + b->n_kept) * NG_KV_PAGE_TOK);
     st.n_running = (uint32_t)b->n_running;
+    st.prefix = ng_prefix_look(b->prefix);
     st.kv_tok_used = ng_kv_pool_pages_used(b->pages) * NG_KV_PAGE_TOK;
     for (size_t i = 0; slots && i < max && i < b->n_slots; i++) {
         const slot *s = &b->slots[i];
-        slots[i] = (ng_slot){.n_past = s->kv.len};
+        slots[i] = (ng_slot){.n_past = s->stream ? s->kv.len : s->n_ids};
         if (!s->stream) continue;
         slots[i].state = s->paused ? NG_SLOT_PAUSED : unread(s) > 1 ? NG_SLOT_READING : NG_SLOT_DECODING;
         slots[i].n_prompt = s->stream->n_prompt;

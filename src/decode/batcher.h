@@ -9,7 +9,8 @@
  * pages do not hold yet is unread; one unread id is a sequence that decodes, more is one that reads
  * its prompt, or that lost its pages and reads again.  So joining, decoding, reuse and preemption are one thing.
  *
- * Nothing here takes a lock or the heap after the start.  on_end, and the on_token of a stream's
+ * Nothing here takes the heap after the start, but for a list of pages to be written to files when a sequence
+ * leaves; nor a lock for longer than a few instructions.  on_end, and the on_token of a stream's
  * options, run inside ng_batcher_step, on_token on any thread of the session: it must not block. */
 #ifndef NG_DECODE_BATCHER_H
 #define NG_DECODE_BATCHER_H
@@ -24,9 +25,12 @@ typedef struct ng_stream {
     const int32_t *prompt;  /* [n_prompt], n_prompt < n_ctx, checked by ng_run_begin */
     size_t n_prompt;
     int64_t deadline_ms;
+    uint64_t tenant;        /* as in ng_scheduled */
+    bool is_private;
     atomic_bool cancelled;  /* set from any thread: it ends before the next step */
     void *user;
 
+    size_t n_cached;        /* tokens of the prompt that were not read again */
     double joined_ms, first_ms, ended_ms; /* on the monotonic clock */
     ng_status status;       /* of a generation that failed, with the text in error */
     ng_error error;

@@ -37,7 +37,7 @@ static ng_status prepare(ng_run *r, const int32_t *prompt, size_t n, ng_error *e
     const ng_generate_options *o = r->opt;
     ng_generation *g = &r->g;
     size_t n_top = o->n_top < r->src->n_vocab ? o->n_top : r->src->n_vocab, top_cells;
-    r->n_max = o->n_predict < r->src->room - n ? o->n_predict : r->src->room - n;
+    r->n_max = o->n_predict < r->src->room - n || r->src->can_shift ? o->n_predict : r->src->room - n;
     if (!ng_mul_ok(&top_cells, r->n_max, n_top)) return ng_fail(err, NG_ENOMEM, "generate: out of memory");
     ng_status s = ng_sampler_init(&r->sampler, o, r->src->n_vocab, err);
     if (s) return s;

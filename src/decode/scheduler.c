@@ -199,11 +199,15 @@ static ng_status call_begin(call *c, const ng_scheduler *s, const ng_scheduled *
     c->stream.prompt = r->prompt;
     c->stream.n_prompt = r->n_prompt;
     c->stream.deadline_ms = r->deadline_ms;
+    c->stream.tenant = r->tenant;
+    c->stream.is_private = r->is_private;
     c->stream.user = c;
     ng_status status = ng_text_source_init(&c->text, &c->src, s->model, err);
     if (status) return status;
     c->src.room = s->n_ctx;
-    status = ng_run_begin(&c->stream.run, &c->src, r->prompt, r->n_prompt, &c->opt, err);
+    c->src.can_shift = opt->shift;
+    status = ng_source_shift_check(opt, s->n_ctx, err);
+    if (!status) status = ng_run_begin(&c->stream.run, &c->src, r->prompt, r->n_prompt, &c->opt, err);
     if (status || !c->is_read) return status;
     size_t n_max = c->stream.run.n_max;
     c->lens = calloc(n_max + 1, sizeof *c->lens);
@@ -332,6 +336,7 @@ static ng_status follow(ng_scheduler *s, call *c, const ng_generate_options *opt
     if (st->status) return ng_fail(err, st->status, "%s", st->error.text);
     if (c->lost) return ng_fail(err, NG_ENOMEM, "scheduler: out of memory for the text of a token");
     settle(&r);
+    c->stream.run.g.n_cached = st->n_cached;
     c->stream.run.g.prompt_ms = st->first_ms ? st->first_ms - st->joined_ms : 0;
     c->stream.run.g.predicted_ms = st->first_ms ? st->ended_ms - st->first_ms : 0;
     return NG_OK;

@@ -87,6 +87,7 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     bool labels = task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE;
     ng_tier_request r = labels && !m->upstream ? ng_ask_plain(a) : a->req;
     r.task = (*out)->task = task;
+    r.is_private = a->limits.privacy == NG_PRIVACY_LOCAL;
     r.expert = m->upstream ? m->upstream_model : m->name;
     uint64_t t0 = ng_clock_ns();
     ng_status s = m->tier.submit(m->tier.self, &r, *out, err);
@@ -211,6 +212,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
                                .messages = r->messages,
                                .n_messages = r->n_messages,
                                .params = r->params,
+                               .tenant = r->tenant && *r->tenant ? ng_hash64(r->tenant, strlen(r->tenant), 1) : 0,
                                .deadline_ms = a->limits.deadline_ms,
                                .traceparent = r->traceparent,
                                .abandoned = r->abandoned,
@@ -480,6 +482,7 @@ static void count(asking *a, ng_status s) {
     if (out->cached) return;
     atomic_fetch_add(&g->stats.prompt_tokens, out->prompt_tokens);
     atomic_fetch_add(&g->stats.completion_tokens, out->completion_tokens);
+    atomic_fetch_add(&g->stats.cached_tokens, out->cached_tokens);
 }
 
 static void fill_from_answer(ng_record *rec, const ng_answer *out) {

@@ -91,6 +91,14 @@ static ng_status open_head(opening *o, ng_tier *out, const char *name, ng_head_s
     bool elsewhere = o->opt->open_head && g->config.workers.enabled && ng_head_is_big(spec);
     spec->memory_max = g->config.workers.memory;
     spec->hang_ms = g->config.workers.hang_ms;
+    spec->prefix = (ng_prefix_options){.memory_max = g->config.cache.prefix, .disk_max = g->config.cache.prefix_disk};
+    char home[PATH_CAP - 32], dir[PATH_CAP];
+    if (g->config.cache.prefix_disk) {
+        ng_status s = ng_home_dir(home, sizeof home, o->err);
+        if (s) return s;
+        snprintf(dir, sizeof dir, "%s/cache/prefix", home);
+        spec->prefix.dir = dir;
+    }
     if (elsewhere) return o->opt->open_head(o->opt->open_head_ctx, out, name, spec, o->err);
     return g->hooks.open_head(g->hooks.ctx, out, name, spec, o->err);
 }
@@ -571,6 +579,7 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .records_written = r.written,
                            .records_sampled_out = r.sampled_out,
                            .prompt_tokens = atomic_load(&w->stats.prompt_tokens),
+                           .cached_tokens = atomic_load(&w->stats.cached_tokens),
                            .completion_tokens = atomic_load(&w->stats.completion_tokens),
                            .deadline_misses = atomic_load(&w->stats.deadline_misses),
                            .pipelines = atomic_load(&w->stats.pipelines[0]) + atomic_load(&w->stats.pipelines[1]),

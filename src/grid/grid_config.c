@@ -172,10 +172,14 @@ static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config
                                                policy_fields};
 
 static const ng_config_field cache_fields[] = {
-    {"exact", NG_CONFIG_BYTES, 0, .dflt = "64MB", .min = 0, .max = 1e12,
+    {"exact", NG_CONFIG_BYTES, IN(cache, exact), .dflt = "64MB", .min = 0, .max = 1e12,
      .help = "memory for answers to repeated requests; 0: off"},
+    {"prefix", NG_CONFIG_BYTES, IN(cache, prefix), .dflt = "0", .min = 0, .max = 1e12,
+     .help = "memory of each decoder for how earlier texts began, beside the two contexts that it always has"},
+    {"prefix_disk", NG_CONFIG_BYTES, IN(cache, prefix_disk), .dflt = "0", .min = 0, .max = 1e13,
+     .help = "files of what several texts began with ($NANOGRID_HOME/cache/prefix); they hold prompts; 0: none"},
     {0}};
-static const ng_config_schema cache_schema = {"cache", sizeof(uint64_t), cache_fields};
+static const ng_config_schema cache_schema = {"cache", sizeof(((ng_grid_config *)0)->cache), cache_fields};
 static const ng_config_field cascade_fields[] = {
     {"hold_tokens", NG_CONFIG_INT, IN(cascade, hold_tokens), .dflt = "32", .min = 0, .max = 4096,
      .help = "tokens held back while an answer may still escalate"},

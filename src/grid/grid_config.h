@@ -99,6 +99,7 @@ typedef struct ng_grid_config {
     } policy;
     struct {
         uint64_t exact;
+        uint64_t prefix, prefix_disk; /* bytes; prefix_disk 0: no files */
     } cache;
     struct {
         int64_t hold_tokens;

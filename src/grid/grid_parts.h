@@ -93,7 +93,7 @@ struct ng_grid {
     recorded_features recorder; /* the writer's */
     struct {
         _Atomic uint64_t requests, answered[3], escalations, abstentions, cache_hits, cache_misses,
-            errors, prompt_tokens, completion_tokens, cost_nano_usd,
+            errors, prompt_tokens, cached_tokens, completion_tokens, cost_nano_usd,
             deadline_misses, reasks, wasted_tokens, wasted_nano_usd, explored, pipelines[2], /* by whether one was degraded */
             feedback[2]; /* by whether the answer was right */
     } stats;

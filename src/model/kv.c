@@ -139,7 +139,7 @@ ng_status ng_kv_init(ng_kv *kv, ng_kv_pool *pool, size_t n_pages_max, ng_error *
     *kv = (ng_kv){0};
     uint32_t *pages = calloc(n_pages_max + 1, sizeof *pages);
     if (!pages) return ng_fail(err, NG_ENOMEM, "KV cache: out of memory");
-    *kv = (ng_kv){.pool = ng_kv_pool_retain(pool), .pages = pages, .n_pages_max = n_pages_max, .n_exact = SIZE_MAX};
+    *kv = (ng_kv){.pool = ng_kv_pool_retain(pool), .pages = pages, .n_pages_max = n_pages_max};
     return NG_OK;
 }
 
@@ -186,7 +186,6 @@ void ng_kv_rewind(ng_kv *kv, size_t n) {
     if (n < kv->len) kv->len = n;
     size_t keep = (kv->len + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK;
     while (kv->n_pages > keep) ng_kv_page_drop(kv->pool, kv->pages[--kv->n_pages]);
-    if (kv->len <= kv->n_exact) kv->n_exact = SIZE_MAX; /* what was shifted is gone */
 }
 
 void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
@@ -200,7 +199,6 @@ void ng_kv_share(ng_kv *kv, const ng_kv *from, size_t n) {
     }
     kv->n_pages = pages;
     kv->len = n;
-    kv->n_exact = n <= from->n_exact ? SIZE_MAX : from->n_exact;
 }
 
 size_t ng_kv_page_bytes(const ng_kv_pool *p) { return p->page_bytes; }

@@ -48,8 +48,6 @@ typedef struct ng_kv {
     uint32_t *pages; /* [n_pages_max] ids; the first n_pages are held */
     size_t n_pages, n_pages_max;
     size_t len;      /* tokens */
-    size_t n_exact;  /* of the first n_exact tokens the pages hold what a forward over them writes; SIZE_MAX: of all,
-                        as long as nothing was shifted */
 } ng_kv;
 /* Retains the pool.  n_pages_max bounds the sequence. */
 ng_status ng_kv_init(ng_kv *kv, ng_kv_pool *pool, size_t n_pages_max, ng_error *err) NG_MUST_USE;

@@ -163,10 +163,12 @@ static void note(ng_prefix *p, uint64_t *count, const ng_error *why) {
     pthread_mutex_unlock(&p->lock);
 }
 
-/* The key's page from its file to the end of kv. */
-static bool load(ng_prefix *p, ng_kv *kv, const ng_prefix_key *k) {
+/* The key's page from its file to the end of kv; node `at` (or NONE) is where it goes on, and stays. */
+static bool load(ng_prefix *p, ng_kv *kv, const ng_prefix_key *k, uint32_t at) {
     ng_error err = {0};
-    if (ng_kv_reserve(kv, PAGE, NULL)) return false;
+    if (at != NONE) touch(p, at);
+    while (ng_kv_reserve(kv, PAGE, NULL))
+        if (p->nodes[ROOT].newer == at || !ng_prefix_evict(p)) return false;
     ng_status s = ng_prefix_file_read(&p->dir, k, ng_kv_page(p->pool, kv->pages[kv->len / PAGE]), &err);
     if (s && s != NG_ENOTFOUND) note(p, &p->refused, &err);
     if (s) ng_kv_rewind(kv, kv->len);
@@ -280,7 +282,7 @@ static void submit(ng_prefix *p, job *j) {
 
 size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t files) {
     size_t before = kv->len, same;
-    if (before % PAGE || kv->n_exact != SIZE_MAX || before >= t->n) return 0;
+    if (before % PAGE || before >= t->n) return 0;
     uint32_t at = find(p, t, before), next;
     ng_prefix_key k = ng_prefix_key_first(&p->dir, t->tenant);
     for (; t->n - kv->len >= PAGE; at = next) {
@@ -293,7 +295,7 @@ size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t
         }
         if (!p->has_dir || !files) break;
         while (k.n_ids <= kv->len) (void)ng_prefix_key_next(&k, t->ids, t->n);
-        if (!load(p, kv, &k)) break;
+        if (!load(p, kv, &k, at)) break;
         p->disk_tok += PAGE;
         files--;
         next = at == NONE ? NONE
@@ -329,7 +331,6 @@ static uint32_t keep_page(ng_prefix *p, uint32_t at, uint64_t tenant, uint32_t p
 
 void ng_prefix_keep(ng_prefix *p, const ng_kv *kv, const ng_prefix_text *t) {
     size_t n = t->n < kv->len ? t->n : kv->len;
-    if (n > kv->n_exact) n = kv->n_exact;
     job *j = new_job(p, t, n);
     uint32_t at = ROOT, last = ROOT;
     for (size_t i = 0; i < n; i += PAGE) {
@@ -409,14 +410,20 @@ static ng_status identity_of(ng_digest *out, const ng_prefix_setup *s, ng_error 
     return NG_OK;
 }
 
+/* A folder that cannot be used costs the files, not the model. */
 static ng_status open_files(ng_prefix *p, const ng_prefix_setup *s, ng_error *err) {
     const ng_prefix_options *o = s->options;
     ng_digest identity;
-    ng_status status = identity_of(&identity, s, err);
+    ng_error why = {0};
+    ng_status status = identity_of(&identity, s, &why);
     if (!status)
         status = ng_prefix_dir_open(&p->dir, o->dir, identity, ng_kv_page_bytes(p->pool),
-                                    o->disk_max ? o->disk_max : DISK_MAX_DEFAULT, err);
-    if (status) return status;
+                                    o->disk_max ? o->disk_max : DISK_MAX_DEFAULT, &why);
+    if (status == NG_ENOMEM) return ng_fail(err, status, "%s", why.text);
+    if (status) {
+        note(p, &p->failed, &why);
+        return NG_OK;
+    }
     p->has_dir = true;
     p->eager = o->eager;
     p->has_thread = !pthread_create(&p->thread, NULL, writer, p);

@@ -38,8 +38,7 @@ typedef struct ng_prefix_text {
 } ng_prefix_text;
 
 /* Appends known pages to `kv`, which holds ids[0 .. kv->len), up to n tokens in all; at most `files` of them from
- * files.  Returns how many tokens that were.  Nothing is known of a sequence that does not end with a page, or that
- * was shifted. */
+ * files.  Returns how many tokens that were.  Nothing is known of a sequence that does not end with a page. */
 size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t files);
 /* Keeps the pages of the first n tokens of `kv`. */
 void ng_prefix_keep(ng_prefix *p, const ng_kv *kv, const ng_prefix_text *t);

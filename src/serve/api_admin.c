@@ -153,6 +153,7 @@ static void grid_series(ng_buf *b, const ng_grid_stats *s) {
         {"nanogrid_records_sampled_out_total", "Plain decisions left out while the ring was full.",
          (double)s->records_sampled_out},
         {"nanogrid_prompt_tokens_total", "Tokens read.", (double)s->prompt_tokens},
+        {"nanogrid_cached_tokens_total", "Of the tokens read, those known from earlier texts.", (double)s->cached_tokens},
         {"nanogrid_completion_tokens_total", "Tokens written.", (double)s->completion_tokens},
         {"nanogrid_cost_usd_total", "US dollars paid to upstreams.", s->cost_usd},
     };

@@ -52,10 +52,10 @@ static const char *const sampling[] = {"temperature",
 /* ---- pieces that both forms share ------------------------------------------------------------ */
 
 static void put_usage(ng_json *j, const chat *t) {
-    uint64_t in = 0, out = 0;
+    uint64_t in = 0, out = 0, cached = 0;
     for (uint32_t i = 0; i < t->req.n; i++) {
         if (!t->answers[i]) continue;
-        if (!i) in = t->answers[i]->prompt_tokens;
+        if (!i) in = t->answers[i]->prompt_tokens, cached = t->answers[i]->cached_tokens;
         out += t->answers[i]->completion_tokens;
     }
     ng_json_key(j, "usage");
@@ -63,6 +63,10 @@ static void put_usage(ng_json *j, const chat *t) {
     ng_json_key(j, "prompt_tokens"), ng_json_uint(j, in);
     ng_json_key(j, "completion_tokens"), ng_json_uint(j, out);
     ng_json_key(j, "total_tokens"), ng_json_uint(j, in + out);
+    ng_json_key(j, "prompt_tokens_details");
+    ng_json_object(j);
+    ng_json_key(j, "cached_tokens"), ng_json_uint(j, cached);
+    ng_json_end(j);
     ng_json_end(j);
 }
 

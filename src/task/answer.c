@@ -194,6 +194,7 @@ void ng_answer_json(ng_json *j, const ng_answer *a) {
     ng_json_object(j);
     ng_json_key(j, "prompt"), ng_json_uint(j, a->prompt_tokens);
     ng_json_key(j, "completion"), ng_json_uint(j, a->completion_tokens);
+    if (a->cached_tokens) ng_json_key(j, "cached"), ng_json_uint(j, a->cached_tokens);
     ng_json_end(j);
     if (a->cached) ng_json_key(j, "cached"), ng_json_bool(j, true);
     if (a->cost_usd > 0) put_fixed(j, "cost_usd", a->cost_usd, 9);

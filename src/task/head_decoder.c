@@ -31,7 +31,7 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     decoder *d = calloc(1, sizeof *d);
     *self = NULL;
     if (!d) return ng_fail(err, NG_ENOMEM, "decoder: out of memory");
-    ng_scheduler_options opt = {.n_threads = spec->n_threads, .kv = spec->kv};
+    ng_scheduler_options opt = {.n_threads = spec->n_threads, .kv = spec->kv, .prefix = &spec->prefix};
     ng_status s = ng_model_open(&d->model, spec->path, err);
     if (!s && ng_model_get_info(d->model).kind != NG_MODEL_CAUSAL)
         s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot generate text", spec->path,
@@ -64,17 +64,36 @@ static ng_status message_text(const ng_message *m, ng_answer *a, const char **ou
     return NG_OK;
 }
 
-static ng_status render(const decoder *d, const ng_tier_request *req, ng_answer *a, int32_t **ids, size_t *n,
-                        ng_error *err) {
-    if (!req->n_messages) return ng_fail(err, NG_EINVALID, "the request has no messages");
-    ng_chat_message *list = ng_answer_alloc(a, req->n_messages * sizeof *list);
+typedef struct asked {
+    const decoder *d;
+    const ng_tier_request *req;
+    ng_answer *a;
+} asked;
+
+/* The first n_messages; `reply`: with what begins the answer. */
+static ng_status render(const asked *k, size_t n_messages, bool reply, int32_t **ids, size_t *n, ng_error *err) {
+    if (!n_messages) return ng_fail(err, NG_EINVALID, "the request has no messages");
+    ng_chat_message *list = ng_answer_alloc(k->a, n_messages * sizeof *list);
     if (!list) return ng_fail(err, NG_ENOMEM, "decoder: out of memory");
     ng_status s = NG_OK;
-    for (size_t i = 0; i < req->n_messages && !s; i++) {
-        list[i].role = req->messages[i].role;
-        s = message_text(&req->messages[i], a, &list[i].text, err);
+    for (size_t i = 0; i < n_messages && !s; i++) {
+        list[i].role = k->req->messages[i].role;
+        s = message_text(&k->req->messages[i], k->a, &list[i].text, err);
     }
-    return s ? s : ng_chat_tokenize(d->tokenizer, list, req->n_messages, true, ids, n, err);
+    return s ? s : ng_chat_tokenize(k->d->tokenizer, list, n_messages, reply, ids, n, err);
+}
+
+/* With a context that shifts, what the system was told stays: the ids that its messages alone begin with. */
+static ng_status keep_system(const asked *k, const int32_t *ids, size_t n, ng_generate_options *opt, ng_error *err) {
+    int32_t *own = NULL;
+    size_t n_told = 0, n_own, same = 0;
+    while (n_told < k->req->n_messages && !strcmp(k->req->messages[n_told].role, "system")) n_told++;
+    if (!opt->shift || opt->n_keep || !n_told) return NG_OK;
+    ng_status s = render(k, n_told, false, &own, &n_own, err);
+    while (!s && same < n && same < n_own && ids[same] == own[same]) same++;
+    opt->n_keep = (uint32_t)same;
+    free(own);
+    return s;
 }
 
 static ng_status fill(ng_answer *a, const ng_generation *g, ng_error *err) {
@@ -82,6 +101,7 @@ static ng_status fill(ng_answer *a, const ng_generation *g, ng_error *err) {
     if (late && !g->n_tokens) return ng_fail(err, NG_ETIMEOUT, "the deadline passed before the first token");
     a->prompt_tokens = (uint32_t)g->n_prompt;
     a->completion_tokens = (uint32_t)g->n_tokens;
+    a->cached_tokens = (uint32_t)g->n_cached;
     a->answer = ng_answer_strndup(a, g->text, g->text_len);
     a->finish = late ? "length" : g->finish;
     return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "decoder: out of memory");
@@ -93,13 +113,16 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     ng_generation g = {0};
     int32_t *ids = NULL;
     size_t n = 0;
+    const asked k = {d, req, a};
     opt.on_token = req->on_token;
     opt.on_token_ctx = req->on_token_ctx;
     opt.abandoned = req->abandoned;
     opt.abandoned_ctx = req->abandoned_ctx;
     ng_status s = ng_generate_options_check(&opt, err);
-    if (!s) s = render(d, req, a, &ids, &n, err);
-    ng_scheduled r = {.prompt = ids, .n_prompt = n, .options = &opt, .deadline_ms = req->deadline_ms};
+    if (!s) s = render(&k, req->n_messages, true, &ids, &n, err);
+    if (!s) s = keep_system(&k, ids, n, &opt, err);
+    ng_scheduled r = {.prompt = ids, .n_prompt = n, .options = &opt, .deadline_ms = req->deadline_ms,
+                      .tenant = req->tenant, .is_private = req->is_private};
     if (!s) s = ng_scheduler_generate(d->scheduler, &g, &r, err);
     if (!s) s = fill(a, &g, err);
     ng_generation_clear(&g);

@@ -270,6 +270,8 @@ static void generate_options(codec *c, ng_generate_options *g) {
     u64(c, &g->seed);
     u32(c, &g->n_top);
     flag(c, &g->ignore_eog);
+    flag(c, &g->shift);
+    u32(c, &g->n_keep);
     texts(c, &g->stop, &g->n_stop);
 }
 
@@ -295,6 +297,8 @@ static void request(codec *c, ng_tier_request *r) {
     for (size_t i = 0; m && i < r->n_messages; i++) message(c, &m[i]);
     if (reads(c)) r->messages = m;
     params(c, &r->params);
+    u64(c, &r->tenant);
+    flag(c, &r->is_private);
     i64(c, &r->deadline_ms);
     text(c, &r->traceparent, NULL);
 }
@@ -377,6 +381,7 @@ static void answer(codec *c, ng_answer *a) {
     texts(c, &warnings, &a->n_warnings);
     u32(c, &a->prompt_tokens);
     u32(c, &a->completion_tokens);
+    u32(c, &a->cached_tokens);
     text(c, &a->label, NULL);
     scores(c, &a->scores, &a->n_scores);
     flag(c, &a->flagged);

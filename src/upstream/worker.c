@@ -272,6 +272,7 @@ static void worker_free(worker *w) {
     pthread_cond_destroy(&w->changed);
     free((char *)w->spec.path);
     free((char *)w->spec.head);
+    free((char *)w->spec.prefix.dir);
     free(w);
 }
 
@@ -289,9 +290,13 @@ static void close_tier(void *self) {
     free(t);
 }
 
+static bool same_prefix(const ng_prefix_options *a, const ng_prefix_options *b) {
+    return a->memory_max == b->memory_max && a->disk_max == b->disk_max && !strcmp(a->dir ? a->dir : "", b->dir ? b->dir : "");
+}
+
 static bool serves(const worker *w, const ng_head_spec *s) {
     return !strcmp(w->spec.path, s->path) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
-           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv;
+           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && same_prefix(&w->spec.prefix, &s->prefix);
 }
 
 /* One lock for all grids that share a home: they share the machine.  Without a home there is none. */
@@ -308,12 +313,13 @@ static worker *worker_new(ng_workers *pool, const ng_head_spec *spec) {
     w->spec = *spec;
     w->spec.path = strdup(spec->path);
     w->spec.head = spec->head ? strdup(spec->head) : NULL;
+    w->spec.prefix.dir = spec->prefix.dir ? strdup(spec->prefix.dir) : NULL;
     w->process = (ng_process){-1, -1};
     choose_lease(w);
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->write_lock, NULL);
     cond_init(&w->changed);
-    if (w->spec.path && (!spec->head || w->spec.head)) return w;
+    if (w->spec.path && (!spec->head || w->spec.head) && (!spec->prefix.dir || w->spec.prefix.dir)) return w;
     worker_free(w);
     return NULL;
 }

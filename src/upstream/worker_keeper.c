@@ -45,7 +45,7 @@ bool ng_worker_send(worker *w, ng_wire_kind kind, uint64_t call, const ng_buf *p
 /* ---- starting ------------------------------------------------------------------------------------- */
 
 static ng_status start(worker *w, ng_error *err) {
-    char threads[16], memory[32];
+    char threads[16], memory[32], kept[32], disk[32];
     const ng_head_spec *s = &w->spec;
     const char *argv[24] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
     size_t n = 6;
@@ -59,6 +59,15 @@ static ng_status start(worker *w, ng_error *err) {
         argv[n++] = "--memory", argv[n++] = memory;
     }
     if (s->kv == NG_KV_8BIT) argv[n++] = "--kv", argv[n++] = "q8";
+    if (s->prefix.memory_max) {
+        snprintf(kept, sizeof kept, "%llu", (unsigned long long)s->prefix.memory_max);
+        argv[n++] = "--prefix-memory", argv[n++] = kept;
+    }
+    if (s->prefix.dir) {
+        snprintf(disk, sizeof disk, "%llu", (unsigned long long)s->prefix.disk_max);
+        argv[n++] = "--prefix-cache", argv[n++] = s->prefix.dir;
+        argv[n++] = "--prefix-disk", argv[n++] = disk;
+    }
     if (*w->lease) argv[n++] = "--lease", argv[n++] = w->lease;
     ng_process p;
     ng_status status = ng_process_start(&p, argv, err);

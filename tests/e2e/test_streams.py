@@ -37,6 +37,7 @@ def stream(s, i, stop_after=None, started=None):
         if "error" in event:
             return event
         usage = event.get("usage") or usage
+        (usage or {}).pop("prompt_tokens_details", None) # what was known before differs, as it should
         for choice in event["choices"]:
             text += choice["delta"].get("content") or ""
             logprobs += (choice.get("logprobs") or {}).get("content") or []

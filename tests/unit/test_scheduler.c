@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { KINDS = 10, PROMPT_MAX = 120 };
+enum { KINDS = 12, PROMPT_MAX = 120 };
 static char path[] = TINY_MODEL_PATH;
 static ng_model *model;
 
@@ -63,7 +63,11 @@ static int setup(void **state) {
         a->opt.ignore_eog = i % 4 != 0;
         a->opt.n_top = i % 5 == 0 ? 3 : 0;
         a->opt.repeat_penalty = i % 3 == 2 ? 1.2f : 1;
-        if (i % 4 == 3) a->opt.stop = stops, a->opt.n_stop = 3;
+        if (i > 9) { /* more than the context holds */
+            a->opt.shift = a->opt.ignore_eog = true;
+            a->opt.n_predict = 300;
+            a->opt.n_keep = (uint32_t)i % 2 * 70;
+        } else if (i % 4 == 3) a->opt.stop = stops, a->opt.n_stop = 3;
         alone(a);
     }
     return 0;
@@ -116,6 +120,7 @@ static void begin(live *l, ask *a, uint32_t n_ctx) {
     l->stream.user = l;
     assert_int_equal(ng_text_source_init(&l->text, &l->src, model, NULL), NG_OK);
     l->src.room = n_ctx;
+    l->src.can_shift = a->opt.shift;
     assert_int_equal(ng_run_begin(&l->stream.run, &l->src, a->prompt, a->n_prompt, &a->opt, NULL), NG_OK);
 }
 
@@ -136,6 +141,62 @@ static ng_batcher *batcher(ng_scheduler_options o) {
     if (ng_batcher_new(&b, model, &o, &err)) fail_msg("%s", err.text);
     ng_batcher_on_end(b, on_end, NULL);
     return b;
+}
+
+/* When the context is full the older half of what is not kept goes, and it goes on as one whose prompt the rest is. */
+static void a_context_that_shifts_is_read_anew(void **state) {
+    (void)state;
+    static int32_t ids[TINY_CTX + 1];
+    static const uint32_t keeps[] = {0, 1, 64, 100, TINY_CTX - 2};
+    for (size_t k = 0; k < 5; k++) {
+        ask a = {.n_prompt = 101, .opt = asks[10].opt};
+        memcpy(a.prompt, asks[9].prompt, 50 * sizeof *a.prompt);
+        a.opt.temp = 0;
+        a.opt.n_predict = keeps[k] == TINY_CTX - 2 ? 120 : 400;
+        a.opt.n_keep = keeps[k];
+        alone(&a);
+        assert_int_equal(a.alone.n_tokens, a.opt.n_predict);
+        memcpy(ids, a.prompt, a.n_prompt * sizeof *ids);
+        size_t n = a.n_prompt, from = 0, n_shifts = 0;
+        ng_session *s;
+        float logits[TINY_VOCAB];
+        assert_int_equal(ng_session_new(&s, model, &(ng_session_options){.n_threads = 1}, NULL), NG_OK);
+        for (size_t i = 0; i < a.alone.n_tokens; i++) {
+            assert_int_equal(ng_session_eval(s, ids + from, n - from, logits, NULL), NG_OK);
+            int32_t best = 0;
+            for (int32_t v = 1; v < TINY_VOCAB; v++)
+                if (logits[v] > logits[best]) best = v;
+            if (a.alone.tokens[i] != best) fail_msg("keep %u: token %zu is %d, not %d", keeps[k], i, a.alone.tokens[i], best);
+            from = n;
+            ids[n++] = best;
+            if (n <= TINY_CTX) continue;
+            size_t gone = (n - keeps[k]) / 2;
+            memmove(ids + keeps[k], ids + keeps[k] + gone, (n - keeps[k] - gone) * sizeof *ids);
+            n -= gone;
+            from = 0;
+            n_shifts++;
+            ng_session_rewind(s, 0);
+        }
+        assert_true(n_shifts > 1);
+        ng_session_free(s);
+        ng_generation_clear(&a.alone);
+    }
+    ng_generate_options o = asks[10].opt;
+    ng_generation g;
+    ng_session *s;
+    ng_error err = {0};
+    o.n_keep = TINY_CTX - 1;
+    assert_int_equal(ng_session_new(&s, model, &(ng_session_options){.n_threads = 1}, NULL), NG_OK);
+    assert_int_equal(ng_generate(&g, s, asks[10].prompt, asks[10].n_prompt, &o, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "191 tokens to keep leave nothing to go"));
+    assert_int_equal(ng_session_len(s), 0);
+    o.n_keep = 0; /* a session that was not empty: its first tokens are not known here, so it ends when it is full */
+    assert_int_equal(ng_session_eval(s, asks[0].prompt, 1, NULL, NULL), NG_OK);
+    assert_int_equal(ng_generate(&g, s, asks[10].prompt, asks[10].n_prompt, &o, NULL), NG_OK);
+    assert_string_equal(g.finish, "length");
+    assert_int_equal(g.n_tokens, TINY_CTX - 1 - asks[10].n_prompt);
+    ng_generation_clear(&g);
+    ng_session_free(s);
 }
 
 /* Many generations come, some are cancelled; each is compared with what it says alone. */
@@ -209,6 +270,23 @@ static void eight_bits_say_the_same(void **state) {
     while (ng_batcher_step(b)) {}
     for (size_t i = 0; i < n; i++) assert_true(lives[i].ended), end(&lives[i]), ng_generation_clear(&eight[i].alone);
     ng_batcher_free(b);
+}
+
+/* .. and begin where texts of an earlier crowd left files. */
+static void a_crowd_with_files(void **state) {
+    (void)state;
+    char dir[] = "/tmp/ng-crowd-XXXXXX", command[100];
+    assert_non_null(mkdtemp(dir));
+    ng_prefix_options p = {.dir = dir, .memory_max = 100000};
+    for (int i = 0; i < 4; i++) {
+        p.eager = i == 1;
+        ng_scheduler_stats st = storm((ng_scheduler_options){.n_threads = 1, .n_slots = 4, .n_kv_tok = i == 3 ? TINY_CTX : 0, .prefix = &p},
+                                      30 + (uint64_t)i, 40);
+        if (i == 2) assert_true(st.prefix.disk_tok > 0);
+        assert_string_equal(st.prefix.note, "");
+    }
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
 }
 
 static void steps_make_no_heap_call(void **state) {
@@ -508,6 +586,7 @@ int main(void) {
                   cmocka_unit_test(a_prefix_is_read_once),
         cmocka_unit_test(a_long_prompt_joins_in_pieces),     cmocka_unit_test(threads_share_a_model),
         cmocka_unit_test(a_full_line_refuses),               cmocka_unit_test(deadlines_and_limits),
+        cmocka_unit_test(a_context_that_shifts_is_read_anew), cmocka_unit_test(a_crowd_with_files),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("scheduler", tests, setup, teardown);
