@@ -158,7 +158,7 @@ static void streams_end_in_done(void **state) {
     EXPECT(got, "\"delta\": {\"role\": \"assistant\", \"content\": \"\"}");
     EXPECT(got, "\"delta\": {\"content\": \"t1 \"}");
     EXPECT(got, "\"finish_reason\": \"stop\"");
-    EXPECT(got, "\"usage\": {\"prompt_tokens\": 10, \"completion_tokens\": 3, \"total_tokens\": 13}");
+    EXPECT(got, "\"usage\": {\"prompt_tokens\": 10, \"completion_tokens\": 3, \"total_tokens\": 13, \"prompt_tokens_details\": {\"cached_tokens\": 0}}");
     const char *decision = strstr(got, "\"nanogrid\": {\"expert\": \"chat\", \"tier\": \"nano\", \"confidence\": null");
     const char *end = strstr(got, "data: [DONE]\n\n");
     assert_true(decision && end && decision < end);
