@@ -9,8 +9,9 @@
  *     ng_session_keep(s, ids);                                    s holds ids[0 .. ng_session_len(s))
  *
  * Results are the same bits with and without it: what is kept is what a forward wrote, and a forward writes the
- * same however it is run.  Keys and values are shared by pages of 64 tokens and copied when one is written.  In
- * memory the longest common beginning is found, to the token; in files whole pages are, and what follows is read.
+ * same however it is run.  Keys and values are shared by pages of 64 tokens and copied when one is written.  The
+ * longest common beginning is found, to the token: in memory, and among the files that stood in `dir` when it was
+ * opened; of files written since, whole pages are.
  *
  * In memory, what was not used for longest goes first when memory_max is reached.  A file holds one page: the
  * tokens from the start of the text to its end, so that nothing rests on a hash being free of collisions, and the

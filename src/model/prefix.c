@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = NG_KV_PAGE_TOK, ROOT = 0, NONE = UINT32_MAX, JOBS_MAX = 64 };
+enum { PAGE = NG_KV_PAGE_TOK, ROOT = 0, NONE = UINT32_MAX, JOBS_MAX = 64, NEAR_LEAST = 8 };
 static const uint64_t DISK_MAX_DEFAULT = (uint64_t)1 << 30;
 
 typedef struct node {
@@ -163,17 +163,25 @@ static void note(ng_prefix *p, uint64_t *count, const ng_error *why) {
     pthread_mutex_unlock(&p->lock);
 }
 
-/* The key's page from its file to the end of kv; node `at` (or NONE) is where it goes on, and stays. */
-static bool load(ng_prefix *p, ng_kv *kv, const ng_prefix_key *k, uint32_t at) {
+/* The key's page, or where `near` one that begins like it, from its file to the end of kv; returns how many of its ids that holds. node `at` (or NONE) is where it goes on, and stays. */
+static size_t load(ng_prefix *p, ng_kv *kv, const ng_prefix_key *k, uint32_t at, bool near) {
     ng_error err = {0};
     if (at != NONE) touch(p, at);
     while (ng_kv_reserve(kv, PAGE, NULL))
-        if (p->nodes[ROOT].newer == at || !ng_prefix_evict(p)) return false;
-    ng_status s = ng_prefix_file_read(&p->dir, k, ng_kv_page(p->pool, kv->pages[kv->len / PAGE]), &err);
-    if (s && s != NG_ENOTFOUND) note(p, &p->refused, &err);
-    if (s) ng_kv_rewind(kv, kv->len);
-    else ng_kv_advance(kv, PAGE);
-    return !s;
+        if (p->nodes[ROOT].newer == at || !ng_prefix_evict(p)) return 0;
+    void *page = ng_kv_page(p->pool, kv->pages[kv->len / PAGE]);
+    bool whole = k->n_ids - k->begin == PAGE;
+    ng_status s = whole ? ng_prefix_file_read(&p->dir, k, page, &err) : NG_ENOTFOUND;
+    size_t n = whole && !s ? PAGE : 0;
+    if (s == NG_ENOTFOUND && near) {
+        err = (ng_error){0};
+        n = ng_prefix_file_near(&p->dir, k, page, &err);
+    }
+    if (err.code && err.code != NG_ENOTFOUND) note(p, &p->refused, &err);
+    ng_kv_advance(kv, n);
+    p->disk_tok += n;
+    if (!n) ng_kv_rewind(kv, kv->len);
+    return n;
 }
 
 /* Page `at` of the job's text. */
@@ -181,8 +189,7 @@ static void write_page(ng_prefix *p, const job *j, size_t at, uint32_t page) {
     ng_prefix_key k = ng_prefix_key_first(&p->dir, j->tenant);
     ng_error err = {0};
     bool fresh;
-    while (k.n_ids <= at * PAGE)
-        if (!ng_prefix_key_next(&k, j->ids, j->n_ids)) return;
+    for (size_t i = 0; i <= at; i++) (void)ng_prefix_key_next(&k, j->ids, j->n_ids);
     if (ng_prefix_file_write(&p->dir, &k, ng_kv_page(p->pool, page), &fresh, &err)) note(p, &p->failed, &err);
     else if (fresh) {
         pthread_mutex_lock(&p->lock);
@@ -244,11 +251,11 @@ static void *writer(void *ctx) {
 
 /* A job for the first n tokens of the text; NULL where there is nothing to do, or no memory for it. */
 static job *new_job(const ng_prefix *p, const ng_prefix_text *t, size_t n) {
-    size_t n_pages = n / PAGE;
+    size_t n_pages = (n + PAGE - 1) / PAGE;
     if (!p->has_dir || t->is_private || !n_pages) return NULL;
     job *j = malloc(sizeof *j + n_pages * sizeof j->pages[0]);
     if (!j) return NULL;
-    *j = (job){.ids = malloc(n_pages * PAGE * sizeof *j->ids), .n_ids = n_pages * PAGE, .tenant = t->tenant};
+    *j = (job){.ids = malloc(n * sizeof *j->ids), .n_ids = n, .tenant = t->tenant};
     if (!j->ids) return free(j), NULL;
     memcpy(j->ids, t->ids, j->n_ids * sizeof *j->ids);
     return j;
@@ -285,31 +292,37 @@ size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t
     if (before % PAGE || before >= t->n) return 0;
     uint32_t at = find(p, t, before), next;
     ng_prefix_key k = ng_prefix_key_first(&p->dir, t->tenant);
-    for (; t->n - kv->len >= PAGE; at = next) {
-        next = at == NONE ? NONE : best_child(p, at, t->tenant, t->ids + kv->len, PAGE, &same);
-        if (next != NONE && same == PAGE) {
-            if (!ng_kv_append(kv, p->nodes[next].page, PAGE)) break;
-            p->nodes[next].again = true;
-            p->memory_tok += PAGE;
+    while (kv->len < t->n && kv->len % PAGE == 0) {
+        size_t left = t->n - kv->len < PAGE ? t->n - kv->len : PAGE, n = 0;
+        next = at == NONE ? NONE : best_child(p, at, t->tenant, t->ids + kv->len, left, &same);
+        if (next == NONE) same = 0;
+        if (same < left && p->has_dir && files) {
+            while (k.n_ids <= kv->len) (void)ng_prefix_key_next(&k, t->ids, t->n);
+            n = load(p, kv, &k, at, same == 0);
+        }
+        if (n) {
+            files--;
+            if (n < PAGE || at == NONE) continue;
+            at = add_child(p, at, t->tenant, kv->pages[kv->n_pages - 1], t->ids + kv->len - PAGE, PAGE);
+            if (at != NONE) p->nodes[at].again = p->nodes[at].filed = true;
             continue;
         }
-        if (!p->has_dir || !files) break;
-        while (k.n_ids <= kv->len) (void)ng_prefix_key_next(&k, t->ids, t->n);
-        if (!load(p, kv, &k, at)) break;
-        p->disk_tok += PAGE;
-        files--;
-        next = at == NONE ? NONE
-                          : add_child(p, at, t->tenant, kv->pages[kv->n_pages - 1], t->ids + kv->len - PAGE, PAGE);
-        if (next != NONE) p->nodes[next].again = p->nodes[next].filed = true;
-    }
-    size_t left = t->n - kv->len < PAGE ? t->n - kv->len : PAGE;
-    next = at == NONE || !left ? NONE : best_child(p, at, t->tenant, t->ids + kv->len, left, &same);
-    if (next != NONE && ng_kv_append(kv, p->nodes[next].page, same)) {
+        if (next == NONE || !ng_kv_append(kv, p->nodes[next].page, same)) break;
+        p->nodes[next].again |= same == PAGE;
         p->memory_tok += same;
         at = next;
     }
     if (at != NONE) touch(p, at);
     return kv->len - before;
+}
+
+/* Whether a file has a page below `at` that begins with these ids. */
+static bool is_filed(const ng_prefix *p, uint32_t at, uint64_t tenant, const int32_t *ids, size_t n) {
+    for (uint32_t i = p->nodes[at].child; i != NONE; i = p->nodes[i].sibling) {
+        const node *c = &p->nodes[i];
+        if (c->filed && c->tenant == tenant && c->n >= n && !memcmp(c->ids, ids, n * sizeof *ids)) return true;
+    }
+    return false;
 }
 
 /* The node below `at` that keeps these n <= 64 tokens, which stand in `page`. */
@@ -318,7 +331,10 @@ static uint32_t keep_page(ng_prefix *p, uint32_t at, uint64_t tenant, uint32_t p
     uint32_t i = best_child(p, at, tenant, ids, n, &same);
     if (i == NONE || same < p->nodes[i].n) {
         if (i != NONE && same == n) return i; /* it has these and more */
-        return add_child(p, at, tenant, page, ids, n);
+        bool again = same >= NEAR_LEAST && !is_filed(p, at, tenant, ids, same);
+        i = add_child(p, at, tenant, page, ids, n);
+        if (i != NONE) p->nodes[i].again = again;
+        return i;
     }
     node *c = &p->nodes[i];
     if (c->n < n) { /* the text has gone on */
@@ -338,7 +354,7 @@ void ng_prefix_keep(ng_prefix *p, const ng_kv *kv, const ng_prefix_text *t) {
         uint32_t page = kv->pages[i / PAGE];
         if (at != NONE) at = keep_page(p, at, t->tenant, page, t->ids + i, len);
         if (at != NONE) last = at;
-        if (len == PAGE) add_page(p, j, i / PAGE, page, at == NONE ? NULL : &p->nodes[at]);
+        add_page(p, j, i / PAGE, page, at == NONE ? NULL : &p->nodes[at]);
     }
     touch(p, last);
     submit(p, j);
@@ -462,6 +478,7 @@ void ng_prefix_free(ng_prefix *p) {
         pthread_join(p->thread, NULL);
     }
     while (p->nodes && p->n_used) remove_leaf(p, p->nodes[ROOT].newer);
+    ng_prefix_dir_close(&p->dir);
     ng_kv_pool_release(p->pool);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
