@@ -2,6 +2,7 @@
 #include "encoder_task.h"
 
 #include "train/dev_score.h"
+#include "train/near.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,17 +10,6 @@
 static ng_status no_memory(const ng_encoder_recipe *r, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path); }
 
 /* ---- data --------------------------------------------------------------------------------------- */
-
-static ng_status drop_duplicates(ng_encoder_task *t, ng_dataset *d, const ng_dataset *test, ng_error *err) {
-    bool *keep = malloc(d->len + 1);
-    size_t n = keep ? ng_dataset_duplicates(d, test, keep) : SIZE_MAX;
-    if (n != SIZE_MAX) {
-        t->n_dropped += n;
-        ng_dataset_filter(d, keep);
-    }
-    free(keep);
-    return n == SIZE_MAX ? ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe.path) : NG_OK;
-}
 
 static void keep_tuning_half(ng_dataset *d) {
     size_t n = 0;
@@ -55,7 +45,8 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
         (s = ng_dataset_read(&t->oos, &d->oos_dev, NULL, &t->recipe, err)) ||
         (s = ng_dataset_read(&test, &d->test, &t->labels, &t->recipe, err)))
         return s;
-    if (!(s = drop_duplicates(t, &t->train, &test, err))) s = drop_duplicates(t, &t->tune, &test, err);
+    if (!(s = ng_dataset_separate(&t->train, &test, &t->recipe, true, &t->n_dropped, err)))
+        s = ng_dataset_separate(&t->tune, &test, &t->recipe, true, &t->n_dropped, err);
     ng_dataset_clear(&test);
     keep_tuning_half(&t->tune);
     return s ? s : check_labels(t, err);

@@ -16,7 +16,8 @@
  *     attribution: whom        | and a source without an explicit licence says so here
  *     source: where           /
  *     labels: [a, b]          [all of the training data, sorted] fixes labels and their order
- *     duplicates: keep        [keep] | drop: training and dev texts that also stand in test are dropped
+ *     duplicates: keep        [keep] | drop | refuse: training and dev texts that also stand in test
+ *     near: 0.8               [0: copies alone] texts so alike one of test count as duplicates too (near.h)
  *                             (but for case and punctuation)
  *     data:
  *       train: [SOURCE, ..]   r
@@ -103,7 +104,8 @@ typedef struct ng_recipe {
     const char *name, *description, *licence, *attribution, *source, *output;
     ng_config_strs languages, labels;
     int task;       /* ng_recipe_task */
-    int duplicates; /* 0 keep, 1 drop */
+    int duplicates; /* ng_duplicates */
+    double near;
     ng_recipe_data data;
     ng_recipe_features features;
     ng_recipe_training training;
@@ -111,6 +113,7 @@ typedef struct ng_recipe {
     const char *path; /* of the recipe */
 } ng_recipe;
 
+typedef enum ng_duplicates { NG_DUPLICATES_KEEP, NG_DUPLICATES_DROP, NG_DUPLICATES_REFUSE } ng_duplicates;
 typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED } ng_recipe_task;
 
 /* Strings live in `arena`. */

@@ -18,6 +18,7 @@
 #include "train/calibrate.h"
 #include "train/encoder_recipe.h"
 #include "train/export.h"
+#include "train/near.h"
 #include "train/summary_data.h"
 #include "train/train_encoder.h"
 #include <math.h>
@@ -49,17 +50,6 @@ typedef struct trainer {
 static ng_status no_memory(trainer *t) { return ng_fail(t->err, NG_ENOMEM, "%s: out of memory", t->recipe.path); }
 
 /* ---- 1. data ------------------------------------------------------------------------------------ */
-
-static ng_status drop_duplicates(trainer *t, ng_dataset *d, const ng_dataset *test) {
-    bool *keep = malloc(d->len + 1);
-    size_t n = keep ? ng_dataset_duplicates(d, test, keep) : SIZE_MAX;
-    if (n != SIZE_MAX) {
-        t->result->n_duplicates += n;
-        if (t->recipe.duplicates) ng_dataset_filter(d, keep);
-    }
-    free(keep);
-    return n == SIZE_MAX ? no_memory(t) : NG_OK;
-}
 
 static void keep_tuning_half(ng_dataset *d) {
     size_t n = 0;
@@ -97,14 +87,16 @@ static ng_status read_data(trainer *t) {
         (s = ng_dataset_read(&t->oos, &r->data.oos_dev, NULL, r, t->err)) ||
         (s = ng_dataset_read(&test, &r->data.test, &t->labels, r, t->err)))
         return s;
-    if (!(s = drop_duplicates(t, &t->train, &test))) s = drop_duplicates(t, &t->tune, &test);
+    bool drop = r->duplicates == NG_DUPLICATES_DROP;
+    if (!(s = ng_dataset_separate(&t->train, &test, r, drop, &t->result->n_duplicates, t->err)))
+        s = ng_dataset_separate(&t->tune, &test, r, drop, &t->result->n_duplicates, t->err);
     ng_dataset_clear(&test);
     if (s) return s;
     t->result->n_dev = t->tune.len;
     keep_tuning_half(&t->tune);
     t->result->n_train = t->train.len;
     t->result->n_labels = t->labels.len;
-    t->result->duplicates_dropped = r->duplicates != 0;
+    t->result->duplicates_dropped = drop;
     return check_labels(t);
 }
 

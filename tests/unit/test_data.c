@@ -2,6 +2,7 @@
 #include "fault.h"
 #include "train/data.h"
 #include "train/dev_score.h"
+#include "train/near.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -330,6 +331,68 @@ static void pairs_and_how_alike_they_are(void **state) {
     unload(&l);
 }
 
+static void near_copies_are_found(void **state) {
+    (void)state;
+    loaded l, test;
+    ng_error err = {0};
+    size_t n = 0;
+    bool keep[5];
+    put_file("test.tsv", "label\ttext\na\tplease freeze my account right now\na\tok\na\twhat is the weather in Paris today\n");
+    put_file("train.tsv", "label\ttext\na\tPlease, freeze my account right now!\na\tplease freeze my accounts right now\na\tplease close the account of my wife\n"
+                          "a\tOK.\na\tweather\n");
+    put_recipe("classify", "{file: ./test.tsv}");
+    assert_int_equal(load(&test, NULL), NG_OK);
+    put_recipe("classify", "{file: ./train.tsv}\nduplicates: refuse\nnear: 0.7");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(ng_dataset_duplicates(&l.data, &test.data, keep), 2);
+    assert_true(!keep[0] && keep[1] && !keep[3]);
+    assert_int_equal(ng_dataset_near(&l.data, &test.data, 0.7, keep), 3);
+    assert_true(!keep[0] && !keep[1] && keep[2] && !keep[3] && keep[4]);
+    assert_int_equal(ng_dataset_near(&l.data, &test.data, 1, keep), 2);
+    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, false, &n, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "3 training or dev texts also stand in the test set or are near it, the first: 'Please, freeze"));
+    l.recipe.duplicates = NG_DUPLICATES_DROP;
+    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, true, &n, NULL), NG_OK);
+    assert_true(n == 3 && l.data.len == 2);
+    FAULT_SWEEP(FAULT_ALLOC) if (ng_dataset_near(&l.data, &test.data, 0.7, keep) != SIZE_MAX) fault_passed();
+    unload(&l);
+    unload(&test);
+}
+
+/* Against the definition, over random texts of few letters, so that many are alike. */
+static void nearness_is_exact(void **state) {
+    (void)state;
+    enum { N = 120 };
+    char text[N][24];
+    ng_sample items[N];
+    uint64_t r = 7;
+    bool keep[N];
+    for (int i = 0; i < N; i++) {
+        size_t len = 6 + i % 7;
+        for (size_t k = 0; k < len; k++) r = r * 6364136223846793005u + 1442695040888963407u, text[i][k] = "ab c"[r >> 62];
+        text[i][len] = 0, text[i][0] = 'a';
+        items[i] = (ng_sample){.text = text[i], .len = (uint32_t)len};
+    }
+    ng_dataset a = {NULL, items, N / 2, N / 2}, b = {NULL, items + N / 2, N / 2, N / 2}, one = {NULL, NULL, 1, 1};
+    for (int step = 1; step <= 4; step++) {
+        double least = 0.2 * step + 0.1;
+        size_t found = ng_dataset_near(&a, &b, least, keep), n = 0;
+        for (int i = 0; i < N / 2; i++) {
+            bool near = false;
+            for (int k = 0; k < N / 2 && !near; k++) { /* pair by pair: no other text changes who is rare */
+                bool apart;
+                ng_dataset x = {NULL, items + i, 1, 1};
+                one.items = items + N / 2 + k;
+                near = ng_dataset_near(&x, &one, least, &apart) == 1;
+            }
+            n += near;
+            assert_true(near == !keep[i]);
+        }
+        assert_int_equal(n, found);
+        assert_true(step == 4 || found > 0);
+    }
+}
+
 static void spans_and_ranks(void **state) {
     (void)state;
     static const char *const labels[] = {"O", "B-a", "I-a", "B-b", "I-b"};
@@ -379,6 +442,7 @@ int main(void) {
         cmocka_unit_test(recipes_are_checked),          cmocka_unit_test(files_of_a_package),
         cmocka_unit_test(csv_as_spreadsheets_write_it),  cmocka_unit_test(conll_sentences_and_tags),
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(spans_and_ranks),
+        cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
         cmocka_unit_test(every_allocation_may_fail),
     };
     snprintf(dir, sizeof dir, "/tmp/ng_test_data_%d", (int)getpid());
