@@ -32,7 +32,7 @@ static float number_of(const json_t *o, const char *key) {
     return json_is_number(v) ? (float)json_number_value(v) : NAN;
 }
 
-/* The lead of the best recorded score of the router's choice: of the step itself, kept as `margin`. */
+/* -1: the truth is not known, or the step said nothing. */
 static signed char is_right(const json_t *step, const char *truth) {
     const char *label = step ? text_of(step, "label") : NULL;
     return !truth || !label ? -1 : !strcmp(label, truth);

@@ -4,7 +4,7 @@ import os, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-import json, subprocess, time
+import json, subprocess
 from served import Served, Checks
 
 GRID = "router: {model: nanogrid/router-en, learn: true}\ncache: {exact: 0}\n"
@@ -53,14 +53,14 @@ def main():
         check("texts of the kind go where people said", after >= before + 4, (before, after))
         check("the others stay", experts(s, PLAIN) == plain)
         told = s.post("/v1/classify", {"input": unseen[0]}, {"x-nanogrid-debug": "true"}).json["results"][0]
-        time.sleep(0.5)  # the record is written behind the answer
+        s.get("/v1/decisions?n=1")  # waits for the records
         said = subprocess.run([s.binary, "explain", "--json", told["decision_id"]], capture_output=True, text=True,
                               env=dict(os.environ, NANOGRID_HOME=home)).stdout
         check("explain names the version", json.loads(said)["router_version"] == version, said)
     with Served(GRID, home=home) as s:
         check("a restart keeps it", s.metric("nanogrid_router_version") == version)
         check("and what it does", experts(s, unseen).count("intent") == after)
-        time.sleep(0.5)
+        s.get("/v1/decisions?n=1")  # waits for the records
         replay = [subprocess.run([s.binary, "replay", "--json"], capture_output=True, env=dict(os.environ, NANOGRID_HOME=home)).stdout
                   for _ in range(2)]
         check("replay is the same bytes twice and names the version", replay[0] == replay[1] and
