@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < MAX_TOK * COLS; i++) x[i] = (float)(ng_rng_unit(&rng) * 2 - 1);
     for (int i = 0; i < COLS; i++) w[i] = (float)ng_rng_unit(&rng);
     ng_kernels_at(NG_CPU_REF)->quantize_q8(&q8, x, (size_t)MAX_TOK * COLS);
-    for (int level = NG_CPU_REF; level <= NG_CPU_AVX512; level++) {
+    for (int level = NG_CPU_REF; level <= NG_CPU_AMX; level++) {
         const ng_kernels *k = ng_kernels_at((ng_cpu_level)level);
         if (!k || (argc > 1 && strcmp(argv[1], ng_cpu_level_name(k->level)))) continue;
 #define KERNEL(ret, name, params, shape) time_##name();
