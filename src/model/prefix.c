@@ -299,6 +299,8 @@ size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t
         if (same < left && p->has_dir && files) {
             while (k.n_ids <= kv->len) (void)ng_prefix_key_next(&k, t->ids, t->n);
             n = load(p, kv, &k, at, same == 0);
+            if (!n && next != NONE) /* making room may have taken it */
+                next = best_child(p, at, t->tenant, t->ids + kv->len, left, &same);
         }
         if (n) {
             files--;
