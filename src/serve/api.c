@@ -191,10 +191,9 @@ static bool matches(const char *path, const char *url) {
 
 /* What clients of the APIs that we speak may ask for and this version does not serve: 501, so that they can tell a
  * missing feature from a wrong address. */
-static const char *const absent[] = {"/v1/completions", "/v1/rerank",   "/v1/responses", "/v1/messages",
-                                     "/v1/feedback",    "/api/chat",    "/api/generate", "/api/embed",
-                                     "/api/tags",       "/api/show",    "/api/ps",       "/api/version",
-                                     "/tokenize",       "/detokenize",  "/slots"};
+static const char *const absent[] = {"/v1/completions", "/v1/rerank", "/v1/responses", "/v1/messages", "/api/chat",
+                                     "/api/generate",   "/api/embed", "/api/tags",      "/api/show",    "/api/ps",
+                                     "/api/version",    "/tokenize",  "/detokenize"};
 
 static bool nothing_there(ng_call *c, const char *url) {
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
