@@ -58,10 +58,12 @@ static void unpack(const ng_quant_info *q, const uint8_t *codes, uint8_t w[32][R
     for (size_t c = 0; c < 32; c++)
         for (size_t r = 0; r < ROWS; r++) {
             const uint8_t *p = codes + 4 * r + c % 4;
-            unsigned v = bits == 8 ? p[c / 4 * 64] : p[c / 4 % 4 * 64] >> (c / 16 * 4) & 15u;
+            unsigned v;
+            if (bits == 8) v = p[c / 4 * 64];
+            else if (bits == 3) v = (p[c / 16 * 64] >> (c / 4 % 4 * 2) & 3u) << 1 | (p[128] >> (c / 4) & 1u);
+            else v = p[c / 4 % 4 * 64] >> (c / 16 * 4) & 15u;
             if (bits == 5) v |= (p[256] >> (c / 4) & 1u) << 4;
             if (bits == 6) v |= (p[256 + c / 16 * 64] >> (c / 4 % 4 * 2) & 3u) << 4;
-            if (bits == 3) v = (p[c / 16 * 64] >> (c / 4 % 4 * 2) & 3u) << 1 | (p[128] >> (c / 4) & 1u);
             w[c][r] = q->levels ? q->levels[v] : (uint8_t)v;
         }
 }
