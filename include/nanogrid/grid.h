@@ -57,6 +57,9 @@ typedef struct ng_request {
     } pipeline;
     bool no_cache;
     bool with_signals;        /* fills the answer's signals */
+    bool *would_wait;         /* not NULL: for a thread that must not be held up.  Where an answer takes more than small
+                                 models that are loaded, this is set, nothing is counted or recorded, and the result is
+                                 NG_EBUSY: ask again from a thread that may wait */
     ng_token_fn *on_token;    /* generate: called once it is certain which tier answers */
     void *on_token_ctx;
     ng_answerer_fn *on_answerer; /* or NULL; only with on_token, whose ctx it gets */

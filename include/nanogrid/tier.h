@@ -82,6 +82,8 @@ struct ng_tier {
     void (*close)(void *self);
     /* What its sequences are doing, as ng_head_slots; NULL: it has none to show. */
     size_t (*slots)(void *self, ng_slot *out, size_t max, uint32_t *n_ctx);
+    /* True while submit() would neither wait for anybody nor take long (a loaded linear model, rules).  NULL: never. */
+    bool (*at_once)(void *self);
 };
 
 /* What grid.yaml says of an upstream (DESIGN section 5). */

@@ -81,8 +81,16 @@ static void note_cut(asking *a, const grid_member *m) {
         ng_ask_warn(a, "the deadline cut the answer of %s short", m->name);
 }
 
+static bool answers_at_once(const ng_tier *t) {
+    return t->at_once && t->at_once(t->self);
+}
+
 ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,
                         ng_error *err) {
+    if (a->request->would_wait && !answers_at_once(&m->tier)) {
+        a->must_wait = true;
+        return ng_fail(err, NG_EBUSY, "%s takes longer than this thread may wait", m->name);
+    }
     if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     bool labels = task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE;
     ng_tier_request r = labels && !m->upstream ? ng_ask_plain(a) : a->req;
@@ -113,8 +121,6 @@ void ng_ask_waste(asking *a, const grid_member *m, ng_answer *said) {
         a->rec.wasted.prompt_tokens += said->prompt_tokens;
         a->rec.wasted.completion_tokens += said->completion_tokens;
         a->rec.wasted.cost_usd += usd;
-        atomic_fetch_add(&a->grid->stats.wasted_tokens, said->prompt_tokens + said->completion_tokens);
-        atomic_fetch_add(&a->grid->stats.wasted_nano_usd, (uint64_t)(usd * 1e9));
     }
     ng_answer_free(said);
 }
@@ -337,7 +343,7 @@ static bool from_cache(asking *a, const ng_buf *key) {
     a->best = key->status ? NULL : ng_cache_get(a->grid->cache, key->data, key->len);
     step->latency_us = (double)(ng_clock_ns() - t0) * 1e-3;
     snprintf(step->outcome, sizeof step->outcome, "%s", a->best ? "hit" : "miss");
-    atomic_fetch_add(a->best ? &a->grid->stats.cache_hits : &a->grid->stats.cache_misses, 1);
+    a->cache_asked = true;
     if (!a->best) return false;
     a->best->cached = true;
     a->best->cost_usd = 0;
@@ -467,15 +473,24 @@ static ng_status tell_signals(asking *a, ng_error *err) {
     return a->best->signals ? NG_OK : ng_fail(err, NG_ENOMEM, "signals: out of memory");
 }
 
+/* All that a request leaves behind but its record and its cache entry. */
 static void count(asking *a, ng_status s) {
     ng_grid *g = a->grid;
     const ng_answer *out = a->best;
+    const ng_record *rec = &a->rec;
     atomic_fetch_add(&g->stats.requests, 1);
-    atomic_fetch_add(&g->stats.cost_nano_usd, (uint64_t)(a->rec.cost_usd * 1e9));
+    atomic_fetch_add(&g->stats.cost_nano_usd, (uint64_t)(rec->cost_usd * 1e9));
+    atomic_fetch_add(&g->stats.wasted_tokens, rec->wasted.prompt_tokens + rec->wasted.completion_tokens);
+    atomic_fetch_add(&g->stats.wasted_nano_usd, (uint64_t)(rec->wasted.cost_usd * 1e9));
+    if (a->cache_asked) atomic_fetch_add(rec->cached ? &g->stats.cache_hits : &g->stats.cache_misses, 1);
+    if (a->missed) atomic_fetch_add(&g->stats.deadline_misses, 1);
+    if (rec->reask) atomic_fetch_add(&g->stats.reasks, 1);
+    for (size_t i = 0; i < a->n_judged; i++) ng_drift_add(a->judged[i].drift, a->judged[i].confidence);
     if (s) {
         atomic_fetch_add(&g->stats.errors, 1);
         return;
     }
+    if (a->exploring) atomic_fetch_add(&g->stats.explored, 1);
     if (out->expert) atomic_fetch_add(&g->stats.answered[out->tier], 1);
     if (out->escalated && !out->cached) atomic_fetch_add(&g->stats.escalations, 1);
     if (!out->in_scope && !out->escalated) atomic_fetch_add(&g->stats.abstentions, 1);
@@ -542,12 +557,32 @@ static void record(asking *a, ng_status s, const ng_error *err) {
     ng_records_push(a->grid->records, rec);
 }
 
+/* Routers and signals are small models: only their loading takes time. */
+static bool small_models_wait(const ng_grid *g) {
+    const ng_tier *t[] = {&g->task_router, &g->expert_router, &g->pii, g->language ? &g->language->tier : NULL};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+        if (t[i] && t[i]->self && !answers_at_once(t[i])) return true;
+    return false;
+}
+
+static ng_status refuse_to_wait(const ng_request *r, ng_error *err) {
+    *r->would_wait = true;
+    return ng_fail(err, NG_EBUSY, "the answer takes longer than this thread may wait");
+}
+
 static void free_asking(asking *a) {
+    ng_answer_free(a->best);
     ng_answer_free(a->probed);
     free(a->payload);
     free(a->plain);
     free(a->shortened);
     free(a->shortened_messages);
+}
+
+static ng_status hand_over(asking *a, ng_status s, const ng_error *why, ng_answer **out, ng_error *err) {
+    if (!s) *out = a->best, a->best = NULL;
+    free_asking(a);
+    return s ? ng_fail(err, s, "%s", why->text) : NG_OK;
 }
 
 /* ---- the two questions ----------------------------------------------------------------------- */
@@ -556,6 +591,7 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     asking a;
     ng_error why = {0};
     *out = NULL;
+    if (r->would_wait && small_models_wait(g)) return refuse_to_wait(r, err);
     ng_status s = begin(&a, g, r, &why);
     if (s) return ng_fail(err, s, "%s", why.text); /* nothing was decided, so nothing is recorded */
     ng_buf key = ng_buf_init(GRID_TEXT_MAX * 2u);
@@ -563,7 +599,12 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     if (cacheable) make_key(&a, &key);
     bool hit = cacheable && from_cache(&a, &key);
     if (!hit) s = ng_ask_choose(&a, &why);
-    if (!hit && !s) s = ng_ask_cascade(&a, &why);
+    if (!hit && !s && !a.must_wait) s = ng_ask_cascade(&a, &why);
+    if (a.must_wait) {
+        ng_buf_clear(&key);
+        free_asking(&a);
+        return refuse_to_wait(r, err);
+    }
     if (!s) s = finish(&a, &why);
     if (!s && cacheable && !hit && !key.status && is_fact(&a))
         ng_cache_put(g->cache, key.data, key.len, a.best);
@@ -571,13 +612,7 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     ng_buf_clear(&key);
     count(&a, s);
     record(&a, s, &why);
-    free_asking(&a);
-    if (s) {
-        ng_answer_free(a.best);
-        return ng_fail(err, s, "%s", why.text);
-    }
-    *out = a.best;
-    return NG_OK;
+    return hand_over(&a, s, &why, out, err);
 }
 
 static bool copy_scores(ng_answer *out, const ng_decision *d) {
@@ -664,22 +699,21 @@ ng_status ng_grid_route(ng_grid *g, const ng_request *r, ng_answer **out, ng_err
     asking a;
     ng_error why = {0};
     *out = NULL;
+    if (r->would_wait && small_models_wait(g)) return refuse_to_wait(r, err);
     ng_status s = begin(&a, g, r, &why);
     if (s) return ng_fail(err, s, "%s", why.text);
     a.rec.decision_only = true;
     s = ng_ask_choose(&a, &why);
     if (!s) s = decide_scope(&a, &why);
+    if (a.must_wait) {
+        free_asking(&a);
+        return refuse_to_wait(r, err);
+    }
     if (!s && ng_answer_new(&a.best)) s = ng_fail(&why, NG_ENOMEM, "answer: out of memory");
     if (!s) s = fill_decision(&a, a.best, &why);
     if (!s) s = tell_signals(&a, &why);
     record(&a, s, &why);
-    free_asking(&a);
-    if (s) {
-        ng_answer_free(a.best);
-        return ng_fail(err, s, "%s", why.text);
-    }
-    *out = a.best;
-    return NG_OK;
+    return hand_over(&a, s, &why, out, err);
 }
 
 void ng_route_json(ng_json *j, const ng_answer *a) {

@@ -289,7 +289,10 @@ static void note_label(ng_record_step *step, const grid_member *m, const ng_answ
 /* Judges a complete answer, which it takes; true when the climb ends here. */
 static bool judge(asking *a, const line *l, size_t i, ng_answer *said, ng_record_step *step) {
     const grid_member *m = l->m[i];
-    if (m->drift) ng_drift_add(m->drift, said->confidence);
+    if (m->drift && a->n_judged < GRID_CANDIDATES_MAX) {
+        a->judged[a->n_judged].drift = m->drift;
+        a->judged[a->n_judged++].confidence = said->confidence;
+    }
     double threshold = ng_ask_threshold(a, m);
     bool unsure = !isnan(threshold) && !(said->confidence >= threshold);
     bool good = keeps_contract(a, m, said);
@@ -389,12 +392,13 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     double before = a->rec.cost_usd;
     ng_status s = ask_candidate(a, l, i, &said, &step->latency_us, &why);
     ng_ask_settle(a, m, a->rec.cost_usd - before);
+    if (a->must_wait) return s;
     if (s) {
         *end = a->committed;
         return note_failure(a, m, s, &why, err);
     }
     if (is_unsure(a, m, said)) said = ask_second(a, m, said, &step);
-    *end = judge(a, l, i, said, step);
+    *end = judge(a, l, i, said, step) || a->must_wait;
     return NG_OK;
 }
 
@@ -461,7 +465,7 @@ static ng_status answer_miss(asking *a, const grid_member *m, ng_error *err) {
     snprintf(ng_ask_step(a, "deadline", m)->outcome, NG_OUTCOME_MAX, "missed after %.3f ms", ms);
     ng_ask_warn(a, "the deadline of %s (%g ms) was missed: this is its declared safe label", m->name,
                 m->deadline_ms);
-    atomic_fetch_add(&a->grid->stats.deadline_misses, 1);
+    a->missed = true;
     a->passing = a->answered = true;
     a->out_of_scope = false;
     return NG_OK;
@@ -496,7 +500,6 @@ static void note_conversation(asking *a) {
     const ng_part *before = said_before(r);
     if (before) a->rec.reask = ng_reask_of(before->text, before->len, a->text, a->len);
     a->rec.reask_us = (double)(ng_clock_ns() - t0) * 1e-3;
-    if (a->rec.reask) atomic_fetch_add(&a->grid->stats.reasks, 1);
 }
 
 static ng_status climb(asking *a, ng_error *err) {
@@ -510,7 +513,6 @@ static ng_status climb(asking *a, ng_error *err) {
     for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
     if (!s && !a->best && a->out_of_scope && !a->n_failed) s = abstain(a, err);
     if (!s && !a->best) s = fail_unanswered(a, err);
-    if (!s && a->exploring) atomic_fetch_add(&a->grid->stats.explored, 1);
     if (!s && a->conversation && a->best_member && a->best_member->tier_level > NG_TIER_NANO)
         ng_sticky_put(a->grid->sticky, a->conversation, a->best_member->tier_level);
     if (!s) tell_held(a);

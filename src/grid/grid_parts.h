@@ -147,6 +147,14 @@ typedef struct asking {
     bool goes_on;          /* it has had an answer before */
     bool drifting;     /* an expert's texts left its calibration set: more confidence was asked for */
     bool answered;     /* `best` keeps its contract */
+    bool cache_asked;
+    bool missed;       /* the contract's deadline */
+    bool must_wait;    /* the request may not, so this is not its answer */
+    struct {           /* what drift watches hear, once the answer stands */
+        ng_drift *drift;
+        double confidence;
+    } judged[GRID_CANDIDATES_MAX];
+    size_t n_judged;
 } asking;
 
 /* grid.c: calls fn for each label of a linear model until it says false; not at all for other files. */

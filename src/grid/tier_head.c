@@ -19,6 +19,7 @@ typedef struct head_tier {
     _Atomic int state;
     ng_head *head;              /* set once, before state becomes LOADED */
     ng_error why;               /* set once, before state becomes BROKEN */
+    bool is_big;                /* set once, before state becomes LOADED */
     _Atomic uint32_t cancelled; /* rises with every cancel() */
 } head_tier;
 
@@ -45,6 +46,7 @@ static ng_status load_locked(head_tier *t, ng_error *err) {
     ng_error why = {0};
     ng_status s = ng_head_open(&t->head, &t->spec, &why);
     if (!s) {
+        t->is_big = ng_head_is_big(&t->spec);
         atomic_store_explicit(&t->state, LOADED, memory_order_release);
         return NG_OK;
     }
@@ -103,6 +105,11 @@ static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
     return loaded ? ng_head_slots(t->head, out, max, n_ctx) : 0;
 }
 
+static bool at_once(void *self) {
+    head_tier *t = self;
+    return atomic_load_explicit(&t->state, memory_order_acquire) == LOADED && !t->is_big;
+}
+
 static void close_tier(void *self) {
     head_tier *t = self;
     if (!t) return;
@@ -134,6 +141,6 @@ ng_status ng_tier_open_head(ng_tier *out, const ng_head_spec *spec, ng_error *er
         close_tier(t);
         return ng_fail(err, NG_ENOMEM, "tier: out of memory");
     }
-    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots};
+    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots, at_once};
     return NG_OK;
 }

@@ -56,6 +56,8 @@ typedef struct ng_call {
     double max_cost_usd;
     int64_t deadline_ms;
     bool debug;
+    bool at_once;    /* on an io thread: what would wait sets would_wait, and the call begins anew on a worker */
+    bool would_wait;
     char request_id[NG_REQUEST_ID_MAX + 1], traceparent[56];
     uint64_t expert_ns;         /* spent in experts: what is not overhead */
     uint64_t asked_ns, told_ns; /* when the grid was first asked, and last answered; 0: never */

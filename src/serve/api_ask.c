@@ -44,6 +44,7 @@ bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model,
     }
     r->privacy = c->privacy;
     r->with_signals = c->debug;
+    r->would_wait = c->at_once ? &c->would_wait : NULL;
     r->max_cost_usd = c->max_cost_usd;
     r->deadline_ms = c->deadline_ms;
     r->tenant = c->tenant ? c->tenant : user;
@@ -69,6 +70,7 @@ static bool timed(ng_call *c, ask_fn *ask, const ng_request *r, ng_answer **out)
     if (!c->asked_ns) c->asked_ns = begin;
     c->grid_us += own / 1e3;
     if (s == NG_OK) return true;
+    if (c->would_wait) return false;
     if (err.code == NG_OK) ng_fail(&err, s, "%s", ng_status_text(s));
     return ng_call_over(c) ? false : ng_problem_from(&c->problem, &err);
 }

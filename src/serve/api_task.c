@@ -20,6 +20,10 @@ static bool one_text(ng_call *c, const ng_task_request *t, size_t i, one_fn *ask
 
 static void answer_texts(ng_call *c, const ng_task_request *t, one_fn *ask, put_fn *put) {
     bool bare = ask == ng_call_route && !t->input.is_array;
+    if (c->at_once && t->input.is_array) { /* the last of several may be the one that waits */
+        c->would_wait = true;
+        return;
+    }
     ng_json j = ng_json_init(&c->out);
     size_t n_good = 0;
     ng_problem first = {0};
@@ -34,13 +38,13 @@ static void answer_texts(ng_call *c, const ng_task_request *t, one_fn *ask, put_
             n_good++;
             put(&j, a);
             if (!t->input.is_array) ng_call_decision_headers(c, a);
-        } else {
+        } else if (!c->would_wait) {
             if (!first.status) first = c->problem;
             ng_problem_json(&j, &c->problem);
             c->problem = (ng_problem){0};
         }
         ng_answer_free(a);
-        if (ng_call_over(c)) return;
+        if (c->would_wait || ng_call_over(c)) return;
     }
     if (!bare) ng_json_end(&j), ng_json_end(&j);
     if (!n_good) c->problem = first;

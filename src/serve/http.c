@@ -15,6 +15,7 @@
 #include "serve/http_parts.h"
 
 #include "core/clock.h"
+#include "core/cpu.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -282,6 +283,10 @@ static enum MHD_Result dispatch(ng_http_x *x) {
         x->times.started = x->times.received;
         on->handle(on->ctx, x);
     }
+    if (x->path == NG_HTTP_TRY) {
+        x->times.started = x->times.received;
+        if (!on->handle_at_once || !on->handle_at_once(on->ctx, x)) x->path = NG_HTTP_QUEUE;
+    }
     if (x->path != NG_HTTP_QUEUE) return answer(x);
 
     x->phase = PHASE_WAITING;
@@ -461,7 +466,8 @@ static ng_status start_daemon(ng_http *h, int family, ng_error *err) {
 
 static ng_http_options with_defaults(const ng_http_options *opt) {
     ng_http_options o = *opt;
-    if (o.n_io < 2) o.n_io = 2;
+    if (o.n_io < 1) o.n_io = ng_cpu_count();
+    o.n_io = o.n_io < 2 ? 2 : o.n_io > 8 ? 8 : o.n_io;
     if (o.n_workers < 1) o.n_workers = 8;
     if (!o.queue_max) o.queue_max = 64;
     if (!o.header_max) o.header_max = 16 << 10;

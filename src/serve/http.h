@@ -7,8 +7,8 @@
  *     ng_http_close(h, 5000);                               drains for at most 5 s
  *
  * One exchange (`ng_http_x`) is one request and its answer.  A few io threads own the sockets; a
- * request that needs thought is suspended there and waits in a bounded queue for one of the workers,
- * so that a slow model never stops the reading of other requests.  When the queue is full the io
+ * short answer is made there; a request that needs thought is suspended and waits in a bounded queue for one of the
+ * workers, so that a slow model never stops the reading of other requests.  When the queue is full the io
  * thread itself answers 503 with Retry-After.  While a worker has an exchange, a watcher thread asks
  * the kernel whether the client has hung up, and then ng_http_cancelled() turns true.
  *
@@ -29,6 +29,7 @@ typedef enum ng_http_path {
     NG_HTTP_REFUSED, /* ng_http_reply was called: the body is skipped, the answer sent */
     NG_HTTP_INLINE,  /* handle() on the io thread: only for answers that never block */
     NG_HTTP_QUEUE,   /* handle() on a worker */
+    NG_HTTP_TRY,     /* handle_at_once() on the io thread; where it cannot, handle() on a worker */
 } ng_http_path;
 
 typedef struct ng_http_handlers {
@@ -43,12 +44,15 @@ typedef struct ng_http_handlers {
     void (*answering)(void *ctx, ng_http_x *x);
     /* On an io thread, after the last byte or when the connection broke (sent false). */
     void (*done)(void *ctx, ng_http_x *x, bool sent);
+    /* For NG_HTTP_TRY, on an io thread: answers like handle(), or says false within a fraction of a millisecond and
+     * without having replied.  Saves short answers two changes of threads, most of their time.  NULL: never. */
+    bool (*handle_at_once)(void *ctx, ng_http_x *x);
 } ng_http_handlers;
 
 typedef struct ng_http_options {
     const char *host;       /* an IPv4 or IPv6 address, or "localhost" */
     uint16_t port;          /* 0: any free one, see ng_http_port */
-    int n_io, n_workers;    /* threads; 0: 2 and 8 */
+    int n_io, n_workers;    /* threads; 0: as many as cores, 2 to 8, and 8 */
     size_t queue_max;       /* waiting requests; 0: 64 */
     size_t header_max;      /* bytes of all header lines; 0: 16 KiB */
     size_t body_max;        /* bytes; 0: 1 MiB */

@@ -115,10 +115,14 @@ static void cancel(void *self) {
     (void)self;
 }
 
+static bool at_once(void *self) {
+    return ((const fake *)self)->at_once;
+}
+
 static ng_status open_head(void *ctx, ng_tier *out, const char *name, const ng_head_spec *spec,
                            ng_error *err) {
     (void)ctx, (void)spec, (void)err;
-    *out = (ng_tier){fake_get(name), submit, healthy, cancel, cancel};
+    *out = (ng_tier){fake_get(name), submit, healthy, cancel, cancel, NULL, at_once};
     return NG_OK;
 }
 

@@ -23,6 +23,7 @@ typedef struct fake {
     float p[4];
     double threshold; /* what calibration says */
     int sleep_ms;
+    bool at_once;          /* calls do not wait */
     size_t max_bytes;      /* generate: a longer text is NG_ELIMIT; 0: any fits */
     /* seen */
     _Atomic int calls;

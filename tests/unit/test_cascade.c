@@ -252,6 +252,38 @@ static void sure_answers_stay_and_unsure_ones_climb(void **state) {
     ng_grid_close(g);
 }
 
+/* A thread that must not be held up: small models answer it, the rest leaves no trace. */
+static void who_may_not_wait_hears_small_models_alone(void **state) {
+    (void)state;
+    ng_message m;
+    ng_part p;
+    bool would_wait = false;
+    ng_request r = request(NG_TASK_CLASSIFY, &m, &p);
+    r.would_wait = &would_wait;
+    ng_grid *g = open_grid(YAML);
+    ng_answer *a;
+    ng_error err = {0};
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EBUSY); /* not loaded yet, say */
+    assert_true(would_wait && !a && fake_get("intent")->calls == 0);
+    fake_get("intent")->at_once = true;
+    would_wait = false;
+    a = ask(g, &r);
+    assert_true(!would_wait && !strcmp(a->expert, "intent"));
+    ng_answer_free(a);
+    fake_get("intent")->confidence = 0.7; /* below its contract: `edge` would be next */
+    assert_int_equal(ng_grid_ask(g, &r, &a, NULL), NG_EBUSY);
+    assert_true(would_wait && !a && fake_get("edge")->calls == 0);
+    ng_grid_stats s = ng_grid_get_stats(g);
+    assert_true(s.requests == 1 && s.errors == 0 && s.wasted_tokens == 0);
+    r.would_wait = NULL;
+    a = ask(g, &r);
+    assert_string_equal(a->expert, "edge");
+    assert_true(a->n_warnings == 0);
+    ng_answer_free(a);
+    assert_int_equal(ng_grid_get_stats(g).requests, 2);
+    ng_grid_close(g);
+}
+
 static void a_failing_tier_costs_no_request(void **state) {
     (void)state;
     ng_message m;
@@ -577,6 +609,7 @@ int main(void) {
         cmocka_unit_test_setup(bounds_are_those_of_clopper_and_pearson, fresh),
         cmocka_unit_test_setup(shipped_packages_keep_their_promises, fresh),
         cmocka_unit_test_setup(sure_answers_stay_and_unsure_ones_climb, fresh),
+        cmocka_unit_test_setup(who_may_not_wait_hears_small_models_alone, fresh),
         cmocka_unit_test_setup(a_failing_tier_costs_no_request, fresh),
         cmocka_unit_test_setup(out_of_scope_escalates_or_abstains, fresh),
         cmocka_unit_test_setup(limits_are_hard, fresh),

@@ -47,6 +47,7 @@ static ng_http_path admit(void *ctx, ng_http_x *x) {
         reply_text(x, 404, "no");
         return NG_HTTP_REFUSED;
     }
+    if (!strncmp(ng_http_url(x), "/try", 4)) return NG_HTTP_TRY;
     return strcmp(ng_http_url(x), "/inline") ? NG_HTTP_QUEUE : NG_HTTP_INLINE;
 }
 
@@ -93,6 +94,13 @@ static void handle(void *ctx, ng_http_x *x) {
     seen.finished++;
 }
 
+static bool handle_at_once(void *ctx, ng_http_x *x) {
+    (void)ctx;
+    if (strcmp(ng_http_url(x), "/try/quick")) return false;
+    reply_text(x, 200, "at once");
+    return true;
+}
+
 static void refuse(void *ctx, ng_http_x *x, int status, const char *why) {
     (void)ctx;
     if (status == 503) ng_http_set_header(x, "Retry-After", "1");
@@ -115,7 +123,7 @@ static ng_http *start(ng_http_options o) {
     ng_error err = {0};
     memset(&seen, 0, sizeof seen);
     o.host = "127.0.0.1";
-    o.handlers = (ng_http_handlers){NULL, admit, handle, refuse, answering, done};
+    o.handlers = (ng_http_handlers){NULL, admit, handle, refuse, answering, done, handle_at_once};
     if (ng_http_open(&h, &o, &err)) fail_msg("%s", err.text);
     return h;
 }
@@ -177,6 +185,11 @@ static void answers_come_over_one_connection(void **state) {
     EXPECT(hear(fd, 2000), "hello");
     ask(fd, "/inline", "", NULL);
     EXPECT(hear(fd, 2000), "X-Last: yes");
+    ask(fd, "/try/quick", "", NULL);
+    EXPECT(hear(fd, 2000), "at once");
+    assert_int_equal(seen.running, 2); /* no worker had it */
+    ask(fd, "/try/slow", "", NULL);
+    EXPECT(hear(fd, 2000), "hello");
     ask(fd, "/no", "", "{\"a\": 1}");
     EXPECT(hear(fd, 2000), "404");
     ask(fd, "/echo", "", "some body");
@@ -188,8 +201,8 @@ static void answers_come_over_one_connection(void **state) {
     EXPECT(hear(fd, 2000), "abcde");
     close(fd);
     ng_http_close(h, 1000);
-    assert_int_equal(seen.done, 6);
-    assert_int_equal(seen.sent, 6);
+    assert_int_equal(seen.done, 8);
+    assert_int_equal(seen.sent, 8);
 }
 
 static void a_full_queue_refuses_at_once(void **state) {

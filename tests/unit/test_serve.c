@@ -222,6 +222,28 @@ static void tasks_give_results(void **state) {
     ng_grid_close(g);
 }
 
+/* Tried on the thread that read it; what turns out to wait begins anew elsewhere and is answered once. */
+static void short_answers_are_tried_at_once(void **state) {
+    (void)state;
+    static const char *const small[] = {"router/task", "router/expert", "signal/pii", "intent"};
+    for (size_t i = 0; i < 4; i++) fake_get(small[i])->at_once = true;
+    ng_grid *g = open_grid();
+    ng_serve *s = start(g, NULL);
+    EXPECT(ask(s, "POST /v1/classify", "", "{\"input\": \"hello\"}"), "greet");
+    assert_int_equal(fake_get("intent")->calls, 1);
+    fake_get("intent")->out_of_scope = true;
+    fake_get("cloud")->label = "from far";
+    const char *got = ask(s, "POST /v1/classify", "", "{\"input\": \"hello\"}");
+    EXPECT(got, "from far");
+    assert_null(strcasestr(strcasestr(got, "x-nanogrid-expert:") + 1, "x-nanogrid-expert:"));
+    assert_true(fake_get("intent")->calls == 3 && fake_get("cloud")->calls == 1);
+    got = ask(s, "POST /v1/classify", "", "{\"input\": [\"hello\", \"again\"]}");
+    EXPECT(got, "from far");
+    assert_int_equal(ng_grid_get_stats(g).requests, 4);
+    ng_serve_close(s, 1000);
+    ng_grid_close(g);
+}
+
 static void refusals_name_what_is_wrong(void **state) {
     (void)state;
     static const struct {
@@ -363,6 +385,7 @@ int main(void) {
         cmocka_unit_test_setup(streams_end_in_done, fresh),
         cmocka_unit_test_setup(stream_errors_have_a_status_or_an_event, fresh),
         cmocka_unit_test_setup(tasks_give_results, fresh),
+        cmocka_unit_test_setup(short_answers_are_tried_at_once, fresh),
         cmocka_unit_test_setup(refusals_name_what_is_wrong, fresh),
         cmocka_unit_test_setup(the_page_has_no_foreign_part, fresh),
         cmocka_unit_test_setup(addresses_are_safe_by_default, fresh),
