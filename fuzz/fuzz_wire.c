@@ -41,12 +41,10 @@ static void as_token(ng_wire w) {
     ng_buf_clear(&b);
 }
 
-static void as_slots(ng_wire w) {
-    ng_slot slots[NG_WIRE_SLOTS_MAX];
-    size_t n;
-    uint32_t n_ctx;
+static void as_look(ng_wire w) {
+    ng_tier_look l;
     ng_buf b = ng_buf_init(1 << 20);
-    if (!ng_wire_get_slots(slots, &n, &n_ctx, &w, NULL)) ng_wire_put_slots(&b, slots, n, n_ctx), same(&b, &w);
+    if (!ng_wire_get_look(&l, &w, NULL)) ng_wire_put_look(&b, &l), same(&b, &w);
     ng_buf_clear(&b);
 }
 
@@ -65,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 0: as_answer(w); break;
     case 1: as_request(w); break;
     case 2: as_token(w); break;
-    case 4: as_slots(w); break;
+    case 4: as_look(w); break;
     default: as_error(w);
     }
     free(copy);

@@ -121,6 +121,13 @@ NG_API ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf 
 /* What the sequences of the decoders that are loaded are doing: an array of {id, model, state, is_processing,
  * n_ctx, n_past, n_prompt, n_decoded}. */
 NG_API void ng_grid_slots(ng_grid *g, ng_json *j);
+/* What they have done: one for each decoder that is loaded, whatever number of experts it has.  Fills at most max
+ * and returns how many; `path` is borrowed from the grid. */
+typedef struct ng_grid_decoder {
+    const char *path; /* of the model's file */
+    ng_scheduler_stats stats;
+} ng_grid_decoder;
+NG_API size_t ng_grid_decoders(ng_grid *g, ng_grid_decoder out[], size_t max);
 /* Waits until what was answered so far is in the database. */
 NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 

@@ -46,8 +46,8 @@ NG_API ng_status ng_head_apply(ng_head *h, const ng_tier_request *req, ng_answer
 /* True for heads that need a decoder or an encoder; linear models and rules are small.  False also where
  * the file cannot be read: opening it tells why. */
 NG_API bool ng_head_is_big(const ng_head_spec *spec);
-/* What the sequences of a decoder are doing: fills out[0 .. result); 0: it is none.  *n_ctx: of each. */
-NG_API size_t ng_head_slots(ng_head *h, ng_slot *out, size_t max, uint32_t *n_ctx);
+/* What a decoder is doing: fills stats and slots; false: it is none. */
+NG_API bool ng_head_look(ng_head *h, ng_tier_look *out);
 /* "linear", "encoder", "rules", "extractive", "embedding", "decoder". */
 NG_API const char *ng_head_kind(const ng_head *h);
 

@@ -32,6 +32,10 @@ typedef struct ng_prefix_options {
     const char *dir;     /* folder of the files, made when missing; NULL: no files */
     uint64_t disk_max;   /* bytes of files in dir, of all models together (0: 1 GiB) */
     bool eager;          /* writes all that is kept; else only pages that a second text began with */
+    /* Told, as one line, what goes wrong with a file: at once, and then every ten seconds at most.  On any thread of the
+     * store, while the session or the scheduler works: it must not block.  NULL: the note alone. */
+    void (*warn)(void *ctx, const char *line);
+    void *warn_ctx;
 } ng_prefix_options;
 
 enum { NG_PREFIX_NOTE_MAX = 320 };
@@ -39,6 +43,7 @@ enum { NG_PREFIX_NOTE_MAX = 320 };
 typedef struct ng_prefix_stats {
     uint64_t memory_bytes;          /* of pages kept now */
     uint64_t memory_tok, disk_tok;  /* tokens that were found there and not read again */
+    uint64_t memory_hits, disk_hits; /* texts whose beginning was found there */
     uint64_t written, failed;       /* files written; files that could not be */
     uint64_t refused;               /* files that were damaged, cut or of another form */
     uint64_t foreign;               /* files of other models, builds or KV types in dir when it was opened */

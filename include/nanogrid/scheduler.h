@@ -32,7 +32,7 @@
 typedef struct ng_scheduler ng_scheduler;
 
 typedef struct ng_scheduler_options {
-    uint32_t n_slots;   /* sequences that run at once, at most 64 (0: 8) */
+    uint32_t n_slots;   /* sequences that run at once, at most NG_SLOTS_MAX (0: 8) */
     uint32_t n_ctx;     /* most tokens of one sequence (0: min(n_ctx_train, 4096)) */
     uint32_t n_kv_tok;  /* tokens that all sequences hold together, at least n_ctx (0: twice n_ctx) */
     uint32_t n_waiting; /* generations that may wait for a slot (0: 64) */
@@ -74,6 +74,8 @@ typedef enum ng_slot_state {
 } ng_slot_state;
 NG_API const char *ng_slot_state_name(ng_slot_state s); /* "idle" */
 
+enum { NG_SLOTS_MAX = 64 };
+
 typedef struct ng_slot {
     ng_slot_state state;
     size_t n_past;    /* tokens held; idle: by its last sequence */
@@ -86,6 +88,9 @@ typedef struct ng_scheduler_stats {
     uint32_t n_kv_tok;       /* room for tokens, with that of the store */
     size_t kv_tok_used;      /* whole pages, counted in tokens */
     uint64_t n_steps, n_rows; /* forwards, and tokens that they took */
+    uint64_t n_read;         /* of n_rows: tokens of prompts; the others each gave a next token */
+    double step_s;           /* that the forwards and what belongs to them took */
+    uint64_t n_joined;       /* generations that got a slot */
     uint64_t n_reused;       /* tokens of prompts that were not read again */
     ng_prefix_stats prefix;  /* of what is kept */
     uint64_t n_preempted;    /* times that a sequence gave its pages back */

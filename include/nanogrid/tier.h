@@ -71,6 +71,14 @@ typedef struct ng_tier_request {
     size_t features_len;
 } ng_tier_request;
 
+/* What a decoder is doing and has done. */
+typedef struct ng_tier_look {
+    const void *owner; /* equal for tiers that share a decoder */
+    const char *path;  /* of the model's file; the tier's */
+    ng_scheduler_stats stats;
+    ng_slot slots[NG_SLOTS_MAX]; /* [stats.n_slots] */
+} ng_tier_look;
+
 typedef struct ng_tier ng_tier;
 struct ng_tier {
     void *self;
@@ -80,8 +88,8 @@ struct ng_tier {
     bool (*healthy)(void *self, const char **why);
     void (*cancel)(void *self);
     void (*close)(void *self);
-    /* What its sequences are doing, as ng_head_slots; NULL: it has none to show. */
-    size_t (*slots)(void *self, ng_slot *out, size_t max, uint32_t *n_ctx);
+    /* False: it is no decoder, or not loaded.  NULL: it never is one.  A snapshot; no generation waits for it. */
+    bool (*look)(void *self, ng_tier_look *out);
     /* True while submit() would neither wait for anybody nor take long (a loaded linear model, rules).  NULL: never. */
     bool (*at_once)(void *self);
 };

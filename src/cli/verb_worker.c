@@ -38,7 +38,7 @@ static int run(int argc, char **argv) {
     w.spec.head = o.head;
     w.spec.n_threads = (int)o.threads;
     w.spec.memory_max = (uint64_t)o.memory;
-    w.spec.prefix = (ng_prefix_options){(uint64_t)o.prefix_memory, o.prefix_dir, (uint64_t)o.prefix_disk, false};
+    w.spec.prefix = (ng_prefix_options){.memory_max = (uint64_t)o.prefix_memory, .dir = o.prefix_dir, .disk_max = (uint64_t)o.prefix_disk};
     return ng_worker_run(&w, &err) ? cli_fail(&err) : 0;
 }
 

@@ -1,6 +1,8 @@
 /* os_process.c: child processes on POSIX.  See process.h. */
 #include "process.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -83,6 +85,17 @@ bool ng_process_read(const ng_process *p, void *data, size_t len) {
 bool ng_process_readable(const ng_process *p, int timeout_ms) {
     struct pollfd f = {.fd = p->fd, .events = POLLIN};
     return poll(&f, 1, timeout_ms) > 0;
+}
+
+void ng_process_leave(const ng_process *p, int timeout_ms) {
+    char left[4096];
+    double until = ng_clock_ms() + timeout_ms, now;
+    if (p->fd < 0) return;
+    shutdown(p->fd, SHUT_WR);
+    while ((now = ng_clock_ms()) < until && ng_process_readable(p, (int)(until - now) + 1)) {
+        ssize_t n = recv(p->fd, left, sizeof left, MSG_DONTWAIT);
+        if (!n || (n < 0 && errno != EINTR && errno != EAGAIN)) return;
+    }
 }
 
 void ng_process_shut(const ng_process *p) {

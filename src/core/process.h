@@ -27,6 +27,8 @@ bool ng_process_write(const ng_process *p, const void *data, size_t len) NG_MUST
 bool ng_process_read(const ng_process *p, void *data, size_t len) NG_MUST_USE;
 /* True when there is something to read (or the end): waits at most that long. */
 bool ng_process_readable(const ng_process *p, int timeout_ms);
+/* Lets the child read the end of our words and waits until it has ended, or that long. */
+void ng_process_leave(const ng_process *p, int timeout_ms);
 void ng_process_shut(const ng_process *p); /* ends both directions: a well-behaved child then leaves */
 void ng_process_kill(const ng_process *p);
 /* Closes the socket, waits for the end, says in why[cap] how it ended: "exit code 1", "signal 11 (..)". */

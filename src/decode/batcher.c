@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_DEFAULT = 8, SLOTS_MAX = 64 };
+enum { SLOTS_DEFAULT = 8 };
 /* Rows of a chunk beside running streams: at least, and before a step was timed; rows that read weights for
  * so many tokens that their share of it is small. */
 enum { CHUNK_MIN = 4, CHUNK_UNKNOWN = 8, CHUNK_WHOLE = 64, FILES_A_STEP = 4 };
@@ -70,8 +70,8 @@ static ng_status set_sizes(ng_batcher *b, const ng_scheduler_options *o, ng_erro
     uint32_t n_kv = o->n_kv_tok ? o->n_kv_tok : 2 * b->n_ctx;
     b->n_slots = o->n_slots ? o->n_slots : SLOTS_DEFAULT;
     b->rows_max = ng_session_max_batch(b->session);
-    if (b->n_slots > SLOTS_MAX || b->n_slots > b->rows_max)
-        return ng_fail(err, NG_EINVALID, "%u slots: use 1 to %zu", b->n_slots, b->rows_max < SLOTS_MAX ? b->rows_max : SLOTS_MAX);
+    if (b->n_slots > NG_SLOTS_MAX || b->n_slots > b->rows_max)
+        return ng_fail(err, NG_EINVALID, "%u slots: use 1 to %zu", b->n_slots, b->rows_max < NG_SLOTS_MAX ? b->rows_max : NG_SLOTS_MAX);
     if (n_kv < b->n_ctx)
         return ng_fail(err, NG_EINVALID, "a pool of %u tokens cannot hold one sequence of %u; enlarge it or shorten the context",
                        n_kv, b->n_ctx);
@@ -239,6 +239,7 @@ bool ng_batcher_join(ng_batcher *b, ng_stream *st) {
     st->joined_ms = ng_clock_ms();
     st->first_ms = 0;
     st->status = NG_OK;
+    b->stats.n_joined++;
     b->by_age[b->n_running++] = s;
     return true;
 }
@@ -402,9 +403,12 @@ bool ng_batcher_step(ng_batcher *b) {
     ng_session_forward(b->session, &batch);
     for (size_t i = 0; i < b->n_running; i++) ng_kv_advance(&b->by_age[i]->kv, b->by_age[i]->take);
     pick_all(b);
+    double ms = ng_clock_ms() - t0;
     b->stats.n_steps++;
     b->stats.n_rows += batch.n_tok;
-    note_time(b, ng_clock_ms() - t0, n_decoding, chunk);
+    b->stats.n_read += chunk;
+    b->stats.step_s += ms * 1e-3;
+    note_time(b, ms, n_decoding, chunk);
     return true;
 }
 

@@ -98,11 +98,11 @@ static void cancel(void *self) {
     atomic_fetch_add(&((head_tier *)self)->cancelled, 1);
 }
 
-static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
+static bool look(void *self, ng_tier_look *out) {
     head_tier *t = self;
-    bool loaded = atomic_load_explicit(&t->state, memory_order_acquire) == LOADED;
-    *n_ctx = 0;
-    return loaded ? ng_head_slots(t->head, out, max, n_ctx) : 0;
+    out->owner = t;
+    out->path = t->spec.path;
+    return atomic_load_explicit(&t->state, memory_order_acquire) == LOADED && ng_head_look(t->head, out);
 }
 
 static bool at_once(void *self) {
@@ -141,6 +141,6 @@ ng_status ng_tier_open_head(ng_tier *out, const ng_head_spec *spec, ng_error *er
         close_tier(t);
         return ng_fail(err, NG_ENOMEM, "tier: out of memory");
     }
-    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots, at_once};
+    *out = (ng_tier){t, submit, healthy, cancel, close_tier, look, at_once};
     return NG_OK;
 }

@@ -14,13 +14,14 @@
 
 #include "arch.h"
 #include "core/build_id.h"
+#include "core/clock.h"
 #include "prefix_file.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = NG_KV_PAGE_TOK, ROOT = 0, NONE = UINT32_MAX, JOBS_MAX = 64, NEAR_LEAST = 8 };
+enum { PAGE = NG_KV_PAGE_TOK, ROOT = 0, NONE = UINT32_MAX, JOBS_MAX = 64, NEAR_LEAST = 8, WARN_MS = 10000 };
 static const uint64_t DISK_MAX_DEFAULT = (uint64_t)1 << 30;
 
 typedef struct node {
@@ -49,7 +50,9 @@ struct ng_prefix {
     ng_kv_pool *pool;
     node *nodes;         /* [n_max + 1] */
     uint32_t n_max, n_used, free;
-    uint64_t memory_tok, disk_tok;
+    uint64_t memory_tok, disk_tok, memory_hits, disk_hits;
+    void (*warn)(void *ctx, const char *line);
+    void *warn_ctx;
     bool has_dir, eager, has_thread;
     ng_prefix_dir dir;
     pthread_t thread;
@@ -60,6 +63,8 @@ struct ng_prefix {
     job *current;        /* out of the list: the thread writes its page n_done */
     bool stop;
     uint64_t written, failed, refused;
+    double warned_ms;    /* 0: never */
+    uint64_t unsaid;     /* notes since */
     char note[NG_PREFIX_NOTE_MAX];
 };
 
@@ -156,11 +161,20 @@ static uint32_t find(const ng_prefix *p, const ng_prefix_text *t, size_t n) {
 
 /* ---- files -------------------------------------------------------------------------------------------- */
 
+/* A full disk fails every page: it is not told each time. */
 static void note(ng_prefix *p, uint64_t *count, const ng_error *why) {
+    char line[NG_PREFIX_NOTE_MAX + 64];
+    double now = ng_clock_ms();
     pthread_mutex_lock(&p->lock);
     ++*count;
     snprintf(p->note, sizeof p->note, "%.*s", (int)sizeof p->note - 1, why->text);
+    bool say = p->warn && (!(p->warned_ms > 0) || now - p->warned_ms >= WARN_MS);
+    if (say && p->unsaid) snprintf(line, sizeof line, "%s (and %llu more since the last line)", p->note, (unsigned long long)p->unsaid);
+    else snprintf(line, sizeof line, "%s", p->note);
+    p->unsaid = say ? 0 : p->unsaid + 1;
+    if (say) p->warned_ms = now;
     pthread_mutex_unlock(&p->lock);
+    if (say) p->warn(p->warn_ctx, line);
 }
 
 /* The key's page, or where `near` one that begins like it, from its file to the end of kv; returns how many of its ids that holds. node `at` (or NONE) is where it goes on, and stays. */
@@ -289,6 +303,7 @@ static void submit(ng_prefix *p, job *j) {
 
 size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t files) {
     size_t before = kv->len, same;
+    uint64_t memory_before = p->memory_tok, disk_before = p->disk_tok;
     if (before % PAGE || before >= t->n) return 0;
     uint32_t at = find(p, t, before), next;
     ng_prefix_key k = ng_prefix_key_first(&p->dir, t->tenant);
@@ -315,6 +330,10 @@ size_t ng_prefix_extend(ng_prefix *p, ng_kv *kv, const ng_prefix_text *t, size_t
         at = next;
     }
     if (at != NONE) touch(p, at);
+    if (!before) { /* a text that goes on was counted when it began */
+        p->memory_hits += p->memory_tok > memory_before;
+        p->disk_hits += p->disk_tok > disk_before;
+    }
     return kv->len - before;
 }
 
@@ -392,7 +411,8 @@ void ng_prefix_flush(ng_prefix *p) {
 ng_prefix_stats ng_prefix_look(ng_prefix *p) {
     pthread_mutex_lock(&p->lock);
     ng_prefix_stats s = {.memory_bytes = (uint64_t)p->n_used * ng_kv_page_bytes(p->pool), .memory_tok = p->memory_tok,
-                         .disk_tok = p->disk_tok, .written = p->written, .failed = p->failed, .refused = p->refused,
+                         .disk_tok = p->disk_tok, .memory_hits = p->memory_hits,
+                         .disk_hits = p->disk_hits, .written = p->written, .failed = p->failed, .refused = p->refused,
                          .foreign = p->dir.foreign};
     memcpy(s.note, p->note, sizeof s.note);
     pthread_mutex_unlock(&p->lock);
@@ -456,6 +476,8 @@ ng_status ng_prefix_open(ng_prefix **out, const ng_prefix_setup *s, ng_error *er
     pthread_cond_init(&p->changed, NULL);
     p->pool = ng_kv_pool_retain(s->pool);
     p->last = &p->first;
+    p->warn = s->options->warn;
+    p->warn_ctx = s->options->warn_ctx;
     p->n_max = (uint32_t)nodes_of(s->options, s->shape);
     p->nodes = calloc((size_t)p->n_max + 1, sizeof *p->nodes);
     ng_status status = p->nodes ? NG_OK : ng_fail(err, NG_ENOMEM, "prefix cache: no memory for %u pages", p->n_max);

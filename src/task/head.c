@@ -126,9 +126,9 @@ bool ng_head_is_big(const ng_head_spec *spec) {
     return spec->path && !read_arch(arch, spec->path, NULL) && ng_model_arch_kind(&kind, arch);
 }
 
-size_t ng_head_slots(ng_head *h, ng_slot *out, size_t max, uint32_t *n_ctx) {
-    *n_ctx = 0;
-    return h->ops->slots ? h->ops->slots(h->self, out, max, n_ctx) : 0;
+bool ng_head_look(ng_head *h, ng_tier_look *out) {
+    if (h->ops->look) h->ops->look(h->self, out);
+    return h->ops->look != NULL;
 }
 
 const char *ng_head_kind(const ng_head *h) { return h->ops->kind; }

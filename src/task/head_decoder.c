@@ -130,10 +130,8 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     return s;
 }
 
-static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
-    ng_scheduler_stats st = ng_scheduler_look(((decoder *)self)->scheduler, out, max);
-    *n_ctx = st.n_ctx;
-    return st.n_slots < max ? st.n_slots : max;
+static void look(void *self, ng_tier_look *out) {
+    out->stats = ng_scheduler_look(((decoder *)self)->scheduler, out->slots, NG_SLOTS_MAX);
 }
 
-const ng_head_ops ng_head_decoder = {"decoder", serves, open_head, apply, close_head, slots};
+const ng_head_ops ng_head_decoder = {"decoder", serves, open_head, apply, close_head, look};

@@ -14,7 +14,7 @@ typedef struct ng_head_ops {
     ng_status (*open)(void **self, const ng_head_spec *spec, ng_error *err);
     ng_status (*apply)(void *self, const ng_tier_request *req, ng_answer *answer, ng_error *err);
     void (*close)(void *self);
-    size_t (*slots)(void *self, ng_slot *out, size_t max, uint32_t *n_ctx); /* NULL: it has none */
+    void (*look)(void *self, ng_tier_look *out); /* stats and slots; NULL: it is no decoder */
 } ng_head_ops;
 
 /* The text of the last message with role "user" (borrowed).  NG_EINVALID without one,

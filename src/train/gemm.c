@@ -44,6 +44,17 @@ ng_status ng_gemm_ops_get(ng_gemm_ops *out, ng_precision precision, ng_error *er
     return NG_OK;
 }
 
+size_t ng_gemm_ops_all(const ng_gemm_ops *out[NG_GEMM_LEVELS_MAX]) {
+    size_t n = 0;
+    out[n++] = &ng_gemm_plain;
+#if defined(__x86_64__)
+    if (ng_cpu_can(NG_CPU_AVX2)) out[n++] = &ng_gemm_avx2;
+    if (ng_cpu_can(NG_CPU_AVX512)) out[n++] = &ng_gemm_avx512;
+    if (ng_cpu_can(NG_CPU_AVX512) && has_bf16()) out[n++] = &ng_gemm_bf16;
+#endif
+    return n;
+}
+
 const char *ng_precision_name(ng_precision p) { return p == NG_PRECISION_BF16 ? "bf16" : p == NG_PRECISION_F32 ? "f32" : "auto"; }
 
 /* ---- layout of the scratch ---------------------------------------------------------------------- */

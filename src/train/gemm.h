@@ -72,6 +72,9 @@ enum { NG_GEMM_ROWS = 12, NG_GEMM_PANEL_MAX = 32 };
 /* AUTO: BF16 where the processor multiplies it (AVX512_BF16), else F32.  NG_EUNSUPPORTED for BF16 on a
  * machine without it. */
 ng_status ng_gemm_ops_get(ng_gemm_ops *out, ng_precision precision, ng_error *err) NG_MUST_USE;
+/* All that could run here, whatever NG_CPU says, the plain one first; returns how many. */
+enum { NG_GEMM_LEVELS_MAX = 4 };
+size_t ng_gemm_ops_all(const ng_gemm_ops *out[NG_GEMM_LEVELS_MAX]);
 const char *ng_precision_name(ng_precision p); /* "f32", "bf16" */
 
 /* Scratch that ng_product_run needs, shared by all threads; 64-byte aligned. */

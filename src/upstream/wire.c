@@ -217,27 +217,34 @@ static void slot(codec *c, ng_slot *s) {
     s->n_decoded = (size_t)counts[2];
 }
 
-void ng_wire_put_slots(ng_buf *b, const ng_slot *slots, size_t n, uint32_t n_ctx) {
-    codec c = {.out = b};
-    uint32_t count = (uint32_t)n;
-    u32(&c, &n_ctx);
-    u32(&c, &count);
-    for (size_t i = 0; i < n; i++) slot(&c, &(ng_slot){slots[i].state, slots[i].n_past, slots[i].n_prompt, slots[i].n_decoded});
+static void stats(codec *c, ng_scheduler_stats *s) {
+    uint64_t used = s->kv_tok_used;
+    uint32_t *const small[] = {&s->n_slots, &s->n_ctx, &s->n_waiting, &s->n_running, &s->n_kv_tok};
+    ng_prefix_stats *p = &s->prefix;
+    uint64_t *const big[] = {&used, &s->n_steps, &s->n_rows, &s->n_read, &s->n_joined, &s->n_reused, &s->n_preempted,
+                             &p->memory_bytes, &p->memory_tok, &p->disk_tok, &p->memory_hits, &p->disk_hits,
+                             &p->written, &p->failed, &p->refused, &p->foreign};
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) u32(c, small[i]);
+    for (size_t i = 0; i < sizeof big / sizeof *big; i++) u64(c, big[i]);
+    f64(c, &s->step_s);
+    if (reads(c)) s->kv_tok_used = (size_t)used;
 }
 
-ng_status ng_wire_get_slots(ng_slot slots[], size_t *n, uint32_t *n_ctx, ng_wire *w, ng_error *err) {
+void ng_wire_put_look(ng_buf *b, const ng_tier_look *l) {
+    codec c = {.out = b};
+    ng_tier_look copy = *l;
+    stats(&c, &copy.stats);
+    for (size_t i = 0; i < copy.stats.n_slots; i++) slot(&c, &copy.slots[i]);
+}
+
+ng_status ng_wire_get_look(ng_tier_look *out, ng_wire *w, ng_error *err) {
     codec c = {.in = w};
-    uint32_t count = 0;
-    u32(&c, n_ctx);
-    u32(&c, &count);
-    if (count > NG_WIRE_SLOTS_MAX) refuse(&c, NG_EFORMAT);
-    *n = c.status ? 0 : count;
-    for (size_t i = 0; i < *n; i++) {
-        slots[i] = (ng_slot){.state = NG_SLOT_IDLE};
-        slot(&c, &slots[i]);
-    }
-    ng_status s = ended(&c, "the list of slots", err);
-    if (s) *n = 0;
+    *out = (ng_tier_look){.owner = NULL};
+    stats(&c, &out->stats);
+    if (out->stats.n_slots > NG_SLOTS_MAX) refuse(&c, NG_EFORMAT);
+    for (size_t i = 0; !c.status && i < out->stats.n_slots; i++) slot(&c, &out->slots[i]);
+    ng_status s = ended(&c, "a look at a decoder", err);
+    if (s) *out = (ng_tier_look){.owner = NULL};
     return s;
 }
 

@@ -28,7 +28,8 @@ typedef enum ng_wire_kind {
     NG_WIRE_DONE,       /* an answer */
     NG_WIRE_FAILED,     /* an error */
     NG_WIRE_LOOK,       /* to the worker: what are your sequences doing? */
-    NG_WIRE_SLOTS,      /* from it, at once */
+    NG_WIRE_SEEN,       /* from it, at once */
+    NG_WIRE_NOTE,       /* from it: an error that no call saw, for the log */
     NG_WIRE_KINDS
 } ng_wire_kind;
 
@@ -56,10 +57,9 @@ enum { NG_WIRE_TOP_MAX = 20 };
 void ng_wire_put_token(ng_buf *b, const ng_token_event *e);
 ng_status ng_wire_get_token(ng_token_event *out, ng_token_prob top[], ng_wire *w, ng_error *err) NG_MUST_USE;
 
-/* slots[] must hold NG_WIRE_SLOTS_MAX; *n of them are filled. */
-enum { NG_WIRE_SLOTS_MAX = 64 };
-void ng_wire_put_slots(ng_buf *b, const ng_slot *slots, size_t n, uint32_t n_ctx);
-ng_status ng_wire_get_slots(ng_slot slots[], size_t *n, uint32_t *n_ctx, ng_wire *w, ng_error *err) NG_MUST_USE;
+/* Stats, but for the prefix's note, and slots; none: stats.n_slots is 0. */
+void ng_wire_put_look(ng_buf *b, const ng_tier_look *l);
+ng_status ng_wire_get_look(ng_tier_look *out, ng_wire *w, ng_error *err) NG_MUST_USE;
 
 /* All but the callbacks, which do not travel: on_token, abandoned. */
 void ng_wire_put_request(ng_buf *b, const ng_tier_request *r);

@@ -232,19 +232,16 @@ static void cancel(void *self) {
 }
 
 /* A question beside the calls.  A worker that does not answer in time shows nothing. */
-static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
+static bool look(void *self, ng_tier_look *out) {
     worker_tier *t = self;
     worker *w = t->worker;
     worker_call call;
     worker_event *e = NULL;
-    ng_slot all[NG_WIRE_SLOTS_MAX];
-    size_t n = 0;
-    *n_ctx = 0;
     pthread_mutex_lock(&w->lock);
     bool ready = w->state == WORKER_READY;
     if (ready) link_call(w, &call, t);
     pthread_mutex_unlock(&w->lock);
-    if (!ready) return 0;
+    if (!ready) return false;
     bool sent = ng_worker_send(w, NG_WIRE_LOOK, call.id, NULL);
     pthread_mutex_lock(&w->lock);
     double until = ng_clock_ms() + LOOK_MAX_MS;
@@ -252,11 +249,11 @@ static size_t slots(void *self, ng_slot *out, size_t max, uint32_t *n_ctx) {
     unlink_call(w, &call);
     pthread_mutex_unlock(&w->lock);
     ng_wire in = e ? (ng_wire){e->payload.data, e->payload.len, 0} : (ng_wire){0};
-    if (!e || e->kind != NG_WIRE_SLOTS || ng_wire_get_slots(all, &n, n_ctx, &in, NULL)) n = 0;
+    bool ok = e && e->kind == NG_WIRE_SEEN && !ng_wire_get_look(out, &in, NULL) && out->stats.n_slots;
     if (e) ng_worker_event_free(e);
-    n = n < max ? n : max;
-    for (size_t i = 0; i < n; i++) out[i] = all[i];
-    return n;
+    out->owner = w;
+    out->path = w->spec.path;
+    return ok;
 }
 
 /* ---- the pool ------------------------------------------------------------------------------------- */
@@ -347,7 +344,7 @@ ng_status ng_workers_open_head(void *ctx, ng_tier *out, const char *name, const 
         free(t);
         return ng_fail(err, NG_ENOMEM, "worker: out of memory for %s", name);
     }
-    *out = (ng_tier){t, submit, healthy, cancel, close_tier, slots};
+    *out = (ng_tier){t, submit, healthy, cancel, close_tier, look};
     return NG_OK;
 }
 

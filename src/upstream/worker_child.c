@@ -1,8 +1,8 @@
 /* worker_child.c: the worker's side: one model file, served over a socket to the process that started it.
  *
  * The main thread reads frames; each call gets a thread of its own, so that calls on one decoder meet in its batch.
- * Frames go out whole under one lock.  The end of the socket is the parent's end: the process leaves at once, whatever
- * it is doing, since nobody is left to do it for. */
+ * Frames go out whole under one lock.  The end of the socket says that nobody is left to do anything for: calls are
+ * cancelled, prefixes that wait to be written are written, and the process ends, within END_S in any case. */
 #include <nanogrid/tools/worker.h>
 
 #include "core/clock.h"
@@ -12,11 +12,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { CALLS_MAX = 256, HEADS_MAX = 64, BEAT_MS = 100, HEAD_NAME_MAX = 128 };
+enum { CALLS_MAX = 256, HEADS_MAX = 64, BEAT_MS = 100, HEAD_NAME_MAX = 128, END_S = 3 };
 
 typedef struct child_head {
     ng_task task;
@@ -38,6 +39,7 @@ typedef struct child {
     ng_process parent;
     const ng_worker_options *opt;
     pthread_mutex_t out_lock, lock; /* lock guards what follows */
+    pthread_cond_t call_ended;
     child_call *calls;
     size_t n_calls;
     child_head heads[HEADS_MAX];
@@ -51,8 +53,8 @@ static void send_frame(child *w, ng_wire_kind kind, uint64_t call, const ng_buf 
     pthread_mutex_lock(&w->out_lock);
     bool ok = ng_process_write(&w->parent, head, sizeof head) &&
               (!h.len || ng_process_write(&w->parent, payload->data, payload->len));
+    if (!ok) ng_process_shut(&w->parent); /* whoever reads hears the end too */
     pthread_mutex_unlock(&w->out_lock);
-    if (!ok) _exit(0);
 }
 
 static void send_error(child *w, ng_wire_kind kind, uint64_t call, const ng_error *e) {
@@ -61,6 +63,13 @@ static void send_error(child *w, ng_wire_kind kind, uint64_t call, const ng_erro
     if (!b.status) send_frame(w, kind, call, &b);
     ng_buf_clear(&b);
     if (b.status) _exit(1);
+}
+
+/* What goes wrong beside the calls; on any thread. */
+static void send_note(void *ctx, const char *line) {
+    ng_error e = {.code = NG_EIO};
+    snprintf(e.text, sizeof e.text, "%s", line);
+    send_error(ctx, NG_WIRE_NOTE, 0, &e);
 }
 
 /* ---- heads ---------------------------------------------------------------------------------------- */
@@ -76,6 +85,8 @@ static ng_status find_head(child *w, ng_task task, const char *name, ng_head **o
     else if (i == w->n_heads) {
         spec.task = task;
         spec.head = *name ? name : NULL;
+        spec.prefix.warn = send_note;
+        spec.prefix.warn_ctx = w;
         s = ng_head_open(&w->heads[i].head, &spec, err);
         if (!s) {
             w->heads[i].task = task;
@@ -144,6 +155,7 @@ static void end_call(child_call *c) {
     while (*at != c) at = &(*at)->next;
     *at = c->next;
     w->n_calls--;
+    pthread_cond_signal(&w->call_ended);
     pthread_mutex_unlock(&w->lock);
     ng_wire_request_free(c->wire);
     free(c);
@@ -207,19 +219,28 @@ static void cancel(child *w, uint64_t id) {
     pthread_mutex_unlock(&w->lock);
 }
 
-/* Of the first head that has sequences; at once, on the thread that reads. */
+/* Of the first head that is a decoder; at once, on the thread that reads. */
 static void look(child *w, uint64_t id) {
-    ng_slot slots[NG_WIRE_SLOTS_MAX];
-    size_t n = 0;
-    uint32_t n_ctx = 0;
+    ng_tier_look l = {.owner = NULL};
+    bool found = false;
     pthread_mutex_lock(&w->lock);
-    for (size_t i = 0; !n && i < w->n_heads; i++) n = ng_head_slots(w->heads[i].head, slots, NG_WIRE_SLOTS_MAX, &n_ctx);
+    for (size_t i = 0; !found && i < w->n_heads; i++) found = ng_head_look(w->heads[i].head, &l);
     pthread_mutex_unlock(&w->lock);
     ng_buf b = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
-    ng_wire_put_slots(&b, slots, n, n_ctx);
+    ng_wire_put_look(&b, &l);
     if (b.status) _exit(1);
-    send_frame(w, NG_WIRE_SLOTS, id, &b);
+    send_frame(w, NG_WIRE_SEEN, id, &b);
     ng_buf_clear(&b);
+}
+
+/* Nobody is left.  Closing a decoder waits for its files; alarm ends what takes too long. */
+static void end(child *w) {
+    alarm(END_S);
+    pthread_mutex_lock(&w->lock);
+    for (child_call *c = w->calls; c; c = c->next) atomic_store(&c->cancelled, true);
+    while (w->n_calls) pthread_cond_wait(&w->call_ended, &w->lock);
+    for (size_t i = 0; i < w->n_heads; i++) ng_head_close(w->heads[i].head);
+    _exit(0);
 }
 
 static ng_status serve(child *w, ng_error *err) {
@@ -237,7 +258,8 @@ static ng_status serve(child *w, ng_error *err) {
         else if (h.kind == NG_WIRE_LOOK) look(w, h.call);
         else return ng_fail(err, NG_EFORMAT, "worker: a frame of kind %u is not for a worker", h.kind);
     }
-    _exit(0); /* threads may still run; nothing of theirs needs saving */
+    end(w);
+    return NG_OK;
 }
 
 static ng_status load(child *w, ng_error *err) {
@@ -262,6 +284,7 @@ ng_status ng_worker_run(const ng_worker_options *opt, ng_error *err) {
         return ng_fail(err, NG_EINVALID, "worker: the name of the head is too long");
     pthread_mutex_init(&w.out_lock, NULL);
     pthread_mutex_init(&w.lock, NULL);
+    pthread_cond_init(&w.call_ended, NULL);
     ng_status s = load(&w, &why);
     if (!s) return serve(&w, err);
     send_error(&w, NG_WIRE_BROKEN, 0, &why);

@@ -113,6 +113,15 @@ static void hear_broken(worker *w, ng_wire *in, char why[128]) {
     w->state = WORKER_BROKEN;
 }
 
+/* What the worker says is not trusted with our log's lines. */
+static void hear_note(const worker *w, ng_wire *in) {
+    ng_error said;
+    if (ng_wire_get_error(&said, in, NULL)) return;
+    for (char *p = said.text; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127) *p = '?';
+    say(w, "the worker of %s: %s", w->spec.path, said.text);
+}
+
 /* False: the worker is of no use any more, and why says so. */
 static bool hear(worker *w, char why[128]) {
     unsigned char head[NG_WIRE_HEADER];
@@ -127,17 +136,19 @@ static bool hear(worker *w, char why[128]) {
     if (!ok) return ng_buf_clear(&payload), false;
     payload.len = h.len;
     ng_wire in = {payload.data, payload.len, 0};
+    if (h.kind == NG_WIRE_NOTE) hear_note(w, &in);
     pthread_mutex_lock(&w->lock);
     w->heard_ms = ng_clock_ms();
     if (h.kind == NG_WIRE_READY) {
         ok = !ng_wire_get_f64(&w->load_ms, &in, &err);
         if (ok && w->state == WORKER_STARTING) w->state = WORKER_READY;
+        w->loaded = ok;
     } else if (h.kind == NG_WIRE_BROKEN) {
         ok = false;
         hear_broken(w, &in, why);
     } else if (h.kind == NG_WIRE_SUBMIT || h.kind == NG_WIRE_CANCEL || h.kind == NG_WIRE_LOOK) {
         ok = false;
-    } else {
+    } else if (h.kind != NG_WIRE_NOTE) {
         deliver(w, &h, &payload);
         payload = ng_buf_init(0);
     }
@@ -188,6 +199,11 @@ static double back_off_ms(int deaths) {
 static void bury(worker *w, const char *why) {
     char end[128];
     ng_process p;
+    pthread_mutex_lock(&w->lock);
+    bool in_peace = w->state == WORKER_CLOSING && w->loaded;
+    w->loaded = false;
+    pthread_mutex_unlock(&w->lock);
+    if (in_peace) ng_process_leave(&w->process, WORKER_LEAVE_MS); /* it writes what waits for its files */
     ng_process_kill(&w->process);
     ng_process_shut(&w->process); /* a writer that is blocked on it comes back */
     pthread_mutex_lock(&w->write_lock);

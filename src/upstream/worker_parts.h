@@ -52,6 +52,7 @@ typedef struct worker {
     pthread_t keeper;
     bool has_keeper;
     worker_state state;
+    bool loaded;             /* keeper only: this process said READY */
     ng_process process;
     worker_call *calls;
     uint64_t next_id, restarts;
@@ -70,7 +71,7 @@ struct ng_workers {
     void *log_ctx;
 };
 
-enum { WORKER_HANG_MS = 30000, WORKER_LOAD_MS = 120000, WORKER_BACK_OFF_MS = 100, WORKER_BACK_OFF_MAX_MS = 10000 };
+enum { WORKER_HANG_MS = 30000, WORKER_LOAD_MS = 120000, WORKER_BACK_OFF_MS = 100, WORKER_BACK_OFF_MAX_MS = 10000, WORKER_LEAVE_MS = 2500 };
 
 /* worker_keeper.c: the thread that starts the process, reads what it says, and starts it again. */
 void *ng_worker_keeper(void *worker);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Kept prefixes from the outside: over HTTP through the worker process, across a restart, and in `complete`; the same
-answers with and without; what is private, foreign or damaged stays out; a context that shifts."""
+answers with and without; what is private, foreign or damaged stays out, and the log and the metrics say so; a context that
+shifts."""
 import json, os, shutil, stat, subprocess, sys, tempfile, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
@@ -21,6 +22,17 @@ def chat(s, i, headers=None, user=None):
     if r.status != 200:
         return str(r), -1
     return r.json["choices"][0]["message"]["content"], r.json["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def series(s, path):
+    """The metrics of the one decoder: {name[,label]: value}"""
+    model, out = '{model="%s"' % os.path.basename(path), {}
+    for line in s.get("/metrics").body.decode().splitlines():
+        if model in line:
+            name, _, rest = line.partition(model)
+            label, _, value = rest.partition("} ")
+            out[name + label] = float(value)
+    return out
 
 
 def files(home):
@@ -51,9 +63,19 @@ def over_http(path, home):
         check("for the owner alone", all(stat.S_IMODE(os.stat(f).st_mode) == 0o600 for f in written), written)
         check("in a folder of the owner", stat.S_IMODE(os.stat(os.path.dirname(written[0])).st_mode) == 0o700)
         check("metrics", "nanogrid_cached_tokens_total %d" % second[1] in s.get("/metrics").body.decode(), second)
+        told = series(s, path)
+        check("what the decoder counted", told["nanogrid_streams_total"] == 3 and told["nanogrid_steps_total"] > 0 and
+              told["nanogrid_step_seconds_total"] > 0 and told["nanogrid_streams_running"] == told["nanogrid_streams_waiting"] == 0 and
+              told["nanogrid_decode_tokens_total"] > 0 and 0 < told["nanogrid_kv_pages_used"] < told["nanogrid_kv_pages"], told)
+        check("what it read and what it did not", told['nanogrid_prefix_hits_total,from="memory"'] == 1 and
+              told['nanogrid_prefix_tokens_total,from="memory"'] == second[1] and told['nanogrid_prefix_hits_total,from="disk"'] == 0 and
+              told["nanogrid_prefill_tokens_total"] > 2 * second[1] and told['nanogrid_prefix_files_total,outcome="written"'] == len(written), told)
     with Served(grid % (path, "100MB"), home=home) as s:
         third = chat(s, 2)
         check("after a restart", third[0] == plain[2] and third[1] >= second[1] // 64 * 64, third)
+        told = series(s, path)
+        check("from files, say the metrics", told['nanogrid_prefix_hits_total,from="disk"'] == 1 and
+              told['nanogrid_prefix_tokens_total,from="disk"'] == third[1], told)
         check("others not", chat(s, 2, user="eve") == (plain[2], 0))
     for f in written: # a bit of each: all are refused
         with open(f, "r+b") as out:
@@ -64,6 +86,19 @@ def over_http(path, home):
     with Served(grid % (path, "100MB"), home=home) as s:
         third = chat(s, 2)
         check("damaged files are not used", third == (plain[2], 0), third)
+        check("and counted", series(s, path)['nanogrid_prefix_files_total,outcome="refused"'] > 0, series(s, path))
+        lines = [l for l in s.log if "is not used: its page is damaged" in l]
+        check("with a line in the log", len(lines) == 1 and lines[0].startswith("nanogrid: the worker of ") and home in lines[0], s.log)
+    shutil.rmtree(os.path.join(home, "cache", "prefix"))
+    with Served(grid % (path, "100MB"), home=home) as s:
+        chat(s, 0), chat(s, 1)
+        begin = time.time()
+        s.stop()
+        check("what waits to be written is written at the end", len(files(home)) == len(written), (files(home), written))
+        check("soon", time.time() - begin < 10)
+        check("whole", not [f for f in files(home) if ".tmp." in f])
+    with Served(grid % (path, "100MB"), home=home) as s:
+        check("and found again", chat(s, 2)[1] >= second[1] // 64 * 64)
     shutil.rmtree(os.path.join(home, "cache", "prefix"))
     with Served(grid % (path, "100MB"), home=home) as s:
         local = {"x-nanogrid-privacy": "local"}

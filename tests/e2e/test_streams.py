@@ -71,6 +71,8 @@ def main(path):
             started.acquire(timeout=60)
         slots = s.get("/slots").json
         running = [x for x in slots if x["is_processing"]]
+        rows = [l for l in s.get("/metrics").body.decode().splitlines() if l.startswith(("nanogrid_streams_running{", "nanogrid_slots{"))]
+        check("running streams in the metrics", len(rows) == 2 and 0 < int(rows[0].split()[-1]) <= 8 == int(rows[1].split()[-1]), rows)
         check("slots", len(slots) == 8 and running and all(x["model"] == "chat" and x["n_ctx"] == 4096 for x in slots), slots)
         for t in threads:
             t.join(120)

@@ -28,11 +28,6 @@ static void start(ng_nn *nn, int threads, ng_precision p) {
 
 /* ---- products ----------------------------------------------------------------------------------- */
 
-static bool bf16_here(void) {
-    ng_gemm_ops ops;
-    return !ng_gemm_ops_get(&ops, NG_PRECISION_BF16, NULL);
-}
-
 static double round_bf16(float x) {
     uint32_t u;
     memcpy(&u, &x, 4);
@@ -72,13 +67,13 @@ static void check_product(const ng_gemm_ops *ops, ng_pool *pool, ng_product p) {
 
 static void products_of_every_level(void **state) {
     (void)state;
-    const ng_gemm_ops *all[] = {&ng_gemm_plain, ng_cpu_can(NG_CPU_AVX2) ? &ng_gemm_avx2 : NULL,
-                                ng_cpu_can(NG_CPU_AVX512) ? &ng_gemm_avx512 : NULL, bf16_here() ? &ng_gemm_bf16 : NULL};
+    const ng_gemm_ops *all[NG_GEMM_LEVELS_MAX];
+    size_t n_levels = ng_gemm_ops_all(all);
     static const size_t shapes[][3] = {{1, 1, 1}, {12, 32, 8}, {13, 33, 7}, {5, 3, 65}, {31, 50, 33}, {24, 64, 801}, {500, 9, 40}, {2, 70, 1}};
     ng_pool *pool;
     assert_int_equal(ng_pool_new(&pool, 2, NULL), NG_OK);
-    for (size_t l = 0; l < 4; l++)
-        for (size_t s = 0; all[l] && s < sizeof shapes / sizeof shapes[0]; s++)
+    for (size_t l = 0; l < n_levels; l++)
+        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
             for (int form = 0; form < 8; form++) {
                 size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
                 float *a = fill(m * k, 1), *b = fill(k * n, 2);

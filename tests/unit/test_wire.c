@@ -105,28 +105,32 @@ static void request_round_trip(void **state) {
     ng_wire_request_free(got);
 }
 
-static void slots_round_trip(void **state) {
+static void look_round_trip(void **state) {
     (void)state;
-    ng_slot in[] = {{NG_SLOT_DECODING, 70, 30, 40}, {NG_SLOT_IDLE, SIZE_MAX, 0, 0}}, out[NG_WIRE_SLOTS_MAX];
+    static ng_tier_look in, out;
+    in.stats = (ng_scheduler_stats){.n_slots = 2, .n_ctx = 4096, .n_waiting = 3, .n_running = 1, .n_kv_tok = 8192, .kv_tok_used = 128,
+                                    .n_steps = 5, .n_rows = UINT64_MAX, .n_read = 7, .step_s = 0.25, .n_joined = 9, .n_reused = 10,
+                                    .n_preempted = 11, .prefix = {.memory_bytes = 12, .memory_tok = 13, .disk_tok = 14, 
+                                    .memory_hits = 16, .disk_hits = 17, .written = 18, .failed = 19, .refused = 20, .foreign = 21}};
+    in.slots[0] = (ng_slot){NG_SLOT_DECODING, 70, 30, 40};
+    in.slots[1] = (ng_slot){NG_SLOT_IDLE, SIZE_MAX, 0, 0};
     ng_buf b = ng_buf_init(1 << 20);
-    size_t n;
-    uint32_t n_ctx;
-    ng_wire_put_slots(&b, in, 2, 4096);
+    ng_wire_put_look(&b, &in);
     ng_wire w = {b.data, b.len, 0};
-    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_OK);
-    assert_true(n == 2 && n_ctx == 4096 && out[0].state == NG_SLOT_DECODING && out[0].n_decoded == 40);
-    assert_true(out[1].state == NG_SLOT_IDLE && out[1].n_past == SIZE_MAX);
+    assert_int_equal(ng_wire_get_look(&out, &w, NULL), NG_OK);
+    assert_memory_equal(&out.stats, &in.stats, sizeof in.stats);
+    assert_memory_equal(out.slots, in.slots, sizeof in.slots);
     for (size_t cut = 0; cut < b.len; cut++) {
         w = (ng_wire){b.data, cut, 0};
-        assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
-        assert_int_equal(n, 0);
+        assert_int_equal(ng_wire_get_look(&out, &w, NULL), NG_EFORMAT);
+        assert_int_equal(out.stats.n_slots, 0);
     }
-    b.data[8] = 77; /* no state */
+    b.data[b.len - 56] = 77; /* no state: two slots of a u32 and three u64 end the payload */
     w = (ng_wire){b.data, b.len, 0};
-    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
-    b.data[4] = NG_WIRE_SLOTS_MAX + 1;
+    assert_int_equal(ng_wire_get_look(&out, &w, NULL), NG_EFORMAT);
+    b.data[0] = NG_SLOTS_MAX + 1;
     w = (ng_wire){b.data, b.len, 0};
-    assert_int_equal(ng_wire_get_slots(out, &n, &n_ctx, &w, NULL), NG_EFORMAT);
+    assert_int_equal(ng_wire_get_look(&out, &w, NULL), NG_EFORMAT);
     ng_buf_clear(&b);
 }
 
@@ -243,7 +247,7 @@ static void memory_runs_out(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip), cmocka_unit_test(slots_round_trip), cmocka_unit_test(answer_round_trip),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip), cmocka_unit_test(look_round_trip), cmocka_unit_test(answer_round_trip),
                                        cmocka_unit_test(small_payloads), cmocka_unit_test(damage),
                                        cmocka_unit_test(memory_runs_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
