@@ -3,7 +3,9 @@
  * The recipe: name, task: extract, languages, description, licence, attribution, source as in
  * recipe.h, and
  *     data: {file: pii_presidio/synth_v2.jsonl, group: template, of: 3, test: 0}
- *     types: {CREDIT_CARD: {as: card}, ..}       marks of other types are not counted
+ *     types: {CREDIT_CARD: {as: card}, ..}       marks of other types are not counted; several may be one of ours
+ *     model: ../models/encoder-en/model.gguf     [none: rules alone] beside the recipe; what finds names, with the rules
+ *     head: entities                             [the first that extracts] of the model
  * A line has `text` and `spans` [[start, end, type]] in characters.  Lines whose `group` modulo `of` is
  * `test` are the test; on the others rules may be tuned ("tuning_" figures).  A span is right when start,
  * end and type are. */
@@ -30,7 +32,7 @@ typedef struct data_group {
     int64_t of, test;
 } data_group;
 typedef struct recipe {
-    const char *name, *task, *description, *licence, *attribution, *source;
+    const char *name, *task, *description, *licence, *attribution, *source, *model, *head;
     ng_config_strs languages;
     data_group data;
     ng_config_list types; /* of type_map */
@@ -54,6 +56,8 @@ static const ng_config_field recipe_fields[] = {
     {"licence", NG_CONFIG_STR, offsetof(recipe, licence)},
     {"attribution", NG_CONFIG_STR, offsetof(recipe, attribution)},
     {"source", NG_CONFIG_STR, offsetof(recipe, source)},
+    {"model", NG_CONFIG_STR, offsetof(recipe, model)},
+    {"head", NG_CONFIG_STR, offsetof(recipe, head)},
     {"data", NG_CONFIG_GROUP, offsetof(recipe, data), .sub = &data_schema, .required = true},
     {"types", NG_CONFIG_MAP, offsetof(recipe, types), .sub = &type_schema, .required = true},
     {0}};
@@ -80,10 +84,18 @@ static ng_status bad_line(const evaluation *e, size_t line) {
                    e->recipe.data.file, line, e->recipe.data.group);
 }
 
+/* The first entry with our label. */
+static size_t type_of_label(const evaluation *e, const char *label) {
+    const type_map *m = e->recipe.types.items;
+    for (size_t i = 0; i < e->recipe.types.len; i++)
+        if (!strcmp(m[i].as, label)) return i;
+    return SIZE_MAX;
+}
+
 static size_t type_of_mark(const evaluation *e, const char *mark) {
     const type_map *m = e->recipe.types.items;
     for (size_t i = 0; mark && i < e->recipe.types.len; i++)
-        if (!strcmp(m[i].mark, mark)) return i;
+        if (!strcmp(m[i].mark, mark)) return type_of_label(e, m[i].as);
     return SIZE_MAX;
 }
 
@@ -99,18 +111,16 @@ static bool is_marked(const evaluation *e, const json_t *spans, const ng_entity 
 }
 
 static void count(const evaluation *e, counts *c, const json_t *spans, const ng_answer *a) {
-    const type_map *m = e->recipe.types.items;
     for (size_t i = 0; i < json_array_size(spans); i++) {
         size_t type = type_of_mark(e, json_string_value(json_array_get(json_array_get(spans, i), 2)));
         if (type != SIZE_MAX) c[type].marked++;
     }
-    for (size_t i = 0; i < a->n_entities; i++)
-        for (size_t t = 0; t < e->recipe.types.len; t++) {
-            if (strcmp(m[t].as, a->entities[i].label) != 0) continue;
-            c[t].found++;
-            c[t].right += is_marked(e, spans, &a->entities[i], t);
-            break;
-        }
+    for (size_t i = 0; i < a->n_entities; i++) {
+        size_t type = type_of_label(e, a->entities[i].label);
+        if (type == SIZE_MAX) continue;
+        c[type].found++;
+        c[type].right += is_marked(e, spans, &a->entities[i], type);
+    }
 }
 
 static ng_status take_line(evaluation *e, const char *line, size_t len, size_t number) {
@@ -188,8 +198,10 @@ static void put_figures(const evaluation *e) {
     ng_eval_put(e->out, "texts", (double)e->n_test, false);
     ng_eval_put(e->out, "f1", 2.0 * (double)all.right / (double)(all.found + all.marked), false);
     put_counts(e, "", "all", &all);
-    for (size_t i = 0; i < e->recipe.types.len; i++) put_counts(e, "", m[i].as, &e->test[i]);
-    for (size_t i = 0; i < e->recipe.types.len; i++) put_counts(e, "tuning_", m[i].as, &e->tuning[i]);
+    for (size_t i = 0; i < e->recipe.types.len; i++)
+        if (type_of_label(e, m[i].as) == i) put_counts(e, "", m[i].as, &e->test[i]);
+    for (size_t i = 0; i < e->recipe.types.len; i++)
+        if (type_of_label(e, m[i].as) == i) put_counts(e, "tuning_", m[i].as, &e->tuning[i]);
 }
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
@@ -204,17 +216,23 @@ static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     if (s) return s;
     const char *labels[TYPES_MAX];
     const type_map *m = r->types.items;
-    for (size_t i = 0; i < r->types.len; i++) labels[i] = m[i].as;
+    size_t n_labels = 0;
+    for (size_t i = 0; i < r->types.len; i++)
+        if (type_of_label(e, m[i].as) == i) labels[n_labels++] = m[i].as;
     const ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source,
-                       slash ? slash + 1 : e->path, r->languages.items, r->languages.len, labels, r->types.len};
+                       slash ? slash + 1 : e->path, r->languages.items, r->languages.len, labels, n_labels};
     snprintf(e->out->card_path, sizeof e->out->card_path, "%s", card);
     return ng_card_write(&c, e->out, card, e->err);
 }
 
 static ng_status run_all(evaluation *e, const ng_eval_options *opt) {
-    const ng_head_spec spec = {.task = NG_TASK_EXTRACT};
+    ng_head_spec spec = {.task = NG_TASK_EXTRACT};
     ng_status s = ng_config_read_file(&e->recipe, &recipe_schema, e->path, e->arena, e->err);
     if (s) return s;
+    const char *slash = strrchr(e->path, '/');
+    spec.head = e->recipe.head;
+    if (e->recipe.model && !(spec.path = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1, slash ? e->path : ".", e->recipe.model)))
+        return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     if (e->recipe.types.len > TYPES_MAX)
         return ng_fail(e->err, NG_ELIMIT, "%s: more than %d types", e->path, TYPES_MAX);
     if ((s = ng_head_open(&e->head, &spec, e->err)) || (s = read_texts(e))) return s;

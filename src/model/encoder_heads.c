@@ -5,6 +5,7 @@
 #include "arch.h"
 #include "core/math.h"
 #include "kernel/dequant.h"
+#include "token_spans.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,8 +64,7 @@ static ng_status read_labels(reader *r, ng_encoder_head *h, ng_error *err) {
 }
 
 /* head.N.WHAT as floats. */
-static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *what, size_t rows, const float **out, ng_error *err) {
-    size_t cols = rows == 1 ? h->n_labels : h->width;
+static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *what, size_t rows, size_t cols, const float **out, ng_error *err) {
     snprintf(r->key, sizeof r->key, "head.%s.%s", h->name, what);
     const ng_gguf_tensor *t = ng_gguf_find_tensor(r->g, r->key);
     if (!t || t->dims[0] != cols || t->dims[1] != rows || t->dims[2] * t->dims[3] != 1 || !ng_can_dequantize(t->type))
@@ -76,6 +76,12 @@ static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *wh
         if (!isfinite(x[i])) return ng_fail(err, NG_EFORMAT, "%s: %s holds a value that is no number", r->path, r->key);
     *out = x;
     return NG_OK;
+}
+
+static ng_status read_shapes(reader *r, ng_encoder_head *h, ng_error *err) {
+    snprintf(r->key, sizeof r->key, "head.%s.shapes", h->name);
+    if (!h->tokens || !ng_gguf_find_tensor(r->g, r->key)) return NG_OK;
+    return read_tensor(r, h, "shapes", h->n_labels, NG_SHAPE_INPUTS, &h->shapes, err);
 }
 
 static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
@@ -92,8 +98,8 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     if (!known || pooling > 2 || (!pooling && !h->tokens))
         return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version", r->path, h->name, h->task, pooling);
     if (!strcmp(h->task, "embed")) return NG_OK;
-    if ((s = read_labels(r, h, err)) || (s = read_tensor(r, h, "weight", h->n_labels, &h->w, err)) ||
-        (s = read_tensor(r, h, "bias", 1, &h->b, err)) || (s = read_float(r, h, "temperature", &h->temperature, err)) ||
+    if ((s = read_labels(r, h, err)) || (s = read_tensor(r, h, "weight", h->n_labels, h->width, &h->w, err)) ||
+        (s = read_tensor(r, h, "bias", 1, h->n_labels, &h->b, err)) || (s = read_shapes(r, h, err)) || (s = read_float(r, h, "temperature", &h->temperature, err)) ||
         (s = read_float(r, h, "oos_threshold", &h->oos_threshold, err)) ||
         (s = read_floats(r, h, "platt_scale", &h->platt_scale, err)) ||
         (s = read_floats(r, h, "platt_shift", &h->platt_shift, err)) ||
@@ -157,6 +163,16 @@ void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z) {
         double sum = 0;
         for (size_t i = 0; i < h->width; i++) sum += (double)w[i] * (double)row[i];
         z[k] = (float)(sum + (double)h->b[k]);
+    }
+}
+
+void ng_encoder_head_shapes(const ng_encoder_head *h, const uint16_t *shapes, float *z) {
+    for (size_t k = 0; h->shapes && k < h->n_labels; k++) {
+        const float *w = h->shapes + k * NG_SHAPE_INPUTS;
+        double sum = (double)z[k];
+        for (size_t i = 0; i < NG_SHAPE_INPUTS; i++)
+            if (shapes[i / NG_SHAPE_BITS] >> i % NG_SHAPE_BITS & 1) sum += (double)w[i];
+        z[k] = (float)sum;
     }
 }
 

@@ -19,7 +19,8 @@
  *     nanogrid.head.N.temperature f32   divides the logits (softmax); missing: not calibrated
  *     nanogrid.head.N.oos_threshold f32 in scope at or above this confidence; missing: always
  *     nanogrid.head.N.platt_scale, .platt_shift, .threshold  f32 [n_labels] (moderate), as in linear.h
- *     head.N.weight [n_embd, n_labels], head.N.bias F32 [n_labels] */
+ *     head.N.weight [n_embd, n_labels], head.N.bias F32 [n_labels]
+ *     head.N.shapes [NG_SHAPE_INPUTS, n_labels]  extract: added for the shapes of a word and its neighbours; may be missing */
 #ifndef NG_MODEL_ENCODER_HEADS_H
 #define NG_MODEL_ENCODER_HEADS_H
 
@@ -36,6 +37,7 @@ typedef struct ng_encoder_head {
     bool each;       /* moderate: a sigmoid a label, else softmax */
     bool tokens;     /* extract: logits for every token */
     const float *w, *b;  /* [n_labels, width], [n_labels] */
+    const float *shapes; /* [n_labels, NG_SHAPE_INPUTS] or NULL (token_spans.h) */
     float temperature;   /* 0: not calibrated */
     float oos_threshold; /* 0: every text is in scope */
     const float *platt_scale, *platt_shift, *threshold; /* [n_labels] or NULL */
@@ -56,6 +58,8 @@ const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const ch
 void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z);
 /* z[n_labels] of one row, for heads on tokens. */
 void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z);
+/* Adds what the head has learnt of shapes[NG_SHAPE_WORDS] to z. */
+void ng_encoder_head_shapes(const ng_encoder_head *h, const uint16_t *shapes, float *z);
 size_t ng_encoder_head_best(const ng_encoder_head *h, const float *z); /* the label of the greatest logit, the first of equals */
 /* p[n_labels] from logits: softmax or sigmoids with what calibration the file has; p may be z. */
 void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p);

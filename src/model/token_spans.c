@@ -1,5 +1,7 @@
 /* token_spans.c: see token_spans.h.  Words are tokenized one by one, which gives the text's own ids since
- * WordPiece cuts at the same places first; the special ones come from an empty text. */
+ * WordPiece cuts at the same places first; the special ones come from an empty text.
+ *
+ * Shapes leave out whether a mark touches its word: data sets part words by spaces where people write none. */
 #include "token_spans.h"
 
 #include "core/math.h"
@@ -40,6 +42,62 @@ static ng_status no_memory(ng_word_ids *w, ng_error *err) {
     return ng_fail(err, NG_ENOMEM, "words of a text: out of memory");
 }
 
+/* ---- shapes ------------------------------------------------------------------------------------- */
+
+/* The word's own letters; the rest is of its place. */
+static uint16_t shape_of(const char *word, size_t len) {
+    size_t upper = 0, lower = 0, letters = 0;
+    bool digit = false, first_upper = false;
+    for (size_t i = 0; i < len;) {
+        uint32_t cp;
+        i += ng_utf8_decode(&cp, word + i, len - i);
+        uint32_t f = ng_unicode(cp);
+        digit |= (f & NG_U_NUMBER) != 0;
+        letters += (f & NG_U_LETTER) != 0;
+        first_upper |= letters == 1 && (f & NG_U_UPPER) && (f & NG_U_LETTER);
+        upper += (f & NG_U_UPPER) != 0;
+        lower += (f & NG_U_LOWER) != 0;
+    }
+    uint16_t shape = digit ? NG_SHAPE_DIGIT : !letters ? NG_SHAPE_NONE : 0;
+    if (upper + lower == 0) return shape;
+    if (!upper) return shape | NG_SHAPE_LOWER;
+    if (!lower) return shape | (upper > 1 ? NG_SHAPE_CAPS : NG_SHAPE_INITIAL);
+    return shape | (first_upper && upper == 1 ? NG_SHAPE_CAPITAL : NG_SHAPE_MIXED);
+}
+
+static bool is_naming(char c) { return c == '@' || c == '#'; }
+
+/* Of words [n] of the text: shapes by themselves, then by their places. */
+static void set_shapes(ng_text_word *words, size_t n, const char *text, size_t len) {
+    size_t cased = 0, capital = 0, caps = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t s = words[i].shape = shape_of(text + words[i].start, words[i].end - words[i].start);
+        cased += (s & (NG_SHAPE_LOWER | NG_SHAPE_CAPITAL | NG_SHAPE_CAPS | NG_SHAPE_MIXED)) != 0;
+        capital += (s & NG_SHAPE_CAPITAL) != 0;
+        caps += (s & NG_SHAPE_CAPS) != 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const ng_text_word *before = i ? &words[i - 1] : NULL;
+        size_t start = words[i].start, end = words[i].end;
+        uint16_t s = words[i].shape;
+        char mark = before ? text[before->end - 1] : '.';
+        if (s & NG_SHAPE_CAPITAL && 2 * capital > cased) s ^= NG_SHAPE_CAPITAL | NG_SHAPE_TITLE;
+        if (s & NG_SHAPE_CAPS && 2 * caps > cased) s ^= NG_SHAPE_CAPS | NG_SHAPE_SHOUT;
+        if (mark == '.' || mark == '!' || mark == '?') s |= NG_SHAPE_FIRST;
+        if (before && before->end == start && is_naming(mark)) s |= NG_SHAPE_NAMED;
+        if (end - start == 1 && is_naming(text[start]) && end < len && kind_of((unsigned char)text[end]) == LETTER) s |= NG_SHAPE_NAMING;
+        words[i].shape = s;
+    }
+}
+
+void ng_word_shapes(uint16_t shapes[NG_SHAPE_WORDS], const ng_word_ids *w, size_t i) {
+    shapes[0] = i ? w->words[i - 1].shape : NG_SHAPE_EDGE;
+    shapes[1] = w->words[i].shape;
+    shapes[2] = i + 1 < w->n_words ? w->words[i + 1].shape : NG_SHAPE_EDGE;
+}
+
+/* ---- words -------------------------------------------------------------------------------------- */
+
 /* Appends one word's pieces; *full when they no longer fit. */
 static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *text, const size_t at[2], size_t room, bool *full, ng_error *err) {
     int32_t *ids;
@@ -49,7 +107,7 @@ static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *tex
     w->n_all += n;
     *full = *full || w->n_ids + n > room;
     if (n && !*full) {
-        w->words[w->n_words++] = (ng_text_word){(uint32_t)at[0], (uint32_t)at[1], (uint32_t)w->n_ids};
+        w->words[w->n_words++] = (ng_text_word){(uint32_t)at[0], (uint32_t)at[1], (uint32_t)w->n_ids, 0};
         memcpy(w->ids + w->n_ids, ids, n * sizeof *ids);
         w->n_ids += n;
     }
@@ -59,7 +117,7 @@ static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *tex
 
 ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) {
     int32_t *around;
-    size_t n_around, at[2];
+    size_t n_around, at[2] = {0};
     *out = (ng_word_ids){0};
     if (len > INT32_MAX) return ng_fail(err, NG_ELIMIT, "the text has %zu bytes; at most 2^31 - 1 are tagged", len);
     ng_status s = ng_tokenize(t, "", 0, &(ng_tokenize_options){.add_special = true}, &around, &n_around, err);
@@ -77,6 +135,7 @@ ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *t
     out->n_all = n_around;
     for (size_t i = 0; !s && next_word(text, len, i, &at[0], &at[1]); i = at[1]) s = put_word(out, t, text, at, n_most - tail, &full, err);
     if (tail) out->ids[out->n_ids++] = around[n_around - 1];
+    set_shapes(out->words, out->n_words, text, len);
     free(around);
     if (s) ng_word_ids_clear(out);
     return s;
@@ -125,7 +184,10 @@ typedef struct window {
 static void tag_rows(ng_tagging *out, const ng_tag_source *src, const window *x, const float *hidden, size_t from, size_t to) {
     const ng_encoder_head *h = src->head;
     for (size_t i = from; i < to; i++) {
+        uint16_t shapes[NG_SHAPE_WORDS];
+        ng_word_shapes(shapes, &out->w, i);
         ng_encoder_head_row(h, hidden + (out->w.words[i].row - out->w.words[from].row + 1) * h->width, x->z);
+        ng_encoder_head_shapes(h, shapes, x->z);
         out->tags[i] = (int32_t)ng_encoder_head_best(h, x->z);
         ng_encoder_head_decide(h, x->z, x->z);
         out->p[i] = x->z[out->tags[i]];

@@ -17,9 +17,28 @@
 
 struct ng_encoder_head;
 
+/* What an uncased encoder's ids do not tell of a word: bits of its shape. */
+enum ng_shape {
+    NG_SHAPE_LOWER = 1,        /* its first letter is a small one */
+    NG_SHAPE_CAPITAL = 1 << 1, /* the first alone is a capital; in a text of mostly such words TITLE instead */
+    NG_SHAPE_TITLE = 1 << 2,
+    NG_SHAPE_CAPS = 1 << 3,    /* two and more letters, all capitals; in a text of mostly such words SHOUT instead */
+    NG_SHAPE_SHOUT = 1 << 4,
+    NG_SHAPE_INITIAL = 1 << 5, /* one letter, a capital */
+    NG_SHAPE_MIXED = 1 << 6,   /* capitals within */
+    NG_SHAPE_DIGIT = 1 << 7,   /* holds a digit */
+    NG_SHAPE_NONE = 1 << 8,    /* no letter nor digit */
+    NG_SHAPE_FIRST = 1 << 9,   /* of the text, or behind . ! ? */
+    NG_SHAPE_NAMED = 1 << 10,  /* "@" or "#" stands right before it */
+    NG_SHAPE_NAMING = 1 << 11, /* it is "@" or "#" and a word follows without a space */
+    NG_SHAPE_EDGE = 1 << 12    /* no word: beyond the text's ends */
+};
+enum { NG_SHAPE_BITS = 13, NG_SHAPE_WORDS = 3, NG_SHAPE_INPUTS = NG_SHAPE_BITS * NG_SHAPE_WORDS };
+
 typedef struct ng_text_word {
     uint32_t start, end; /* bytes */
     uint32_t row;        /* of its first piece among the ids */
+    uint16_t shape;
 } ng_text_word;
 
 typedef struct ng_word_ids {
@@ -32,6 +51,8 @@ typedef struct ng_word_ids {
 /* At most n_most ids (>= 3): the rest of the text is left out.  Texts over 2^31 bytes are NG_ELIMIT. */
 ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) NG_MUST_USE;
 void ng_word_ids_clear(ng_word_ids *w);
+/* The shapes of the word before word i, of i, and of the word behind it. */
+void ng_word_shapes(uint16_t shapes[NG_SHAPE_WORDS], const ng_word_ids *w, size_t i);
 
 typedef struct ng_tag_span {
     size_t first, last; /* words, last included */

@@ -23,8 +23,10 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
     *report = (ng_weights_report){0};
     const char *type = opt && opt->type ? opt->type : dflt;
     p->want = ng_format_find(type);
-    if (!p->want)
-        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", type,
+    const char *heads = opt && opt->heads ? opt->heads : type;
+    p->heads = ng_format_find(heads);
+    if (!p->want || !p->heads)
+        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", p->want ? heads : type,
                        ng_format_list());
     if (opt) p->coder.progress = opt->progress, p->coder.progress_ctx = opt->progress_ctx;
     ng_arena *a;
@@ -85,7 +87,8 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
     item->name = row->name = ng_arena_strdup(r->arena, t->name);
     if (!item->name) return no_memory(p->file, err);
     ng_weight_place at = {t->name, t->n_dims, t->dims, p->n_layers, p->tied};
-    item->to = is_float(t->from) ? ng_weight_type(p->want, &at, &row->fell_back) : t->from;
+    const ng_format *want = strncmp(t->name, "head.", 5) ? p->want : p->heads;
+    item->to = is_float(t->from) ? ng_weight_type(want, &at, &row->fell_back) : t->from;
     if (item->to != item->from && !ng_can_dequantize(item->from))
         return ng_fail(err, NG_EUNSUPPORTED,
                        "%.200s: tensor %.64s is stored as %s, which cannot be read back to floats; "

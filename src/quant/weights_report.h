@@ -18,7 +18,7 @@ typedef struct ng_weights_plan {
     ng_weights_report *report;
     ng_gguf_writer *writer; /* for the keys */
     const char *file;       /* for messages; in the report's arena */
-    const ng_format *want;
+    const ng_format *want, *heads; /* heads: of tensors head.* */
     uint32_t n_layers; /* for mixes, see ng_weight_type: set both before tensors are added */
     bool tied;
     const ng_imatrix *imatrix; /* borrowed until the commit, or NULL */

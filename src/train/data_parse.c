@@ -4,7 +4,7 @@
  * CSV is RFC 4180: fields may be quoted, "" is a quote, a quoted field may hold newlines; a row is named
  * by the line it begins in.  CoNLL has a word and a tag (IOB2) a line, tabs between; a sentence becomes a
  * row of words and one of tags, joined by spaces.  JSONL has one object a line; strings, numbers and
- * booleans count as text.  Every row has the same number of columns, its text is UTF-8 and not empty; what
+ * booleans count as text; marked spans become words and tags as CoNLL has them.  Every row has the same number of columns, its text is UTF-8 and not empty; what
  * breaks that is an error with its line. */
 #include "data.h"
 
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS_MAX = 64, NUMBER_TEXT_MAX = 40, SCALARS_MAX = 16 };
+enum { COLUMNS_MAX = 64, NUMBER_TEXT_MAX = 40, SCALARS_MAX = 16, FIELD_BYTES_MAX = 64 << 20 };
 
 typedef struct text_ref {
     const char *data;
@@ -35,6 +35,7 @@ typedef struct parser {
     json_t *object;                              /* JSONL: the row */
     char scalars[SCALARS_MAX][NUMBER_TEXT_MAX];  /* texts of its numbers */
     size_t n_scalars;
+    ng_buf words, tags;                          /* of marked spans */
 } parser;
 
 static ng_status bad_row(parser *p, const char *what, const char *name) {
@@ -118,6 +119,72 @@ static bool in_share(const ng_source *s, uint64_t hash) {
     return false;
 }
 
+/* Whether the row is in the source's share. */
+static ng_status share_of(parser *p, text_ref text, bool *in) {
+    const ng_source *s = p->source;
+    text_ref v;
+    double number;
+    if (!s->hash.of || !s->hash.by) return *in = in_share(s, ng_text_hash(text.data, text.len)), NG_OK;
+    if (!lookup(p, s->hash.by, strlen(s->hash.by), &v)) return bad_row(p, "the row has no column for hash", s->hash.by);
+    if (!to_number(v, &number) || !(number >= 0 && number < 9e15)) return bad_row(p, "no number from 0 on in the column", s->hash.by);
+    return *in = in_share(s, (uint64_t)number), NG_OK;
+}
+
+/* ---- marked spans ------------------------------------------------------------------------------- */
+
+typedef struct span_mark {
+    json_int_t start, end;
+    const char *kind;
+} span_mark;
+
+/* The mark that holds the character; the last of those that do.  NG_EFORMAT: the list is no list of marks. */
+static ng_status mark_at(parser *p, const json_t *list, json_int_t at, span_mark *out) {
+    *out = (span_mark){0};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *m = json_array_get(list, i), *start = json_array_get(m, 0), *end = json_array_get(m, 1), *kind = json_array_get(m, 2);
+        if (!json_is_integer(start) || !json_is_integer(end) || !json_is_string(kind) || !json_string_length(kind) ||
+            strchr(json_string_value(kind), ' '))
+            return bad_row(p, "a mark is not [start, end, kind]", NULL);
+        if (json_integer_value(start) <= at && at < json_integer_value(end))
+            *out = (span_mark){json_integer_value(start), json_integer_value(end), json_string_value(kind)};
+    }
+    return NG_OK;
+}
+
+/* The text as words that one space parts, cut at the ends of marks too, and a tag each. */
+static ng_status spans_to_tags(parser *p, const json_t *list, text_ref *text, text_ref *label) {
+    span_mark open = {0};
+    json_int_t at = 0;
+    bool inside = false; /* a word */
+    ng_status s = NG_OK;
+    ng_buf_reset(&p->words);
+    ng_buf_reset(&p->tags);
+    for (size_t i = 0, n; !s && i < text->len; i += n, at++) {
+        uint32_t cp;
+        span_mark m;
+        n = ng_utf8_decode(&cp, text->data + i, text->len - i);
+        if ((s = mark_at(p, list, at, &m))) return s;
+        if (ng_unicode(cp) & NG_U_SPACE) {
+            inside = false;
+            continue;
+        }
+        if (!inside || m.kind != open.kind) {
+            const char *gap = p->words.len ? " " : "";
+            ng_buf_puts(&p->words, gap);
+            ng_buf_puts(&p->tags, gap);
+            if (m.kind) ng_buf_printf(&p->tags, "%c-%s", m.kind == open.kind ? 'I' : 'B', m.kind);
+            else ng_buf_puts(&p->tags, "O");
+        }
+        s = ng_buf_put(&p->words, text->data + i, n);
+        inside = true;
+        open = m;
+    }
+    if (s || p->words.status || p->tags.status) return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the row is too long", p->name, p->line);
+    *text = (text_ref){p->words.data, p->words.len};
+    *label = (text_ref){p->tags.data, p->tags.len};
+    return p->words.len ? NG_OK : bad_row(p, "the text is empty", NULL);
+}
+
 /* ---- one row ------------------------------------------------------------------------------------ */
 
 static ng_status emit(parser *p, bool need_label, ng_row_fn *fn, void *ctx) {
@@ -133,9 +200,12 @@ static ng_status emit(parser *p, bool need_label, ng_row_fn *fn, void *ctx) {
     if (!text.len) return bad_row(p, "the text is empty", NULL);
     size_t wrong = ng_utf8_invalid_at(text.data, text.len);
     if (wrong < text.len || memchr(text.data, 0, text.len)) return bad_row(p, "the text is not UTF-8 text", NULL);
-    bool own = need_label && !s->value && !s->positive.len && !s->negative.len;
-    if (own && !lookup(p, s->label, strlen(s->label), &label)) return bad_row(p, "the row has no label column", s->label);
-    if (!in_share(s, ng_text_hash(text.data, text.len))) return NG_OK;
+    bool own = need_label && !s->value && !s->positive.len && !s->negative.len, in = false;
+    const json_t *marks = own && p->object ? json_object_get(p->object, s->label) : NULL;
+    if (own && !json_is_array(marks) && !lookup(p, s->label, strlen(s->label), &label)) return bad_row(p, "the row has no label column", s->label);
+    ng_status shared = share_of(p, text, &in);
+    if (shared || !in) return shared;
+    if (json_is_array(marks) && (shared = spans_to_tags(p, marks, &text, &label))) return shared;
     text_ref second = {0};
     if (s->second && !lookup(p, s->second, strlen(s->second), &second)) return bad_row(p, "the row has no column", s->second);
     if (s->second && (!second.len || ng_utf8_invalid_at(second.data, second.len) < second.len))
@@ -187,8 +257,6 @@ static ng_source_format format_of(const ng_source *s, const char *name) {
 }
 
 /* ---- CSV ---------------------------------------------------------------------------------------- */
-
-enum { FIELD_BYTES_MAX = 64 << 20 };
 
 /* One field from *i on, unquoted, behind what `out` holds; *more when a comma follows. */
 static ng_status csv_field(parser *p, text_ref in, size_t *i, ng_buf *out, bool *more) {
@@ -284,8 +352,9 @@ static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags)
     if (s) return s;
     text_ref word = fields[0], tag = fields[n - 1];
     if (n < 2) return bad_row(p, "a word without a tag (they are parted by a tab)", NULL);
-    if (!word.len || memchr(word.data, ' ', word.len)) return bad_row(p, "the word is empty or holds a space", NULL);
     if (!is_tag(tag) || memchr(tag.data, ' ', tag.len)) return bad_row(p, "the tag is not O, B-kind or I-kind", NULL);
+    if (!word.len && *tag.data == 'O') return NG_OK; /* published files have these where a character was lost */
+    if (!word.len || memchr(word.data, ' ', word.len)) return bad_row(p, "the word is empty or holds a space", NULL);
     if ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(words, word.data, word.len) ||
         ng_buf_put(tags, tag.data, tag.len))
         return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
@@ -312,34 +381,41 @@ static ng_status parse_conll(parser *p, text_ref in, bool need_label, ng_row_fn 
     return s;
 }
 
-ng_status ng_source_parse(const ng_source *s, const char *name, const char *data, size_t len, bool need_label,
-                          ng_row_fn *row, void *ctx, ng_error *err) {
-    parser p = {.source = s, .name = name, .err = err};
-    ng_source_format format = format_of(s, name);
-    if (format == NG_FORMAT_CSV) return parse_csv(&p, (text_ref){data, len}, need_label, row, ctx);
-    if (format == NG_FORMAT_CONLL) return parse_conll(&p, (text_ref){data, len}, need_label, row, ctx);
-    if (format == NG_FORMAT_LINES) p.columns[0] = (text_ref){s->text, strlen(s->text)}, p.n_columns = 1;
-    for (size_t i = 0; i < len;) {
-        const char *nl = memchr(data + i, '\n', len - i);
-        size_t end = nl ? (size_t)(nl - data) : len, n = end - i;
-        const char *line = data + i;
+static ng_status parse_lines(parser *p, text_ref in, ng_source_format format, bool need_label, ng_row_fn *row, void *ctx) {
+    for (size_t i = 0; i < in.len;) {
+        const char *line = in.data + i, *nl = memchr(line, '\n', in.len - i);
+        size_t end = nl ? (size_t)(nl - in.data) : in.len, n = end - i;
         ng_status st;
-        p.line++;
+        p->line++;
         i = end + 1;
         if (n && line[n - 1] == '\r') n--;
         if (format == NG_FORMAT_TSV) {
-            st = tsv_line(&p, line, n, need_label, row, ctx);
+            st = tsv_line(p, line, n, need_label, row, ctx);
         } else if (!n) {
             continue; /* blank lines are no texts */
         } else if (format == NG_FORMAT_JSONL) {
-            st = json_line(&p, line, n, need_label, row, ctx);
+            st = json_line(p, line, n, need_label, row, ctx);
         } else {
-            p.values[0] = (text_ref){line, n};
-            st = emit(&p, need_label, row, ctx);
+            p->values[0] = (text_ref){line, n};
+            st = emit(p, need_label, row, ctx);
         }
         if (st) return st;
     }
     return NG_OK;
+}
+
+ng_status ng_source_parse(const ng_source *s, const char *name, const char *data, size_t len, bool need_label,
+                          ng_row_fn *row, void *ctx, ng_error *err) {
+    parser p = {.source = s, .name = name, .err = err, .words = ng_buf_init(FIELD_BYTES_MAX), .tags = ng_buf_init(FIELD_BYTES_MAX)};
+    ng_source_format format = format_of(s, name);
+    text_ref in = {data, len};
+    if (format == NG_FORMAT_LINES) p.columns[0] = (text_ref){s->text, strlen(s->text)}, p.n_columns = 1;
+    ng_status st = format == NG_FORMAT_CSV     ? parse_csv(&p, in, need_label, row, ctx)
+                   : format == NG_FORMAT_CONLL ? parse_conll(&p, in, need_label, row, ctx)
+                                               : parse_lines(&p, in, format, need_label, row, ctx);
+    ng_buf_clear(&p.words);
+    ng_buf_clear(&p.tags);
+    return st;
 }
 
 uint64_t ng_text_hash(const char *text, size_t len) {

@@ -42,6 +42,7 @@ struct ng_encoder {
     float *dx, *dh, *dwide;                     /* [n, w] twice, [n, max(3w, ff)] */
     int32_t *pos;                               /* [n] */
     size_t max_tok, max_seq, longest;
+    size_t frozen;                              /* layers that stay; 0: the tables are trained too */
     ng_encoder_batch batch;
 };
 
@@ -153,6 +154,14 @@ size_t ng_encoder_n_total(const ng_encoder *e) { return e->n_total; }
 float *ng_encoder_weights(ng_encoder *e) { return e->weights; }
 float *ng_encoder_grads(ng_encoder *e) { return e->grads; }
 float *ng_encoder_moments(ng_encoder *e) { return e->moments; }
+
+void ng_encoder_freeze(ng_encoder *e, size_t n) { e->frozen = n < e->shape.n_layer ? n : e->shape.n_layer; }
+
+/* The first weight that is trained, but for the token table. */
+static size_t trained_from(const ng_encoder *e) {
+    if (!e->frozen) return e->token + e->shape.n_vocab * e->shape.width;
+    return e->frozen < e->shape.n_layer ? e->at[e->frozen].qkv : ng_encoder_n_weights(&e->shape);
+}
 
 void ng_encoder_touch_moments(ng_encoder *e) {
     size_t w = e->shape.width;
@@ -309,7 +318,7 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
     for (size_t s = 0; s < b->n_seq; s++)
         for (size_t t = b->begin[s]; t < b->begin[s + 1]; t++) {
             e->pos[t] = (int32_t)(t - b->begin[s]);
-            e->touched[b->ids[t]] = 1;
+            if (!e->frozen) e->touched[b->ids[t]] = 1;
         }
     ng_nn_embed embed = embedding(e);
     embed.x = e->sum0;
@@ -357,7 +366,8 @@ static void layer_backward(ng_encoder *e, size_t i) {
 }
 
 void ng_encoder_backward(ng_encoder *e) {
-    for (size_t i = e->shape.n_layer; i-- > 0;) layer_backward(e, i);
+    for (size_t i = e->shape.n_layer; i-- > e->frozen;) layer_backward(e, i);
+    if (e->frozen) return;
     if (e->batch.dropout > 0)
         ng_nn_drop_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .dy = e->dx, .dx = e->dx, .drop = drop_of(e, 0)});
     ng_nn_norm first = norm(e, e->norm, e->norm_b);
@@ -390,7 +400,7 @@ static void update_tokens(ng_encoder *e, ng_adamw a) {
 
 /* Rows of the table that no batch met have a gradient of 0. */
 static double gradient_length(const ng_encoder *e) {
-    size_t w = e->shape.width, n = e->shape.n_vocab, rest = e->token + n * w;
+    size_t w = e->shape.width, n = e->shape.n_vocab, rest = trained_from(e);
     double sum = 0;
     for (size_t i = 0; i < n; i++)
         if (e->touched[i]) sum += e->nn->e->squares(e->grads + e->token + i * w, w);
@@ -415,7 +425,9 @@ double ng_encoder_step(ng_encoder *e, const ng_encoder_update *u) {
     ng_adamw plain = a;
     plain.decay = 0;
     update_tokens(e, a);
-    for (size_t i = 1; i < e->n_tensors;) { /* neighbours of one kind together */
+    size_t first = 1, from_at = trained_from(e);
+    while (first < e->n_tensors && e->tensors[first].at < from_at) first++;
+    for (size_t i = first; i < e->n_tensors;) { /* neighbours of one kind together */
         size_t from = i, at = e->tensors[i].at;
         while (i < e->n_tensors && e->tensors[i].decays == e->tensors[from].decays) i++;
         size_t end = i < e->n_tensors ? e->tensors[i].at : ng_encoder_n_weights(&e->shape);

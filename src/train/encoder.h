@@ -52,6 +52,8 @@ float *ng_encoder_grads(ng_encoder *e);    /* [n_total] */
 float *ng_encoder_moments(ng_encoder *e);  /* [2, n_total]: first, second */
 /* After moments were set from outside: which rows of the token table they name. */
 void ng_encoder_touch_moments(ng_encoder *e);
+/* The tables and the first n layers stay as they are from now on, which spares their backward passes. */
+void ng_encoder_freeze(ng_encoder *e, size_t n);
 /* BERT's initialisation: normal of deviation 0.02, norms 1, biases 0.  The extra weights too (normal). */
 void ng_encoder_randomize(ng_encoder *e, uint64_t seed);
 

@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "kernel/dequant.h"
+#include "tokenizer/token_table.h"
 #include "tokenizer/vocab.h"
 #include <nanogrid/tools/weights.h>
 
@@ -62,9 +63,11 @@ ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r,
     ng_arena *arena;
     *out = (ng_encoder_base){.recipe = r};
     if (ng_arena_new(&arena, 0)) return no_memory(out, err);
-    const char *path = ng_encoder_recipe_base(r, arena, err);
-    ng_status s = path ? NG_OK : err && err->code ? err->code : NG_ENOTFOUND;
+    const char *path = ng_encoder_recipe_base(r, r->base.model, arena, err), *start = NULL;
+    if (path && r->base.start) start = ng_encoder_recipe_base(r, r->base.start, arena, err);
+    ng_status s = path && (start || !r->base.start) ? NG_OK : err && err->code ? err->code : NG_ENOTFOUND;
     if (!s) s = ng_dir_exists(path) ? open_folder(out, path, scratch_dir, err) : ng_gguf_open(&out->g, path, err);
+    if (!s && start) s = ng_gguf_open(&out->start, start, err);
     ng_arena_free(arena);
     if (!s) s = ng_tokenizer_load(&out->teacher, out->g, err);
     if (!s) out->n_words = ng_tokenizer_n_vocab(out->teacher);
@@ -78,6 +81,7 @@ void ng_encoder_base_close(ng_encoder_base *b) {
     ng_tokenizer_close(b->teacher);
     ng_tokenizer_close(b->tokenizer);
     ng_gguf_close(b->g);
+    ng_gguf_close(b->start);
     free(b->counts);
     free(b->kept);
     free(b->moved);
@@ -130,7 +134,7 @@ static ng_status choose_words(ng_encoder_base *b, ng_error *err) {
     for (size_t i = 0; i < b->n_words; i++) {
         bool stays = !want || want >= b->n_words || always_stays(b, (int32_t)i);
         all[i] = (word){stays ? UINT64_MAX : b->counts[i], (int32_t)i};
-        n += stays || b->counts[i];
+        n += stays || b->teacher->type[i] == NG_TOKEN_NORMAL; /* equals by id: the base's first words are its most frequent */
     }
     qsort(all, b->n_words, sizeof *all, by_count);
     if (want && n > want) n = want;
@@ -225,7 +229,7 @@ static ng_status copy_row(const ng_encoder_base *b, const char *name, size_t row
     return NG_OK;
 }
 
-ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) {
+static ng_status copy_teacher(const ng_encoder_base *b, ng_encoder *e, ng_error *err) {
     size_t n;
     const ng_encoder_tensor *t = ng_encoder_tensors(e, &n);
     float *weights = ng_encoder_weights(e);
@@ -241,4 +245,67 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
             s = copy_row(b, name, tokens ? (size_t)b->kept[r] : r, weights + t[i].at + r * t[i].cols, t[i].cols, err);
     }
     return s;
+}
+
+/* ---- weights of an encoder trained before ------------------------------------------------------------ */
+
+/* Rows of start's tensor `name` [rows, cols] to `out`; *has false where it has none of that shape. */
+static void take_start(const ng_encoder_base *b, const char *name, size_t rows, size_t cols, float *out, bool *has) {
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(b->start, name);
+    *has = t && t->dims[0] == cols && t->dims[1] == rows && t->dims[2] * t->dims[3] == 1 && ng_can_dequantize(t->type);
+    for (size_t r = 0; *has && r < rows; r++)
+        ng_dequantize_row(t->type, (const char *)t->data + r * (t->bytes / rows), out + r * cols, cols);
+}
+
+static ng_status take_words(const ng_encoder_base *b, float *table, size_t cols, ng_error *err) {
+    ng_gguf_array mine, theirs;
+    ng_arena *arena = NULL;
+    ng_token_table index = {0};
+    ng_status s = ng_gguf_get_array(b->g, "tokenizer.ggml.tokens", &mine, err);
+    if (!s) s = ng_gguf_get_array(b->start, "tokenizer.ggml.tokens", &theirs, err);
+    if (s) return s;
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(b->start, "token_embd.weight");
+    if (!t || t->dims[0] != cols || t->dims[1] != theirs.len || theirs.kind != NG_GGUF_STRING || !ng_can_dequantize(t->type))
+        return ng_fail(err, NG_EFORMAT, "%s: base.start needs a token_embd.weight %zu wide for each of its words", ng_gguf_path(b->start), cols);
+    if (ng_arena_new(&arena, 0) || ng_token_table_init(&index, arena, theirs.len)) s = no_memory(b, err);
+    for (size_t i = 0; !s && i < theirs.len; i++) ng_token_table_put(&index, theirs.strs[i].data, theirs.strs[i].len, (int32_t)i);
+    for (size_t i = 0; !s && i < b->shape.n_vocab; i++) {
+        ng_str w = mine.strs[b->kept[i]];
+        int32_t id = ng_token_table_get(&index, w.data, w.len);
+        if (id >= 0) ng_dequantize_row(t->type, (const char *)t->data + (size_t)id * (t->bytes / theirs.len), table + i * cols, cols);
+    }
+    ng_arena_free(arena);
+    return s;
+}
+
+ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) {
+    size_t n;
+    const ng_encoder_tensor *t = ng_encoder_tensors(e, &n);
+    float *weights = ng_encoder_weights(e);
+    ng_status s = copy_teacher(b, e, err);
+    for (size_t i = 0; !s && b->start && i < n; i++) {
+        bool has = true;
+        if (!strcmp(t[i].name, "token_embd.weight")) s = take_words(b, weights + t[i].at, t[i].cols, err);
+        else take_start(b, t[i].name, t[i].rows, t[i].cols, weights + t[i].at, &has);
+        if (!has) s = ng_fail(err, NG_EFORMAT, "%s: base.start has no tensor %s of [%zu, %zu]", ng_gguf_path(b->start), t[i].name, t[i].cols, t[i].rows);
+    }
+    return s;
+}
+
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, float *out, ng_error *err) {
+    char key[128];
+    ng_gguf_array a;
+    size_t width = b->shape.width, n = labels->len;
+    bool has = false;
+    snprintf(key, sizeof key, "nanogrid.head.%s.labels", name);
+    if (!b->start || !ng_gguf_has(b->start, key)) return NG_OK;
+    ng_status s = ng_gguf_get_array(b->start, key, &a, err);
+    if (s || a.kind != NG_GGUF_STRING || a.len != n) return s;
+    for (size_t i = 0; i < n; i++)
+        if (strlen(labels->names[i]) != a.strs[i].len || memcmp(labels->names[i], a.strs[i].data, a.strs[i].len) != 0) return NG_OK;
+    snprintf(key, sizeof key, "head.%s.weight", name);
+    take_start(b, key, n, width, out, &has);
+    snprintf(key, sizeof key, "head.%s.bias", name);
+    if (has) take_start(b, key, 1, n, out + n * width, &has);
+    return has ? NG_OK : ng_fail(err, NG_EFORMAT, "%s: head '%s' lacks its weights", ng_gguf_path(b->start), name);
 }

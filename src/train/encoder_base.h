@@ -4,7 +4,8 @@
  *     ng_encoder_base_open(&b, &recipe, scratch_dir, &err);       maps the file (converts a folder first)
  *     ng_encoder_base_count(&b, text, len, &err);                 .. all training texts
  *     ng_encoder_base_choose(&b, scratch_dir, &err);              b.shape and b.tokenizer of the student
- *     ng_encoder_base_copy(&b, encoder, &err);                    the student's first weights
+ *     ng_encoder_base_copy(&b, encoder, &err);                    the student's first weights: the teacher's, over
+ *                                                                 them those of base.start where it has them
  *     ng_encoder_base_close(&b);
  *
  * A word that does not stay is written by shorter pieces: WordPiece does that by itself, since every
@@ -14,12 +15,14 @@
 
 #include "gguf/gguf.h"
 #include "train/encoder.h"
+#include "train/data.h"
 #include "train/encoder_recipe.h"
 #include <nanogrid/tokenizer.h>
 
 typedef struct ng_encoder_base {
     const ng_encoder_recipe *recipe;
     ng_gguf *g;                /* of the teacher */
+    ng_gguf *start;            /* base.start; NULL: none */
     ng_tokenizer *teacher;
     ng_encoder_shape shape;    /* of the student */
     uint64_t *counts;          /* [teacher's words] */
@@ -34,6 +37,9 @@ ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r,
 ng_status ng_encoder_base_count(ng_encoder_base *b, const char *text, size_t len, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_choose(ng_encoder_base *b, const char *scratch_dir, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) NG_MUST_USE;
+/* The weights and bias of a head that base.start has with the same labels, behind each other at `out`; otherwise
+ * `out` stays as it is. */
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, float *out, ng_error *err) NG_MUST_USE;
 /* The keys of the student's file: the teacher's, with the vocabulary and the shape replaced.  What they
  * refer to lives in `arena` until the commit. */
 ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_arena *arena, ng_error *err) NG_MUST_USE;

@@ -3,6 +3,7 @@
 
 #include "core/math.h"
 #include "model/encoder_heads.h"
+#include "model/token_spans.h"
 #include "train/calibrate.h"
 #include "train/dev_score.h"
 #include <nanogrid/tools/weights.h>
@@ -19,6 +20,17 @@ static ng_status no_memory(const ng_encoder_tasks *t, ng_error *err) { return ng
 /* A key or tensor name of a head, in `arena`. */
 static const char *head_key(ng_arena *arena, const ng_encoder_task *k, const char *prefix, const char *what) {
     return ng_arena_printf(arena, "%s.%s.%s", prefix, k->head->name, what);
+}
+
+static ng_status put_shapes(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    size_t n = k->labels.len, count = n * NG_SHAPE_INPUTS;
+    const float *trained = ng_encoder_weights(t->encoder) + k->at + n * (ng_encoder_get_shape(t->encoder).width + 1);
+    const char *name = head_key(arena, k, "head", "shapes");
+    float *x = ng_arena_array(arena, count, sizeof *x);
+    if (!name || !x) return no_memory(t, err);
+    for (size_t i = 0; i < count; i++) x[i] = NG_SHAPE_GAIN * trained[i];
+    ng_gguf_put_tensor(w, name, NG_TYPE_F32, 2, (uint64_t[]){NG_SHAPE_INPUTS, n}, x);
+    return NG_OK;
 }
 
 static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
@@ -41,7 +53,7 @@ static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, n
     ng_gguf_put_u32(w, pooling, k->tokens ? 0 : k->head->pooling == 1 ? 2 : 1);
     ng_gguf_put_tensor(w, weight, NG_TYPE_F32, 2, (uint64_t[]){width, n}, weights);
     ng_gguf_put_tensor(w, bias, NG_TYPE_F32, 1, (uint64_t[]){n}, weights + n * width);
-    return NG_OK;
+    return k->tokens ? put_shapes(t, k, w, arena, err) : NG_OK;
 }
 
 static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
@@ -69,9 +81,9 @@ ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tas
     if (s) ng_gguf_writer_free(w);
     else s = ng_gguf_writer_commit(w, path, err);
     ng_arena_free(arena);
-    if (s || !strcmp(t->recipe->weights, "F32")) return s;
+    if (s || (!strcmp(t->recipe->weights, "F32") && !t->recipe->head_weights)) return s;
     ng_weights_report report;
-    ng_weights_options opt = {.type = t->recipe->weights};
+    ng_weights_options opt = {.type = t->recipe->weights, .heads = t->recipe->head_weights};
     s = ng_quantize_file(&report, path, path, &opt, err);
     ng_weights_report_clear(&report);
     return s;
@@ -208,6 +220,7 @@ static ng_status fit_words(engine *e, const ng_encoder_head *h, const ng_encoder
         s = ng_session_hidden(e->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], e->hidden, err);
         for (size_t w = begin; !s && w < end; w++) {
             ng_encoder_head_row(h, e->hidden + x->rows[w] * h->width, z + w * labels);
+            ng_encoder_head_shapes(h, x->shapes + w * NG_SHAPE_WORDS, z + w * labels);
             said[w] = (int32_t)ng_encoder_head_best(h, z + w * labels);
         }
         if (!s) ng_span_score_add(&spans, x->tags + begin, said + begin, end - begin, h->labels);

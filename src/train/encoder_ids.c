@@ -49,6 +49,8 @@ static ng_status put_tags(ng_id_texts *x, const ng_sample *s, const ng_word_ids 
     if (!grow((void **)&x->rows, &cap, used + w->n_words, sizeof *x->rows)) return no_memory(x->n, err);
     cap = x->words_cap;
     if (!grow((void **)&x->tags, &cap, used + w->n_words, sizeof *x->tags)) return no_memory(x->n, err);
+    cap = x->words_cap;
+    if (!grow((void **)&x->shapes, &cap, used + w->n_words, NG_SHAPE_WORDS * sizeof *x->shapes)) return no_memory(x->n, err);
     x->words_cap = cap;
     for (size_t i = 0; i < w->n_words; i++) {
         for (; at < w->words[i].start; at++) index += s->text[at] == ' ';
@@ -57,6 +59,7 @@ static ng_status put_tags(ng_id_texts *x, const ng_sample *s, const ng_word_ids 
         last = index;
         x->rows[used + i] = w->words[i].row;
         x->tags[used + i] = tag;
+        ng_word_shapes(x->shapes + (used + i) * NG_SHAPE_WORDS, w, i);
     }
     x->word_begin[x->n + 1] = used + w->n_words;
     return NG_OK;
@@ -94,6 +97,7 @@ void ng_id_texts_clear(ng_id_texts *x) {
     free(x->begin);
     free(x->rows);
     free(x->tags);
+    free(x->shapes);
     free(x->word_begin);
     *x = (ng_id_texts){0};
 }

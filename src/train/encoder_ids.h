@@ -20,6 +20,7 @@ typedef struct ng_id_texts {
     size_t ids_cap, words_cap;
     uint32_t *rows;     /* extract: [words] of a text's word, from its first id */
     int32_t *tags;      /* extract: [words] */
+    uint16_t *shapes;   /* extract: [words, NG_SHAPE_WORDS] (model/token_spans.h) */
     size_t *word_begin; /* extract: [n + 1] */
 } ng_id_texts;
 

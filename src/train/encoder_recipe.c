@@ -11,6 +11,7 @@
 
 static const ng_config_field base_fields[] = {
     {"model", NG_CONFIG_STR, AT(ng_encoder_base_recipe, model), .help = "a BERT: GGUF or folder", .required = true},
+    {"start", NG_CONFIG_STR, AT(ng_encoder_base_recipe, start), .help = "an encoder trained before: first weights"},
     {"layers", NG_CONFIG_NUMS, AT(ng_encoder_base_recipe, layers), .help = "which layers; all when left out"},
     {"words", NG_CONFIG_INT, AT(ng_encoder_base_recipe, words), .dflt = "0", .min = 0, .max = 1 << 20},
     {"context", NG_CONFIG_INT, AT(ng_encoder_base_recipe, context), .dflt = "128", .min = 8, .max = NG_NN_LENGTH_MAX},
@@ -22,6 +23,7 @@ static const ng_config_field head_fields[] = {
     {"recipe", NG_CONFIG_STR, AT(ng_encoder_head_recipe, recipe), .help = "data and labels, beside this file", .required = true},
     {"weight", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, weight), .dflt = "1", .min = 1e-6, .max = 1e6},
     {"repeat", NG_CONFIG_INT, AT(ng_encoder_head_recipe, repeat), .dflt = "1", .min = 1, .max = 1000},
+    {"share", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, share), .dflt = "1", .min = 1e-3, .max = 1},
     {"pooling", NG_CONFIG_ENUM, AT(ng_encoder_head_recipe, pooling), .dflt = "mean", .choices = "mean|first"},
     {"smoothing", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, smoothing), .dflt = "0", .min = 0, .max = 0.5},
     {"", NG_CONFIG_LINE, AT(ng_encoder_head_recipe, line)},
@@ -30,6 +32,7 @@ static const ng_config_schema head_schema = {"a head", sizeof(ng_encoder_head_re
 
 static const ng_config_field training_fields[] = {
     {"epochs", NG_CONFIG_INT, AT(ng_encoder_training, epochs), .dflt = "4", .min = 1, .max = 10000},
+    {"freeze", NG_CONFIG_INT, AT(ng_encoder_training, freeze), .dflt = "0", .min = 0, .max = 64},
     {"batch", NG_CONFIG_INT, AT(ng_encoder_training, batch), .dflt = "32", .min = 1, .max = 4096},
     {"accumulate", NG_CONFIG_INT, AT(ng_encoder_training, accumulate), .dflt = "1", .min = 1, .max = 4096},
     {"rate", NG_CONFIG_NUM, AT(ng_encoder_training, rate), .dflt = "1e-4", .min = 1e-9, .max = 1},
@@ -51,6 +54,7 @@ static const ng_config_field fields[] = {
     {"task", NG_CONFIG_STR, AT(ng_encoder_recipe, task), .required = true},
     {"output", NG_CONFIG_STR, AT(ng_encoder_recipe, output), .dflt = "model.gguf"},
     {"weights", NG_CONFIG_STR, AT(ng_encoder_recipe, weights), .dflt = "F32"},
+    {"head_weights", NG_CONFIG_STR, AT(ng_encoder_recipe, head_weights), .help = "of the heads; as weights when left out"},
     {"languages", NG_CONFIG_STRS, AT(ng_encoder_recipe, languages)},
     {"description", NG_CONFIG_STR, AT(ng_encoder_recipe, description)},
     {"licence", NG_CONFIG_STR, AT(ng_encoder_recipe, licence)},
@@ -105,8 +109,8 @@ static char *beside(const ng_encoder_recipe *r, const char *file, ng_arena *aren
     return ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", file);
 }
 
-char *ng_encoder_recipe_base(const ng_encoder_recipe *r, ng_arena *arena, ng_error *err) {
-    const char *m = r->base.model, *name = m[0] == '$' ? m + 1 : "NANOGRID_DATA";
+char *ng_encoder_recipe_base(const ng_encoder_recipe *r, const char *m, ng_arena *arena, ng_error *err) {
+    const char *name = m[0] == '$' ? m + 1 : "NANOGRID_DATA";
     char *path;
     if (m[0] == '/') path = ng_arena_strdup(arena, m);
     else if (!strncmp(m, "./", 2)) path = beside(r, m + 2, arena);
@@ -115,7 +119,7 @@ char *ng_encoder_recipe_base(const ng_encoder_recipe *r, ng_arena *arena, ng_err
         char *variable = ng_arena_strndup(arena, name, n);
         const char *value = variable ? getenv(variable) : NULL;
         if (variable && (!value || !*value)) {
-            (void)ng_fail(err, NG_ENOTFOUND, "%s: base.model %s: the environment has no %s", r->path, m, variable);
+            (void)ng_fail(err, NG_ENOTFOUND, "%s: base %s: the environment has no %s", r->path, m, variable);
             return NULL;
         }
         path = !variable ? NULL : m[0] == '$' ? ng_arena_printf(arena, "%s%s", value, name + n) : ng_arena_printf(arena, "%s/%s", value, m);

@@ -5,13 +5,16 @@
  *
  *     name: encoder-en           the package, as in recipe.h; so are output, languages, description,
  *     task: encoder              licence, attribution, source
- *     weights: Q8_0              [F32] the type that the file's matrices are stored as
+ *     weights: Q4_1              [F32] the type that the file's matrices are stored as
+ *     head_weights: Q8_0         [as weights] the heads' own
  *     base:
  *       model: $MINILM_DIR       r GGUF file or Hugging Face folder of a BERT; a first $NAME is taken from the
  *                                environment, other relative paths are below $NANOGRID_DATA, ./x beside the recipe
+ *       start: first.gguf        an encoder trained before, whose weights are taken where it has them: the layers, words
+ *                                and heads of the same names and shapes.  Paths as for model
  *       layers: [0, 2, 4, 5]     [all] which of its layers, in this order
  *       words: 8000              [0: all] how many tokens stay: its special ones, ASCII letters, and the most
- *                                frequent ones of the training texts
+ *                                frequent ones of the training texts, then the base's first ones
  *       context: 128             [128] tokens of a text that are read
  *     heads:
  *       - name: intent           r what `predict --head` calls it
@@ -19,10 +22,12 @@
  *                                training of that file are for its linear model and play no part
  *         weight: 1              [1] of its texts' losses
  *         repeat: 1              [1] how often an epoch shows each of its texts
+ *         share: 1               [1] of its training texts, by their hashes; all of them count for the words
  *         pooling: mean          [mean] mean | first
  *         smoothing: 0           [0] of the labels
- *     training: {epochs: 4, batch: 32, accumulate: 1, rate: 1e-4, warmup: 0.06, schedule: linear, decay: 0.01,
+ *     training: {epochs: 4, freeze: 0, batch: 32, accumulate: 1, rate: 1e-4, warmup: 0.06, schedule: linear, decay: 0.01,
  *                clip: 1, dropout: 0.1, seed: 1, precision: auto, patience: 0, checkpoint: 10m, shuffle: true}
+ *                                freeze: so many first layers and the words stay as they are.
  *                                rate: the greatest; warm-up is a share of all steps, then linear | cosine to 0 |
  *                                constant.  patience: epochs without a better dev score; the best are kept.
  *                                checkpoint: at most so far apart, beside the model, gone when it is done */
@@ -33,14 +38,14 @@
 #include "train/recipe.h"
 
 typedef struct ng_encoder_base_recipe {
-    const char *model;
+    const char *model, *start;
     ng_config_nums layers;
     int64_t words, context;
 } ng_encoder_base_recipe;
 
 typedef struct ng_encoder_head_recipe {
     const char *name, *recipe;
-    double weight, smoothing;
+    double weight, smoothing, share;
     int64_t repeat;
     int pooling; /* 0 mean, 1 first */
     int line;
@@ -49,14 +54,14 @@ typedef struct ng_encoder_head_recipe {
 typedef enum ng_schedule { NG_SCHEDULE_LINEAR, NG_SCHEDULE_COSINE, NG_SCHEDULE_CONSTANT } ng_schedule;
 
 typedef struct ng_encoder_training {
-    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms;
+    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze;
     double rate, warmup, decay, clip, dropout;
     int schedule, precision; /* ng_schedule, ng_precision */
     bool shuffle;
 } ng_encoder_training;
 
 typedef struct ng_encoder_recipe {
-    const char *name, *task, *output, *description, *licence, *attribution, *source, *weights;
+    const char *name, *task, *output, *description, *licence, *attribution, *source, *weights, *head_weights;
     ng_config_strs languages;
     ng_encoder_base_recipe base;
     ng_config_list heads; /* of ng_encoder_head_recipe */
@@ -67,8 +72,8 @@ typedef struct ng_encoder_recipe {
 /* Whether the file is a recipe with `task: encoder`; false also when it cannot be read. */
 bool ng_encoder_recipe_is(const char *path);
 ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
-/* The base's path, and that of a head's recipe; NULL with err set. */
-char *ng_encoder_recipe_base(const ng_encoder_recipe *r, ng_arena *arena, ng_error *err);
+/* The path of base.model or base.start, and that of a head's recipe; NULL with err set. */
+char *ng_encoder_recipe_base(const ng_encoder_recipe *r, const char *model, ng_arena *arena, ng_error *err);
 char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_recipe *h, ng_arena *arena, ng_error *err);
 /* "model", "card" or "scores" of one head (NULL: of the package) as ng_recipe_path has them. */
 char *ng_encoder_recipe_file(const ng_encoder_recipe *r, const char *dir, const char *what, ng_arena *arena);

@@ -1,6 +1,8 @@
 /* encoder_task.c: see encoder_task.h. */
 #include "encoder_task.h"
 
+#include "core/hash.h"
+#include "model/token_spans.h"
 #include "train/dev_score.h"
 #include "train/near.h"
 #include <math.h>
@@ -80,6 +82,7 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
     free(t->ids);
     free(t->row);
     free(t->label);
+    free(t->shapes);
     free(t->seqs);
     free(t->score);
     free(t->holds);
@@ -101,9 +104,13 @@ ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tok
     return s;
 }
 
+static size_t head_weights(const ng_encoder_task *k, size_t width) {
+    return k->labels.len * (width + 1 + (k->tokens ? NG_SHAPE_INPUTS : 0));
+}
+
 size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width) {
     size_t n = 0;
-    for (size_t i = 0; i < t->len; i++) n += t->items[i].labels.len * (width + 1);
+    for (size_t i = 0; i < t->len; i++) n += head_weights(&t->items[i], width);
     return n;
 }
 
@@ -116,6 +123,7 @@ static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng
     t->row = malloc(rows * sizeof *t->row);
     t->seqs = malloc(rows * sizeof *t->seqs);
     t->label = malloc(rows * sizeof *t->label);
+    t->shapes = malloc(rows * NG_SHAPE_WORDS * sizeof *t->shapes);
     t->score = malloc(t->max_batch * sizeof *t->score);
     t->holds = malloc(t->max_batch * sizeof *t->holds);
     t->known = malloc(t->max_batch * sizeof *t->known);
@@ -123,7 +131,7 @@ static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng
     t->dpooled = malloc(rows * width * sizeof(float));
     t->z = malloc(rows * labels * sizeof(float));
     t->dz = malloc(rows * labels * sizeof(float));
-    bool ok = t->begin && t->ids && t->row && t->seqs && t->label && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
+    bool ok = t->begin && t->ids && t->row && t->seqs && t->label && t->shapes && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
     return ok ? NG_OK : no_memory(t->recipe, err);
 }
 
@@ -140,7 +148,7 @@ ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, s
         pairs |= k->pairs;
         tokens |= k->tokens;
         k->at = at;
-        at += k->labels.len * (shape.width + 1);
+        at += head_weights(k, shape.width);
     }
     t->encoder = e;
     t->nn = nn;
@@ -160,13 +168,16 @@ ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, s
 
 ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **items, size_t *n, ng_error *err) {
     size_t count = 0;
+    const uint64_t parts = 1000; /* shares are counted in thousandths */
     for (size_t i = 0; i < t->len; i++) count += t->items[i].train.len * (size_t)t->items[i].head->repeat;
     *n = 0;
     *items = malloc((count + 1) * sizeof **items);
     if (!*items) return no_memory(t->recipe, err);
     for (size_t i = 0; i < t->len; i++)
         for (int64_t r = 0; r < t->items[i].head->repeat; r++)
-            for (size_t k = 0; k < t->items[i].train.len; k++) (*items)[(*n)++] = (ng_encoder_item){(uint32_t)i, (uint32_t)k};
+            for (size_t k = 0; k < t->items[i].train.len; k++)
+                if ((double)(ng_hash_mix(t->items[i].train.items[k].hash) % parts) < t->items[i].head->share * (double)parts)
+                    (*items)[(*n)++] = (ng_encoder_item){(uint32_t)i, (uint32_t)k};
     return NG_OK;
 }
 
@@ -185,6 +196,7 @@ typedef struct head_run {
     ng_nn_pool pool;
     ng_nn_map drop;
     ng_nn_linear linear;
+    float *shapes, *dshapes; /* [out, NG_SHAPE_INPUTS]; NULL: none */
 } head_run;
 
 /* Head k over n rows: pooled sequences t->seqs[n], or for tagged words the rows t->row[n]. */
@@ -199,13 +211,33 @@ static head_run make_run(const ng_encoder_tasks *t, size_t k, size_t n, const fl
         .drop = {.n = n * w, .x = t->pooled, .y = t->pooled, .dy = t->dpooled, .dx = t->dpooled, .drop = drop},
         .linear = {.n = n, .in = w, .out = labels, .x = t->pooled, .w = weights, .b = weights + labels * w, .y = t->z,
                    .dy = t->dz, .dx = t->dpooled, .dw = grads, .db = grads + labels * w}};
+    if (task->tokens) r.shapes = weights + labels * (w + 1), r.dshapes = grads + labels * (w + 1);
     return r;
+}
+
+static bool has_shape(const uint16_t *shapes, size_t i) { return shapes[i / NG_SHAPE_BITS] >> i % NG_SHAPE_BITS & 1; }
+
+static void shapes_forward(const ng_encoder_tasks *t, const head_run *r) {
+    size_t labels = r->linear.out;
+    for (size_t row = 0; row < r->linear.n; row++)
+        for (size_t i = 0; i < NG_SHAPE_INPUTS; i++)
+            if (has_shape(t->shapes + row * NG_SHAPE_WORDS, i))
+                for (size_t c = 0; c < labels; c++) t->z[row * labels + c] += NG_SHAPE_GAIN * r->shapes[c * NG_SHAPE_INPUTS + i];
+}
+
+static void shapes_backward(const ng_encoder_tasks *t, const head_run *r) {
+    size_t labels = r->linear.out;
+    for (size_t row = 0; row < r->linear.n; row++)
+        for (size_t i = 0; i < NG_SHAPE_INPUTS; i++)
+            if (has_shape(t->shapes + row * NG_SHAPE_WORDS, i))
+                for (size_t c = 0; c < labels; c++) r->dshapes[c * NG_SHAPE_INPUTS + i] += NG_SHAPE_GAIN * t->dz[row * labels + c];
 }
 
 static void head_forward(const ng_encoder_tasks *t, const head_run *r) {
     ng_nn_pool_forward(t->nn, &r->pool);
     if (r->drop.drop.p > 0) ng_nn_drop_forward(t->nn, &r->drop);
     if (r->linear.out) ng_nn_linear_forward(t->nn, &r->linear);
+    if (r->shapes) shapes_forward(t, r);
 }
 
 /* Rows and targets of an item that begins at sequence `seq`: behind the m rows that are there. */
@@ -217,6 +249,7 @@ static size_t put_rows(ng_encoder_tasks *t, const ng_encoder_task *task, const n
     for (size_t i = x->word_begin[item]; i < x->word_begin[item + 1]; i++, m++) {
         t->row[m] = t->begin[seq] + x->rows[i];
         t->label[m] = x->tags[i];
+        memcpy(t->shapes + m * NG_SHAPE_WORDS, x->shapes + i * NG_SHAPE_WORDS, NG_SHAPE_WORDS * sizeof *t->shapes);
         t->seqs[m] = (uint32_t)m;
     }
     return m;
@@ -261,6 +294,7 @@ static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *it
     } else {
         sum = task->each ? ng_nn_sigmoid_loss(&loss) : ng_nn_cross_entropy(&loss);
         ng_nn_linear_backward(t->nn, &r.linear);
+        if (r.shapes) shapes_backward(t, &r);
     }
     if (drop.p > 0) ng_nn_drop_backward(t->nn, &r.drop);
     ng_nn_pool_backward(t->nn, &r.pool);

@@ -8,7 +8,7 @@
  *     ng_encoder_tasks_score(&score, &t, k, &err);               of head k on the tuning half of dev
  *
  * A head is a linear layer behind the encoder's weights: head k's matrix [n_labels, width] at heads[k].at, its
- * bias behind it.  It reads the pooled output of a text, of each word (extract), or is no layer at all (embed:
+ * bias behind it, then for extract what it learns of the words' shapes [n_labels, NG_SHAPE_INPUTS].  It reads the pooled output of a text, of each word (extract), or is no layer at all (embed:
  * the cosine of two pooled texts).  A batch may mix texts of all heads; its loss is the mean over its texts of
  * weight * loss, where a tagged text counts as the mean over the words of the batch. */
 #ifndef NG_TRAIN_ENCODER_TASK_H
@@ -48,6 +48,7 @@ typedef struct ng_encoder_tasks {
     size_t *row;                /* [n_rows_max] extract: of each word */
     uint32_t *seqs;             /* [n_rows_max] */
     int32_t *label;             /* [n_rows_max] */
+    uint16_t *shapes;           /* [n_rows_max, NG_SHAPE_WORDS] extract */
     float *score;               /* [max_batch] embed */
     uint64_t *holds, *known;    /* [max_batch] */
     float *pooled, *dpooled, *z, *dz; /* [n_rows_max, width | n_labels] */
@@ -57,6 +58,8 @@ typedef struct ng_encoder_tasks {
 ng_status ng_encoder_tasks_read(ng_encoder_tasks *out, const ng_encoder_recipe *r, ng_arena *arena, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tokenizer, size_t n_ctx, ng_error *err) NG_MUST_USE;
 size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width); /* weights of all heads */
+/* The weights of shapes are trained in units of this, as they must grow further than the others in as many steps. */
+#define NG_SHAPE_GAIN 32.0f
 /* `encoder` has n_extra extra weights and is bound to nn here. */
 ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) NG_MUST_USE;
 void ng_encoder_tasks_clear(ng_encoder_tasks *t); /* accepts a zeroed one */

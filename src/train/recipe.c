@@ -9,6 +9,7 @@
 static const ng_config_field hash_fields[] = {
     {"of", NG_CONFIG_INT, AT(ng_source_hash, of), .help = "modulus", .min = 2, .max = 1e6, .required = true},
     {"keep", NG_CONFIG_NUMS, AT(ng_source_hash, keep), .help = "remainders that stay", .required = true},
+    {"by", NG_CONFIG_STR, AT(ng_source_hash, by), .help = "a column's number instead of the text's hash"},
     {0}};
 static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), hash_fields};
 

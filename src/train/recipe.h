@@ -40,15 +40,18 @@
  *
  *       - file: clinc150/train.tsv      below $NANOGRID_DATA; ./x is beside the recipe
  *         format: tsv                   [by extension] tsv (header line) | csv (RFC 4180, header line) | jsonl | lines |
- *                                       requests | conll (word, tab, .., tag in IOB2; blank lines end sentences)
+ *                                       requests | conll (word, tab, .., tag in IOB2; blank lines end sentences;
+ *                                       an empty word tagged O counts as none)
  *         text: text                    [text] column or key of the text
- *         label: label                  [label] column or key of the label
+ *         label: label                  [label] column or key of the label; extract in JSONL: of [[start, end, kind], ..],
+ *                                       in characters
  *         value: toxic                  instead of label: every row has this one
  *         positive: [hate]              moderate, instead of label: these hold for every row,
  *         negative: [injection]         these do not, the others are unknown
  *         rename: ["0=negative"]        labels by other names; "x=" drops the row (extract: the tags of that kind)
  *         where: ["fold<8", "a=x|y"]    all must hold: = != (texts, | means or), < <= > >= (numbers)
- *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`
+ *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`; with `by: COLUMN` that
+ *                                       column's number instead
  *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
  *         scale: 5                      they are, from 0 to this
@@ -65,6 +68,7 @@
 typedef struct ng_source_hash {
     int64_t of;
     ng_config_nums keep;
+    const char *by; /* NULL: the text */
 } ng_source_hash;
 
 typedef struct ng_source {

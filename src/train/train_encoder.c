@@ -100,8 +100,15 @@ static ng_status make_encoder(run *r) {
     ng_status s = ng_encoder_new(&r->encoder, &r->base.shape, n_extra, r->err);
     if (s) return s;
     ng_encoder_randomize(r->encoder, r->seed); /* the heads keep it */
-    if ((s = ng_encoder_base_copy(&r->base, r->encoder, r->err))) return s;
-    return ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err);
+    ng_encoder_freeze(r->encoder, (size_t)r->recipe.training.freeze);
+    if ((s = ng_encoder_base_copy(&r->base, r->encoder, r->err)) ||
+        (s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)))
+        return s;
+    for (size_t k = 0; !s && k < r->tasks.len; k++) {
+        const ng_encoder_task *t = &r->tasks.items[k];
+        if (!t->pairs) s = ng_encoder_base_copy_head(&r->base, t->head->name, &t->labels, ng_encoder_weights(r->encoder) + t->at, r->err);
+    }
+    return s;
 }
 
 static ng_status read_all(run *r, const char *path) {

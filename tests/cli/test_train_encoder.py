@@ -9,6 +9,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from gguf_read import read_gguf  # noqa: E402
+
 NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf")
@@ -97,6 +100,12 @@ def bytes_of(path):
         return f.read()
 
 
+def frozen(path):
+    """The weights that `freeze: 1` keeps: tables and the first layer."""
+    tensors = read_gguf(path)[1]
+    return {name: t[2] for name, t in tensors.items() if name.startswith("blk.0.") or name.startswith("token_embd_norm")}
+
+
 def interrupted(path, out, steps):
     """Kills the run after so many reported steps' worth of output; checkpoints are written at every step."""
     p = subprocess.Popen([NANOGRID, "train", path, "--out", out, "--json"], stdout=subprocess.PIPE, text=True)
@@ -173,6 +182,22 @@ def main():
     write(at("accumulate.yaml"), accumulated)
     r = json.loads(run("train", at("accumulate.yaml"), "--out", at("accumulate"), "--json").stdout.splitlines()[-1])
     check(r["steps"] == last["steps"] and r["heads"]["first"]["dev_accuracy"] > 0.85, "two batches of 8 a step: %s" % r)
+
+    goes_on = recipe(epochs=1, freeze=1, patience=0).replace("words: 40", "words: 60, start: %s" % model).replace("name: tiny", "name: more")
+    goes_on = goes_on.replace("{name: names", "{name: names, share: 0.5")
+    write(at("more.yaml"), goes_on)
+    r = json.loads(run("train", at("more.yaml"), "--out", at("more"), "--json").stdout.splitlines()[-1])
+    check(r["heads"]["first"]["dev_accuracy"] > 0.9 and r["steps"] < last["steps"] / 3, "a run from an encoder trained before keeps what it knows: %s" % r)
+    check(len(frozen(model)) > 10 and frozen(at("more/model.gguf")) == frozen(model), "frozen layers stay as they were")
+    conll(at("train.conll"), [[(w.capitalize() if i % 3 else w, "B-THING" if i % 3 else "O") for i, w in enumerate("ab cd ae xf bb".split(), k)] for k in range(99)])
+    write(at("case.yaml"), goes_on.replace("name: more", "name: case\nweights: Q8_0\nhead_weights: F32"))
+    r = json.loads(run("train", at("case.yaml"), "--out", at("case"), "--json").stdout.splitlines()[-1])
+    types = {name: t[0] for name, t in read_gguf(at("case/model.gguf"))[1].items()}
+    check(types["head.names.weight"] == "F32" and types["blk.0.attn_q.weight"] == "Q8_0" and types["head.names.shapes"] == "F32", "head_weights: %s" % types)
+    found = json.loads(run("predict", "-m", at("case/model.gguf"), "--head", "names", "--json", "ab Cd ae Xf").stdout)["entities"]
+    check([e["text"] for e in found] == ["Cd", "Xf"], "case is learned, though the ids do not tell it: %s" % found)
+    write(at("bad.yaml"), goes_on.replace("start: ", "start: ./nowhere-"))
+    check("nowhere" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr, "a missing start is named")
 
     bench = [json.loads(x) for x in run("train", at("recipe.yaml"), "--bench", "--json", "-t", "1").stdout.splitlines()]
     check(bench and all(set(b) == {"batch", "length", "dtype", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench), "--bench: %s" % bench)

@@ -304,8 +304,46 @@ static void conll_sentences_and_tags(void **state) {
     refused("{file: ./b.conll}", "b.conll:2: a word without a tag");
     put_file("b.conll", "Ann\tPER\n");
     refused("{file: ./b.conll}", "b.conll:1: the tag is not O, B-kind or I-kind");
-    put_file("b.conll", "\tO\n");
+    put_file("b.conll", "\tB-PER\n");
     refused("{file: ./b.conll}", "b.conll:1: the word is empty");
+    put_file("b.conll", "a b\tO\n");
+    refused("{file: ./b.conll}", "b.conll:1: the word is empty or holds a space");
+    put_file("a.conll", "Ann\tB-PER\n\tO\nLee\tO\n");
+    put_recipe("extract", "{file: ./a.conll}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_string_equal(l.data.items[0].text, "Ann Lee"); /* a word that was lost in the making */
+    unload(&l);
+}
+
+static void marked_spans_become_tags(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.jsonl", "{\"text\": \"\u00c9va's from New\\nYork, Rome\", \"spans\": [[0, 3, \"PER\"], [11, 19, \"LOC\"], [21, 25, \"LOC\"]], \"t\": 4}\n"
+                        "{\"text\": \"none\", \"spans\": [], \"t\": 5}\n");
+    put_recipe("extract", "{file: ./a.jsonl, label: spans, rename: [\"PER=person\"]}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2);
+    const ng_sample *x = &l.data.items[0];
+    assert_string_equal(x->text, "\xC3\x89va 's from New York , Rome");
+    const int16_t want[] = {3, 0, 0, 1, 2, 0, 1}; /* O, B-LOC, I-LOC, B-person, I-person */
+    assert_int_equal(x->n_words, 7);
+    assert_memory_equal(x->tags, want, sizeof want);
+    unload(&l);
+    put_recipe("extract", "{file: ./a.jsonl, label: spans, hash: {of: 3, keep: [1], by: t}}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 1); /* 4 modulo 3 */
+    unload(&l);
+    put_file("b.jsonl", "{\"text\": \"a\", \"spans\": [[0, 1]], \"t\": \"x\"}\n");
+    put_recipe("extract", "{file: ./b.jsonl, label: spans}");
+    ng_error err = {0};
+    assert_int_equal(load(&l, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "b.jsonl:1: a mark is not [start, end, kind]"));
+    unload(&l);
+    put_recipe("extract", "{file: ./b.jsonl, label: spans, hash: {of: 3, keep: [1], by: t}}");
+    err = (ng_error){0};
+    assert_int_equal(load(&l, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "no number from 0 on in the column 't'"));
+    unload(&l);
 }
 
 static void pairs_and_how_alike_they_are(void **state) {
@@ -421,6 +459,15 @@ static void every_allocation_may_fail(void **state) {
         unload(&l);
         if (!s) fault_passed();
     }
+    put_file("a.jsonl", "{\"text\": \"Ann Lee\", \"spans\": [[0, 3, \"PER\"]]}\n");
+    put_recipe("extract", "{file: ./a.jsonl, label: spans}");
+    FAULT_SWEEP(FAULT_ALLOC) {
+        loaded l;
+        ng_error err = {0};
+        ng_status s = load(&l, &err);
+        unload(&l);
+        if (!s) fault_passed();
+    }
     put_file("a.tsv", "label\ttext\na\tone\nb\ttwo\na\tthree\n");
     put_recipe("classify", "{file: ./a.tsv, rename: [\"a=x\"], limit: 2}");
     FAULT_SWEEP(FAULT_ALLOC) {
@@ -441,6 +488,7 @@ int main(void) {
         cmocka_unit_test(broken_data_name_file_and_line), cmocka_unit_test(missing_data_folder_is_told),
         cmocka_unit_test(recipes_are_checked),          cmocka_unit_test(files_of_a_package),
         cmocka_unit_test(csv_as_spreadsheets_write_it),  cmocka_unit_test(conll_sentences_and_tags),
+        cmocka_unit_test(marked_spans_become_tags),
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
         cmocka_unit_test(every_allocation_may_fail),
