@@ -15,6 +15,10 @@ KEYS = {k: v for k, v in zip("qwertyuiopasdfghjklzxcvbnm", ["wa", "qe", "wr", "e
 LOOKALIKES = dict(zip("aceopxyisj", "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0455\u0458"))
 SUFFIXES = (" thanks", " please", " :)", " have a nice day", " lol", " asap", " thank you so much", " cheers")
 
+LINEAR = "experts: [{name: intent, task: classify, model: nanogrid/intent, languages: [en]}]\n"
+GRIDS = (("linear model alone", LINEAR), ("the same, spelling: false", LINEAR + "router: {spelling: false}\n"),
+         ("the built-in grid, with the encoder", "embedded: true\n"), ("the same, spelling: false", "router: {spelling: false}\n"))
+
 
 def read(path, column):
     with open(os.path.join(DATA, path), encoding="utf-8") as f:
@@ -84,11 +88,15 @@ def main():
             flips = sum(a != b for a, b in zip(clean, now))
             hard = sum(a[:2] != b[:2] for a, b in zip(clean, now))
             print("| %s | %.1f %% | %.1f %% |" % (name, 100 * flips / len(texts), 100 * hard / len(texts)), flush=True)
-        rows = [r for r in read("clinc150/test.tsv", "text")]
-        right = [[x["label"] == r["label"] for x, r in zip(nanogrid(home, ts, "run", "--expert", "intent", "--task", "classify"), rows)]
-                 for ts in ([r["text"] for r in rows], [typos(r["text"]) for r in rows])]
-        print("\nCLINC150, %d texts: in-scope and right %.2f %%, with typing errors in 30 %% of the words %.2f %%"
-              % (len(rows), *(100 * sum(r) / len(rows) for r in right)))
+    rows = read("clinc150/test.tsv", "text")
+    print("\n| CLINC150, %d texts: in scope and right | as they are | typing errors in 30 %% of the words | points lost |\n|---|--:|--:|--:|" % len(rows))
+    for name, grid in GRIDS:
+        with tempfile.TemporaryDirectory() as home:
+            with open(os.path.join(home, "grid.yaml"), "w") as f:
+                f.write(grid)
+            share = [100 * sum(x["label"] == r["label"] for x, r in zip(nanogrid(home, ts, "run", "--expert", "intent", "--task", "classify"), rows)) / len(rows)
+                     for ts in ([r["text"] for r in rows], [typos(r["text"]) for r in rows])]
+        print("| %s | %.2f %% | %.2f %% | %.1f |" % (name, *share, share[0] - share[1]), flush=True)
 
 
 main()

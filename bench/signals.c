@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "grid/cache.h"
 #include "grid/drift.h"
+#include "model/spelling.h"
 #include "route/reask.h"
 #include "route/route.h"
 #include "text/plain.h"
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADS = 6, SIGNALS = HEADS + 5, PATH_CAP = 1024 };
+enum { HEADS = 6, SIGNALS = HEADS + 6, PATH_CAP = 1024 };
 
 static const struct {
     const char *name, *file;
@@ -28,12 +29,13 @@ static const struct {
                   {"expert (domain)", "router-en/expert.gguf", NG_TASK_CLASSIFY},
                   {"in scope, label (intent)", "intent/model.gguf", NG_TASK_CLASSIFY},
                   {"moderation, injection", "moderation/model.gguf", NG_TASK_MODERATE}};
-static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch"};
+static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch", "typing errors"};
 
 typedef struct bench {
     ng_head *heads[HEADS];
     ng_cache *cache;
     ng_drift *drift;
+    ng_spelling *spelling;
     char **texts;
     size_t n;
 } bench;
@@ -68,6 +70,8 @@ static bool open_all(bench *b, const char *models) {
         if (kinds[i].file) snprintf(path, sizeof path, "%s/%s", models, kinds[i].file);
         if (ng_head_open(&b->heads[i], &spec, &err)) return fail(err.text);
     }
+    snprintf(path, sizeof path, "%s/router-en/spelling.gguf", models);
+    if (ng_spelling_open(&b->spelling, path, &err)) return fail(err.text);
     for (size_t i = 0; i < 500; i++) calibration[i] = 0.5f + (float)i / 1000;
     if (ng_cache_new(&b->cache, 1 << 20, &err) || ng_drift_new(&b->drift, calibration, 500, &err)) return fail(err.text);
     return true;
@@ -101,7 +105,8 @@ static void take_signal(bench *b, size_t s, size_t i) {
     else if (s == HEADS + 1) (void)ng_text_plain(&plain, text, strlen(text));
     else if (s == HEADS + 2) (void)ng_reask_of(before, strlen(before), text, strlen(text));
     else if (s == HEADS + 3) filter_ten();
-    else ng_drift_add(b->drift, 0.5 + (double)(i % 500) / 1000);
+    else if (s == HEADS + 4) ng_drift_add(b->drift, 0.5 + (double)(i % 500) / 1000);
+    else (void)ng_spelling_fix(b->spelling, &plain, text, strlen(text));
     ng_buf_clear(&plain);
 }
 
@@ -149,5 +154,6 @@ int main(int argc, char **argv) {
     free(b.texts);
     ng_cache_free(b.cache);
     ng_drift_free(b.drift);
+    ng_spelling_close(b.spelling);
     return ok ? 0 : 1;
 }

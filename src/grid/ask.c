@@ -8,7 +8,6 @@
 
 #include "core/clock.h"
 #include "core/hash.h"
-#include "text/plain.h"
 #include <nanogrid/text.h>
 
 #include <math.h>
@@ -93,7 +92,7 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     }
     if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     bool labels = task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE;
-    ng_tier_request r = labels && !m->upstream ? ng_ask_plain(a) : a->req;
+    ng_tier_request r = labels && !m->upstream ? ng_ask_reading(a, task) : a->req;
     r.task = (*out)->task = task;
     r.is_private = a->limits.privacy == NG_PRIVACY_LOCAL;
     r.expert = m->upstream ? m->upstream_model : m->name;
@@ -149,12 +148,6 @@ ng_status ng_ask_no_expert(asking *a, ng_error *err) {
         g->n_members > g->n_experts ? "" : " and no upstream is configured");
 }
 
-ng_tier_request ng_ask_plain(const asking *a) {
-    ng_tier_request r = a->req;
-    if (a->plain && !a->payload) r.messages = &a->plain_message, r.n_messages = 1;
-    return r;
-}
-
 /* ---- begin ----------------------------------------------------------------------------------- */
 
 static ng_status find_text(asking *a, ng_error *err) {
@@ -191,16 +184,6 @@ static void put_cut(char *out, size_t cap, const char *s) {
     out[ng_utf8_invalid_at(out, len)] = 0;
 }
 
-/* A text that hides what it says is read without what hides it.  No memory for that: as it is. */
-static void find_plain(asking *a) {
-    ng_buf b = ng_buf_init(GRID_TEXT_MAX + 64);
-    if (!a->request->features && ng_text_plain(&b, a->text, a->len) && (a->plain = strndup(b.data, b.len))) {
-        a->plain_part = (ng_part){NG_PART_TEXT, a->plain, strlen(a->plain)};
-        a->plain_message = (ng_message){"user", &a->plain_part, 1};
-    }
-    ng_buf_clear(&b);
-}
-
 static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err) {
     memset(a, 0, sizeof *a);
     a->t0_ns = ng_clock_ns();
@@ -225,7 +208,7 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
                                .abandoned_ctx = r->abandoned_ctx,
                                .features = r->features,
                                .features_len = r->features_len};
-    find_plain(a);
+    ng_ask_read(a);
     ng_record *rec = &a->rec;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);
@@ -530,8 +513,9 @@ static void complete_record(asking *a, ng_status s, const ng_error *err) {
     a->rec.keep_text = a->grid->config.records.text && a->rec.privacy != NG_PRIVACY_LOCAL;
     a->rec.text_len = a->len;
     a->rec.asked.foreign = ng_has_foreign_letters(a->text, a->len);
-    a->rec.asked.cut = a->payload != NULL;
+    a->rec.asked.cut = a->payload != NULL || ng_ask_read_twice(a);
     a->rec.asked.cleaned = a->plain != NULL;
+    a->rec.asked.spelt = a->spelt != NULL;
 }
 
 /* The text goes along in memory: its features are computed by the writer, behind the answer. */
@@ -552,8 +536,7 @@ static void record(asking *a, ng_status s, const ng_error *err) {
         memcpy(rec->text, a->text, a->len);
         rec->text[a->len] = 0;
     }
-    rec->plain = a->plain;
-    a->plain = NULL;
+    rec->plain = ng_ask_take_reading(a);
     ng_records_push(a->grid->records, rec);
 }
 
@@ -575,6 +558,7 @@ static void free_asking(asking *a) {
     ng_answer_free(a->probed);
     free(a->payload);
     free(a->plain);
+    free(a->spelt);
     free(a->shortened);
     free(a->shortened_messages);
 }

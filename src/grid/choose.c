@@ -87,7 +87,7 @@ static ng_status route_task(asking *a, ng_error *err) {
     ng_decision *d = &a->rec.tasks;
     if (!a->grid->task_router.self) return only_task(a, err);
     ng_error why = {0};
-    ng_tier_request plain = ng_ask_plain(a);
+    ng_tier_request plain = ng_ask_reading(a, NG_TASK_CLASSIFY);
     ng_status s = ng_router_decide(d, &a->grid->task_router, &plain, &why);
     ng_record_step *step = ng_ask_step(a, "router", NULL);
     step->latency_us = d->latency_us;
@@ -176,15 +176,15 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
     size_t n_unknown = 0;
     double best = -1;
     ng_error err = {0};
-    ng_tier_request plain = ng_ask_plain(a);
+    ng_tier_request plain = ng_ask_reading(a, NG_TASK_CLASSIFY);
     if (a->grid->expert_router.self && ng_router_decide(d, &a->grid->expert_router, &plain, &err)) {
         ng_ask_warn(a, "the expert router failed: %s", err.text);
         d->n_scores = 0;
     }
     a->rec.load_ms += d->load_ms;
+    ng_part read = ng_ask_read_part(a);
     if (a->grid->learner && d->n_scores)
-        a->rec.router_version =
-            ng_learner_apply(a->grid->learner, a->request, a->plain ? a->plain : a->text, a->plain ? a->plain_part.len : a->len, d);
+        a->rec.router_version = ng_learner_apply(a->grid->learner, a->request, read.text, read.len, d);
     for (size_t i = 0; i < n; i++) {
         double p = ng_decision_score(d, m[i]->name);
         if (p < 0) unknown[n_unknown++] = m[i];
@@ -229,6 +229,7 @@ static void choose_expert(asking *a) {
 
 ng_status ng_ask_choose(asking *a, ng_error *err) {
     a->task = a->request->task;
+    ng_ask_spell(a);
     if (a->request->model && strcmp(a->request->model, "auto")) {
         ng_status s = take_pinned(a, err);
         if (!s) ng_ask_signals(a);

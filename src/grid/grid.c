@@ -328,11 +328,22 @@ static ng_status check_router(opening *o) {
     return NG_OK;
 }
 
+/* Older router packages have none. */
+static ng_status open_spelling(opening *o) {
+    char path[PATH_CAP];
+    ng_error why = {0};
+    ng_grid *g = o->g;
+    if (!g->config.router.spelling || !package_file(g, g->config.router.model, "spelling.gguf", path, &why)) return NG_OK;
+    ng_status s = ng_spelling_open(&g->spelling, path, &why);
+    return !s || s == NG_ENOTFOUND ? NG_OK : ng_fail(o->err, s, "%s", why.text);
+}
+
 static ng_status open_router(opening *o) {
     ng_grid *g = o->g;
     if (!g->config.router.model) return NG_OK;
     ng_status s = open_router_head(o, &g->task_router, "router/task", "task.gguf");
     if (!s) s = open_router_head(o, &g->expert_router, "router/expert", "expert.gguf");
+    if (!s) s = open_spelling(o);
     return s ? s : check_router(o);
 }
 
@@ -418,6 +429,7 @@ static void free_grid(ng_grid *g) {
     ng_sticky_free(g->sticky);
     ng_budgets_free(g->budgets);
     ng_recorded_features_clear(&g->recorder);
+    ng_spelling_close(g->spelling);
     ng_cache_free(g->cache);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
     for (size_t i = 0; i < g->n_members; i++) {

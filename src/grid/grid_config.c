@@ -130,6 +130,8 @@ static const ng_config_field router_fields[] = {
     {"abstain", NG_CONFIG_ENUM, IN(router, abstain), .dflt = "escalate",
      .choices = "escalate|answer",
      .help = "out of scope: ask a higher tier, or answer that nothing here knows"},
+    {"spelling", NG_CONFIG_BOOL, IN(router, spelling), .dflt = "true",
+     .help = "typing errors are put right before routers and classifiers read a text (spelling.gguf of the package)"},
     {"learn", NG_CONFIG_BOOL, IN(router, learn), .dflt = "false",
      .help = "the choice among experts learns from feedback and escalations, within bounds"},
     {"", NG_CONFIG_LINE, IN(router, line)},

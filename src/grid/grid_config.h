@@ -82,6 +82,7 @@ typedef struct ng_grid_config {
     struct {
         const char *model; /* a package; NULL: none */
         int abstain;       /* grid_abstain */
+        bool spelling;     /* typing errors are put right for routers and classifiers */
         bool learn;        /* from feedback and escalations (learn.h) */
         int line;
     } router;

@@ -45,7 +45,7 @@ static const char text[] =
     "#        model: some-model, pricing: {prompt_per_1m: 0.15, completion_per_1m: 0.6},\n"
     "#        allowed_fails: 2, cooldown_time: 30s, timeout: 30s, connect_timeout: 2s}\n"
     "\n"
-    "router: {model: nanogrid/router-en, abstain: escalate, learn: false}   # out of scope: escalate | answer\n"
+    "router: {model: nanogrid/router-en, abstain: escalate, spelling: true, learn: false}   # out of scope: escalate | answer\n"
     "policy:\n"
     "  privacy: {pii: local}   # text with personal data stays here: local | mesh | any\n"
     "  prefer: cost            # among upstreams of one tier\n"

@@ -10,6 +10,7 @@
 #include "drift.h"
 #include "grid_config.h"
 #include "learn.h"
+#include "model/spelling.h"
 #include "outcomes.h"
 #include "record_features.h"
 #include "records.h"
@@ -75,6 +76,7 @@ struct ng_grid {
     grid_member *members; /* experts, then upstreams, in configuration order */
     size_t n_experts, n_members;
     ng_tier task_router, expert_router, pii; /* self NULL: absent */
+    ng_spelling *spelling;                   /* of the router's package; NULL: absent, or router.spelling is false */
     const char *router_paths[2];             /* of task and expert; NULL: absent */
     const char *pii_why, *router_why;        /* when absent although wanted */
     const grid_member *language;             /* the expert that tells languages, or NULL */
@@ -119,6 +121,9 @@ typedef struct asking {
     char *plain;         /* the text without dirt, for routers and classifiers; NULL: it has none */
     ng_part plain_part;
     ng_message plain_message;
+    char *spelt;         /* that with typing errors put right, for what gives a text one of its labels; NULL: none was found */
+    ng_part spelt_part;
+    ng_message spelt_message;
     char *payload;       /* what of it the task is about, where that is less; req points here then */
     ng_part payload_part;
     ng_message payload_message;
@@ -191,8 +196,17 @@ void ng_ask_waste(asking *a, const grid_member *m, ng_answer *said);
 /* Of the best label over the second; NaN without labels. */
 double ng_answer_margin(const ng_answer *a);
 
-/* The request as routers and experts for labels read it. */
-ng_tier_request ng_ask_plain(const asking *a);
+/* reading.c: the text as routers and experts for labels read it.  First without dirt, */
+void ng_ask_read(asking *a);
+/* then, where the cache knows no answer, without typing errors. */
+void ng_ask_spell(asking *a);
+/* The request as an expert of this task reads it; routers read as `classify`. */
+ng_tier_request ng_ask_reading(const asking *a, ng_task task);
+ng_part ng_ask_read_part(const asking *a); /* what routers read */
+/* Router and expert read different texts: features of one do not tell what the other decided. */
+bool ng_ask_read_twice(const asking *a);
+/* The text whose features a record keeps, to be freed; NULL: as it was sent. */
+char *ng_ask_take_reading(asking *a);
 
 /* ask.c, for the others */
 ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);

@@ -49,6 +49,7 @@ void ng_record_signals_json(ng_json *j, const ng_record *r) {
     ng_json_key(j, "bytes"), ng_json_uint(j, r->text_len);
     if (r->pii >= 0) put_bool(j, "pii", r->pii);
     if (r->pii_us > 0) put_num(j, "pii_us", r->pii_us, 2);
+    if (r->spelling_us > 0) put_num(j, "spelling_us", r->spelling_us, 2);
     if (*r->language)
         put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
     if (r->reask_us > 0) put_str(j, "reask", ng_reask_name(r->reask)), put_num(j, "reask_us", r->reask_us, 2);
@@ -90,6 +91,7 @@ static void put_asked(ng_json *j, const ng_record *r) {
     put_bool(j, "foreign", r->asked.foreign);
     put_bool(j, "cut", r->asked.cut);
     if (r->asked.cleaned) put_bool(j, "cleaned", true);
+    if (r->asked.spelt) put_bool(j, "spelt", true);
     if (*r->asked.regions) put_str(j, "regions", r->asked.regions);
     if (*r->asked.consents) put_str(j, "consents", r->asked.consents);
     if (r->asked.max_tier) put_str(j, "max_tier", ng_tier_level_name((ng_tier_level)(r->asked.max_tier - 1)));

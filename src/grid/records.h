@@ -56,6 +56,7 @@ typedef struct ng_record {
         uint32_t n_labels;
         bool foreign; /* letters beyond ASCII */
         bool cut;     /* the experts saw only a part of the text */
+        bool spelt;   /* and with typing errors put right */
         bool cleaned; /* routers and classifiers read it without invisible letters and their like */
         char regions[64], consents[64]; /* "": none */
         unsigned max_tier;     /* as in ng_request */
@@ -65,6 +66,7 @@ typedef struct ng_record {
     ng_privacy privacy; /* that held: the request's, tightened by the policy */
     int8_t pii;         /* 1 found, 0 none, -1 not looked for */
     double pii_us;
+    double spelling_us; /* 0: not looked for */
     char language[12]; /* "" not known */
     double language_us;
     ng_reask reask;     /* of a conversation that goes on */
@@ -99,7 +101,7 @@ typedef struct ng_record {
     /* the text: in memory until the record is written, in the database only with keep_text */
     char *text;
     size_t text_len;
-    char *plain; /* what routers and classifiers read instead (text/plain.h); NULL: the text */
+    char *plain; /* what routers and classifiers read instead (reading.c); NULL: the text */
     bool keep_text;
 } ng_record;
 

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "train/task_requests.h"
+#include "train/typos.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,8 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
     if ((s->positive.len || s->negative.len) && (r->task != NG_RECIPE_MODERATE || s->value))
         return ng_fail(err, NG_EINVALID, "%s:%d: positive and negative belong to the task moderate, without value",
                        r->path, s->line);
+    if (s->typos.copies && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED))
+        return ng_fail(err, NG_EINVALID, "%s:%d: typos damage single texts with labels, not tagged words or pairs", r->path, s->line);
     return NG_OK;
 }
 
@@ -284,6 +287,23 @@ static ng_status put_sample(ng_dataset *d, const ng_sample *s) {
     return NG_OK;
 }
 
+/* The same text as careless people type it, as often as the source asks. */
+static ng_status add_misspelt(const sample_scan *c, const ng_sample *s) {
+    ng_buf b = ng_buf_init(s->len * 2u + 16);
+    ng_status st = NG_OK;
+    for (int64_t i = 0; !st && i < c->source->typos.copies; i++) {
+        ng_sample copy = *s;
+        ng_rng rng = ng_rng_seed(ng_hash_mix(s->hash + (uint64_t)i + 1));
+        ng_buf_reset(&b);
+        ng_typos_put(&b, s->text, s->len, c->source->typos.share, &rng);
+        copy.text = b.status ? NULL : ng_arena_strndup(c->set->arena, b.data, b.len);
+        copy.len = (uint32_t)b.len;
+        st = copy.text ? put_sample(c->set, &copy) : NG_ENOMEM;
+    }
+    ng_buf_clear(&b);
+    return st;
+}
+
 static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
     const sample_scan *c = ctx;
     const char *label = row->label ? row->label : c->source->value ? c->source->value : "";
@@ -306,7 +326,7 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
         }
     }
     s.text = ng_arena_strndup(c->set->arena, row->text, row->text_len);
-    if (!s.text || put_sample(c->set, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+    if (!s.text || put_sample(c->set, &s) || add_misspelt(c, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
     return NG_OK;
 }
 

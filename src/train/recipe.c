@@ -13,6 +13,12 @@ static const ng_config_field hash_fields[] = {
     {0}};
 static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), hash_fields};
 
+static const ng_config_field typos_fields[] = {
+    {"copies", NG_CONFIG_INT, AT(ng_source_typos, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
+    {"share", NG_CONFIG_NUM, AT(ng_source_typos, share), .help = "of the words", .dflt = "0.3", .min = 0, .max = 1},
+    {0}};
+static const ng_config_schema typos_schema = {"typos", sizeof(ng_source_typos), typos_fields};
+
 static const ng_config_field source_fields[] = {
     {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
     {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests|csv|conll"},
@@ -24,6 +30,7 @@ static const ng_config_field source_fields[] = {
     {"rename", NG_CONFIG_STRS, AT(ng_source, rename), .help = "old=new; old= drops the row"},
     {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
+    {"typos", NG_CONFIG_GROUP, AT(ng_source, typos), .help = "copies with typing errors beside each text", .sub = &typos_schema},
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
     {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of the other text (embed)"},
     {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},
@@ -78,7 +85,7 @@ static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fi
 
 static const ng_config_field recipe_fields[] = {
     {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
-    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed", .required = true},
+    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling", .required = true},
     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
     {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
     {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
@@ -96,7 +103,7 @@ static const ng_config_field recipe_fields[] = {
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
-    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed"};
+    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling"};
     return names[r->task];
 }
 

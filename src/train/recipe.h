@@ -7,7 +7,8 @@
  *
  *     name: intent            r the package: models/NAME beside the recipe's folder, unless --out says else
  *     task: classify          r classify | moderate (labels are independent) | detect-language; as data of an encoder's
- *                             head (encoder_recipe.h) also extract (tagged words) and embed (pairs of texts)
+ *                             head (encoder_recipe.h) also extract (tagged words) and embed (pairs of texts);
+ *                             spelling: a list of words (train_spelling.h says which keys it reads)
  *     output: model.gguf      [model.gguf] the file in the package.  Card and scores are card.json and
  *                             scores.gguf; for another output X.gguf they are X.card.json, X.scores.gguf
  *     languages: [en]         \
@@ -52,6 +53,8 @@
  *         where: ["fold<8", "a=x|y"]    all must hold: = != (texts, | means or), < <= > >= (numbers)
  *         hash: {of: 5, keep: [0]}      rows whose text hash modulo `of` is in `keep`; with `by: COLUMN` that
  *                                       column's number instead
+ *         typos: {copies: 2, share: 0.3}  beside each text so many copies with a typing error in that share of the words
+ *                                       (typos.h); for training data
  *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
  *         scale: 5                      they are, from 0 to this
@@ -71,11 +74,17 @@ typedef struct ng_source_hash {
     const char *by; /* NULL: the text */
 } ng_source_hash;
 
+typedef struct ng_source_typos {
+    int64_t copies; /* 0: none */
+    double share;
+} ng_source_typos;
+
 typedef struct ng_source {
     const char *file, *text, *label, *value, *split;
     int format; /* ng_source_format */
     ng_config_strs positive, negative, rename, where;
     ng_source_hash hash;
+    ng_source_typos typos;
     int64_t limit;
     const char *second; /* embed */
     double scale;
@@ -118,7 +127,7 @@ typedef struct ng_recipe {
 } ng_recipe;
 
 typedef enum ng_duplicates { NG_DUPLICATES_KEEP, NG_DUPLICATES_DROP, NG_DUPLICATES_REFUSE } ng_duplicates;
-typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED } ng_recipe_task;
+typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING } ng_recipe_task;
 
 /* Strings live in `arena`. */
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
