@@ -4,6 +4,7 @@
 
 #include <nanogrid/model.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,6 +39,12 @@ static int print_logits(const float *logits, size_t n) {
     return code;
 }
 
+static ng_status check(const float *logits, size_t n, ng_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(logits[i])) return ng_fail(err, NG_EFORMAT, "logit %zu is not finite; the weights of %s are damaged", i, o.model);
+    return NG_OK;
+}
+
 static ng_status evaluate(const ng_model *m, const int32_t *ids, size_t n, float **logits, ng_error *err) {
     ng_session *s;
     uint32_t n_ctx = ng_model_get_info(m).n_ctx_train;
@@ -46,6 +53,7 @@ static ng_status evaluate(const ng_model *m, const int32_t *ids, size_t n, float
     if (status) return status;
     *logits = malloc(ng_model_get_info(m).n_vocab * sizeof **logits);
     status = *logits ? ng_session_eval(s, ids, n, *logits, err) : ng_fail(err, NG_ENOMEM, "out of memory");
+    if (!status) status = check(*logits, ng_model_get_info(m).n_vocab, err);
     ng_session_free(s);
     return status;
 }

@@ -31,7 +31,7 @@ const cli_verb cli_verb_quantize = {
     "matrix whose rows do not fit the type's blocks gets the next type that fits, and is marked.\n\n"
     "The new file is then compared with IN: decoders by KL divergence, encoders by the cosine of their vectors,\n"
     "both by speed. A file that lost more than its type may (docs/formats.md) is removed, OUT stays as it was and\n"
-    "the exit is 1, unless --accept-loss is given. A file that this version cannot run is kept and not measured.\n\n"
+    "the exit is 1, unless --accept-loss is given. Types of 2 bits and less are refused (1) in any case. A file that this version cannot run is kept and not measured.\n\n"
     "Any type that can be run can be read; from one quantised type to another precision is lost twice, so start\n"
     "from F16. A NaN or an infinity in the weights is refused with the tensor's name.\n",
     options, run};

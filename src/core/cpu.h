@@ -23,6 +23,14 @@ typedef enum ng_cpu_level {
 
 /* The best level that the hardware and the OS allow, NG_CPU not considered. */
 ng_cpu_level ng_cpu_best(void);
+/* What x86 processors say of themselves (cpuid leaves 1 and 7, XCR0), and the system's answer to a wish for AMX. */
+typedef struct ng_cpu_x86 {
+    uint32_t ecx1, ebx7, ecx7, edx7;
+    uint64_t xcr0;
+    bool (*grant_amx)(void); /* asked only where all else is there */
+} ng_cpu_x86;
+/* The level that follows; *note as ng_cpu_note.  ng_cpu_best() asks the machine; tests ask machines that are not here. */
+ng_cpu_level ng_cpu_judge(const ng_cpu_x86 *x, const char **note);
 /* Why the best is less than the hardware has (AMX that the OS refuses), as a sentence; "" mostly.  Static. */
 const char *ng_cpu_note(void);
 /* As capped by NG_CPU; NG_EINVALID when it names an unknown or unavailable level. */

@@ -41,8 +41,25 @@ const char *ng_cpu_note(void) {
     return __atomic_load_n(&note, __ATOMIC_RELAXED);
 }
 
+ng_cpu_level ng_cpu_judge(const ng_cpu_x86 *x, const char **why) {
+    bool fma = x->ecx1 >> 12 & 1, f16c = x->ecx1 >> 29 & 1;
+    bool avx2 = (x->xcr0 & 6) == 6 && fma && f16c && (x->ebx7 >> 5 & 1);
+    bool avx512 = avx2 && (x->xcr0 & 0xE6) == 0xE6 && (x->ebx7 >> 16 & 1) && (x->ebx7 >> 17 & 1) && (x->ebx7 >> 30 & 1) &&
+                  (x->ebx7 >> 31 & 1) && (x->ecx7 >> 11 & 1);
+    bool amx = avx512 && (x->edx7 >> 24 & 1) && (x->edx7 >> 25 & 1) && (x->edx7 >> 22 & 1);
+    *why = "";
+    if (!amx) return avx512 ? NG_CPU_AVX512 : avx2 ? NG_CPU_AVX2 : NG_CPU_REF;
+    if ((x->xcr0 >> 17 & 3) != 3)
+        *why = "this processor has AMX, but the system does not save its tiles (XCR0): avx512 is used";
+    else if (!x->grant_amx())
+        *why = "this processor has AMX, but the system refuses it to this process (arch_prctl): avx512 is used";
+    return **why ? NG_CPU_AVX512 : NG_CPU_AMX;
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
+
+static bool ask_for_amx(void) { return !syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
 
 static uint64_t xcr0(void) {
     uint32_t lo, hi;
@@ -54,26 +71,17 @@ ng_cpu_level ng_cpu_best(void) {
     static int cached = -1; /* the same answer from every thread, so a race writes one value */
     int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
     if (known >= 0) return (ng_cpu_level)known;
-    uint32_t a, b, c, d, b7 = 0, c7 = 0, d7 = 0;
+    uint32_t a, b, c, d;
+    ng_cpu_x86 x = {.grant_amx = ask_for_amx};
+    const char *why = "";
     ng_cpu_level level = NG_CPU_REF;
     if (__get_cpuid(1, &a, &b, &c, &d)) {
-        bool osxsave = c >> 27 & 1, fma = c >> 12 & 1, f16c = c >> 29 & 1;
-        uint64_t x = osxsave ? xcr0() : 0;
-        __get_cpuid_count(7, 0, &a, &b7, &c7, &d7);
-        bool avx2 = (x & 6) == 6 && fma && f16c && (b7 >> 5 & 1);
-        bool avx512 = avx2 && (x & 0xE6) == 0xE6 && (b7 >> 16 & 1) && (b7 >> 17 & 1) &&
-                      (b7 >> 30 & 1) && (b7 >> 31 & 1) && (c7 >> 11 & 1);
-        bool amx = avx512 && (d7 >> 24 & 1) && (d7 >> 25 & 1) && (d7 >> 22 & 1);
-        if (amx && (x >> 17 & 3) != 3) {
-            amx = false;
-            __atomic_store_n(&note, "this processor has AMX, but the system does not save its tiles (XCR0): avx512 is used", __ATOMIC_RELAXED);
-        }
-        if (amx && syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18)) {
-            amx = false;
-            __atomic_store_n(&note, "this processor has AMX, but the system refuses it to this process (arch_prctl): avx512 is used", __ATOMIC_RELAXED);
-        }
-        level = amx ? NG_CPU_AMX : avx512 ? NG_CPU_AVX512 : avx2 ? NG_CPU_AVX2 : NG_CPU_REF;
+        x.ecx1 = c;
+        x.xcr0 = c >> 27 & 1 ? xcr0() : 0; /* OSXSAVE */
+        __get_cpuid_count(7, 0, &a, &x.ebx7, &x.ecx7, &x.edx7);
+        level = ng_cpu_judge(&x, &why);
     }
+    __atomic_store_n(&note, why, __ATOMIC_RELAXED);
     __atomic_store_n(&cached, (int)level, __ATOMIC_RELAXED);
     return level;
 }

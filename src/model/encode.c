@@ -4,6 +4,7 @@
  * a sequence's numbers depend on it alone, so how they are packed does not change a bit. */
 #include "attend_all.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,15 @@ ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, floa
     ng_span span = {.n_tok = n};
     ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .hidden = hidden};
     ng_session_forward(s, &b);
+    return NG_OK;
+}
+
+/* A matrix is not read when it is loaded; what it spoils is seen here. */
+static ng_status check_vectors(const ng_session *s, const float *v, size_t n, ng_error *err) {
+    size_t n_embd = s->model->info.n_embd;
+    for (size_t i = 0; i < n * n_embd; i++)
+        if (!isfinite(v[i]))
+            return ng_fail(err, NG_EFORMAT, "%s: the vector of text %zu is not finite; the weights are damaged", s->model->info.path, i / n_embd);
     return NG_OK;
 }
 
@@ -95,6 +105,7 @@ ng_status ng_session_encode_batch(ng_session *s, const ng_sequence *seqs, size_t
     if (!status) status = pack_init(&p, s, out, err);
     for (size_t i = 0; !status && i < n; i++) pack_add(&p, seqs[i].ids, seqs[i].n);
     if (!status) pack_run(&p);
+    if (!status) status = check_vectors(s, out, n, err);
     pack_clear(&p);
     return status;
 }
@@ -137,6 +148,7 @@ ng_status ng_session_embed_batch(ng_session *s, ng_embed_text *texts, size_t n, 
         texts[i].failed = status != NG_OK;
     }
     if (!status) pack_run(&p);
+    if (!status) status = check_vectors(s, out, n, err);
     pack_clear(&p);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "arch.h"
 
 #include "kernel/dequant.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -117,6 +118,9 @@ ng_status ng_load_vec(ng_loader *l, const float **out, const char *name, size_t 
     if (!v) return ng_fail(err, NG_ENOMEM, "tensor %s: out of memory", name);
     if (!l->header_only) ng_dequantize_row(t->type, t->data, v, n);
     for (size_t i = 0; l->header_only && i < n; i++) v[i] = 1;
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return ng_fail(err, NG_EFORMAT, "%s: tensor %s: value %zu is not finite; the weights are damaged", l->model->info.path, name, i);
     *out = v;
     return NG_OK;
 }

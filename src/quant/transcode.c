@@ -62,6 +62,13 @@ const ng_format *ng_format_find(const char *name) {
     return NULL;
 }
 
+bool ng_format_is_too_small(const char *name) {
+    static const char *const begins[] = {"Q2_K", "IQ2_", "IQ1_", "Q1_", "TQ1_", "TQ2_"};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (!strncasecmp(name, begins[i], strlen(begins[i]))) return true;
+    return false;
+}
+
 const char *ng_format_list(void) {
     return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4, NG3";
 }

@@ -52,6 +52,8 @@ typedef struct ng_format {
     double cosine_min;   /* .. of embeddings, that this format may lose against its input */
 } ng_format;
 const ng_format *ng_format_find(const char *name); /* any case; NULL: there is none */
+/* A type of ggml with 2 bits and less, which this engine neither runs nor writes. */
+bool ng_format_is_too_small(const char *name);
 /* "F32, F16, .." of all formats, for messages. */
 const char *ng_format_list(void);
 

@@ -25,8 +25,12 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
     p->want = ng_format_find(type);
     const char *heads = opt && opt->heads ? opt->heads : type;
     p->heads = ng_format_find(heads);
+    const char *refused = p->want ? heads : type;
+    if ((!p->want || !p->heads) && ng_format_is_too_small(refused))
+        return ng_fail(err, NG_EUNSUPPORTED, "%.32s: with 2 bits and less a weight a nano model is lost, so this version writes no such type, "
+                       "whatever loss is accepted; the smallest is NG3 (3 bits, best with an imatrix)", refused);
     if (!p->want || !p->heads)
-        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", p->want ? heads : type,
+        return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", refused,
                        ng_format_list());
     if (opt) p->coder.progress = opt->progress, p->coder.progress_ctx = opt->progress_ctx;
     ng_arena *a;

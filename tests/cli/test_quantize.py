@@ -26,8 +26,8 @@ def check(ok, what):
         print("FAIL", what)
 
 
-def run(*args, **env):
-    return subprocess.run([NG, *map(str, args)], capture_output=True, text=True, env=dict(os.environ, **env), timeout=110)
+def run(*args, stdin="", **env):
+    return subprocess.run([NG, *map(str, args)], input=stdin, capture_output=True, text=True, env=dict(os.environ, **env), timeout=110)
 
 
 def quantize(src, out, kind, *args):
@@ -83,7 +83,13 @@ def refusals(folder):
         for tensor in ("token_embd.weight", "output_norm.weight"):
             code, d, err = quantize(patched(folder, LLAMA, tensor, lambda v: v[:7] + [bad] + v[8:]), out, "NG4", "--accept-loss")
             check(code == 1 and tensor in err and "row 0" in err, "%g in %s: %d %r" % (bad, tensor, code, err))
-    for args, code, words in ((["Q2_K"], 2, "Q2_K"), (["IQ1_S"], 2, "choose among"), (["NG4", "--imatrix", "/nonexistent"], 1, "/nonexistent"),
+    for bad in (float("nan"), float("inf")):
+        for verb, model, tensor, *args in (("logits", LLAMA, "blk.1.ffn_down.weight", "--tokens", "1,2,3"), ("logits", LLAMA, "output_norm.weight", "--tokens", "1"),
+                                           ("complete", LLAMA, "blk.0.attn_v.weight", "--tokens", "1,2", "-n", "2"), ("embed", BERT, "blk.0.ffn_up.weight"),
+                                           ("embed", BERT, "token_embd_norm.weight")):
+            r = run(verb, "-m", patched(folder, model, tensor, lambda v: v[:5] + [bad] + v[6:]), *args, stdin="a b c\n")
+            check(r.returncode == 1 and "damaged" in r.stderr and not r.stdout, "%s with %g in %s: %r" % (verb, bad, tensor, r))
+    for args, code, words in ((["Q2_K"], 1, "2 bits"), (["IQ1_S"], 1, "2 bits"), (["Q2_K", "--accept-loss"], 1, "the smallest is NG3"), (["Q9_0"], 2, "choose among"), (["NG4", "--imatrix", "/nonexistent"], 1, "/nonexistent"),
                               (["NG4", "--imatrix", BERT], 1, "no importance matrix"), ([], 2, "TYPE"), (["NG4", "-f", "/nonexistent"], 1, "/nonexistent")):
         r = run("quantize", LLAMA, out, *args)
         check(r.returncode == code and words in r.stderr and not r.stdout, "%s: %d %r" % (args, r.returncode, r.stderr))

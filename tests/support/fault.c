@@ -53,6 +53,10 @@ bool fault_sweep_next(fault_kind kind) {
             fault_disarm();
             return false;
         }
+        if (!fired) {
+            fprintf(stderr, "fault sweep: round %ld failed though nothing was made to fail\n", round_no);
+            abort();
+        }
         passed = false;
     }
     round_no++;

@@ -9,7 +9,8 @@
  *         if (s == NG_OK) fault_passed();            ends the sweep: nothing was left to fail
  *     }
  *
- * After each round the sweep checks that every block allocated in the round was freed. */
+ * After each round the sweep checks that every block allocated in the round was freed, and that a body that did not pass
+ * had met its fault: one that fails by itself (a bad NG_CPU, a missing file) would be run for ever. */
 #ifndef NG_TESTS_FAULT_H
 #define NG_TESTS_FAULT_H
 

@@ -211,6 +211,44 @@ static void allocation_failures_are_reported(void **state) {
     }
 }
 
+static int amx_asked;
+static bool amx_granted(void) { return ++amx_asked; }
+static bool amx_refused(void) { return amx_asked++, false; }
+
+/* Machines that are not here, above all one whose system does not let us have AMX. */
+static void processors_are_judged(void **state) {
+    (void)state;
+    const ng_cpu_x86 all = {.ecx1 = 1u << 12 | 1u << 29, .ebx7 = 1u << 5 | 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, .ecx7 = 1u << 11,
+                            .edx7 = 1u << 22 | 1u << 24 | 1u << 25, .xcr0 = 0x600E7, .grant_amx = amx_granted};
+    const char *note;
+    assert_int_equal(ng_cpu_judge(&all, &note), NG_CPU_AMX);
+    assert_true(amx_asked == 1 && !*note);
+    ng_cpu_x86 x = all;
+    x.grant_amx = amx_refused;
+    assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_AVX512);
+    assert_true(amx_asked == 2);
+    assert_non_null(strstr(note, "refuses it to this process"));
+    x.xcr0 = 0xE7; /* tiles are not saved: not even asked, since the answer would be worthless */
+    assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_AVX512);
+    assert_true(amx_asked == 2);
+    assert_non_null(strstr(note, "does not save its tiles"));
+    for (int bit = 22; bit <= 25; bit += bit == 22 ? 2 : 1) { /* bf16, tiles, int8: one alone is no AMX */
+        x = all;
+        x.edx7 &= ~(1u << bit);
+        assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_AVX512);
+        assert_true(!*note);
+    }
+    x = all;
+    x.ecx7 = 0; /* no VNNI */
+    assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_AVX2);
+    x = all;
+    x.xcr0 = 7; /* the system saves no 512-bit registers */
+    assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_AVX2);
+    x.xcr0 = 0;
+    assert_int_equal(ng_cpu_judge(&x, &note), NG_CPU_REF);
+    assert_true(amx_asked == 2);
+}
+
 static void cpu_cap_is_checked(void **state) {
     (void)state;
     ng_cpu_level level;
@@ -236,6 +274,7 @@ int main(void) {
         cmocka_unit_test(arena_marks_and_resets),
         cmocka_unit_test(buf_keeps_its_limit),
         cmocka_unit_test(json_writes_one_line),
+        cmocka_unit_test(processors_are_judged),
         cmocka_unit_test(math_agrees_with_libm),
         cmocka_unit_test(hash_is_the_same_everywhere),
         cmocka_unit_test(pool_covers_every_item_once),

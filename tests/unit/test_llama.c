@@ -3,6 +3,7 @@
  * tensor or key: each is refused by a sentence that names it. */
 #include "fault.h"
 #include "gguf/gguf.h"
+#include <nanogrid/generate.h>
 #include <nanogrid/model.h>
 
 #include <math.h>
@@ -90,11 +91,13 @@ typedef struct damage {
     const char *key;     /* u32 key set to value */
     uint32_t value;
     const char *arch;    /* another general.architecture */
+    const char *nan;     /* tensor whose last value becomes NaN */
     ng_status status;
     const char *says;    /* in the message */
 } damage;
 
 static void write_damaged(const char *path, const damage *d) {
+    static float spoilt[1 << 16];
     ng_gguf *g;
     ng_gguf_writer *w;
     ng_error err = {0};
@@ -110,7 +113,13 @@ static void write_damaged(const char *path, const damage *d) {
         if (d->drop && !strcmp(t->name, d->drop)) continue;
         if (d->reshape && !strcmp(t->name, d->reshape)) dims[t->n_dims - 1]--;
         ng_type type = d->retype && !strcmp(t->name, d->retype) ? NG_TYPE_I8 : t->type;
-        ng_gguf_put_tensor(w, t->name, type, t->n_dims, dims, t->data);
+        const void *data = t->data;
+        if (d->nan && !strcmp(t->name, d->nan)) {
+            memcpy(spoilt, t->data, t->bytes);
+            spoilt[t->bytes / sizeof *spoilt - 1] = NAN;
+            data = spoilt;
+        }
+        ng_gguf_put_tensor(w, t->name, type, t->n_dims, dims, data);
     }
     uint64_t one[4] = {4, 1, 1, 1};
     static const float zeros[4];
@@ -142,6 +151,8 @@ static void damaged_files_are_refused_by_name(void **state) {
         {.key = "llama.rope.dimension_count", .value = 64, .status = NG_EFORMAT, .says = "rope.dimension_count"},
         {.key = "llama.context_length", .value = 0, .status = NG_EFORMAT, .says = "llama.context_length"},
         {.key = "llama.expert_count", .value = 8, .status = NG_EUNSUPPORTED, .says = "experts"},
+        {.nan = "blk.1.ffn_norm.weight", .status = NG_EFORMAT, .says = "blk.1.ffn_norm.weight: value 3"},
+        {.nan = "blk.0.attn_q.bias", .status = NG_EFORMAT, .says = "is not finite"},
         {.arch = "no-such-arch", .status = NG_EUNSUPPORTED, .says = "'no-such-arch'"},
     };
     char path[] = "/tmp/ng-llama-XXXXXX";
@@ -159,11 +170,37 @@ static void damaged_files_are_refused_by_name(void **state) {
     unlink(path);
 }
 
+/* A matrix is not read when it is loaded: what it spoils is refused where it shows. */
+static void a_spoilt_matrix_is_refused_when_it_runs(void **state) {
+    (void)state;
+    static const int32_t ids[] = {1, 2, 3};
+    static const char *const names[] = {"token_embd.weight", "blk.1.ffn_down.weight"};
+    char path[] = "/tmp/ng-llama-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < 2; i++) {
+        write_damaged(path, &(damage){.nan = names[i]});
+        ng_model *m;
+        ng_session *s;
+        ng_generation g;
+        ng_error err = {0};
+        assert_int_equal(ng_model_open(&m, path, &err), NG_OK);
+        assert_int_equal(ng_session_new(&s, m, NULL, &err), NG_OK);
+        ng_generate_options o = ng_generate_options_default();
+        o.n_predict = 2;
+        assert_int_equal(ng_generate(&g, s, ids, 3, &o, &err), NG_EFORMAT);
+        assert_non_null(strstr(err.text, "its weights are damaged"));
+        ng_session_free(s);
+        ng_model_close(m);
+    }
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_match_float64),
         cmocka_unit_test(info_tells_the_file),
         cmocka_unit_test(damaged_files_are_refused_by_name),
+        cmocka_unit_test(a_spoilt_matrix_is_refused_when_it_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,8 +166,12 @@ static void refusals_name_the_tensor(void **state) {
         strstr(err.text, "row 1 of tensor token_embd.weight has a value that Q4_1 cannot hold"));
     assert_false(ng_file_exists(out_path));
     err = (ng_error){0};
-    assert_int_equal(quantize(in_path, out_path, "Q2_K", &r, &err), NG_EINVALID);
+    assert_int_equal(quantize(in_path, out_path, "Q9_9", &r, &err), NG_EINVALID);
     assert_non_null(strstr(err.text, "choose among F32, F16, BF16, Q8_0"));
+    err = (ng_error){0};
+    assert_int_equal(quantize(in_path, out_path, "iq2_xxs", &r, &err), NG_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "the smallest is NG3"));
+    assert_false(ng_file_exists(out_path));
     err = (ng_error){0};
     assert_int_equal(quantize(in_path, out_path, NULL, &r, &err), NG_EINVALID);
 
