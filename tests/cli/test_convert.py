@@ -272,7 +272,7 @@ def test_refusals(tmp, good):
     run("convert", folder, tmp + "/x.gguf", code=1, says="model.safetensors.index.json:1:")
     run("convert", tmp + "/nowhere", tmp + "/x.gguf", code=1, says="is no folder")
     run("convert", tmp, tmp + "/x.gguf", code=1, says="config.json")
-    run("convert", good, tmp + "/x.gguf", "--type", "q2_k", code=2, says="choose among F32, F16")
+    run("convert", good, tmp + "/x.gguf", "--type", "q2_k", code=1, says="2 bits and less")
     run("convert", good, code=2)
     run("convert", good, "/nonexistent/x.gguf", code=1, says="/nonexistent/x.gguf")
     run("quantize", good + "/model.safetensors", tmp + "/x.gguf", "q8_0", code=1, says="this is no GGUF file")
