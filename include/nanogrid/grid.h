@@ -156,10 +156,11 @@ NG_API const char *ng_grid_default_yaml(void);
 /* Monotonic counters for /metrics; a snapshot. */
 typedef struct ng_grid_stats {
     uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
-        cache_hits, cache_misses, errors, records_written, records_sampled_out, prompt_tokens, cached_tokens,
+        cache_hits, cache_misses, semantic_hits, semantic_misses, semantic_checked, semantic_false, semantic_len, semantic_bytes, errors, records_written, records_sampled_out, prompt_tokens, cached_tokens,
         completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
         pipelines, pipelines_degraded, reasks, explored, wasted_tokens,
         router_version, router_versions_made, router_versions_refused, router_rollbacks;
+    double semantic_threshold; /* that new entries begin with */
     double cost_usd, wasted_usd; /* wasted: spent on answers that nobody got */
 } ng_grid_stats;
 NG_API ng_grid_stats ng_grid_get_stats(const ng_grid *g);

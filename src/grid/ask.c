@@ -269,10 +269,11 @@ static void key_params(ng_buf *b, const ng_params *p) {
     key_list(b, g->stop, g->n_stop);
 }
 
-/* Tenant, privacy class, model, task, grid version, parameters, then every message.  The request's
+/* whole: with the text, as it stands in the last message of the user.
+ * Tenant, privacy class, model, task, grid version, parameters, then every message.  The request's
  * privacy is the class: personal data follow from the text, which is in the key, and the
  * version. */
-static void make_key(const asking *a, ng_buf *b) {
+static void make_key(const asking *a, bool whole, ng_buf *b) {
     const ng_request *r = a->request;
     ng_learner *l = a->grid->learner;
     const uint64_t head[] = {a->grid->config.version, l ? ng_learner_get_stats(l).version : 0,
@@ -291,6 +292,7 @@ static void make_key(const asking *a, ng_buf *b) {
         ng_buf_put(b, &n, sizeof n);
         for (size_t k = 0; k < m->n_parts; k++) {
             uint64_t len = m->parts[k].len;
+            if (!whole && m->parts[k].text == a->text) continue;
             ng_buf_put(b, &len, sizeof len);
             ng_buf_put(b, m->parts[k].text, m->parts[k].len);
         }
@@ -301,7 +303,7 @@ static void make_key(const asking *a, ng_buf *b) {
 static bool is_cacheable(const asking *a) {
     const ng_request *r = a->request;
     bool tokens = r->params.has_generate && r->params.generate.n_top > 0;
-    return a->grid->cache && !r->no_cache && !tokens;
+    return (a->grid->cache || a->grid->semantic) && !r->no_cache && !tokens;
 }
 
 /* Whether the answer is what the same request would get again: complete, made without a failure or
@@ -320,6 +322,22 @@ void ng_ask_tell_answerer(asking *a, const char *expert, ng_tier_level tier) {
     if (r->on_answerer && expert) r->on_answerer(r->on_token_ctx, expert, tier, a->rec.id);
 }
 
+/* An answer that was kept, as one to this request. */
+static void serve_kept(asking *a) {
+    a->best->cached = true;
+    a->best->cost_usd = 0;
+    a->rec.cached = true;
+    a->task = a->best->task;
+    a->out_of_scope = !a->best->in_scope;
+    a->rec.escalated = a->best->escalated;
+    if (a->request->on_token && a->best->answer) {
+        ng_token_event e = {
+            .id = -1, .logprob = NAN, .confidence = NAN, .text = a->best->answer, .len = strlen(a->best->answer)};
+        ng_ask_tell_answerer(a, a->best->expert, a->best->tier);
+        a->request->on_token(a->request->on_token_ctx, &e);
+    }
+}
+
 static bool from_cache(asking *a, const ng_buf *key) {
     ng_record_step *step = ng_ask_step(a, "cache", NULL);
     uint64_t t0 = ng_clock_ns();
@@ -328,19 +346,23 @@ static bool from_cache(asking *a, const ng_buf *key) {
     snprintf(step->outcome, sizeof step->outcome, "%s", a->best ? "hit" : "miss");
     a->cache_asked = true;
     if (!a->best) return false;
-    a->best->cached = true;
-    a->best->cost_usd = 0;
-    a->rec.cached = true;
-    a->task = a->best->task;
-    a->out_of_scope = !a->best->in_scope;
-    a->rec.escalated = a->best->escalated;
+    serve_kept(a);
     snprintf(a->rec.reason, sizeof a->rec.reason, "the same request was answered before");
-    if (a->request->on_token && a->best->answer) {
-        ng_token_event e = {
-            .id = -1, .logprob = NAN, .text = a->best->answer, .len = strlen(a->best->answer)};
-        ng_ask_tell_answerer(a, a->best->expert, a->best->tier);
-        a->request->on_token(a->request->on_token_ctx, &e);
-    }
+    return true;
+}
+
+/* Of all but the text; a failure of memory gives a scope of its own. */
+static ng_digest scope_of(const asking *a) {
+    ng_buf b = ng_buf_init(GRID_TEXT_MAX * 2u);
+    make_key(a, false, &b);
+    ng_digest d = b.status ? (ng_digest){{(uint64_t)(uintptr_t)a, a->t0_ns}} : ng_digest_of(b.data, b.len);
+    ng_buf_clear(&b);
+    return d;
+}
+
+static bool from_semantic(asking *a) {
+    if (!ng_ask_recall(a, scope_of(a))) return false;
+    serve_kept(a);
     return true;
 }
 
@@ -465,7 +487,7 @@ static void count(asking *a, ng_status s) {
     atomic_fetch_add(&g->stats.cost_nano_usd, (uint64_t)(rec->cost_usd * 1e9));
     atomic_fetch_add(&g->stats.wasted_tokens, rec->wasted.prompt_tokens + rec->wasted.completion_tokens);
     atomic_fetch_add(&g->stats.wasted_nano_usd, (uint64_t)(rec->wasted.cost_usd * 1e9));
-    if (a->cache_asked) atomic_fetch_add(rec->cached ? &g->stats.cache_hits : &g->stats.cache_misses, 1);
+    if (a->cache_asked) atomic_fetch_add(rec->cached && !a->near.vector ? &g->stats.cache_hits : &g->stats.cache_misses, 1);
     if (a->missed) atomic_fetch_add(&g->stats.deadline_misses, 1);
     if (rec->reask) atomic_fetch_add(&g->stats.reasks, 1);
     for (size_t i = 0; i < a->n_judged; i++) ng_drift_add(a->judged[i].drift, a->judged[i].confidence);
@@ -556,6 +578,7 @@ static ng_status refuse_to_wait(const ng_request *r, ng_error *err) {
 static void free_asking(asking *a) {
     ng_answer_free(a->best);
     ng_answer_free(a->probed);
+    ng_answer_free(a->near.vector);
     free(a->payload);
     free(a->plain);
     free(a->spelt);
@@ -580,18 +603,21 @@ ng_status ng_grid_ask(ng_grid *g, const ng_request *r, ng_answer **out, ng_error
     if (s) return ng_fail(err, s, "%s", why.text); /* nothing was decided, so nothing is recorded */
     ng_buf key = ng_buf_init(GRID_TEXT_MAX * 2u);
     bool cacheable = is_cacheable(&a);
-    if (cacheable) make_key(&a, &key);
-    bool hit = cacheable && from_cache(&a, &key);
+    if (cacheable) make_key(&a, true, &key);
+    bool hit = cacheable && g->cache && from_cache(&a, &key);
     if (!hit) s = ng_ask_choose(&a, &why);
-    if (!hit && !s && !a.must_wait) s = ng_ask_cascade(&a, &why);
+    bool near = !hit && !s && cacheable && from_semantic(&a);
+    if (!hit && !near && !s && !a.must_wait) s = ng_ask_cascade(&a, &why);
     if (a.must_wait) {
         ng_buf_clear(&key);
         free_asking(&a);
         return refuse_to_wait(r, err);
     }
     if (!s) s = finish(&a, &why);
-    if (!s && cacheable && !hit && !key.status && is_fact(&a))
-        ng_cache_put(g->cache, key.data, key.len, a.best);
+    if (!s && cacheable && !hit && !near && is_fact(&a)) {
+        if (g->cache && !key.status) ng_cache_put(g->cache, key.data, key.len, a.best);
+        ng_ask_keep(&a);
+    }
     if (!s) s = tell_signals(&a, &why);
     ng_buf_clear(&key);
     count(&a, s);

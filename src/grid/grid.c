@@ -431,14 +431,15 @@ static void free_grid(ng_grid *g) {
     ng_recorded_features_clear(&g->recorder);
     ng_spelling_close(g->spelling);
     ng_cache_free(g->cache);
+    ng_semantic_free(g->semantic);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
     for (size_t i = 0; i < g->n_members; i++) {
         const grid_member *m = &g->members[i];
         if (m->second && m->second->tier.close) m->second->tier.close(m->second->tier.self);
         if (m->tier.close) m->tier.close(m->tier.self);
     }
-    const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii};
-    for (size_t i = 0; i < 3; i++)
+    const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii, &g->embedder};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i]->close) others[i]->close(others[i]->self);
     ng_arena_free(g->arena);
     free(g);
@@ -453,6 +454,20 @@ static ng_status set_path(opening *o, const char *path) {
     return g->path && g->dir ? NG_OK : no_memory(o);
 }
 
+/* Who asked for it gets it or is told why not: without its encoder a cache would silently hold nothing. */
+static ng_status open_semantic(opening *o) {
+    ng_grid *g = o->g;
+    char path[PATH_CAP];
+    ng_error why = {0};
+    const grid_expert_config as_model = {.model = g->config.cache.semantic.model, .resolved = g->config.cache.semantic.resolved};
+    int line = g->config.cache.semantic.line;
+    if (!model_file(g, &as_model, path, &why))
+        return ng_fail(o->err, why.code, "%s:%d: cache.semantic: %s", g->path, line, why.text);
+    ng_head_spec spec = {.task = NG_TASK_EMBED, .path = path, .head = g->config.cache.semantic.head, .n_threads = g->n_threads};
+    ng_status s = open_head(o, &g->embedder, "cache/semantic", &spec);
+    return s ? s : ng_semantic_new(&g->semantic, (size_t)g->config.cache.semantic.size, g->config.cache.semantic.max_false_hit, o->err);
+}
+
 static ng_status open_parts(opening *o, const char *yaml) {
     ng_grid *g = o->g;
     size_t len = yaml ? strlen(yaml) : 0;
@@ -462,6 +477,7 @@ static ng_status open_parts(opening *o, const char *yaml) {
     if (!s) s = open_pii(o);
     if (!s && g->config.cache.exact)
         s = ng_cache_new(&g->cache, (size_t)g->config.cache.exact, o->err);
+    if (!s && !isnan(g->config.cache.semantic.max_false_hit)) s = open_semantic(o);
     if (!s) s = check_pipelines(o);
     if (!s) s = open_records(o);
     if (!s && g->config.router.learn && g->router_paths[1])
@@ -578,6 +594,7 @@ ng_grid_config_view ng_grid_get_config(const ng_grid *g) {
 ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
     ng_grid *w = (ng_grid *)g; /* atomics are read through a plain pointer */
     ng_learner_stats l = g->learner ? ng_learner_get_stats(g->learner) : (ng_learner_stats){0};
+    ng_semantic_stats near = g->semantic ? ng_semantic_look(g->semantic) : (ng_semantic_stats){0};
     ng_records_stats r = g->records ? ng_records_get_stats(g->records) : (ng_records_stats){0};
     return (ng_grid_stats){.requests = atomic_load(&w->stats.requests),
                            .answered_nano = atomic_load(&w->stats.answered[0]),
@@ -587,6 +604,13 @@ ng_grid_stats ng_grid_get_stats(const ng_grid *g) {
                            .abstentions = atomic_load(&w->stats.abstentions),
                            .cache_hits = atomic_load(&w->stats.cache_hits),
                            .cache_misses = atomic_load(&w->stats.cache_misses),
+                           .semantic_hits = near.hits,
+                           .semantic_misses = near.misses,
+                           .semantic_checked = near.checked,
+                           .semantic_false = near.checked_false,
+                           .semantic_len = near.len,
+                           .semantic_bytes = near.bytes,
+                           .semantic_threshold = near.threshold,
                            .errors = atomic_load(&w->stats.errors),
                            .records_written = r.written,
                            .records_sampled_out = r.sampled_out,

@@ -173,6 +173,18 @@ static const ng_config_field policy_fields[] = {
 static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config *)0)->policy),
                                                policy_fields};
 
+#define IN_SEMANTIC(field) (offsetof(ng_grid_config, cache.semantic.field) - offsetof(ng_grid_config, cache.semantic))
+static const ng_config_field semantic_fields[] = {
+    {"max_false_hit", NG_CONFIG_NUM, IN_SEMANTIC(max_false_hit), .dflt = "nan", .min = 0.001, .max = 0.2,
+     .help = "answers to requests that mean the same are kept too; at most this share of them may be wrong"},
+    {"model", NG_CONFIG_STR, IN_SEMANTIC(model), .dflt = "nanogrid/encoder-en",
+     .help = "the encoder that tells likeness: a name under models, or a package"},
+    {"head", NG_CONFIG_STR, IN_SEMANTIC(head), .help = "which head of a file that has several"},
+    {"size", NG_CONFIG_BYTES, IN_SEMANTIC(size), .dflt = "16MB", .min = 65536, .max = 1e12, .help = "memory for them"},
+    {"", NG_CONFIG_LINE, IN_SEMANTIC(line)},
+    {0}};
+static const ng_config_schema semantic_schema = {"semantic", sizeof(((ng_grid_config *)0)->cache.semantic), semantic_fields};
+
 static const ng_config_field cache_fields[] = {
     {"exact", NG_CONFIG_BYTES, IN(cache, exact), .dflt = "64MB", .min = 0, .max = 1e12,
      .help = "memory for answers to repeated requests; 0: off"},
@@ -180,6 +192,7 @@ static const ng_config_field cache_fields[] = {
      .help = "memory of each decoder for how earlier texts began, beside the two contexts that it always has"},
     {"prefix_disk", NG_CONFIG_BYTES, IN(cache, prefix_disk), .dflt = "0", .min = 0, .max = 1e13,
      .help = "files of what several texts began with ($NANOGRID_HOME/cache/prefix); they hold prompts; 0: none"},
+    {"semantic", NG_CONFIG_GROUP, IN(cache, semantic), .sub = &semantic_schema},
     {0}};
 static const ng_config_schema cache_schema = {"cache", sizeof(((ng_grid_config *)0)->cache), cache_fields};
 static const ng_config_field cascade_fields[] = {
@@ -332,6 +345,8 @@ static ng_status check_deadline(merger *m, const grid_expert_config *e) {
 static ng_status check_policies(merger *m) {
     const ng_grid_config *c = m->config;
     const grid_expert_config *e = c->experts.items;
+    if (c->cache.semantic.line && isnan(c->cache.semantic.max_false_hit))
+        return ng_fail(m->err, NG_EINVALID, "%s:%d: cache.semantic needs max_false_hit, such as 0.01", m->name, c->cache.semantic.line);
     bool summarises = false, higher = c->upstreams.len > 0, labels = false;
     for (size_t i = 0; i < c->experts.len; i++) {
         ng_status s = check_deadline(m, &e[i]);
@@ -458,6 +473,8 @@ static ng_status resolve_models(merger *m) {
     for (size_t i = 0; i < m->config->experts.len; i++)
         for (size_t k = 0; e[i].unsure.model && k < m->config->models.len; k++)
             if (!strcmp(models[k].name, e[i].unsure.model)) e[i].unsure.resolved = &models[k];
+    for (size_t k = 0; k < m->config->models.len; k++)
+        if (!strcmp(models[k].name, m->config->cache.semantic.model)) m->config->cache.semantic.resolved = &models[k];
     return NG_OK;
 }
 

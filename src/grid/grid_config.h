@@ -101,6 +101,13 @@ typedef struct ng_grid_config {
     struct {
         uint64_t exact;
         uint64_t prefix, prefix_disk; /* bytes; prefix_disk 0: no files */
+        struct {
+            double max_false_hit; /* NaN: off */
+            const char *model, *head;
+            uint64_t size;
+            int line;
+            const grid_model_config *resolved;
+        } semantic;
     } cache;
     struct {
         int64_t hold_tokens;

@@ -14,6 +14,7 @@
 #include "outcomes.h"
 #include "record_features.h"
 #include "records.h"
+#include "semantic.h"
 #include "route/route.h"
 #include "spending.h"
 #include "sticky.h"
@@ -82,6 +83,8 @@ struct ng_grid {
     const grid_member *language;             /* the expert that tells languages, or NULL */
     bool languages_matter;                   /* some expert names the languages it serves */
     ng_cache *cache;                         /* NULL: off */
+    ng_semantic *semantic;                   /* NULL: off */
+    ng_tier embedder;                        /* of it; self NULL: off */
     ng_records *records;                     /* NULL: off */
     char *records_path;
     ng_learner *learner;        /* NULL: off */
@@ -148,6 +151,13 @@ typedef struct asking {
     bool committed;    /* a token has reached the asker: the tier cannot change any more */
     bool by_gain;      /* the answer here kept what was promised; the next tier was asked all the same */
     bool exploring;    /* every tier is asked */
+    struct {               /* of the semantic cache */
+        ng_answer *vector; /* NULL: not asked */
+        ng_digest scope;
+        char language[12];
+        uint64_t entry;    /* a hit that is being checked; 0: none */
+        double similarity;
+    } near;
     uint64_t conversation; /* 0: none */
     bool goes_on;          /* it has had an answer before */
     bool drifting;     /* an expert's texts left its calibration set: more confidence was asked for */
@@ -174,6 +184,11 @@ void ng_ask_language(
     asking *a); /* after the choice: a language that the chosen does not serve rules it out */
 /* choose.c: sets task and chosen (or pinned).  NG_ENOEXPERT, NG_ENOTFOUND, NG_EINVALID. */
 ng_status ng_ask_choose(asking *a, ng_error *err);
+/* ask_semantic.c.  Sets best, with a reason, where a request that meant the same was answered; scope: a digest of all of the
+ * request but its text. */
+bool ng_ask_recall(asking *a, ng_digest scope);
+/* Keeps the answer for requests that will mean the same, once recall was asked. */
+void ng_ask_keep(asking *a);
 /* cascade.c: sets best, or fails. */
 ng_status ng_ask_cascade(asking *a, ng_error *err);
 

@@ -72,7 +72,7 @@ static int8_t find_personal(const ng_tier *pii, const ng_tier_request *req) {
 static bool pii_matters(const asking *a) {
     const ng_grid *g = a->grid;
     return g->config.pii != NG_PRIVACY_ANY &&
-           (g->n_members > g->n_experts || g->config.records.text || g->config.cache.prefix_disk) &&
+           (g->n_members > g->n_experts || g->config.records.text || g->config.cache.prefix_disk || g->semantic) &&
            a->limits.privacy < g->config.pii;
 }
 

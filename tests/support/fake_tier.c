@@ -33,7 +33,7 @@ static ng_status generate(fake *f, const ng_tier_request *req, ng_answer *a, ng_
         snprintf(piece, sizeof piece, "t%d ", i);
         if (f->fails && i == f->fails_after) return ng_fail(err, f->fails, "the fake broke off");
         strcat(text, piece);
-        ng_token_event e = {.id = i, .text = piece, .len = strlen(piece)};
+        ng_token_event e = {.id = i, .text = piece, .len = strlen(piece), .confidence = f->confidence_so_far ? f->confidence_so_far[i] : NAN};
         a->completion_tokens++;
         if (req->on_token && !req->on_token(req->on_token_ctx, &e)) {
             a->finish = "cancelled";
@@ -80,6 +80,15 @@ static ng_status summarize(const ng_tier_request *req, ng_answer *a, ng_error *e
     return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "fake: out of memory");
 }
 
+/* To this encoder all texts are alike. */
+static ng_status embed(ng_answer *a, ng_error *err) {
+    a->embedding = ng_answer_alloc(a, 2 * sizeof *a->embedding);
+    if (!a->embedding) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
+    a->embedding[0] = 1, a->embedding[1] = 0;
+    a->n_embedding = 2;
+    return NG_OK;
+}
+
 static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng_error *err) {
     fake *f = self;
     f->calls++;
@@ -98,6 +107,8 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
         if (f->max_bytes && req->messages[req->n_messages - 1].parts[0].len > f->max_bytes)
             return ng_fail(err, NG_ELIMIT, "the prompt is too long");
         return generate(f, req, a, err);
+    case NG_TASK_EMBED:
+        return embed(a, err);
     case NG_TASK_EXTRACT:
         return extract(f, req, a, err);
     default:

@@ -16,6 +16,7 @@ typedef struct fake {
     ng_status fails;       /* the submit fails with this */
     int n_tokens;          /* generate: pieces "t0 ", "t1 ", .. sent through on_token */
     int fails_after;       /* generate: fail after this many tokens (with `fails`) */
+    const float *confidence_so_far; /* [n_tokens] generate: what the events say of it; NULL: nothing */
     const char *text;      /* generate: the answer; NULL: the pieces */
     const char *unhealthy; /* healthy() says no, why */
     const char *entity;    /* extract: one entity of this label when the text holds '@' */

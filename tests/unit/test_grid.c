@@ -96,8 +96,7 @@ static void names_line_and_mend(void **state) {
     } bad[] = {
         {"listen: x\nenergy: {}\n",
          "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
-        {"cache: {exact: 1MB, semantic: {max_false_hit: 0.01}}\n",
-         "t.yaml:1: unknown key 'semantic'"},
+        {"cache: {exact: 1MB, semantic: {size: 1MB}}\n", "t.yaml:1: cache.semantic needs max_false_hit"},
         {"models: {m: {path: m}}\nexperts:\n  - {name: a, task: classify, model: m, contract: {max_error: 0.1}, unsure: {model: m}}\n",
          "t.yaml:3: the expert 'a': unsure needs a model, a task with a confidence and no contract"},
         {"experts:\n  - {name: a, task: classify, unsure: {model: m}}\n", "t.yaml:2: the expert 'a': unsure needs a model"},
