@@ -26,6 +26,7 @@ typedef struct ng_token_event {
     size_t len;
     const ng_token_prob *top; /* [n_top], best first; NULL unless asked for */
     size_t n_top;
+    float confidence;         /* that the answer will be right, told now and then (confidence.h); else NaN */
 } ng_token_event;
 
 /* Return false to stop: the generation ends with finish "cancelled" and what is there stays.  The
@@ -72,6 +73,7 @@ typedef struct ng_generation {
     /* What the engine knows of its own certainty, for calibration, over tokens at temperature 1: log
      * p of the chosen token, entropy in nats, p(best) - p(second).  NaN without tokens. */
     float mean_logprob, min_logprob, mean_entropy, mean_margin;
+    float confidence;     /* calibrated, that the answer is right; NaN where nothing was fitted for the model */
 } ng_generation;
 
 /* Evaluates the prompt (n > 0) after what the session holds (an empty session that keeps prefixes begins with

@@ -38,6 +38,7 @@ typedef struct ng_scheduler_options {
     uint32_t n_waiting; /* generations that may wait for a slot (0: 64) */
     int n_threads;      /* of the forward (0: by measurement) */
     ng_kv_precision kv; /* of the pages */
+    const struct ng_confidence *confidence; /* judges every generation; it must outlive the scheduler (NULL: none) */
     const ng_prefix_options *prefix; /* what is kept beyond the pages of n_kv_tok, and where (NULL: what those spare) */
 } ng_scheduler_options;
 
@@ -55,6 +56,7 @@ typedef struct ng_scheduled {
     const ng_generate_options *options; /* NULL: the defaults; its calls come on the caller's thread */
     uint64_t tenant;       /* whose it is: texts of different tenants share nothing, nor can a clock tell that they could */
     bool is_private;       /* it is kept in memory only */
+    float *features;       /* [of the scheduler's confidence] what it saw of the whole generation; or NULL */
     int64_t deadline_ms;   /* of the monotonic clock: the generation then ends with finish "deadline"; 0: none */
 } ng_scheduled;
 

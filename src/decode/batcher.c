@@ -53,6 +53,9 @@ struct ng_batcher {
     size_t n_running;
     size_t n_vocab, rows_max;
     float *logits;         /* [n_slots, n_vocab] */
+    const ng_confidence *confidence;
+    float *hidden;         /* [n_slots, taps of the confidence, n_embd]; NULL without one */
+    size_t n_hidden;       /* of a row */
     int32_t *tokens;       /* [rows_max] */
     ng_span *spans;        /* [2 * n_slots] */
     slot **out;            /* [n_out] whose logits the forward gives, in order */
@@ -95,7 +98,8 @@ static ng_status make_slots(ng_batcher *b, const ng_prefix_options *prefix, ng_e
     b->spans = calloc(2 * n, sizeof *b->spans);
     b->tokens = calloc(b->rows_max, sizeof *b->tokens);
     b->logits = calloc(n * b->n_vocab, sizeof *b->logits);
-    bool ok = b->slots && b->by_age && b->out && b->spans && b->tokens && b->logits;
+    if (b->n_hidden) b->hidden = calloc(n * b->n_hidden, sizeof *b->hidden);
+    bool ok = b->slots && b->by_age && b->out && b->spans && b->tokens && b->logits && (b->hidden || !b->n_hidden);
     for (size_t i = 0; ok && !s && i < n; i++) {
         s = ng_kv_init(&b->slots[i].kv, b->pages, pages_max, err);
         ok = (b->slots[i].ids = calloc((size_t)b->n_ctx + 1, sizeof *b->slots[i].ids)) != NULL;
@@ -116,6 +120,8 @@ ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler
     if (!b) return ng_fail(err, NG_ENOMEM, "scheduler: out of memory");
     b->model = m;
     b->n_vocab = info.n_vocab;
+    b->confidence = o.confidence;
+    b->n_hidden = o.confidence ? o.confidence->n_taps * info.n_embd : 0;
     ng_status s = ng_session_new(&b->session, m, &so, err);
     if (!s) {
         b->n_ctx = ng_session_n_ctx(b->session);
@@ -145,6 +151,7 @@ void ng_batcher_free(ng_batcher *b) {
     free(b->spans);
     free(b->tokens);
     free(b->logits);
+    free(b->hidden);
     free(b);
 }
 
@@ -339,7 +346,8 @@ static void add_span(ng_batcher *b, ng_batch *batch, slot *s, size_t skip, size_
 
 /* The rows in order: first those whose logits nobody wants, then the last unread id of each slot. */
 static ng_batch fill(ng_batcher *b) {
-    ng_batch batch = {.tokens = b->tokens, .spans = b->spans, .out = b->logits};
+    ng_batch batch = {.tokens = b->tokens, .spans = b->spans, .out = b->logits, .hidden = b->hidden};
+    if (b->confidence) batch.taps = b->confidence->taps, batch.n_taps = b->confidence->n_taps;
     b->n_out = 0;
     for (size_t i = 0; i < b->n_running; i++) {
         slot *s = b->by_age[i];
@@ -365,7 +373,7 @@ static void pick_part(void *ctx, int part, int n_parts) {
         slot *s = b->out[i];
         ng_stream *st = s->stream;
         bool more;
-        st->status = ng_run_step(&st->run, b->logits + i * b->n_vocab, &more, &st->error);
+        st->status = ng_run_step(&st->run, b->logits + i * b->n_vocab, b->hidden ? b->hidden + i * b->n_hidden : NULL, &more, &st->error);
         if (!st->status && more) s->ids[s->n_ids++] = ng_run_last(&st->run);
     }
 }

@@ -33,7 +33,7 @@ static ng_status loop(ng_run *r, const int32_t *prompt, size_t n, float *logits,
     double t1 = ng_clock_ms();
     r->g.prompt_ms = t1 - t0;
     while (more && !s) {
-        s = ng_run_step(r, logits, &more, err);
+        s = ng_run_step(r, logits, NULL, &more, err);
         if (s || !more) break;
         int32_t last = ng_run_last(r);
         s = r->src->eval(r->src->self, &last, 1, logits, err);

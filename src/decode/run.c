@@ -50,9 +50,10 @@ static ng_status prepare(ng_run *r, const int32_t *prompt, size_t n, ng_error *e
     r->entropy = calloc(r->n_max, sizeof *r->entropy);
     r->margin = calloc(r->n_max, sizeof *r->margin);
     g->top = top_cells ? calloc(top_cells, sizeof *g->top) : NULL;
+    s = ng_evidence_init(&r->evidence, r->src->confidence, r->n_max + 1);
     g->n_top = n_top;
     g->n_prompt = n;
-    bool ok = !r->text.status && g->tokens && g->logprobs && r->entropy && r->margin && (!top_cells || g->top);
+    bool ok = !s && !r->text.status && g->tokens && g->logprobs && r->entropy && r->margin && (!top_cells || g->top);
     if (!ok)
         return ng_fail(err, NG_ENOMEM, "generate: out of memory for %zu tokens", r->n_max);
     for (size_t i = 0; i < n; i++) ng_sampler_see(&r->sampler, prompt[i]);
@@ -88,7 +89,7 @@ static ng_status end_text(ng_run *r, ng_error *err) {
     if (!r->src->has_text) return NG_OK;
     r->src->flush_text(r->src->self, &r->text);
     if (r->text.status) return ng_fail(err, r->text.status, "generate: the text: %s", ng_status_text(r->text.status));
-    ng_token_event e = {.id = -1};
+    ng_token_event e = {.id = -1, .confidence = NAN};
     if (r->text.len > r->shown) tell(r, &e, r->text.len);
     return NG_OK;
 }
@@ -100,7 +101,7 @@ static ng_status read_distribution(const ng_run *r, const float *logits, ng_dist
              : NG_OK;
 }
 
-ng_status ng_run_step(ng_run *r, const float *logits, bool *more, ng_error *err) {
+ng_status ng_run_step(ng_run *r, const float *logits, const float *hidden, bool *more, ng_error *err) {
     ng_generation *g = &r->g;
     ng_distribution d;
     ng_status s = read_distribution(r, logits, &d, err);
@@ -110,6 +111,7 @@ ng_status ng_run_step(ng_run *r, const float *logits, bool *more, ng_error *err)
     ng_distribution_top(&d, logits, r->src->n_vocab, top, g->n_top);
     int32_t id = ng_sampler_pick(&r->sampler, logits, &d);
     *more = false;
+    ng_evidence_add(&r->evidence, &d, logits[id] - d.log_z, hidden);
     if (!r->opt->ignore_eog && r->src->is_eog(r->src->self, id)) {
         g->finish = "stop";
         r->eog = true;
@@ -122,7 +124,9 @@ ng_status ng_run_step(ng_run *r, const float *logits, bool *more, ng_error *err)
     r->margin[i] = d.margin;
     bool last = g->n_tokens == r->n_max, hit;
     if ((s = add_text(r, id, last, &sure, &hit, err))) return s;
-    ng_token_event e = {.id = id, .logprob = g->logprobs[i], .top = top, .n_top = g->n_top};
+    ng_token_event e = {.id = id, .logprob = g->logprobs[i], .top = top, .n_top = g->n_top, .confidence = NAN};
+    if (r->opt->on_token && g->n_tokens % NG_CONFIDENCE_EVERY == 0)
+        e.confidence = ng_confidence_of(&r->evidence, g->n_prompt, g->n_tokens);
     bool go_on = tell(r, &e, sure);
     g->finish = hit ? "stop" : last ? "length" : go_on ? NULL : "cancelled";
     *more = !g->finish;
@@ -154,6 +158,7 @@ ng_status ng_run_end(ng_run *r, ng_generation *out, ng_error *err) {
     g->mean_logprob = mean(g->logprobs, n);
     g->mean_entropy = mean(r->entropy, n);
     g->mean_margin = mean(r->margin, n);
+    g->confidence = ng_confidence_of(&r->evidence, g->n_prompt, n);
     g->min_logprob = n ? g->logprobs[0] : NAN;
     for (size_t i = 1; i < n; i++)
         if (g->logprobs[i] < g->min_logprob) g->min_logprob = g->logprobs[i];
@@ -172,6 +177,7 @@ void ng_run_clear(ng_run *r) {
     ng_generation_clear(&r->g);
     free(r->entropy);
     free(r->margin);
+    ng_evidence_clear(&r->evidence);
     ng_buf_clear(&r->text);
     ng_sampler_clear(&r->sampler);
     *r = (ng_run){0};

@@ -15,6 +15,7 @@
 #ifndef NG_DECODE_RUN_H
 #define NG_DECODE_RUN_H
 
+#include "confidence.h"
 #include "sampler.h"
 #include "source.h"
 #include "stop.h"
@@ -27,6 +28,7 @@ typedef struct ng_run {
     ng_stop stop;
     ng_buf text;
     float *entropy, *margin; /* [n_max] of each step's distribution */
+    ng_evidence evidence;    /* for a confidence, where the source has one */
     size_t n_max;            /* most new tokens */
     size_t shown;            /* bytes of text that events carried */
     bool eog;                /* an end-of-generation id ended it, not the last token */
@@ -36,8 +38,9 @@ typedef struct ng_run {
  * NG_EUNSUPPORTED (stop texts without a tokenizer), NG_ELIMIT (no room), NG_ENOMEM; *r may then be cleared. */
 ng_status ng_run_begin(ng_run *r, const ng_source *src, const int32_t *prompt, size_t n,
                        const ng_generate_options *opt, ng_error *err) NG_MUST_USE;
-/* One token from logits[n_vocab].  *more false: it has ended, and r->g.finish says how. */
-ng_status ng_run_step(ng_run *r, const float *logits, bool *more, ng_error *err) NG_MUST_USE;
+/* One token from logits[n_vocab], and what the taps saw in their row (source.h), or NULL.  *more false: it has ended, and
+ * r->g.finish says how. */
+ng_status ng_run_step(ng_run *r, const float *logits, const float *hidden, bool *more, ng_error *err) NG_MUST_USE;
 static inline int32_t ng_run_last(const ng_run *r) { return r->g.tokens[r->g.n_tokens - 1]; }
 /* Forgets all tokens after the first n and all text after `shown` bytes: what a reader who stopped has
  * not seen. */

@@ -30,6 +30,7 @@ typedef struct call {
     pthread_cond_t news;
     ng_buf inbox;            /* texts of events that were not read yet; guarded by lock, as are the next five */
     uint32_t *lens;          /* [n_max + 1] bytes of each event's text */
+    float *confidences;      /* [n_max + 1] */
     size_t n_events;
     bool has_tail;           /* the last of them is no token, only text */
     bool lost;               /* there was no memory for one */
@@ -40,6 +41,7 @@ typedef struct call {
 
 struct ng_scheduler {
     const ng_model *model;
+    const ng_confidence *confidence;
     ng_batcher *batcher;     /* the thread's */
     uint32_t n_ctx, n_calls_max;
     int n_threads;
@@ -123,6 +125,7 @@ ng_status ng_scheduler_new(ng_scheduler **out, const ng_model *m, const ng_sched
     ng_scheduler *s = calloc(1, sizeof *s);
     if (!s) return ng_fail(err, NG_ENOMEM, "scheduler: out of memory");
     s->model = m;
+    s->confidence = opt ? opt->confidence : NULL;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     ng_status status = ng_batcher_new(&s->batcher, m, opt, err);
@@ -176,7 +179,7 @@ static bool put_event(void *ctx, const ng_token_event *e) {
     call *c = ctx;
     pthread_mutex_lock(&c->lock);
     bool ok = !ng_buf_put(&c->inbox, e->text, e->len);
-    if (ok) c->lens[c->n_events++] = (uint32_t)e->len;
+    if (ok) c->confidences[c->n_events] = e->confidence, c->lens[c->n_events++] = (uint32_t)e->len;
     c->has_tail |= e->id < 0;
     c->lost |= !ok;
     pthread_cond_signal(&c->news);
@@ -206,16 +209,18 @@ static ng_status call_begin(call *c, const ng_scheduler *s, const ng_scheduled *
     if (status) return status;
     c->src.room = s->n_ctx;
     c->src.can_shift = opt->shift;
+    c->src.confidence = s->confidence;
     status = ng_source_shift_check(opt, s->n_ctx, err);
     if (!status) status = ng_run_begin(&c->stream.run, &c->src, r->prompt, r->n_prompt, &c->opt, err);
     if (status || !c->is_read) return status;
     size_t n_max = c->stream.run.n_max;
     c->lens = calloc(n_max + 1, sizeof *c->lens);
+    c->confidences = calloc(n_max + 1, sizeof *c->confidences);
     if (n_max < INBOX_MAX / INBOX_PER_TOKEN) {
         ng_buf_reserve(&c->inbox, n_max * INBOX_PER_TOKEN);
         ng_buf_reserve(&c->outbox, n_max * INBOX_PER_TOKEN);
     }
-    bool ok = c->lens && !c->inbox.status && !c->outbox.status;
+    bool ok = c->lens && c->confidences && !c->inbox.status && !c->outbox.status;
     return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "scheduler: out of memory for %zu tokens", n_max);
 }
 
@@ -224,6 +229,7 @@ static void call_clear(call *c) {
     ng_buf_clear(&c->inbox);
     ng_buf_clear(&c->outbox);
     free(c->lens);
+    free(c->confidences);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->news);
 }
@@ -303,7 +309,7 @@ static void tell(reader *r, size_t n_events) {
     const char *text = r->c->outbox.data;
     for (; r->n_seen < n_events && !r->stopped; r->n_seen++) {
         size_t i = r->n_seen;
-        ng_token_event e = {.id = -1, .text = text, .len = r->c->lens[i]};
+        ng_token_event e = {.id = -1, .text = text, .len = r->c->lens[i], .confidence = r->c->confidences[i]};
         bool is_tail = r->has_tail && i + 1 == n_events;
         if (!is_tail) {
             e.id = g->tokens[i];
@@ -354,6 +360,11 @@ ng_status ng_scheduler_generate(ng_scheduler *s, ng_generation *out, const ng_sc
         pthread_mutex_lock(&s->lock);
         s->n_calls--;
         pthread_mutex_unlock(&s->lock);
+    }
+    if (!status && r->features && c.stream.run.evidence.n) {
+        ng_evidence *e = &c.stream.run.evidence;
+        ng_evidence_features(e, r->n_prompt, c.stream.run.g.n_tokens);
+        memcpy(r->features, e->features, s->confidence->n_features * sizeof *r->features);
     }
     if (!status) status = ng_run_end(&c.stream.run, out, err);
     call_clear(&c);

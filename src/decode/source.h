@@ -14,6 +14,8 @@ typedef struct ng_source {
     size_t room;   /* tokens that may still be evaluated */
     size_t held;   /* tokens held before, for messages */
     bool can_shift; /* it makes room when it is full */
+    const struct ng_confidence *confidence; /* what judges its generations, or NULL; whoever evaluates then gives the run what
+                                             * its taps see */
     bool has_text; /* put_text and flush_text may be called */
     /* Evaluates n tokens; logits[n_vocab] of the last.  NULL where somebody else evaluates. */
     ng_status (*eval)(void *self, const int32_t *ids, size_t n, float *logits, ng_error *err);

@@ -433,7 +433,7 @@ static ng_status abstain(asking *a, ng_error *err) {
 static void tell_held(asking *a) {
     const ng_answer *b = a->best;
     if (a->committed || !a->request->on_token || b->task != NG_TASK_GENERATE || !b->answer) return;
-    ng_token_event e = {.id = -1, .logprob = NAN, .text = b->answer, .len = strlen(b->answer)};
+    ng_token_event e = {.id = -1, .logprob = NAN, .confidence = NAN, .text = b->answer, .len = strlen(b->answer)};
     if (a->best_member) ng_ask_tell_answerer(a, a->best_member->name, a->best_member->tier_level);
     a->request->on_token(a->request->on_token_ctx, &e);
 }

@@ -211,6 +211,7 @@ typedef struct step {
     ng_session *s;
     ng_batch b;              /* the team's tokens */
     scratch c;               /* their rows */
+    size_t first_row;        /* of theirs in the batch */
     ng_span spans[NG_BATCH_MAX];
 } step;
 
@@ -222,6 +223,7 @@ static void take_tokens(step *p, const ng_batch *b, size_t begin, size_t end) {
     scratch *c = &p->c;
     size_t n_q = w->n_head * w->head_dim, n_kv = w->n_head_kv * w->head_dim;
     p->tm = (ng_team){p->all->pool, 0, 1, NULL, p->all->thread};
+    p->first_row = begin;
     p->b = (ng_batch){.tokens = b->tokens + begin, .n_tok = end - begin, .spans = p->spans};
     for (size_t i = 0; i < b->n_spans; i++) {
         const ng_span *from = &b->spans[i];
@@ -243,6 +245,7 @@ static void step_init(step *p, const ng_team *all, ng_session *s, const ng_batch
     p->c = *(const scratch *)s->scratch;
     p->tm = *all;
     p->b = *b;
+    p->first_row = 0;
     if (s->unfused || all->observer || all->n_parts == 1 || b->n_tok < TOK_ALONE * (size_t)all->n_parts) return;
     ng_team_slice(all, b->n_tok, 16, &begin, &end);
     take_tokens(p, b, begin, end);
@@ -367,6 +370,18 @@ static void layer_unfused(const ng_team *tm, ng_session *s, const ng_batch *b, s
     add_alone(tm, s, &y->down, &c->ff, n, y->bdown);
 }
 
+/* What layer l left, of the rows whose logits are wanted, for whoever listens.  Between two barriers: nobody writes x. */
+static void tap(const step *p, const ng_batch *batch, size_t l) {
+    size_t n_embd = ((const llama *)p->s->model->weights)->n_embd;
+    for (size_t i = 0; p->tm.part == 0 && i < batch->n_taps; i++)
+        for (size_t t = 0; batch->taps[i] == l && t < p->b.n_tok; t++) {
+            size_t row = p->first_row + t;
+            if (row < batch->out_from) continue;
+            float *to = batch->hidden + ((row - batch->out_from) * batch->n_taps + i) * n_embd;
+            memcpy(to, p->c.x + t * n_embd, n_embd * sizeof *to);
+        }
+}
+
 static void forward(const ng_team *all, ng_session *s, const ng_batch *batch) {
     const llama *w = s->model->weights;
     const scratch *c = s->scratch;
@@ -383,10 +398,11 @@ static void forward(const ng_team *all, ng_session *s, const ng_batch *batch) {
     for (size_t l = 0; l < w->n_layer; l++) {
         if (s->unfused) {
             layer_unfused(all, s, batch, l);
-            continue;
+        } else {
+            attention(&p, l);
+            feed_forward(&p, l);
         }
-        attention(&p, l);
-        feed_forward(&p, l);
+        if (batch->n_taps) tap(&p, batch, l);
     }
     size_t n_out = batch->n_tok - batch->out_from;
     if (!n_out) return;

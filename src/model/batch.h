@@ -34,7 +34,10 @@ typedef struct ng_batch {
     size_t n_spans;
     float *out;            /* decoders: logits [n_tok - out_from, n_vocab]; encoders: vectors [n_spans, n_embd] */
     size_t out_from;       /* decoders: first row whose logits are wanted; n_tok: none */
-    float *hidden;         /* encoders: the last layer [n_tok, n_embd], or NULL */
+    float *hidden;         /* encoders: the last layer [n_tok, n_embd], or NULL; decoders: what the taps see, [n_tok -
+                              out_from, n_taps, n_embd] */
+    const uint32_t *taps;  /* decoders: [n_taps] layers, in rising order, whose output goes to hidden too */
+    size_t n_taps;
 } ng_batch;
 
 /* Runs the model's forward on all threads of the session; the session's own tokens are not touched

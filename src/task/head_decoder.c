@@ -5,6 +5,8 @@
  * that grew, a common system prompt) does not read that again. */
 #include "head_ops.h"
 
+#include "core/file.h"
+#include "decode/confidence.h"
 #include <nanogrid/scheduler.h>
 
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 typedef struct decoder {
     ng_model *model;
     const ng_tokenizer *tokenizer;
+    ng_confidence *confidence; /* of the file beside the model; NULL: there is none */
     ng_scheduler *scheduler;
 } decoder;
 
@@ -23,8 +26,18 @@ static bool serves(ng_task task, const char *arch) {
 static void close_head(void *self) {
     decoder *d = self;
     ng_scheduler_free(d->scheduler);
+    ng_confidence_free(d->confidence);
     ng_model_close(d->model);
     free(d);
+}
+
+/* What `nanogrid calibrate` wrote beside the model, if anything. */
+static ng_status open_confidence(decoder *d, const char *model_path, ng_error *err) {
+    char *path = ng_confidence_path(model_path);
+    if (!path) return ng_fail(err, NG_ENOMEM, "decoder: out of memory");
+    ng_status s = ng_file_exists(path) ? ng_confidence_open(&d->confidence, path, d->model, err) : NG_OK;
+    free(path);
+    return s;
 }
 
 static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
@@ -38,6 +51,8 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
                     ng_model_get_info(d->model).arch);
     ng_error why = {0};
     if (!s && !(d->tokenizer = ng_model_tokenizer(d->model, &why))) s = ng_fail(err, why.code, "%s", why.text);
+    if (!s) s = open_confidence(d, spec->path, err);
+    opt.confidence = d->confidence;
     if (!s) s = ng_scheduler_new(&d->scheduler, d->model, &opt, err);
     if (s) close_head(d);
     else *self = d;
@@ -102,6 +117,7 @@ static ng_status fill(ng_answer *a, const ng_generation *g, ng_error *err) {
     a->prompt_tokens = (uint32_t)g->n_prompt;
     a->completion_tokens = (uint32_t)g->n_tokens;
     a->cached_tokens = (uint32_t)g->n_cached;
+    a->confidence = (double)g->confidence;
     a->answer = ng_answer_strndup(a, g->text, g->text_len);
     a->finish = late ? "length" : g->finish;
     return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "decoder: out of memory");

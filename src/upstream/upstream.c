@@ -52,7 +52,7 @@ static void read_finish(reply *r, const json_t *choice) {
 }
 
 static ng_status tell(reply *r, const char *text) {
-    ng_token_event e = {.id = -1, .logprob = NAN, .text = text, .len = strlen(text)};
+    ng_token_event e = {.id = -1, .logprob = NAN, .confidence = NAN, .text = text, .len = strlen(text)};
     if (!r->req->on_token || !e.len) return NG_OK;
     r->told = true;
     r->cancelled = !r->req->on_token(r->req->on_token_ctx, &e);

@@ -181,6 +181,7 @@ static void token(codec *c, ng_token_event *e, ng_token_prob *top) {
     uint32_t n_top = (uint32_t)e->n_top, len = (uint32_t)e->len;
     raw(c, &e->id, sizeof e->id);
     f32(c, &e->logprob);
+    f32(c, &e->confidence);
     u32(c, &n_top);
     if (n_top > NG_WIRE_TOP_MAX) refuse(c, NG_EFORMAT), n_top = 0;
     for (uint32_t i = 0; i < n_top; i++) {
