@@ -4,6 +4,7 @@
 #include "core/checked.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "train/kept.h"
 #include "train/task_requests.h"
 #include "train/typos.h"
 #include <stdio.h>
@@ -260,6 +261,25 @@ static ng_status tag_sample(const sample_scan *c, const ng_row *row, ng_sample *
     return NG_OK;
 }
 
+/* Tags from a shortened text: its kind for each word that it keeps. */
+static ng_status kept_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
+    size_t n, full = c->source->value ? strlen(c->source->value) : 0;
+    bool *kept = ng_words_kept(row->text, row->text_len, row->second, row->second_len, &n);
+    int16_t *out = kept ? ng_arena_array(c->set->arena, n + 1, sizeof *out) : NULL;
+    char name[128];
+    snprintf(name, sizeof name, "B-%.*s", (int)(full < 100 ? full : 100), full ? c->source->value : "");
+    int32_t label = ng_labels_find(c->labels, name, strlen(name)); /* its I- comes next */
+    ng_status st = NG_OK;
+    if (!full) st = ng_fail(err, NG_EINVALID, "%s:%d: `second` of the task extract needs `value`, the kind of the words that it keeps", c->recipe->path, c->source->line);
+    else if (!out) st = ng_fail(err, NG_ENOMEM, "%s line %zu: out of memory, or more than %d words", c->source->file, row->line, NG_KEPT_WORDS_MAX);
+    else if (label < 0) st = unknown_label(c, row, c->source->value, full, err);
+    for (size_t i = 0; !st && i < n; i++) out[i] = (int16_t)(!kept[i] ? 0 : i && kept[i - 1] ? label + 1 : label);
+    free(kept);
+    s->tags = out;
+    s->n_words = (uint32_t)n;
+    return st;
+}
+
 static ng_status pair_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
     char number[64], *end = number;
     if (!row->second)
@@ -311,7 +331,7 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
     ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .source = c->index,
                    .hash = ng_text_hash(row->text, row->text_len)};
     if (c->labels && c->recipe->task == NG_RECIPE_EXTRACT) {
-        ng_status st = tag_sample(c, row, &s, err);
+        ng_status st = (row->second ? kept_sample : tag_sample)(c, row, &s, err);
         if (st) return st;
     } else if (c->labels && c->recipe->task == NG_RECIPE_EMBED) {
         ng_status st = pair_sample(c, row, &s, err);

@@ -56,6 +56,7 @@
  *         typos: {copies: 2, share: 0.3}  beside each text so many copies with a typing error in that share of the words
  *                                       (typos.h); for training data
  *         split: train                for the format requests: train | dev | test (task_requests.h)
+ *         second: short                 extract, with `value`: column of the text's shortened form; words it keeps are of that kind
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
  *         scale: 5                      they are, from 0 to this
  *         limit: 1000                   at most so many rows, those with the least text hash
