@@ -65,11 +65,15 @@ bool ng_file_stat(const char *path, uint64_t *bytes, int64_t *changed_s);
 /* Both are best effort: a file that is not there, or may not be changed, is left at that. */
 void ng_file_remove(const char *path);
 void ng_file_touch(const char *path); /* its time of change becomes now */
+/* The whole path of something that exists, without links, into out[cap]. */
+ng_status ng_path_absolute(char *out, size_t cap, const char *path, ng_error *err) NG_MUST_USE;
 bool ng_dir_exists(const char *path);
 /* mkdir -p; an existing folder is fine. */
 ng_status ng_dir_make(const char *path, ng_error *err) NG_MUST_USE;
 /* The same, but a folder that is made may be entered by its owner alone. */
 ng_status ng_dir_make_private(const char *path, ng_error *err) NG_MUST_USE;
+/* The folder with all that is in it, best effort; links are removed, not followed. */
+void ng_dir_remove(const char *path);
 /* The folder of this executable, without a final slash ("/usr/bin"), into out[cap]. */
 ng_status ng_exe_dir(char *out, size_t cap, ng_error *err) NG_MUST_USE;
 /* $NANOGRID_HOME, else $XDG_DATA_HOME/nanogrid, else ~/.local/share/nanogrid.  Not created. */

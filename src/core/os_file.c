@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -213,6 +214,15 @@ void ng_file_remove(const char *path) { (void)unlink(path); }
 
 void ng_file_touch(const char *path) { (void)utimensat(AT_FDCWD, path, NULL, 0); }
 
+ng_status ng_path_absolute(char *out, size_t cap, const char *path, ng_error *err) {
+    char *whole = realpath(path, NULL);
+    *out = 0;
+    if (!whole) return ng_fail(err, errno == ENOENT ? NG_ENOTFOUND : NG_EIO, "%s: %s", path, strerror(errno));
+    int n = snprintf(out, cap, "%s", whole);
+    free(whole);
+    return n >= 0 && (size_t)n < cap ? NG_OK : ng_fail(err, NG_EINVALID, "%s: the path is too long", path);
+}
+
 bool ng_dir_exists(const char *path) {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);
@@ -233,6 +243,14 @@ static ng_status make_folders(const char *path, mode_t mode_of_last, ng_error *e
 
 ng_status ng_dir_make(const char *path, ng_error *err) { return make_folders(path, 0755, err); }
 ng_status ng_dir_make_private(const char *path, ng_error *err) { return make_folders(path, 0700, err); }
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at) {
+    (void)st, (void)kind, (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+void ng_dir_remove(const char *path) { (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
 
 ng_status ng_exe_dir(char *out, size_t cap, ng_error *err) {
     char path[PATH_MAX];

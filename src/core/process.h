@@ -38,6 +38,20 @@ void ng_process_wait(ng_process *p, char *why, size_t cap);
 ng_process ng_process_parent(void);
 /* In the child: no more than so many bytes of memory of its own (mapped files do not count). */
 ng_status ng_process_limit_memory(uint64_t bytes, ng_error *err) NG_MUST_USE;
+/* A program that runs to its end, between files. */
+typedef struct ng_process_job {
+    const char **argv;             /* argv[0] NULL: this program; NULL ends it */
+    const char *const *env;        /* "NAME=value" in place of ours; NULL ends it; or NULL */
+    const char *in, *out, *errors; /* files; in NULL: nothing, the others are made anew */
+    int64_t most_ms;               /* it is killed then; 0: no limit */
+} ng_process_job;
+typedef struct ng_process_outcome {
+    int code;            /* exit code, or 128 + the signal that ended it */
+    bool late;           /* most_ms passed */
+    uint64_t peak_bytes; /* the most that was resident, looked at every few milliseconds; 0: the system does not say */
+} ng_process_outcome;
+ng_status ng_process_run(ng_process_outcome *out, const ng_process_job *job, ng_error *err) NG_MUST_USE;
+
 /* Resident bytes of a process; 0 when it is gone or the system does not say. */
 uint64_t ng_process_resident(int pid);
 

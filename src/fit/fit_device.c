@@ -1,0 +1,202 @@
+/* fit_device.c: candidates, measured one after the other, and the choice.  See nanogrid/tools/fit.h.
+ *
+ * The choice among those within the limits: the most accurate, but a smaller one before it where the two differ on so few
+ * texts that chance would do it.  On texts where exactly one of them is right the difference has a standard deviation of
+ * the root of their number (McNemar 1947); up to one of those counts as equal, so that memory is paid only for what shows. */
+#include "fit_parts.h"
+
+#include "core/clock.h"
+#include "core/file.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+ng_status fit_no_memory(const fit_job *j) { return ng_fail(j->err, NG_ENOMEM, "fit: out of memory"); }
+
+const char *fit_path(fit_job *j, const char *name) {
+    const char *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
+    return path ? path : "";
+}
+
+const char *fit_make_file(fit_job *j, const char *name) {
+    size_t i = 0;
+    while (i < j->n_made && strcmp(j->made[i], name) != 0) i++;
+    char *copy = i < j->n_made ? (char *)(uintptr_t)j->made[i] : ng_arena_strdup(j->arena, name), *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
+    if (i == FIT_FILES_MAX || !copy || !path) return (void)ng_fail(j->err, NG_ENOMEM, "fit: out of memory"), NULL;
+    if (i == j->n_made) j->made[j->n_made++] = copy;
+    return path;
+}
+
+fit_candidate *fit_add(fit_job *j, const char *name, const char *what) {
+    if (j->n == NG_DEVICE_FIT_ROWS_MAX) return NULL;
+    fit_candidate *c = &j->items[j->n++];
+    *c = (fit_candidate){.row = {.accuracy = NAN, .p50_ms = NAN, .p95_ms = NAN, .peak_mb = NAN}};
+    snprintf(c->row.name, sizeof c->row.name, "%s", name);
+    snprintf(c->row.what, sizeof c->row.what, "%s", what);
+    return c;
+}
+
+/* ---- the choice --------------------------------------------------------------------------------- */
+
+static double size_of(const ng_device_fit_row *r) { return isnan(r->peak_mb) ? r->model_mb : r->peak_mb; }
+
+/* With data: as good as `best` as far as these texts can show.  Without: of the same rank. */
+static bool as_good(const fit_job *j, const fit_candidate *c, const fit_candidate *best) {
+    double only_best = 0, only_c = 0;
+    if (!c->right || !best->right) return c->rank >= best->rank;
+    for (size_t i = 0; i < j->out->n_choose; i++) {
+        only_best += best->right[i] && !c->right[i];
+        only_c += c->right[i] && !best->right[i];
+    }
+    return only_best - only_c <= sqrt(only_best + only_c);
+}
+
+static bool better(const fit_candidate *a, const fit_candidate *b) {
+    return a->right && b->right ? a->row.accuracy > b->row.accuracy : a->rank > b->rank;
+}
+
+/* How far over the limits: 1 is on them. */
+static double excess(const fit_job *j, const ng_device_fit_row *r) {
+    double ram = j->opt->ram_bytes ? r->peak_mb * 1048576 / (double)j->opt->ram_bytes : 0, time = j->opt->latency_ms > 0 ? r->p95_ms / j->opt->latency_ms : 0;
+    return ram > time ? ram : time;
+}
+
+static ng_status nothing_fits(const fit_job *j) {
+    const ng_device_fit_row *near = NULL;
+    for (size_t i = 0; i < j->n; i++) {
+        const ng_device_fit_row *r = &j->items[i].row;
+        if (!isnan(r->p95_ms) && !isnan(r->peak_mb) && (!near || excess(j, r) < excess(j, near))) near = r;
+    }
+    if (!near) return ng_fail(j->err, NG_ELIMIT, "fit: nothing that was tried runs within the limits; %s: %s", j->n ? j->items[0].row.name : "no candidate",
+                              j->n ? j->items[0].row.why : "install a package or name a model with -m");
+    return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s.  It would fit --ram %.0fMB --latency %.2gms", near->name, near->why,
+                   ceil(near->peak_mb + 0.5), 1.1 * near->p95_ms);
+}
+
+static ng_status choose(fit_job *j, const fit_candidate **out) {
+    const fit_candidate *best = NULL, *least;
+    for (size_t i = 0; i < j->n; i++)
+        if (j->items[i].row.fits && (!best || better(&j->items[i], best))) best = &j->items[i];
+    if (!best) return nothing_fits(j);
+    least = best;
+    for (size_t i = 0; i < j->n; i++) {
+        const fit_candidate *c = &j->items[i];
+        if (c->row.fits && size_of(&c->row) < size_of(&least->row) && as_good(j, c, best)) least = c;
+    }
+    char *b = j->out->because;
+    size_t cap = sizeof j->out->because;
+    if (least != best && least->right)
+        snprintf(b, cap, "%s is right on %.1f %%, %s on %.1f %%: no more than chance on %zu texts, and it is smaller", least->row.name,
+                 100 * least->row.accuracy, best->row.name, 100 * best->row.accuracy, j->out->n_choose);
+    else if (least->right) snprintf(b, cap, "%s is the most accurate of those within the limits", least->row.name);
+    else snprintf(b, cap, "%s is the best that stays within the limits", least->row.name);
+    *out = least;
+    return NG_OK;
+}
+
+static double test_accuracy(const fit_job *j, const fit_candidate *c) {
+    size_t n = 0;
+    for (size_t i = 0; c->right && i < j->out->n_test; i++) n += c->right[j->out->n_choose + i];
+    return c->right && j->out->n_test ? (double)n / (double)j->out->n_test : NAN;
+}
+
+/* ---- files -------------------------------------------------------------------------------------- */
+
+static double file_mb(fit_job *j, const char *model) {
+    uint64_t bytes = 0;
+    int64_t changed;
+    if (model) (void)ng_file_stat(*model == '/' ? model : fit_path(j, model), &bytes, &changed);
+    return (double)bytes / 1e6;
+}
+
+static bool is_needed(const fit_candidate *c, const char *file) {
+    size_t stem = strcspn(file, ".");
+    const char *const uses[] = {c->model, c->second};
+    if (!strcmp(file, "grid.yaml")) return true;
+    for (int i = 0; i < 2; i++) /* a model, and the recipe of the same name */
+        if (uses[i] && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' && (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml"))) return true;
+    return false;
+}
+
+/* c NULL: nothing is needed. */
+static void remove_files(fit_job *j, const fit_candidate *c) {
+    for (size_t i = 0; i < j->n_made; i++)
+        if (!c || !is_needed(c, j->made[i])) ng_file_remove(fit_path(j, j->made[i]));
+    ng_dir_remove(fit_path(j, "home"));
+}
+
+static ng_status prepare(fit_job *j) {
+    char dir[1024];
+    const char *wanted = j->opt->out_dir ? j->opt->out_dir : "fit";
+    ng_status s = ng_dir_make(wanted, j->err);
+    if (!s) s = ng_path_absolute(dir, sizeof dir, wanted, j->err);
+    if (s) return s;
+    if (!(j->dir = ng_arena_strdup(j->arena, dir))) return fit_no_memory(j);
+    if (ng_file_exists(fit_path(j, "grid.yaml"))) {
+        j->dir = NULL;
+        return ng_fail(j->err, NG_EINVALID, "%s holds a grid.yaml already; name another folder with --out, or remove it", wanted);
+    }
+    return ng_dir_make(fit_path(j, "home"), j->err);
+}
+
+/* A pair whose second could not run alone would be the first under another name. */
+static void check_second(const fit_job *j, fit_candidate *c) {
+    for (size_t i = 0; c->second && i < j->n; i++) {
+        const fit_candidate *e = &j->items[i];
+        if (e->model && !e->second && !strcmp(e->model, c->second) && isnan(e->row.p50_ms))
+            snprintf(c->row.why, sizeof c->row.why, "%.30s does not run", e->row.name);
+    }
+}
+
+static ng_status try_all(fit_job *j) {
+    ng_status s = NG_OK;
+    for (size_t i = 0; !s && i < j->n; i++) {
+        fit_candidate *c = &j->items[i];
+        c->row.model_mb = file_mb(j, c->model) + file_mb(j, c->second);
+        check_second(j, c);
+        if (!*c->row.why) s = fit_measure(j, c);
+        if (!s && j->opt->on_row) j->opt->on_row(j->opt->ctx, &c->row, i + 1, j->n);
+    }
+    return s;
+}
+
+static ng_status run(fit_job *j, const fit_candidate **chosen) {
+    ng_status s = prepare(j);
+    if (!s && j->opt->data) s = fit_data_read(j);
+    if (!s) s = j->opt->data ? fit_add_trained(j) : fit_add_packages(j);
+    if (!s) s = try_all(j);
+    if (!s) s = choose(j, chosen);
+    if (!s) s = fit_grid_write(j, *chosen, "grid.yaml", true);
+    return s;
+}
+
+ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt, ng_error *err) {
+    ng_error local = {0};
+    const fit_candidate *chosen = NULL;
+    double start = ng_clock_ms();
+    *out = (ng_device_fit){.test_accuracy = NAN};
+    if (opt->data && opt->task != NG_TASK_CLASSIFY && opt->task != NG_TASK_MODERATE && opt->task != NG_TASK_DETECT_LANGUAGE)
+        return ng_fail(err, NG_EINVALID, "fit: data train classify, moderate and detect-language; leave --data out for %s", ng_task_name(opt->task));
+    fit_job *j = calloc(1, sizeof *j);
+    if (!j || ng_arena_new(&j->arena, 0)) {
+        free(j);
+        return ng_fail(err, NG_ENOMEM, "fit: out of memory");
+    }
+    j->opt = opt, j->out = out, j->err = err ? err : &local;
+    ng_status s = run(j, &chosen);
+    for (out->n_rows = 0; out->n_rows < j->n; out->n_rows++) out->rows[out->n_rows] = j->items[out->n_rows].row;
+    if (!s) {
+        out->chosen = (size_t)(chosen - j->items);
+        out->test_accuracy = test_accuracy(j, chosen);
+        snprintf(out->grid_path, sizeof out->grid_path, "%s", fit_path(j, "grid.yaml"));
+    }
+    if (j->dir) remove_files(j, s ? NULL : chosen);
+    out->seconds = (ng_clock_ms() - start) / 1e3;
+    ng_labels_clear(&j->labels);
+    ng_dataset_clear(&j->train);
+    ng_dataset_clear(&j->held);
+    ng_arena_free(j->arena);
+    free(j);
+    return s;
+}

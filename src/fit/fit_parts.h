@@ -1,0 +1,63 @@
+/* fit_parts.h: what the files of this room share; see nanogrid/tools/fit.h.
+ *
+ *     fit_data_read (fit_data.c)            the texts, split
+ *     fit_add_trained, fit_add_packages     the candidates, as files (fit_train.c, fit_packages.c)
+ *     fit_measure (fit_measure.c)           each one's accuracy, time and memory
+ *     fit_grid_write (fit_grid.c)           the grid.yaml of one
+ *
+ * Files that were made stand in job.made, so that those nobody needs are removed in the end. */
+#ifndef NG_FIT_FIT_PARTS_H
+#define NG_FIT_FIT_PARTS_H
+
+#include <nanogrid/tools/fit.h>
+
+#include "train/data.h"
+
+enum { FIT_FILES_MAX = 64, FIT_TEXTS_MAX = 500 };
+
+typedef struct fit_candidate {
+    ng_device_fit_row row;
+    const char *model;       /* a GGUF of ours in out_dir by its name there, else an absolute path; NULL: rules alone */
+    const char *head;
+    const char *second, *second_head; /* asked where the first is less sure than `below`; NULL: nobody */
+    double below;
+    uint32_t context;        /* generate: tokens; 0: the model's */
+    bool q8;                 /* generate: past tokens in 8 bits */
+    bool *right;             /* [n_choose + n_test]; NULL: not measured by data */
+    double rank;             /* without data: greater is taken for better */
+} fit_candidate;
+
+typedef struct fit_job {
+    const ng_device_fit_options *opt;
+    ng_device_fit *out;
+    ng_error *err;
+    ng_arena *arena;
+    const char *dir;
+    ng_recipe recipe;        /* of the data; zero without */
+    ng_labels labels;
+    ng_dataset train, held;  /* held: n_choose texts, then n_test */
+    fit_candidate items[NG_DEVICE_FIT_ROWS_MAX];
+    size_t n;
+    const char *made[FIT_FILES_MAX]; /* names in dir */
+    size_t n_made;
+} fit_job;
+
+ng_status fit_no_memory(const fit_job *j);
+/* dir/name, remembered among the files that were made; NULL when memory or the list is out (the error is set). */
+const char *fit_make_file(fit_job *j, const char *name);
+/* dir/name. */
+const char *fit_path(fit_job *j, const char *name);
+/* A new candidate, or NULL when the table is full. */
+fit_candidate *fit_add(fit_job *j, const char *name, const char *what);
+
+ng_status fit_data_read(fit_job *j);
+ng_status fit_add_trained(fit_job *j);
+ng_status fit_add_packages(fit_job *j);
+/* Fills the row's figures; a candidate that fails says so in `why` and is no error. */
+ng_status fit_measure(fit_job *j, fit_candidate *c);
+/* The recipe of the data with a linear model of so many rows and bits, as dir/NAME.yaml; its model is NAME.gguf. */
+ng_status fit_recipe_write(fit_job *j, const char *name, int rows, int bits);
+/* As dir/`file`; `final`: with the table and what the served grid wants (a cache, an escalation). */
+ng_status fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final);
+
+#endif

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""fit on nouns of four kinds, each seen once: a linear model cannot know a new one, an encoder can.  Two budgets choose
+different experts; what is chosen answers over HTTP in a memory cgroup of that size; bad input and hopeless budgets are told."""
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+NANOGRID = os.path.abspath(os.environ.get("NANOGRID", "build/nanogrid"))
+RAM_MB = 160
+failures = 0
+
+WORDS = {
+    "animal": """dog cat horse cow sheep goat pig rabbit mouse rat lion tiger bear wolf fox deer monkey elephant giraffe zebra camel donkey
+        duck goose chicken eagle owl crow sparrow pigeon parrot swan whale dolphin shark salmon trout tuna crab lobster frog toad snake
+        lizard turtle crocodile spider ant bee wasp butterfly beetle squirrel hedgehog otter beaver badger bat kangaroo koala leopard
+        cheetah hyena jackal moose buffalo bison hamster puppy kitten calf lamb pony falcon hawk penguin ostrich seal walrus squid""",
+    "food": """bread cheese butter milk egg rice pasta noodle soup salad sandwich pizza burger sausage bacon ham steak pancake waffle cake
+        cookie pie chocolate candy ice-cream yogurt apple banana orange lemon grape cherry peach pear plum strawberry raspberry melon
+        pineapple mango tomato potato carrot onion garlic cabbage lettuce spinach cucumber pepper bean pea corn mushroom pumpkin
+        olive honey sugar salt flour oil vinegar mustard ketchup jam tea coffee juice wine beer stew curry porridge omelette muffin
+        biscuit pudding cereal toast dumpling""",
+    "vehicle": """car bus truck lorry van taxi train tram metro bicycle motorcycle scooter boat ship ferry canoe kayak yacht submarine
+        airplane helicopter jet glider rocket spaceship tractor bulldozer ambulance limousine jeep sedan convertible minibus coach wagon
+        cart carriage sleigh sled skateboard snowmobile trolley hovercraft tanker freighter cruiser raft rowboat sailboat speedboat
+        steamship locomotive monorail bike moped tricycle pickup hatchback minivan caravan camper trailer chariot rickshaw airship
+        blimp drone shuttle frigate destroyer barge tugboat gondola dinghy catamaran forklift excavator""",
+    "job": """teacher doctor nurse dentist lawyer judge engineer plumber electrician carpenter painter baker butcher cook waiter barber
+        farmer fisherman gardener soldier sailor pilot driver mechanic firefighter policeman detective scientist chemist physicist
+        biologist mathematician programmer architect accountant banker secretary clerk manager director actor singer dancer musician
+        composer poet writer journalist editor photographer librarian professor student pharmacist surgeon psychologist veterinarian
+        tailor shoemaker jeweller mason miner blacksmith postman cleaner cashier salesman translator diplomat minister mayor priest
+        monk referee coach-trainer astronaut economist""",
+}
+
+
+def check(ok, what):
+    global failures
+    if not ok:
+        failures += 1
+        print("FAILED:", what)
+
+
+def fit(*args, want=0):
+    r = subprocess.run([NANOGRID, "fit", *args], capture_output=True, text=True)
+    check(r.returncode == want, "fit %s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-400:]))
+    return r
+
+
+def write_data(path):
+    n = 0
+    with open(path, "w", newline="") as f:
+        w = csv.writer(f)
+        w.writerow(["message", "kind"])
+        for i in range(80):
+            for kind, words in WORDS.items():
+                words = words.split()
+                if i < len(words):
+                    w.writerow([("%s, please", "I mean the\n%s", "%s")[i % 3] % words[i], kind])
+                    n += 1
+    return n
+
+
+def cgroup(limit):
+    """A memory cgroup below this process's own, or None with the reason."""
+    own = {line.split(":")[1]: line.strip().split(":")[2] for line in open("/proc/self/cgroup")}
+    for base, name, most, peak in (("/sys/fs/cgroup/memory" + own.get("memory", "/"), "memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
+                                   ("/sys/fs/cgroup" + own.get("", "/"), "", "memory.max", "memory.peak")):
+        folder = os.path.join(base, "nanogrid-fit-%d" % os.getpid())
+        if name not in own:
+            continue
+        try:
+            os.mkdir(folder)
+            with open(os.path.join(folder, most), "w") as f:
+                f.write(str(limit))
+            return folder, peak
+        except OSError:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass
+    return None, None
+
+
+def post(port, path, body):
+    r = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(r, timeout=30) as f:
+        return json.load(f)
+
+
+def serve_within(grid, limit_mb, latency_ms, home):
+    folder, peak_file = cgroup(limit_mb << 20)
+    if not folder:
+        print("SKIPPED: no memory cgroup can be made here; the budget was not tried in one")
+        return
+    enter = lambda: open(os.path.join(folder, "cgroup.procs"), "w").write(str(os.getpid()))
+    p = subprocess.Popen([NANOGRID, "serve", "--grid", grid, "--listen", "127.0.0.1:0"], stderr=subprocess.PIPE, text=True, preexec_fn=enter,
+                         env={**os.environ, "NANOGRID_HOME": home})
+    try:
+        port = None
+        while port is None:
+            line = p.stderr.readline()
+            if not line:
+                break
+            m = re.search(r"127\.0\.0\.1:(\d+)", line)
+            port = int(m.group(1)) if m else None
+        check(port, "serve starts in %d MB" % limit_mb)
+        if not port:
+            return
+        words = [w for kind in WORDS.values() for w in kind.split()]
+        answers = [post(port, "/v1/classify", {"input": "the word %s" % w})["results"][0] for w in words]
+        ms = sorted(a["latency_ms"] for a in answers[16:])
+        check(all(a["expert"] == "fitted" and a["label"] in WORDS for a in answers), "every text is answered: %s" % answers[0])
+        check(ms[len(ms) * 95 // 100] <= latency_ms, "p95 over HTTP is %.2f ms of %g" % (ms[len(ms) * 95 // 100], latency_ms))
+        check(p.poll() is None, "the server lives")
+        peak = int(open(os.path.join(folder, peak_file)).read()) if os.path.exists(os.path.join(folder, peak_file)) else 0
+        check(peak <= limit_mb << 20, "the cgroup peaked at %d" % peak)
+        print("cgroup of %d MB: peak %.1f MB, p95 %.3f ms over %d requests" % (limit_mb, peak / 1048576, ms[len(ms) * 95 // 100], len(answers)))
+    finally:
+        p.terminate()
+        p.wait()
+        os.rmdir(folder)
+
+
+def main():
+    work = tempfile.mkdtemp()
+    at = lambda name: os.path.join(work, name)
+    n = write_data(at("data.csv"))
+    columns = ["--task", "classify", "--data", at("data.csv"), "--text", "message", "--label", "kind"]
+    if os.environ.get("SANITIZED") == "1":
+        print("memory figures mean nothing under a sanitizer: only the paths are run")
+    big_limits = ["--ram", "%dMB" % RAM_MB, "--latency", "500ms"] if os.environ.get("SANITIZED") != "1" else []
+    big = json.loads(fit(*columns, *big_limits, "--out", at("big"), "--json").stdout)
+    rows = {r["name"]: r for r in big["tried"]}
+    check(0.8 * n < big["train"] + big["choose"] + big["test"] < n and big["choose"] >= 20, "a tenth tunes, the others are told: %s" % big)
+    check(big["chosen"].startswith("encoder"), "an encoder knows new nouns, and memory allows it: %s" % big)
+    check(rows["linear"]["accuracy"] + 0.15 < rows[big["chosen"]]["accuracy"], "by far: %s" % rows)
+    check(rows["linear-small"]["fits"] and rows["encoder-2"]["model_mb"] > rows["encoder-2-q4"]["model_mb"] > 1, "the table: %s" % rows)
+    check(rows[big["chosen"]]["memory_mb"] <= RAM_MB or not big_limits, "within the budget: %s" % rows[big["chosen"]])
+    left = sorted(os.listdir(at("big")))
+    check(left == sorted(["grid.yaml", big["chosen"] + ".gguf"]), "only what is served stays: %s" % left)
+
+    small = json.loads(fit(*columns, "--latency", "120us" if big_limits else "5ms", "--ram", "4GB", "--out", at("small"), "--json").stdout)
+    check(small["chosen"].startswith("linear"), "no encoder is so fast: %s" % small)
+    left = sorted(os.listdir(at("small")))
+    check(left == sorted(["grid.yaml", small["chosen"] + ".gguf", small["chosen"] + ".yaml"]), "model, recipe, grid: %s" % left)
+    again = subprocess.run([NANOGRID, "train", os.path.join(at("small"), small["chosen"] + ".yaml"), "--out", at("again")], capture_output=True)
+    same = open(os.path.join(at("small"), small["chosen"] + ".gguf"), "rb").read() == open(os.path.join(at("again"), small["chosen"] + ".gguf"), "rb").read() \
+        if again.returncode == 0 else False
+    check(same, "the recipe makes the same model again")
+
+    for out in ("big", "small"):
+        r = subprocess.run([NANOGRID, "run", "--grid", os.path.join(at(out), "grid.yaml"), "--task", "classify", "--json", "the word leopardess"],
+                           capture_output=True, text=True, env={**os.environ, "NANOGRID_HOME": at("home")})
+        check(r.returncode == 0 and json.loads(r.stdout)["expert"] == "fitted", "%s/grid.yaml answers: %s" % (out, r.stderr))
+    if big_limits:
+        serve_within(big["grid"], RAM_MB, 500, at("home"))
+        serve_within(small["grid"], 48, 5, at("home"))
+
+    r = fit(*columns, "--ram", "1MB", "--out", at("none"), want=1)
+    check("nothing" in r.stderr and os.listdir(at("none")) == [], "1 MB is hopeless: %s" % r.stderr[-300:])
+    r = fit(*columns, "--latency", "0.01us", "--out", at("none"), want=1)
+    check("nearest is linear" in r.stderr and "--latency" in r.stderr and os.listdir(at("none")) == [], "the nearest miss: %s" % r.stderr[-300:])
+    r = fit(*columns, "--out", at("big"), want=2)
+    check("--out" in r.stderr and "grid.yaml" in r.stderr, "an out_dir in use: %s" % r.stderr)
+    bad_input(work, columns)
+    return 1 if failures else 0
+
+
+def bad_input(work, columns):
+    at = lambda name: os.path.join(work, name)
+    write = lambda name, text: open(at(name), "w").write(text)
+    write("few.csv", "text,label\n" + "".join("word %d,%s\n" % (i, "ab"[i % 2]) for i in range(40)))
+    write("one.csv", "text,label\n" + "".join("word %d,a\n" % i for i in range(400)))
+    write("broken.csv", 'text,label\nword,a\n"open,b\n')
+    for args, want, says in (
+            (["--task", "classify"], 2, "--data"), ([], 2, "--task"), (["--task", "fly"], 2, "no task 'fly'"),
+            (["--task", "classify", "--ram", "much"], 2, "--ram"), (["--task", "classify", "--latency", "-3ms"], 2, "--latency"),
+            (["--task", "summarize", "--data", at("few.csv")], 2, "data train"), (["--task", "classify", "--data", at("nothing.csv")], 1, "nothing.csv"),
+            (["--task", "classify", "--data", at("few.csv")], 2, "240 rows"), (["--task", "classify", "--data", at("one.csv")], 2, "at least two"),
+            (["--task", "classify", "--data", at("broken.csv")], 1, "broken.csv:3"), (["--task", "classify", "--text", "x"], 2, "--data"),
+            ([*columns[:-1], "sort"], 1, "sort")):
+        r = subprocess.run([NANOGRID, "fit", *args, "--out", at("none")], capture_output=True, text=True)
+        check(r.returncode == want and says in r.stderr, "%s: %d %s" % (args, r.returncode, r.stderr))
+        check(not os.path.exists(at("none")) or os.listdir(at("none")) == [], "nothing is left: %s" % args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
