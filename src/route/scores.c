@@ -50,14 +50,24 @@ static ng_status from_file(ng_scores *out, const char *path, const char *set, ng
     return s;
 }
 
+static bool of_generator(char *out, size_t cap, const char *model_path) {
+    size_t len = strlen(model_path), stem = len > 5 && !strcmp(model_path + len - 5, ".gguf") ? len - 5 : len;
+    int n = snprintf(out, cap, "%.*s.confidence.gguf", (int)stem, model_path);
+    return n > 0 && (size_t)n < cap;
+}
+
 ng_status ng_scores_read(ng_scores *out, const char *model_path, const char *set, ng_error *err) {
-    char beside[4096];
+    char beside[4096], generator[4096];
     ng_error why = {0};
     *out = (ng_scores){0};
     const char *slash = strrchr(model_path, '/');
     int n = snprintf(beside, sizeof beside, "%.*sscores.gguf",
                      (int)(slash ? slash - model_path + 1 : 0), model_path);
     ng_status s = from_file(out, model_path, set, &why);
+    if (s == NG_ENOTFOUND && of_generator(generator, sizeof generator, model_path)) {
+        why = (ng_error){0};
+        s = from_file(out, generator, set, &why);
+    }
     if (s == NG_ENOTFOUND && n > 0 && (size_t)n < sizeof beside) {
         why = (ng_error){0};
         s = from_file(out, beside, set, &why);

@@ -6,7 +6,8 @@
  *     printf("%g at most %g\n", r.risk, r.upper95);
  *     ng_scores_clear(&s);
  *
- * The scores stand in the model's own GGUF, or in scores.gguf beside it (written by `eval --card`):
+ * The scores stand in the model's own GGUF, in X.confidence.gguf beside a generator X.gguf (written by `calibrate`), or in
+ * scores.gguf beside it (written by `eval --card`):
  *
  *     nanogrid.SET.confidence   F32 array: the calibrated confidence of the answer given
  *     nanogrid.SET.correct      U8 array of the same length: 1 where that answer was right
