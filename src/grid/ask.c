@@ -579,6 +579,9 @@ static void free_asking(asking *a) {
     ng_answer_free(a->best);
     ng_answer_free(a->probed);
     ng_answer_free(a->near.vector);
+    free((char *)a->given_up.draft);
+    free(a->given_up.messages);
+    free(a->given_up.note);
     free(a->payload);
     free(a->plain);
     free(a->spelt);

@@ -9,6 +9,10 @@
  *     below the threshold                    below-contract; kept; climb on
  *     an error                               failed; climb on, unless the request itself is wrong
  *
+ * A generation whose confidence (decode/confidence.h) is below its threshold after cascade.early_after tokens is given up where
+ * somebody above may be asked: its tokens are waste, and what it wrote goes up with the question.  Where nobody above answers
+ * it is asked again, to the end.
+ *
  * Invariant: `best` is the best answer so far and is never given up before a better one is
  * complete, so a failing upstream costs time, not the answer.  Tokens of a generation that may
  * still escalate are held back, at most cascade.hold_tokens of them; once one was let through the
@@ -106,6 +110,10 @@ typedef struct held {
     size_t len, max;
     ng_buf text;
     bool stopped; /* the asker said stop */
+    size_t n_seen;    /* tokens */
+    double threshold; /* below it the generation is given up; NaN: never */
+    double confidence; /* the latest estimate */
+    bool gave_up;
 } held;
 
 static bool let_through(held *h, const ng_token_event *e) {
@@ -126,8 +134,19 @@ static bool release(held *h) {
     return !h->stopped;
 }
 
+/* Not once a token has reached the asker. */
+static bool gives_up(held *h, const ng_token_event *e) {
+    h->n_seen += e->id >= 0;
+    if (isnan(e->confidence)) return false;
+    h->confidence = (double)e->confidence;
+    bool early = h->n_seen >= (size_t)h->a->grid->config.cascade.early_after;
+    return h->gave_up = early && !h->a->committed && h->confidence < h->threshold;
+}
+
 static bool hold_token(void *ctx, const ng_token_event *e) {
     held *h = ctx;
+    if (gives_up(h, e)) return false;
+    if (!h->a->request->on_token) return true;
     if (h->max == 0) return let_through(h, e);
     held_token *t = &h->tokens[h->len++];
     t->event = *e;
@@ -143,7 +162,8 @@ static bool hold_token(void *ctx, const ng_token_event *e) {
 static ng_status hold_begin(held *h, asking *a, const grid_member *m, bool may_escalate,
                             ng_error *err) {
     *h = (held){.a = a, .member = m, .text = ng_buf_init(1u << 20)};
-    h->max = may_escalate ? (size_t)a->grid->config.cascade.hold_tokens : 0;
+    h->threshold = may_escalate && a->grid->config.cascade.early_after && !a->given_up.member ? ng_ask_threshold(a, m) : NAN;
+    h->max = may_escalate && a->request->on_token ? (size_t)a->grid->config.cascade.hold_tokens : 0;
     if (!h->max) return NG_OK;
     h->tokens = calloc(h->max, sizeof *h->tokens);
     return h->tokens ? NG_OK : ng_fail(err, NG_ENOMEM, "cascade: out of memory");
@@ -194,6 +214,21 @@ static bool keeps_contract(asking *a, const grid_member *m, const ng_answer *sai
     return said->in_scope && (isnan(t) || said->confidence >= t);
 }
 
+/* Takes what a generation wrote before it was given up; the answer itself is nobody's. */
+static ng_status take_draft(asking *a, const line *l, size_t i, const held *h, ng_answer **said, ng_error *err) {
+    ng_record_step *step = &a->rec.steps[a->rec.n_steps - 1];
+    a->given_up.member = l->m[i];
+    a->given_up.at = i;
+    a->given_up.draft = strdup((*said)->answer ? (*said)->answer : "");
+    step->confidence = h->confidence;
+    step->prompt_tokens = (*said)->prompt_tokens;
+    step->completion_tokens = (*said)->completion_tokens;
+    snprintf(step->outcome, sizeof step->outcome, "given up after %u tokens", (*said)->completion_tokens);
+    ng_ask_waste(a, l->m[i], *said);
+    *said = NULL;
+    return a->given_up.draft ? NG_OK : ng_fail(err, NG_ENOMEM, "cascade: out of memory");
+}
+
 static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **out, double *us,
                                 ng_error *err) {
     held h;
@@ -208,7 +243,8 @@ static ng_status ask_generation(asking *a, const line *l, size_t i, ng_answer **
         *out = NULL;
         s = ng_fail(err, h.text.status, "the held tokens: %s", ng_status_text(h.text.status));
     }
-    if (!s && (keeps_contract(a, l->m[i], *out) || !may_escalate)) release(&h);
+    if (!s && h.gave_up) s = take_draft(a, l, i, &h, out, err);
+    else if (!s && a->request->on_token && (keeps_contract(a, l->m[i], *out) || !may_escalate)) release(&h);
     hold_end(&h);
     return s;
 }
@@ -233,6 +269,31 @@ static ng_status ask_shorter(asking *a, const line *l, size_t i, ng_answer **out
     return s;
 }
 
+/* Where nobody hears the tokens they are listened to all the same, if that can lead to anything. */
+static bool can_give_up(asking *a, const grid_member *m) {
+    return !m->upstream && a->grid->config.cascade.early_after && !a->given_up.member && !isnan(ng_ask_threshold(a, m));
+}
+
+/* The question with what was written below: in front of it, as a word of the system.  False: no memory. */
+static bool hand_up(asking *a, const grid_member *m) {
+    const char *draft = a->given_up.draft;
+    size_t n = a->req.n_messages, len = draft ? strlen(draft) : 0;
+    if (!len || m == a->given_up.member) return true;
+    if (!a->given_up.messages) {
+        static const char said[] = "A smaller model began to answer and was stopped, for it was probably wrong: ";
+        a->given_up.messages = calloc(n + 1, sizeof *a->given_up.messages);
+        a->given_up.note = malloc(sizeof said + len);
+        if (!a->given_up.messages || !a->given_up.note) return false;
+        snprintf(a->given_up.note, sizeof said + len, "%s%s", said, draft);
+        a->given_up.part = (ng_part){NG_PART_TEXT, a->given_up.note, strlen(a->given_up.note)};
+        a->given_up.messages[0] = (ng_message){"system", &a->given_up.part, 1};
+        memcpy(a->given_up.messages + 1, a->req.messages, n * sizeof *a->req.messages);
+    }
+    a->req.messages = a->given_up.messages;
+    a->req.n_messages = n + 1;
+    return true;
+}
+
 static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **out, double *us,
                                ng_error *err) {
     const grid_member *m = l->m[i];
@@ -251,7 +312,8 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
         a->req.params.labels = labels;
         a->req.params.n_labels = lend_labels(a, labels);
     }
-    if (task == NG_TASK_GENERATE && a->request->on_token) s = ask_generation(a, l, i, out, us, err);
+    if (task == NG_TASK_GENERATE && !hand_up(a, m)) s = ng_fail(err, NG_ENOMEM, "cascade: out of memory");
+    else if (task == NG_TASK_GENERATE && (a->request->on_token || can_give_up(a, m))) s = ask_generation(a, l, i, out, us, err);
     else s = ng_ask_member(a, m, task, out, us, err);
     if (s == NG_ELIMIT && task == NG_TASK_GENERATE && !m->upstream &&
         a->grid->config.policy.on_long == GRID_ON_LONG_COMPRESS)
@@ -397,6 +459,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
         *end = a->committed;
         return note_failure(a, m, s, &why, err);
     }
+    if (!said) return NG_OK; /* given up */
     if (is_unsure(a, m, said)) said = ask_second(a, m, said, &step);
     *end = judge(a, l, i, said, step) || a->must_wait;
     return NG_OK;
@@ -511,6 +574,7 @@ static ng_status climb(asking *a, ng_error *err) {
     ng_status s = NG_OK;
     a->out_of_scope = a->undecided;
     for (size_t i = 0; !s && !end && i < l.n; i++) s = try_candidate(a, &l, i, &end, err);
+    if (!s && !a->best && a->given_up.member) s = try_candidate(a, &l, a->given_up.at, &end, err);
     if (!s && !a->best && a->out_of_scope && !a->n_failed) s = abstain(a, err);
     if (!s && !a->best) s = fail_unanswered(a, err);
     if (!s && a->conversation && a->best_member && a->best_member->tier_level > NG_TIER_NANO)

@@ -198,6 +198,8 @@ static const ng_config_schema cache_schema = {"cache", sizeof(((ng_grid_config *
 static const ng_config_field cascade_fields[] = {
     {"hold_tokens", NG_CONFIG_INT, IN(cascade, hold_tokens), .dflt = "32", .min = 0, .max = 4096,
      .help = "tokens held back while an answer may still escalate"},
+    {"early_after", NG_CONFIG_INT, IN(cascade, early_after), .dflt = "16", .min = 0, .max = 4096,
+     .help = "tokens after which a generation that is less sure than its contract asks is given up, where a higher tier may be asked; it gets what there is; 0: never"},
     {"escalate", NG_CONFIG_ENUM, IN(cascade, escalate), .dflt = "contract", .choices = "contract|gain",
      .help = "gain: experts without a contract escalate where recorded outcomes say that the next tier would fix it"},
     {"min_gain", NG_CONFIG_NUM, IN(cascade, min_gain), .dflt = "0.1", .min = 0.001, .max = 1,

@@ -110,7 +110,7 @@ typedef struct ng_grid_config {
         } semantic;
     } cache;
     struct {
-        int64_t hold_tokens;
+        int64_t hold_tokens, early_after;
         int escalate; /* grid_escalate */
         double min_gain, explore;
         bool sticky, reask;

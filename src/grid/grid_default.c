@@ -34,6 +34,7 @@ static const char text[] =
     "#   experts:\n"
     "#     - {name: chat, task: generate, model: chat, tier: nano}\n"
     "#     - {name: embed, task: embed, model: minilm, tier: nano}\n"
+    "# `nanogrid calibrate` gives a chat model a confidence; then it can have a contract too, and is given up early where it goes wrong\n"
     "# models: {chat: {path: .., kv: q8}} holds the past tokens of conversations in 8 bits: half the memory (f16)\n"
     "# A contract bounds the error of what is answered here; less sure answers go to a higher "
     "tier:\n"

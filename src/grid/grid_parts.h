@@ -151,6 +151,14 @@ typedef struct asking {
     bool committed;    /* a token has reached the asker: the tier cannot change any more */
     bool by_gain;      /* the answer here kept what was promised; the next tier was asked all the same */
     bool exploring;    /* every tier is asked */
+    struct {               /* a generation that was stopped before its end, for it went wrong */
+        const grid_member *member; /* NULL: none */
+        size_t at;         /* in the line */
+        const char *draft; /* what it had written; owned */
+        ng_part part;      /* what tiers above are told of it */
+        ng_message *messages; /* owned */
+        char *note;        /* owned */
+    } given_up;
     struct {               /* of the semantic cache */
         ng_answer *vector; /* NULL: not asked */
         ng_digest scope;

@@ -95,6 +95,8 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
     f->task = req->task;
     f->n_labels = req->params.n_labels;
     if (req->expert) snprintf(f->expert, sizeof f->expert, "%s", req->expert);
+    const ng_message *first = req->n_messages ? &req->messages[0] : NULL;
+    snprintf(f->system, sizeof f->system, "%s", first && !strcmp(first->role, "system") ? first->parts[0].text : "");
     if (f->sleep_ms) usleep((useconds_t)f->sleep_ms * 1000);
     if (f->fails && !f->fails_after) return ng_fail(err, f->fails, "the fake is down");
     a->confidence = f->confidence;

@@ -31,6 +31,7 @@ typedef struct fake {
     ng_task task;
     size_t n_labels;
     char expert[48];
+    char system[256]; /* the first message, where it is the system's */
 } fake;
 
 extern const grid_hooks fake_hooks;

@@ -393,6 +393,38 @@ static bool hear(void *ctx, const ng_token_event *e) {
     "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"           \
     "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n"
 
+static void a_generation_that_goes_wrong_is_given_up(void **state) {
+    (void)state;
+    static const float falling[] = {NAN, 0.9f, NAN, 0.3f, NAN, 0.2f, NAN, NAN, NAN};
+    ng_message m;
+    ng_part p;
+    ng_request r = request(NG_TASK_GENERATE, &m, &p);
+    *fake_get("cloud") = (fake){.n_tokens = 2, .confidence = NAN};
+    *fake_get("chat") = (fake){.n_tokens = 9, .confidence = 0.3, .confidence_so_far = falling};
+    static const char yaml[] = "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {early_after: 3}\n"
+                               "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"
+                               "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n";
+    for (int streams = 0; streams < 2; streams++) {
+        heard h = {.stop_after = -1};
+        ng_grid *g = open_grid(yaml);
+        if (streams) r.on_token = hear, r.on_token_ctx = &h;
+        ng_answer *a = ask(g, &r); /* at the fourth token the estimate is 0.3: the fifth is never made */
+        assert_true(a->escalated && !strcmp(a->answer, "t0 t1 ") && (!streams || !strcmp(h.text, "t0 t1 ")));
+        assert_string_equal(outcome(a, "chat"), "given up after 4 tokens");
+        assert_string_equal(fake_get("cloud")->system,
+                            "A smaller model began to answer and was stopped, for it was probably wrong: t0 t1 t2 t3 ");
+        assert_int_equal(ng_grid_get_stats(g).wasted_tokens, 14); /* with the prompt's */
+        ng_answer_free(a);
+        fake_get("cloud")->fails = NG_ENET; /* nobody above: it is written to its end after all */
+        h = (heard){.stop_after = -1};
+        a = ask(g, &r);
+        assert_true(!a->escalated && !strcmp(a->answer, "t0 t1 t2 t3 t4 t5 t6 t7 t8 ") && (!streams || !strcmp(h.text, a->answer)));
+        ng_answer_free(a);
+        fake_get("cloud")->fails = NG_OK;
+        ng_grid_close(g);
+    }
+}
+
 static void tokens_are_held_while_the_tier_may_change(void **state) {
     (void)state;
     ng_message m;
@@ -616,6 +648,7 @@ int main(void) {
         cmocka_unit_test_setup(tokens_are_held_while_the_tier_may_change, fresh),
         cmocka_unit_test_setup(a_missed_deadline_gives_the_safe_label, fresh),
         cmocka_unit_test_setup(long_prompts_go_where_the_policy_says, fresh),
+        cmocka_unit_test_setup(a_generation_that_goes_wrong_is_given_up, fresh),
         cmocka_unit_test_setup(texts_from_elsewhere_are_noticed, fresh),
         cmocka_unit_test_setup(every_allocation_may_fail, fresh),
     };
