@@ -1,8 +1,7 @@
 /* verb_train.c: `nanogrid train RECIPE`. */
-#include "cli.h"
+#include "cli_train.h"
 
 #include <nanogrid/tools/few_shot.h>
-#include <nanogrid/tools/train.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -23,69 +22,6 @@ static const cli_option options[] = {
     {"model", 'm', CLI_STR, &o.model, "MODEL", "with --few-shot: the encoder (a BERT as GGUF)", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a line: each step, then the result", NULL},
     {0}};
-
-static bool on_step(void *ctx, const ng_train_step *s) {
-    cli_progress_step(ctx, (double)s->step, (double)s->n_steps);
-    ng_buf b = ng_buf_init(1024);
-    if (o.json) {
-        ng_json j = ng_json_init(&b);
-        ng_json_object(&j);
-        ng_json_key(&j, "step"), ng_json_int(&j, s->step);
-        ng_json_key(&j, "steps"), ng_json_int(&j, s->n_steps);
-        ng_json_key(&j, "phase"), ng_json_str(&j, s->phase);
-        ng_json_key(&j, "loss"), ng_json_fixed(&j, s->loss, 6);
-        if (!isnan(s->dev_accuracy)) ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, s->dev_accuracy, 6);
-        if (s->rate > 0) {
-            ng_json_key(&j, "rate"), ng_json_fixed(&j, s->rate, 9);
-            ng_json_key(&j, "tokens_per_s"), ng_json_fixed(&j, s->tokens_per_s, 0);
-        }
-        ng_json_end(&j);
-    } else {
-        ng_buf_printf(&b, "step %lld/%lld  %s  loss %.5f", (long long)s->step, (long long)s->n_steps, s->phase, s->loss);
-        if (!isnan(s->dev_accuracy)) ng_buf_printf(&b, "  dev accuracy %.4f", s->dev_accuracy);
-        if (s->rate > 0) ng_buf_printf(&b, "  rate %.2g  %.0f tokens/s", s->rate, s->tokens_per_s);
-    }
-    bool ok = cli_print(&b) == 0;
-    ng_buf_clear(&b);
-    return ok;
-}
-
-/* An encoder with its heads. */
-static void put_heads_json(ng_buf *b, const ng_train_result *r) {
-    ng_json j = ng_json_init(b);
-    ng_json_object(&j);
-    ng_json_key(&j, "model"), ng_json_str(&j, r->model_path);
-    ng_json_key(&j, "model_mb"), ng_json_fixed(&j, (double)r->model_bytes / 1e6, 6);
-    ng_json_key(&j, "steps"), ng_json_int(&j, r->n_steps);
-    ng_json_key(&j, "resumed"), ng_json_bool(&j, r->resumed);
-    ng_json_key(&j, "duplicates_dropped"), ng_json_uint(&j, r->n_duplicates);
-    ng_json_key(&j, "loss"), ng_json_fixed(&j, r->loss, 6);
-    ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->dev_accuracy, 6);
-    ng_json_key(&j, "heads");
-    ng_json_object(&j);
-    for (size_t i = 0; i < r->n_heads; i++) {
-        ng_json_key(&j, r->heads[i].name);
-        ng_json_object(&j);
-        ng_json_key(&j, "train"), ng_json_uint(&j, r->heads[i].n_train);
-        ng_json_key(&j, "labels"), ng_json_uint(&j, r->heads[i].n_labels);
-        ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->heads[i].dev_accuracy, 6);
-        ng_json_end(&j);
-    }
-    ng_json_end(&j);
-    ng_json_key(&j, "seconds"), ng_json_fixed(&j, r->seconds, 3);
-    ng_json_end(&j);
-}
-
-static void put_heads_text(ng_buf *b, const ng_train_result *r) {
-    ng_buf_printf(b, "%s: %.2f MB, %zu heads, %lld steps%s in %.1f s; %zu texts that also stand in a test set were left out", r->model_path,
-                  (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps, r->resumed ? " (gone on from a checkpoint)" : "", r->seconds,
-                  r->n_duplicates);
-    for (size_t i = 0; i < r->n_heads; i++) {
-        ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels, r->heads[i].n_train);
-        if (!isnan(r->heads[i].dev_accuracy)) ng_buf_printf(b, ", dev accuracy %.4f", r->heads[i].dev_accuracy);
-        else ng_buf_puts(b, ", no dev texts: its confidence is not calibrated");
-    }
-}
 
 static bool on_bench(void *ctx, const ng_train_bench_row *r) {
     (void)ctx;
@@ -179,16 +115,13 @@ static int run(int argc, char **argv) {
     if (argc != 1) return cli_usage("train needs one RECIPE.yaml");
     ng_error err = {0};
     if (o.bench) return ng_train_bench(argv[0], (int)o.threads, on_bench, NULL, &err) ? cli_fail(&err) : 0;
-    cli_progress progress = {.what = "training"};
-    ng_train_options opt = {.out_dir = o.out, .seed = o.seed, .n_threads = (int)o.threads, .plot = o.plot,
-                            .on_step = on_step, .ctx = &progress};
+    cli_train t = {.progress = {.what = "training"}, .json = o.json};
+    ng_train_options opt = {.out_dir = o.out, .seed = o.seed, .n_threads = (int)o.threads, .plot = o.plot};
     ng_train_result r;
-    ng_status s = ng_train(&r, argv[0], &opt, &err);
-    cli_progress_end(&progress);
-    if (s) return cli_fail(&err);
+    ng_status s = cli_train_run(&t, &r, argv[0], &opt, &err);
+    if (s || r.n_heads) return cli_train_end(&t, &r, s, &err);
     ng_buf b = ng_buf_init(8192);
-    if (r.n_heads) (o.json ? put_heads_json : put_heads_text)(&b, &r);
-    else (o.json ? put_json : put_text)(&b, &r);
+    (o.json ? put_json : put_text)(&b, &r);
     int code = cli_print(&b);
     ng_buf_clear(&b);
     return code;

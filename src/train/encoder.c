@@ -44,6 +44,7 @@ struct ng_encoder {
     size_t max_tok, max_seq, longest;
     size_t frozen;                              /* layers that stay; 0: the tables are trained too */
     ng_encoder_batch batch;
+    const float *add_qkv;                       /* [n, 3w] to the last layer's gradient, or NULL */
 };
 
 /* ---- shape and layout --------------------------------------------------------------------------- */
@@ -335,6 +336,9 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
 /* ---- backward ----------------------------------------------------------------------------------- */
 
 float *ng_encoder_grad_out(ng_encoder *e) { return e->dx; }
+const float *ng_encoder_qkv(const ng_encoder *e) { return e->run[e->shape.n_layer - 1].qkv; }
+void ng_encoder_add_qkv(ng_encoder *e, const float *dqkv) { e->add_qkv = dqkv; }
+ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i) { return (ng_encoder_values){input_of(e, i), e->run[i].act, e->run[i].x2}; }
 
 /* In: e->dx is the gradient of the layer's output; out: of its input. */
 static void layer_backward(ng_encoder *e, size_t i) {
@@ -361,6 +365,7 @@ static void layer_backward(ng_encoder *e, size_t i) {
     ng_nn_linear_backward(e->nn, &o);
     att.dy = r->sum1, att.dqkv = e->dwide;
     ng_nn_attention_backward(e->nn, &att);
+    for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * w; k++) e->dwide[k] += e->add_qkv[k];
     qkv.x = x, qkv.dy = e->dwide, qkv.dx = e->dx, qkv.add_dx = true;
     ng_nn_linear_backward(e->nn, &qkv);
 }

@@ -71,6 +71,15 @@ typedef struct ng_encoder_batch {
 const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b);
 float *ng_encoder_grad_out(ng_encoder *e); /* [n_tok, width] for dloss/dx */
 void ng_encoder_backward(ng_encoder *e);
+/* Of the last layer of the last forward: q, k and v [n_tok, 3 width].  What is given to _add_ is added to their gradient by the next
+ * backward (a loss on attention); borrowed until then, NULL for none. */
+const float *ng_encoder_qkv(const ng_encoder *e);
+void ng_encoder_add_qkv(ng_encoder *e, const float *dqkv);
+/* What layer i read, had between its two inner matrices, and gave, in the last forward. */
+typedef struct ng_encoder_values {
+    const float *in, *inner, *out; /* [n_tok, width], [n_tok, n_ff], [n_tok, width] */
+} ng_encoder_values;
+ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i);
 
 typedef struct ng_encoder_update {
     double rate, beta1, beta2, eps, decay;

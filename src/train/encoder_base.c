@@ -208,6 +208,7 @@ ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_ar
     ng_gguf_put_str(w, "general.name", b->recipe->name);
     ng_gguf_put_u32(w, "general.file_type", 0);
     ng_gguf_put_u32(w, "bert.block_count", (uint32_t)b->shape.n_layer);
+    ng_gguf_put_u32(w, "bert.feed_forward_length", (uint32_t)b->shape.n_ff);
     ng_gguf_put_u32(w, "bert.context_length", (uint32_t)b->shape.n_ctx);
     ng_gguf_put_u32(w, "nanogrid.max_seq_length", (uint32_t)b->shape.n_ctx);
     ng_gguf_put_u32(w, "tokenizer.ggml.token_type_count", 1);
@@ -249,9 +250,9 @@ static ng_status copy_teacher(const ng_encoder_base *b, ng_encoder *e, ng_error 
 
 /* ---- weights of an encoder trained before ------------------------------------------------------------ */
 
-/* Rows of start's tensor `name` [rows, cols] to `out`; *has false where it has none of that shape. */
-static void take_start(const ng_encoder_base *b, const char *name, size_t rows, size_t cols, float *out, bool *has) {
-    const ng_gguf_tensor *t = ng_gguf_find_tensor(b->start, name);
+/* Rows of the file's tensor `name` [rows, cols] to `out`; *has false where it has none of that shape. */
+static void take_start(const ng_gguf *g, const char *name, size_t rows, size_t cols, float *out, bool *has) {
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(g, name);
     *has = t && t->dims[0] == cols && t->dims[1] == rows && t->dims[2] * t->dims[3] == 1 && ng_can_dequantize(t->type);
     for (size_t r = 0; *has && r < rows; r++)
         ng_dequantize_row(t->type, (const char *)t->data + r * (t->bytes / rows), out + r * cols, cols);
@@ -286,7 +287,7 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
     for (size_t i = 0; !s && b->start && i < n; i++) {
         bool has = true;
         if (!strcmp(t[i].name, "token_embd.weight")) s = take_words(b, weights + t[i].at, t[i].cols, err);
-        else take_start(b, t[i].name, t[i].rows, t[i].cols, weights + t[i].at, &has);
+        else take_start(b->start, t[i].name, t[i].rows, t[i].cols, weights + t[i].at, &has);
         if (!has) s = ng_fail(err, NG_EFORMAT, "%s: base.start has no tensor %s of [%zu, %zu]", ng_gguf_path(b->start), t[i].name, t[i].cols, t[i].rows);
     }
     return s;
@@ -295,17 +296,35 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
 ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, float *out, ng_error *err) {
     char key[128];
     ng_gguf_array a;
+    const ng_gguf *from = b->start ? b->start : b->g;
     size_t width = b->shape.width, n = labels->len;
     bool has = false;
     snprintf(key, sizeof key, "nanogrid.head.%s.labels", name);
-    if (!b->start || !ng_gguf_has(b->start, key)) return NG_OK;
-    ng_status s = ng_gguf_get_array(b->start, key, &a, err);
+    if (!ng_gguf_has(from, key)) return NG_OK;
+    ng_status s = ng_gguf_get_array(from, key, &a, err);
     if (s || a.kind != NG_GGUF_STRING || a.len != n) return s;
     for (size_t i = 0; i < n; i++)
         if (strlen(labels->names[i]) != a.strs[i].len || memcmp(labels->names[i], a.strs[i].data, a.strs[i].len) != 0) return NG_OK;
     snprintf(key, sizeof key, "head.%s.weight", name);
-    take_start(b, key, n, width, out, &has);
+    take_start(from, key, n, width, out, &has);
     snprintf(key, sizeof key, "head.%s.bias", name);
-    if (has) take_start(b, key, 1, n, out + n * width, &has);
-    return has ? NG_OK : ng_fail(err, NG_EFORMAT, "%s: head '%s' lacks its weights", ng_gguf_path(b->start), name);
+    if (has) take_start(from, key, 1, n, out + n * width, &has);
+    return has ? NG_OK : ng_fail(err, NG_EFORMAT, "%s: head '%s' lacks its weights", ng_gguf_path(from), name);
+}
+
+ng_status ng_encoder_base_whole(const ng_encoder_base *b, ng_encoder **out, ng_error *err) {
+    uint32_t n;
+    ng_encoder_base whole = *b;
+    *out = NULL;
+    ng_status s = ng_gguf_get_u32(b->g, "bert.block_count", &n, err);
+    if (s) return s;
+    whole.start = NULL;
+    whole.shape.n_layer = n;
+    if (!(whole.layers = malloc((n + 1) * sizeof *whole.layers))) return no_memory(b, err);
+    for (uint32_t i = 0; i < n; i++) whole.layers[i] = i;
+    s = ng_encoder_new(out, &whole.shape, 0, err);
+    if (!s) s = ng_encoder_base_copy(&whole, *out, err);
+    free(whole.layers);
+    if (s) ng_encoder_free(*out), *out = NULL;
+    return s;
 }

@@ -26,6 +26,8 @@ static const ng_config_field head_fields[] = {
     {"share", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, share), .dflt = "1", .min = 1e-3, .max = 1},
     {"pooling", NG_CONFIG_ENUM, AT(ng_encoder_head_recipe, pooling), .dflt = "mean", .choices = "mean|first"},
     {"smoothing", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, smoothing), .dflt = "0", .min = 0, .max = 0.5},
+    {"teachers", NG_CONFIG_STRS, AT(ng_encoder_head_recipe, teachers), .help = "GGUF files with such a head, or recorded answers"},
+    {"teacher_head", NG_CONFIG_STR, AT(ng_encoder_head_recipe, teacher_head)},
     {"", NG_CONFIG_LINE, AT(ng_encoder_head_recipe, line)},
     {0}};
 static const ng_config_schema head_schema = {"a head", sizeof(ng_encoder_head_recipe), head_fields};
@@ -46,8 +48,31 @@ static const ng_config_field training_fields[] = {
     {"patience", NG_CONFIG_INT, AT(ng_encoder_training, patience), .dflt = "0", .min = 0, .max = 10000},
     {"checkpoint", NG_CONFIG_MS, AT(ng_encoder_training, checkpoint_ms), .dflt = "10m", .min = 0, .max = 1.2e6},
     {"shuffle", NG_CONFIG_BOOL, AT(ng_encoder_training, shuffle), .dflt = "true"},
+    {"rounded", NG_CONFIG_BOOL, AT(ng_encoder_training, rounded), .dflt = "false"},
     {0}};
 static const ng_config_schema training_schema = {"training", sizeof(ng_encoder_training), training_fields};
+
+static const ng_config_field distill_fields[] = {
+    {"temperature", NG_CONFIG_NUM, AT(ng_distill_recipe, temperature), .dflt = "2", .min = 0.1, .max = 100},
+    {"soft", NG_CONFIG_NUM, AT(ng_distill_recipe, soft), .dflt = "0.5", .min = 0, .max = 1},
+    {"hidden", NG_CONFIG_NUM, AT(ng_distill_recipe, hidden), .dflt = "0", .min = 0, .max = 1e6},
+    {"attention", NG_CONFIG_NUM, AT(ng_distill_recipe, attention), .dflt = "0", .min = 0, .max = 1e6},
+    {0}};
+static const ng_config_schema distill_schema = {"distill", sizeof(ng_distill_recipe), distill_fields};
+
+static const ng_config_field prune_fields[] = {
+    {"inner", NG_CONFIG_NUM, AT(ng_prune_recipe, inner), .dflt = "0", .min = 0, .max = 0.95},
+    {"layers", NG_CONFIG_INT, AT(ng_prune_recipe, layers), .dflt = "0", .min = 0, .max = 63},
+    {"texts", NG_CONFIG_INT, AT(ng_prune_recipe, texts), .dflt = "1024", .min = 1, .max = 1e6},
+    {0}};
+static const ng_config_schema prune_schema = {"prune", sizeof(ng_prune_recipe), prune_fields};
+
+static const ng_config_field limit_fields[] = {
+    {"against", NG_CONFIG_STR, AT(ng_limit_recipe, against), .help = "the model that the new one is compared with"},
+    {"drop", NG_CONFIG_NUM, AT(ng_limit_recipe, drop), .dflt = "1", .min = -100, .max = 100},
+    {"speed", NG_CONFIG_NUM, AT(ng_limit_recipe, speed), .dflt = "0", .min = 0, .max = 1000},
+    {0}};
+static const ng_config_schema limit_schema = {"limit", sizeof(ng_limit_recipe), limit_fields};
 
 static const ng_config_field fields[] = {
     {"name", NG_CONFIG_STR, AT(ng_encoder_recipe, name), .required = true},
@@ -63,10 +88,14 @@ static const ng_config_field fields[] = {
     {"base", NG_CONFIG_GROUP, AT(ng_encoder_recipe, base), .sub = &base_schema, .required = true},
     {"heads", NG_CONFIG_LIST, AT(ng_encoder_recipe, heads), .sub = &head_schema, .required = true},
     {"training", NG_CONFIG_GROUP, AT(ng_encoder_recipe, training), .sub = &training_schema},
+    {"distill", NG_CONFIG_GROUP, AT(ng_encoder_recipe, distill), .sub = &distill_schema},
+    {"prune", NG_CONFIG_GROUP, AT(ng_encoder_recipe, prune), .sub = &prune_schema},
+    {"limit", NG_CONFIG_GROUP, AT(ng_encoder_recipe, limit), .sub = &limit_schema},
     {0}};
 static const ng_config_schema schema = {"the recipe", sizeof(ng_encoder_recipe), fields};
 
-bool ng_encoder_recipe_is(const char *path) {
+/* Whether the file has the key, with that value when it is not NULL. */
+static bool has_key(const char *path, const char *key, const char *value) {
     ng_buf text = ng_buf_init(1 << 20);
     ng_arena *arena = NULL;
     ng_yaml_node *root = NULL;
@@ -74,10 +103,36 @@ bool ng_encoder_recipe_is(const char *path) {
     if (!ng_arena_new(&arena, 0) && !ng_file_read(&text, path, NULL) &&
         !ng_yaml_parse(&root, text.data, text.len, path, arena, NULL) && root && root->kind == NG_YAML_MAPPING)
         for (const ng_yaml_node *c = root->child; c; c = c->next)
-            is |= !strcmp(c->key, "task") && c->kind == NG_YAML_SCALAR && !strcmp(c->text, "encoder");
+            is |= !strcmp(c->key, key) && (!value || (c->kind == NG_YAML_SCALAR && !strcmp(c->text, value)));
     ng_buf_clear(&text);
     ng_arena_free(arena);
     return is;
+}
+
+bool ng_encoder_recipe_is(const char *path) { return has_key(path, "task", "encoder"); }
+
+const char *ng_encoder_stage_name(ng_encoder_stage s) { return s == NG_STAGE_PRUNE ? "prune" : s == NG_STAGE_DISTILL ? "distill" : "train"; }
+
+static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
+    ng_encoder_head_recipe *h = r->heads.items;
+    r->stage = has_key(r->path, "prune", NULL) ? NG_STAGE_PRUNE : has_key(r->path, "distill", NULL) ? NG_STAGE_DISTILL : NG_STAGE_TRAIN;
+    if (r->stage == NG_STAGE_PRUNE && !r->limit.against) r->limit.against = r->base.model;
+    if (r->stage == NG_STAGE_PRUNE && (!(r->prune.inner > 0 || r->prune.layers > 0) || r->base.start))
+        return ng_fail(err, NG_EINVALID, "%s: prune needs inner or layers above 0, and no base.start", r->path);
+    if (r->stage != NG_STAGE_PRUNE && has_key(r->path, "limit", NULL) && !r->limit.against)
+        return ng_fail(err, NG_EINVALID, "%s: limit needs against: the model that the new one is compared with", r->path);
+    if (r->training.rounded && !strcmp(r->weights, "F32"))
+        return ng_fail(err, NG_EINVALID, "%s: training.rounded needs weights: a type that rounds", r->path);
+    bool teaches = r->distill.hidden > 0 || r->distill.attention > 0;
+    for (size_t i = 0; i < r->heads.len; i++) {
+        if (h[i].teachers.len && r->stage == NG_STAGE_TRAIN)
+            return ng_fail(err, NG_EINVALID, "%s:%d: teachers need a section distill: or prune:", r->path, h[i].line);
+        if (r->stage == NG_STAGE_PRUNE && !h[i].teachers.len) h[i].teachers = (ng_config_strs){&r->base.model, 1};
+        teaches |= h[i].teachers.len > 0;
+    }
+    if (r->stage == NG_STAGE_DISTILL && !teaches)
+        return ng_fail(err, NG_EINVALID, "%s: nothing to distil from: give heads teachers, or distill.hidden or .attention", r->path);
+    return NG_OK;
 }
 
 static bool is_file_name(const char *s) {
@@ -101,7 +156,7 @@ ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_ar
         for (size_t k = 0; k < i; k++)
             if (!strcmp(h[i].name, h[k].name)) return ng_fail(err, NG_EINVALID, "%s:%d: two heads are called '%s'", path, h[i].line, h[i].name);
     }
-    return NG_OK;
+    return check_stage(out, err);
 }
 
 static char *beside(const ng_encoder_recipe *r, const char *file, ng_arena *arena) {

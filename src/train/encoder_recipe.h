@@ -25,12 +25,24 @@
  *         share: 1               [1] of its training texts, by their hashes; all of them count for the words
  *         pooling: mean          [mean] mean | first
  *         smoothing: 0           [0] of the labels
+ *         teachers: [./a.gguf]   [none; prune: the base] models with such a head, or recorded answers (teacher.h): soft labels
+ *         teacher_head: intent   [the head's name] what the teachers call it
  *     training: {epochs: 4, freeze: 0, batch: 32, accumulate: 1, rate: 1e-4, warmup: 0.06, schedule: linear, decay: 0.01,
  *                clip: 1, dropout: 0.1, seed: 1, precision: auto, patience: 0, checkpoint: 10m, shuffle: true}
  *                                freeze: so many first layers and the words stay as they are.
  *                                rate: the greatest; warm-up is a share of all steps, then linear | cosine to 0 |
  *                                constant.  patience: epochs without a better dev score; the best are kept.
- *                                checkpoint: at most so far apart, beside the model, gone when it is done */
+ *                                checkpoint: at most so far apart, beside the model, gone when it is done.
+ *                                rounded: true: each step sees the layers as `weights` rounds them (recovery)
+ *     distill: {temperature: 2, soft: 0.5, hidden: 0, attention: 0}         `distill`, and the recovery of `prune`
+ *                                soft: share of the soft labels in a text's loss, the rest is its label's; hidden, attention:
+ *                                weights of what the student's last layer differs from that of the base, all of whose
+ *                                layers count: squares of its output, KL of its attention
+ *     prune: {inner: 0.2, layers: 0, texts: 1024}                           `prune`: the share of the inner width, how many
+ *                                layers go; texts: that the scores are taken from
+ *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
+ *                                of dev [prune: the base].  A head that loses more than `drop` points, or a model that is not
+ *                                `speed` times as fast, is not kept */
 #ifndef NG_TRAIN_ENCODER_RECIPE_H
 #define NG_TRAIN_ENCODER_RECIPE_H
 
@@ -44,7 +56,8 @@ typedef struct ng_encoder_base_recipe {
 } ng_encoder_base_recipe;
 
 typedef struct ng_encoder_head_recipe {
-    const char *name, *recipe;
+    const char *name, *recipe, *teacher_head;
+    ng_config_strs teachers;
     double weight, smoothing, share;
     int64_t repeat;
     int pooling; /* 0 mean, 1 first */
@@ -57,8 +70,25 @@ typedef struct ng_encoder_training {
     int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze;
     double rate, warmup, decay, clip, dropout;
     int schedule, precision; /* ng_schedule, ng_precision */
-    bool shuffle;
+    bool shuffle, rounded;
 } ng_encoder_training;
+
+typedef struct ng_distill_recipe {
+    double temperature, soft, hidden, attention;
+} ng_distill_recipe;
+
+typedef struct ng_prune_recipe {
+    double inner;
+    int64_t layers, texts;
+} ng_prune_recipe;
+
+typedef struct ng_limit_recipe {
+    const char *against; /* NULL: nothing is compared */
+    double drop, speed;
+} ng_limit_recipe;
+
+/* Which verb a recipe is for, by the sections it has. */
+typedef enum ng_encoder_stage { NG_STAGE_TRAIN, NG_STAGE_DISTILL, NG_STAGE_PRUNE } ng_encoder_stage;
 
 typedef struct ng_encoder_recipe {
     const char *name, *task, *output, *description, *licence, *attribution, *source, *weights, *head_weights;
@@ -66,9 +96,14 @@ typedef struct ng_encoder_recipe {
     ng_encoder_base_recipe base;
     ng_config_list heads; /* of ng_encoder_head_recipe */
     ng_encoder_training training;
+    ng_distill_recipe distill;
+    ng_prune_recipe prune;
+    ng_limit_recipe limit;
+    ng_encoder_stage stage;
     const char *path;
 } ng_encoder_recipe;
 
+const char *ng_encoder_stage_name(ng_encoder_stage s); /* "train", "distill", "prune" */
 /* Whether the file is a recipe with `task: encoder`; false also when it cannot be read. */
 bool ng_encoder_recipe_is(const char *path);
 ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;

@@ -13,11 +13,16 @@ static ng_status no_memory(const ng_encoder_recipe *r, ng_error *err) { return n
 
 /* ---- data --------------------------------------------------------------------------------------- */
 
-static void keep_tuning_half(ng_dataset *d) {
+static ng_status part_dev(ng_dataset *tune, ng_dataset *held, ng_error *err) {
     size_t n = 0;
-    for (size_t i = 0; i < d->len; i++)
-        if (ng_text_tunes(d->items[i].hash)) d->items[n++] = d->items[i];
-    d->len = n;
+    *held = (ng_dataset){.items = malloc((tune->len + 1) * sizeof *held->items)};
+    if (!held->items) return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu texts", tune->len);
+    for (size_t i = 0; i < tune->len; i++) {
+        if (ng_text_tunes(tune->items[i].hash)) tune->items[n++] = tune->items[i];
+        else held->items[held->len++] = tune->items[i];
+    }
+    tune->len = n;
+    return NG_OK;
 }
 
 static ng_status check_labels(const ng_encoder_task *t, ng_error *err) {
@@ -50,7 +55,7 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
     if (!(s = ng_dataset_separate(&t->train, &test, &t->recipe, true, &t->n_dropped, err)))
         s = ng_dataset_separate(&t->tune, &test, &t->recipe, true, &t->n_dropped, err);
     ng_dataset_clear(&test);
-    keep_tuning_half(&t->tune);
+    if (!s) s = part_dev(&t->tune, &t->held, err);
     return s ? s : check_labels(t, err);
 }
 
@@ -74,9 +79,14 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
         ng_dataset_clear(&k->train);
         ng_dataset_clear(&k->tune);
         ng_dataset_clear(&k->oos);
+        free(k->held.items);
+        free(k->soft);
         ng_id_texts_clear(&k->train_ids);
         ng_id_texts_clear(&k->tune_ids);
     }
+    ng_encoder_free(t->teacher);
+    free(t->want);
+    free(t->dqkv);
     free(t->items);
     free(t->begin);
     free(t->ids);
@@ -135,6 +145,21 @@ static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng
     return ok ? NG_OK : no_memory(t->recipe, err);
 }
 
+/* What soft labels and the losses on the last layer need. */
+static ng_status take_teaching(ng_encoder_tasks *t, size_t labels, bool tokens, size_t longest, ng_error *err) {
+    ng_encoder_shape shape = ng_encoder_get_shape(t->encoder);
+    size_t rows = tokens && t->max_tok > t->max_seq ? t->max_tok : t->max_seq;
+    bool soft = false;
+    for (size_t i = 0; i < t->len; i++) soft |= t->items[i].head->teachers.len > 0;
+    if (soft && !(t->want = malloc(rows * labels * sizeof(float)))) return no_memory(t->recipe, err);
+    if (!t->teacher) return NG_OK;
+    if (!(t->dqkv = malloc(t->max_tok * 3 * shape.width * sizeof(float)))) return no_memory(t->recipe, err);
+    ng_status s = ng_encoder_bind(t->teacher, t->nn, t->max_tok, t->max_seq, longest, err);
+    return s ? s : ng_nn_reserve(t->nn, ng_nn_match_bytes(t->nn, t->max_seq, shape.n_head, t->max_tok, longest), err);
+}
+
+void ng_encoder_tasks_teach(ng_encoder_tasks *t, ng_encoder *teacher) { t->teacher = teacher; }
+
 ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) {
     ng_encoder_shape shape = ng_encoder_get_shape(e);
     size_t longest = 1, labels = 1, at = ng_encoder_n_weights(&shape), head_bytes = 0;
@@ -160,6 +185,7 @@ ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, s
         head_bytes = bytes > head_bytes ? bytes : head_bytes;
     }
     ng_status s = take_memory(t, labels, tokens, err);
+    if (!s) s = take_teaching(t, labels, tokens, longest, err);
     if (!s) s = ng_encoder_bind(e, nn, t->max_tok, t->max_seq, longest, err);
     return s ? s : ng_nn_reserve(nn, head_bytes, err);
 }
@@ -274,6 +300,23 @@ static size_t collect(ng_encoder_tasks *t, size_t k, const ng_encoder_item *item
     return rows;
 }
 
+/* Adds what the teachers of head k say of the batch's rows, in the order of `collect`. */
+static double soft_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n, size_t m, double share) {
+    const ng_encoder_task *task = &t->items[k];
+    size_t labels = task->labels.len, at = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].task != k) continue;
+        size_t text = items[i].text, from = task->tokens ? task->train_ids.word_begin[text] : text;
+        size_t rows = task->tokens ? task->train_ids.word_begin[text + 1] - from : 1;
+        memcpy(t->want + at * labels, task->soft + from * labels, rows * labels * sizeof *t->want);
+        at += rows;
+    }
+    double soft = t->recipe->distill.soft;
+    ng_nn_soft o = {m, labels, t->z, t->want, t->recipe->distill.temperature, share * soft, task->each, t->dz};
+    for (size_t i = 0; i < m * labels; i++) t->dz[i] *= (float)(1 - soft);
+    return soft * ng_nn_soft_loss(&o);
+}
+
 /* The share of head k in the batch's loss; its gradients are added. */
 static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how, const float *x) {
     const ng_encoder_task *task = &t->items[k];
@@ -293,12 +336,31 @@ static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *it
         sum = ng_nn_cosine_loss(&pairs);
     } else {
         sum = task->each ? ng_nn_sigmoid_loss(&loss) : ng_nn_cross_entropy(&loss);
+        if (task->soft) sum = (1 - t->recipe->distill.soft) * sum + soft_step(t, k, items, n, m, share);
         ng_nn_linear_backward(t->nn, &r.linear);
         if (r.shapes) shapes_backward(t, &r);
     }
     if (drop.p > 0) ng_nn_drop_backward(t->nn, &r.drop);
     ng_nn_pool_backward(t->nn, &r.pool);
     return sum * share;
+}
+
+/* What the last layer differs from the teacher's, a token. */
+static double match_step(ng_encoder_tasks *t, const ng_encoder_batch *b, const float *x) {
+    const ng_distill_recipe *d = &t->recipe->distill;
+    ng_encoder_shape shape = ng_encoder_get_shape(t->encoder);
+    ng_encoder_batch plain = *b;
+    plain.dropout = 0;
+    size_t n = b->begin[b->n_seq];
+    double each = 1 / (double)n, loss = 0;
+    const float *want = ng_encoder_forward(t->teacher, &plain);
+    ng_nn_hidden hidden = {n, shape.width, x, want, d->hidden * each, ng_encoder_grad_out(t->encoder)};
+    if (d->hidden > 0) loss += d->hidden * each * ng_nn_hidden_loss(t->nn, &hidden);
+    ng_nn_attention_match match = {b->n_seq, shape.width, shape.n_head, b->begin, ng_encoder_qkv(t->encoder), ng_encoder_qkv(t->teacher),
+                                   d->attention * each, t->dqkv};
+    if (d->attention > 0) loss += d->attention * each * ng_nn_attention_loss(t->nn, &match);
+    ng_encoder_add_qkv(t->encoder, d->attention > 0 ? t->dqkv : NULL);
+    return loss;
 }
 
 double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how) {
@@ -313,6 +375,7 @@ double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items,
     memset(ng_encoder_grad_out(t->encoder), 0, t->begin[n_seq] * width * sizeof(float));
     t->n_tok = t->begin[n_seq];
     for (size_t k = 0; k < t->len; k++) loss += head_step(t, k, items, n, &b, x);
+    if (t->teacher) loss += match_step(t, &b, x);
     ng_encoder_backward(t->encoder);
     return loss;
 }

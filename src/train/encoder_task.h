@@ -24,7 +24,9 @@ typedef struct ng_encoder_task {
     ng_recipe recipe;
     ng_labels labels;
     ng_dataset train, tune, oos; /* tune: the half of dev that things are fitted on */
+    ng_dataset held;     /* the other half: models are compared on it; its items lie in tune's memory */
     ng_id_texts train_ids, tune_ids;
+    float *soft;         /* soft labels of the training rows (teacher.h), or NULL */
     size_t at;   /* of its matrix in the encoder's weights */
     bool each, tokens, pairs; /* moderate, extract, embed */
     size_t n_dropped; /* training and dev texts that also stand in test */
@@ -39,6 +41,7 @@ typedef struct ng_encoder_tasks {
     ng_encoder_task *items; /* [len] */
     size_t len;
     ng_encoder *encoder;
+    ng_encoder *teacher; /* of hidden values and attention: same width, heads and words; or NULL */
     ng_nn *nn;
     size_t max_batch, max_seq, max_tok;
     /* of the batch at hand */
@@ -52,6 +55,7 @@ typedef struct ng_encoder_tasks {
     float *score;               /* [max_batch] embed */
     uint64_t *holds, *known;    /* [max_batch] */
     float *pooled, *dpooled, *z, *dz; /* [n_rows_max, width | n_labels] */
+    float *want, *dqkv;         /* [n_rows_max, n_labels], [max_tok, 3 width]; NULL without teachers */
 } ng_encoder_tasks;
 
 /* Texts that also stand in the same head's test set are left out, always. */
@@ -60,6 +64,8 @@ ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tok
 size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width); /* weights of all heads */
 /* The weights of shapes are trained in units of this, as they must grow further than the others in as many steps. */
 #define NG_SHAPE_GAIN 32.0f
+/* Before binding: where hidden values and attention are taken from; t owns it from now on. */
+void ng_encoder_tasks_teach(ng_encoder_tasks *t, ng_encoder *teacher);
 /* `encoder` has n_extra extra weights and is bound to nn here. */
 ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) NG_MUST_USE;
 void ng_encoder_tasks_clear(ng_encoder_tasks *t); /* accepts a zeroed one */

@@ -152,6 +152,39 @@ double ng_nn_cross_entropy(const ng_nn_loss *o);
 /* Mean over the known labels of the binary cross-entropy of sigmoid(z): multi-label, one sigmoid a label. */
 double ng_nn_sigmoid_loss(const ng_nn_loss *o);
 
+/* What a teacher says: T^2 KL(want || softmax(z / T)), or a sigmoid a label and the mean over labels.  Rows whose want[0] is NaN
+ * do not count.  Adds to dz. */
+typedef struct ng_nn_soft {
+    size_t n, n_labels;
+    const float *z, *want; /* [n, n_labels]; want: probabilities at that temperature */
+    double temperature, scale;
+    bool each;
+    float *dz;
+} ng_nn_soft;
+double ng_nn_soft_loss(const ng_nn_soft *o);
+
+/* What the outputs of two layers differ: the sum of the mean squares of n rows.  Adds to dx. */
+typedef struct ng_nn_hidden {
+    size_t n, width;
+    const float *x, *want; /* [n, width] */
+    double scale;
+    float *dx;
+} ng_nn_hidden;
+double ng_nn_hidden_loss(const ng_nn *nn, const ng_nn_hidden *o);
+
+/* What the attention of two layers differs: the sum over rows of the mean over heads of KL(teacher || student).  Sets the parts of q
+ * and k of dqkv and zeroes that of v. */
+typedef struct ng_nn_attention_match {
+    size_t n_seq, width, n_head;
+    const size_t *begin;
+    const float *qkv, *want; /* [n, 3 width] of student and teacher */
+    double scale;
+    float *dqkv;
+} ng_nn_attention_match;
+double ng_nn_attention_loss(const ng_nn *nn, const ng_nn_attention_match *o);
+/* Work space of the two losses above; longest: rows of a sequence. */
+size_t ng_nn_match_bytes(const ng_nn *nn, size_t n_seq, size_t n_head, size_t n, size_t longest);
+
 /* Pairs of vectors: (cos(x[2 i], x[2 i + 1]) - score[i])^2. */
 typedef struct ng_nn_cosine {
     size_t n, width;    /* pairs */

@@ -325,6 +325,8 @@ static ng_status run(trainer *t, const char *path) {
 ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) {
     static const ng_train_options defaults = {.seed = -1};
     if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
+    if (opt && opt->stage != NG_TRAIN)
+        return ng_fail(err, NG_EINVALID, "%s: only recipes of `task: encoder` are distilled and pruned; `nanogrid train` is for the others", recipe_path);
     if (ng_summary_recipe_is(recipe_path)) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();

@@ -10,6 +10,10 @@
  * weights so far, nothing else, and a run that goes on from it ends in the bytes of one that was never
  * stopped.  Checkpoints are written between steps; how often does not matter to the result.
  *
+ * `distill` and `prune` are the same run with more before and after: teachers answer the training texts first, a pruned
+ * encoder takes its weights from the whole one, and the file is written beside its name, compared with another model on the half
+ * of dev that nothing is fitted on, and only named when it is within the recipe's limit.
+ *
  * A loss or gradient that is no number ends the run before the weights change; the last checkpoint stays. */
 #include "train_encoder.h"
 
@@ -20,6 +24,9 @@
 #include "train/checkpoint.h"
 #include "train/encoder_export.h"
 #include "train/plot.h"
+#include "train/prune.h"
+#include "train/rounded.h"
+#include "train/teacher.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +44,7 @@ typedef struct run {
     ng_encoder_tasks tasks;
     ng_encoder *encoder;
     ng_nn nn;
+    ng_rounded rounded;     /* with training.rounded */
     char folder[1024], checkpoint[1100];
     uint64_t seed, digest;
     ng_encoder_item *items; /* [n_items] of an epoch */
@@ -89,21 +97,51 @@ static ng_status take_digest(run *r) {
         h = ng_hash64(t->tune_ids.ids, t->tune_ids.begin[t->tune_ids.n] * sizeof(int32_t), h);
         for (size_t i = 0; i < t->train.len; i++) h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
         for (size_t i = 0; t->pairs && i < t->train.len; i++) h = ng_hash64(&t->train.items[i].score, sizeof(float), h);
+        size_t rows = t->tokens ? t->train_ids.word_begin[t->train_ids.n] : t->train.len;
+        if (t->soft) h = ng_hash64(t->soft, rows * t->labels.len * sizeof(float), h);
         if (t->tokens) h = ng_hash64(t->train_ids.tags, t->train_ids.word_begin[t->train_ids.n] * sizeof(int32_t), h);
     }
     r->digest = ng_hash64(ng_encoder_weights(r->encoder), ng_encoder_n_total(r->encoder) * sizeof(float), h);
     return s;
 }
 
-static ng_status make_encoder(run *r) {
-    size_t n_extra = ng_encoder_tasks_n_extra(&r->tasks, r->base.shape.width);
-    ng_status s = ng_encoder_new(&r->encoder, &r->base.shape, n_extra, r->err);
+/* The student's first weights: chosen layers of the base, or what pruning leaves of it. */
+static ng_status first_weights(run *r, size_t n_extra, ng_encoder *whole) {
+    ng_prune_plan p = {0};
+    bool prunes = r->recipe.stage == NG_STAGE_PRUNE;
+    ng_status s = prunes ? ng_prune_plan_new(&p, whole, &r->tasks, &r->recipe.prune, &r->nn, r->err) : NG_OK;
+    if (prunes) r->base.shape = p.shape;
+    if (!s) s = ng_encoder_new(&r->encoder, &r->base.shape, n_extra, r->err);
     if (s) return s;
     ng_encoder_randomize(r->encoder, r->seed); /* the heads keep it */
+    if (prunes) ng_prune_copy(&p, whole, r->encoder);
+    else s = ng_encoder_base_copy(&r->base, r->encoder, r->err);
+    ng_prune_plan_clear(&p);
+    return s;
+}
+
+/* What the teachers of all heads say of the training texts. */
+static ng_status ask_teachers(run *r) {
+    ng_status s = NG_OK;
+    for (size_t k = 0; !s && k < r->tasks.len; k++)
+        if (!r->tasks.items[k].pairs || r->recipe.stage != NG_STAGE_PRUNE)
+            s = ng_soft_labels(&r->tasks.items[k].soft, &r->tasks, k, r->opt->n_threads, r->err);
+    return s;
+}
+
+static ng_status make_encoder(run *r) {
+    size_t n_extra = ng_encoder_tasks_n_extra(&r->tasks, r->base.shape.width);
+    const ng_distill_recipe *d = &r->recipe.distill;
+    bool matches = r->recipe.stage != NG_STAGE_TRAIN && (d->hidden > 0 || d->attention > 0);
+    ng_encoder *whole = NULL;
+    ng_status s = matches || r->recipe.stage == NG_STAGE_PRUNE ? ng_encoder_base_whole(&r->base, &whole, r->err) : NG_OK;
+    if (!s) s = first_weights(r, n_extra, whole);
+    if (matches) ng_encoder_tasks_teach(&r->tasks, whole);
+    else ng_encoder_free(whole);
+    if (s) return s;
     ng_encoder_freeze(r->encoder, (size_t)r->recipe.training.freeze);
-    if ((s = ng_encoder_base_copy(&r->base, r->encoder, r->err)) ||
-        (s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)))
-        return s;
+    if ((s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)) || (s = ask_teachers(r))) return s;
+    if (r->recipe.training.rounded) s = ng_rounded_new(&r->rounded, r->encoder, r->recipe.weights, &r->nn, r->err);
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
         const ng_encoder_task *t = &r->tasks.items[k];
         if (!t->pairs) s = ng_encoder_base_copy_head(&r->base, t->head->name, &t->labels, ng_encoder_weights(r->encoder) + t->at, r->err);
@@ -114,6 +152,9 @@ static ng_status make_encoder(run *r) {
 static ng_status read_all(run *r, const char *path) {
     ng_status s = ng_encoder_recipe_read(&r->recipe, path, r->arena, r->err);
     if (s) return s;
+    if (r->recipe.stage != (ng_encoder_stage)r->opt->stage)
+        return ng_fail(r->err, NG_EINVALID, "%s: this recipe is for `nanogrid %s`: it %s", path, ng_encoder_stage_name(r->recipe.stage),
+                       r->recipe.stage == NG_STAGE_TRAIN ? "has neither distill: nor prune:" : "says so by its sections");
     const ng_encoder_training *t = &r->recipe.training;
     r->seed = (uint64_t)(r->opt->seed >= 0 ? r->opt->seed : t->seed);
     if ((s = make_folder(r)) || (s = ng_nn_init(&r->nn, r->opt->n_threads, (ng_precision)t->precision, r->err)) ||
@@ -202,6 +243,7 @@ static ng_status one_step(run *r) {
     size_t first = (size_t)(r->step % r->per_epoch) * (size_t)(t->batch * t->accumulate), done = 0, parts = 0;
     ng_encoder_item batch[4096];
     double loss = 0;
+    if (r->rounded.exact) ng_rounded_put(&r->rounded);
     for (; parts < (size_t)t->accumulate && first + done < r->n_items; parts++) {
         size_t n = r->n_items - first - done < (size_t)t->batch ? r->n_items - first - done : (size_t)t->batch;
         for (size_t i = 0; i < n; i++) batch[i] = r->items[r->order[first + done + i]];
@@ -210,6 +252,7 @@ static ng_status one_step(run *r) {
         r->reported_tok += r->tasks.n_tok;
         done += n;
     }
+    if (r->rounded.exact) ng_rounded_restore(&r->rounded);
     loss /= (double)parts;
     if (!isfinite(loss)) return not_a_number(r, "loss");
     ng_encoder_update u = {.rate = rate_of(r, r->step + 1), .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = t->decay,
@@ -225,13 +268,15 @@ static ng_status one_step(run *r) {
 static ng_status mean_score(double *mean, run *r) {
     double sum = 0, score;
     size_t n = 0;
-    for (size_t k = 0; k < r->tasks.len; k++) {
-        ng_status s = ng_encoder_tasks_score(&score, &r->tasks, k, r->err);
-        if (s) return s;
-        if (!isnan(score)) sum += score, n++;
+    ng_status s = NG_OK;
+    if (r->rounded.exact) ng_rounded_put(&r->rounded);
+    for (size_t k = 0; !s && k < r->tasks.len; k++) {
+        s = ng_encoder_tasks_score(&score, &r->tasks, k, r->err);
+        if (!s && !isnan(score)) sum += score, n++;
     }
+    if (r->rounded.exact) ng_rounded_restore(&r->rounded);
     *mean = n ? sum / (double)n : NAN;
-    return NG_OK;
+    return s;
 }
 
 /* Scores, and with patience the best weights; *stop when no epoch has been better for long enough. */
@@ -274,21 +319,77 @@ static ng_status train(run *r) {
 
 /* ---- 3. and 4. ---------------------------------------------------------------------------------- */
 
+enum { PASSES = 2 };
+
+/* Scores of the file on every head's held texts, and the time of a text over all heads. */
+static ng_status measure(run *r, const char *path, double *scores, double *ms) {
+    ng_teacher t;
+    double sum = 0, texts = 0;
+    ng_status s = ng_teacher_open(&t, path, r->opt->n_threads, r->err);
+    for (size_t k = 0; !s && k < r->tasks.len; k++) {
+        const ng_encoder_task *task = &r->tasks.items[k];
+        double one;
+        s = ng_teacher_score(&t, task, NULL, &scores[k], &one, r->err);
+        if (!s && task->held.len) sum += one * (double)task->held.len, texts += (double)task->held.len;
+    }
+    ng_teacher_close(&t);
+    if (!s && texts > 0 && !(sum / texts >= *ms)) *ms = sum / texts; /* the better of all passes; NaN before the first */
+    return s;
+}
+
+/* Both models in turns; what is beyond the limit is refused. */
+static ng_status compare(run *r, const char *made) {
+    const ng_limit_recipe *limit = &r->recipe.limit;
+    ng_train_result *out = r->result;
+    double before[32], after[32];
+    ng_map file;
+    const char *against = ng_encoder_recipe_base(&r->recipe, limit->against, r->arena, r->err);
+    if (!against) return NG_ENOTFOUND;
+    ng_status s = ng_map_open(&file, against, r->err);
+    if (s) return s;
+    out->before_bytes = file.len;
+    ng_map_close(&file);
+    out->before_ms = out->after_ms = NAN;
+    for (int i = 0; !s && i < PASSES; i++)
+        if (!(s = measure(r, against, before, &out->before_ms))) s = measure(r, made, after, &out->after_ms);
+    if (s) return s;
+    out->compared = true;
+    for (size_t k = 0; k < r->tasks.len; k++) out->heads[k].held_before = before[k], out->heads[k].held_after = after[k];
+    for (size_t k = 0; k < r->tasks.len; k++)
+        if (!(100 * (before[k] - after[k]) <= limit->drop) && r->tasks.items[k].held.len)
+            return ng_fail(r->err, NG_ELIMIT, "%s: head '%s' falls from %.2f to %.2f points, more than limit.drop: %g; nothing was written", r->recipe.path,
+                           r->tasks.items[k].head->name, 100 * before[k], 100 * after[k], limit->drop);
+    if (limit->speed > 0 && !(out->before_ms / out->after_ms >= limit->speed))
+        return ng_fail(r->err, NG_ELIMIT, "%s: %.3f ms a text after %.3f is not limit.speed: %g; nothing was written", r->recipe.path,
+                       out->after_ms, out->before_ms, limit->speed);
+    return NG_OK;
+}
+
 static ng_status write_model(run *r) {
     ng_train_result *out = r->result;
     double scores[32], sum = 0;
     size_t n = 0;
     ng_map file;
-    ng_status s = ng_encoder_export_write(&r->base, &r->tasks, out->model_path, r->err);
-    if (!s) s = ng_encoder_export_calibrate(&r->tasks, out->model_path, r->opt->n_threads, scores, r->err);
-    if (!s) s = ng_map_open(&file, out->model_path, r->err);
+    char made[1100];
+    snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
+    ng_status s = ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
+    if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
+    if (!s) s = ng_map_open(&file, made, r->err);
     if (s) return s;
     out->model_bytes = file.len;
     ng_map_close(&file);
     out->n_heads = r->tasks.len;
+    for (size_t k = 0; k < r->tasks.len; k++) snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", r->tasks.items[k].head->name);
+    if (r->recipe.limit.against) {
+        s = compare(r, made);
+        if (!s && rename(made, out->model_path)) s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
+        if (s) {
+            ng_file_remove(made);
+            return s;
+        }
+    }
     for (size_t k = 0; k < r->tasks.len; k++) {
         const ng_encoder_task *t = &r->tasks.items[k];
-        snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", t->head->name);
         out->heads[k].n_train = t->train.len;
         out->heads[k].n_labels = t->labels.len;
         out->heads[k].dev_accuracy = scores[k];
@@ -314,6 +415,7 @@ ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const 
     ng_status s = read_all(&r, recipe_path);
     if (!s) s = train(&r);
     if (!s) s = write_model(&r);
+    ng_rounded_clear(&r.rounded);
     ng_encoder_tasks_clear(&r.tasks);
     ng_encoder_base_close(&r.base);
     ng_encoder_free(r.encoder);

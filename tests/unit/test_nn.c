@@ -330,6 +330,60 @@ static void loss_gradients(void **state) {
     free(z), free(dz), free(got), free(x), free(dx), free(kept);
 }
 
+static void soft_run(probe *p) {
+    ng_nn_soft *o = p->op;
+    memset(o->dz, 0, o->n * o->n_labels * sizeof *o->dz);
+    p->loss = o->scale * ng_nn_soft_loss(o);
+}
+static void hidden_run(probe *p) {
+    ng_nn_hidden *o = p->op;
+    memset(o->dx, 0, o->n * o->width * sizeof *o->dx);
+    p->loss = o->scale * ng_nn_hidden_loss(&p->nn, o);
+}
+static void match_run(probe *p) { p->loss = ((ng_nn_attention_match *)p->op)->scale * ng_nn_attention_loss(&p->nn, p->op); }
+
+static void teaching_gradients(void **state) {
+    (void)state;
+    enum { N = 7, L = 5, W = 6 };
+    float *z = fill(N * 3 * W, 1), *want = fill(N * 3 * W, 2), *dz = fill(N * 3 * W, 3), *got = malloc(N * 3 * W * sizeof *got);
+    float *soft = malloc(N * L * sizeof *soft);
+    for (size_t i = 0; i < N; i++) ng_softmax(soft + i * L, want + i * L, L, 3);
+    soft[2 * L] = NAN; /* a row that no teacher knows */
+    ng_nn_soft o = {N, L, z, soft, 2.5, 0.7, false, dz};
+    probe p = {.op = &o, .forward = soft_run};
+    start(&p.nn, 2, NG_PRECISION_F32);
+    for (int each = 0; each < 2; each++) {
+        o.each = each;
+        soft_run(&p);
+        memcpy(got, dz, N * L * sizeof *got);
+        for (size_t c = 2 * L; c < 3 * L; c++) assert_true(got[c] == 0);
+        check_gradient(&p, each ? "soft sigmoids" : "soft labels", z, got, N * L);
+    }
+    memcpy(soft, z, N * L * sizeof *soft);
+    for (size_t i = 0; i < N; i++) ng_softmax(soft + i * L, z + i * L, L, 1 / 2.5f);
+    o.each = false;
+    soft_run(&p);
+    assert_true(fabs(p.loss) < 1e-5); /* nothing to learn from oneself */
+    ng_nn_hidden h = {N, W, z, want, 1.3, dz};
+    p.op = &h, p.forward = hidden_run;
+    hidden_run(&p);
+    memcpy(got, dz, N * W * sizeof *got);
+    check_gradient(&p, "hidden", z, got, N * W);
+    const size_t begin[] = {0, 3, 4, N};
+    for (size_t i = 0; i < N * 3 * W; i++) z[i] *= 2, want[i] *= 2;
+    ng_nn_attention_match m = {3, W, 2, begin, z, want, 0.9, dz};
+    p.op = &m, p.forward = match_run;
+    match_run(&p);
+    memcpy(got, dz, N * 3 * W * sizeof *got);
+    assert_true(p.loss > 0 && got[2 * W] == 0); /* values are free */
+    check_gradient(&p, "attention of two layers", z, got, N * 3 * W);
+    m.want = z;
+    match_run(&p);
+    assert_true(fabs(p.loss) < 1e-5);
+    ng_nn_clear(&p.nn);
+    free(z), free(want), free(dz), free(got), free(soft);
+}
+
 /* ---- a whole encoder, against PyTorch ----------------------------------------------------------- */
 
 typedef struct golden {
@@ -538,7 +592,7 @@ int main(void) {
         cmocka_unit_test(products_of_every_level), cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(linear_gradients), cmocka_unit_test(embedding_gradients), cmocka_unit_test(norm_gradients),
         cmocka_unit_test(element_gradients), cmocka_unit_test(dropout_keeps_its_share), cmocka_unit_test(attention_gradients),
-        cmocka_unit_test(pool_gradients), cmocka_unit_test(loss_gradients), cmocka_unit_test(encoder_agrees_with_pytorch),
+        cmocka_unit_test(pool_gradients), cmocka_unit_test(loss_gradients), cmocka_unit_test(teaching_gradients), cmocka_unit_test(encoder_agrees_with_pytorch),
         cmocka_unit_test(mixed_precision_keeps_the_curve), cmocka_unit_test(a_gradient_that_is_no_number_changes_nothing),
         cmocka_unit_test(memory_that_is_missing_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);

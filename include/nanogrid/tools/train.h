@@ -22,6 +22,9 @@ typedef struct ng_train_step {
     double rate, tokens_per_s; /* encoders; else 0 */
 } ng_train_step;
 
+/* Which verb asks: a recipe's sections must fit (encoder_recipe.h). */
+typedef enum ng_train_stage { NG_TRAIN, NG_DISTILL, NG_PRUNE } ng_train_stage;
+
 /* Return false to stop: NG_ECANCELLED, nothing is written. */
 typedef bool ng_train_fn(void *ctx, const ng_train_step *step);
 
@@ -30,6 +33,7 @@ typedef struct ng_train_options {
     int64_t seed;        /* < 0: the recipe's */
     int n_threads;       /* encoders; 0: all cores */
     const char *plot;    /* encoders: an SVG file of the loss curve, or NULL */
+    ng_train_stage stage; /* NG_TRAIN; the others are for encoders */
     ng_train_fn *on_step;
     void *ctx;
 } ng_train_options;
@@ -51,8 +55,12 @@ typedef struct ng_train_result {
         char name[48];
         size_t n_train, n_labels;
         double dev_accuracy;     /* of the file's head, on the tuning half of dev */
+        double held_before, held_after; /* when compared: of both models, on the other half */
     } heads[32];
     size_t n_heads;
+    bool compared;               /* encoders with limit.against: also set when the limit refused the model */
+    double before_ms, after_ms;  /* mean of a text, tokens included */
+    uint64_t before_bytes;
 } ng_train_result;
 
 NG_API ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,

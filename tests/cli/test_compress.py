@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""distill and prune on a BERT of 20,000 weights and made-up texts: students learn from models and from recorded answers, the
+pruned file is smaller and answers, the table is printed, a drop beyond the limit keeps the old file, a run killed with SIGKILL
+goes on to the same bytes, bad input is told."""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from gguf_read import read_gguf  # noqa: E402
+
+NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
+HERE = os.path.dirname(os.path.abspath(__file__))
+BASE = os.path.abspath(os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf"))
+failures = 0
+
+
+def check(ok, what):
+    global failures
+    if not ok:
+        failures += 1
+        print("FAILED:", what)
+
+
+def write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def texts(n, seed):
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(n):
+        first = rng.choice("abc")
+        rows.append((first + "".join(rng.choice("defgh ") for _ in range(rng.randint(3, 20))), {"a": "x", "b": "y", "c": "z"}[first]))
+    return rows
+
+
+def run(*args, want=0):
+    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True)
+    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-400:]))
+    return r
+
+
+def last(r):
+    return json.loads(r.stdout.splitlines()[-1])
+
+
+def bytes_of(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def recipe(base, more, heads=", pooling: first", **training):
+    t = {"epochs": 2, "batch": 16, "rate": 0.003, "dropout": 0, "checkpoint": 0} | training
+    return """name: tiny
+task: encoder
+base: {model: %s, context: 64}
+heads:
+  - {name: first, recipe: first.yaml%s}
+training: {%s}
+%s""" % (base, heads, ", ".join("%s: %s" % kv for kv in t.items()), more)
+
+
+def main():
+    work = tempfile.mkdtemp()
+    os.environ["NANOGRID_DATA"] = work
+    at = lambda name: os.path.join(work, name)
+    for name, n, seed in (("train", 400, 1), ("dev", 240, 2), ("test", 60, 3)):
+        write(at(name + ".tsv"), "text\tlabel\n" + "".join("%s\t%s\n" % r for r in texts(n, seed)))
+    write(at("first.yaml"), "name: first\ntask: classify\nlicence: none\ndata: {train: [{file: train.tsv}], dev: [{file: dev.tsv}], test: [{file: test.tsv}]}\n")
+    write(at("teacher.yaml"), recipe(BASE, "", epochs=4))
+    run("train", at("teacher.yaml"), "--out", at("teacher"))
+    teacher = at("teacher/model.gguf")
+    model = read_gguf(teacher)
+    ff, layers = model[0]["bert.feed_forward_length"], model[0]["bert.block_count"]
+
+    # one layer of the same base learns from two teachers: the model, and what somebody recorded of it
+    with open(at("recorded.jsonl"), "w") as f:
+        for text, label in texts(400, 1)[:300]:
+            f.write(json.dumps({"text": text, "scores": {label: 0.9, {"x": "y", "y": "z", "z": "x"}[label]: 0.1}}) + "\n")
+    taught = ", pooling: first, teachers: [./teacher/model.gguf, ./recorded.jsonl]"
+    section = "distill: {temperature: 2, soft: 0.8, hidden: 0.5, attention: 0.5}\nlimit: {against: ./teacher/model.gguf, drop: 20}\n"
+    write(at("distill.yaml"), recipe(BASE, section, taught, epochs=4).replace("context", "layers: [0], words: 40, context"))
+    d = last(run("distill", at("distill.yaml"), "--out", at("student"), "--json"))
+    c = d["comparison"]
+    check(set(c) == {"heads", "before_ms", "after_ms", "speed", "before_mb", "after_mb"} and c["heads"]["first"]["after"] > 0.8, "the student's table: %s" % c)
+    student = read_gguf(at("student/model.gguf"))[0]
+    check(student["bert.block_count"] == 1 and len(student["tokenizer.ggml.tokens"]) <= len(model[0]["tokenizer.ggml.tokens"]), "the student is smaller")
+    check(last(run("predict", "-m", at("student/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "the student answers")
+
+    # pruning
+    write(at("prune.yaml"), recipe("./teacher/model.gguf", "prune: {inner: 0.5, layers: %d}\nlimit: {drop: 15}\n" % (layers - 1)))
+    p = last(run("prune", at("prune.yaml"), "--out", at("pruned"), "--json"))
+    pruned = read_gguf(at("pruned/model.gguf"))[0]
+    check(pruned["bert.block_count"] == 1 and pruned["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32), "what stays: %s" % pruned["bert.feed_forward_length"])
+    check(p["comparison"]["after_mb"] < p["comparison"]["before_mb"] and p["comparison"]["heads"]["first"]["after"] > 0.8, "the pruned file: %s" % p)
+    check(last(run("predict", "-m", at("pruned/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "it answers")
+    whole = bytes_of(at("pruned/model.gguf"))
+    for steps in 1, 2:
+        q = subprocess.Popen([NANOGRID, "prune", at("prune.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
+        for _ in range(steps):
+            q.stdout.readline()
+        q.send_signal(signal.SIGKILL)
+        q.wait()
+        q.stdout.close()
+        check(os.path.exists(at("cut/model.gguf.checkpoint")) and not os.path.exists(at("cut/model.gguf")), "a killed run leaves a checkpoint and no model")
+        check(last(run("prune", at("prune.yaml"), "--out", at("cut"), "--json"))["resumed"], "the run went on")
+        check(bytes_of(at("cut/model.gguf")) == whole, "to the bytes of the uninterrupted one")
+        os.remove(at("cut/model.gguf"))
+
+    # 4 bits: after a recovery that saw the rounding; a limit that nothing reaches keeps the old file
+    four = recipe("./teacher/model.gguf", "distill: {soft: 0.5}\nlimit: {against: ./teacher/model.gguf, drop: 3}\n", ", pooling: first, teachers: [./teacher/model.gguf]",
+                  rounded="true", rate=0.0005).replace("name: tiny", "name: tiny\nweights: Q4_0\nhead_weights: F32")
+    write(at("four.yaml"), four)
+    out = run("distill", at("four.yaml"), "--out", at("four"))
+    check("held-out dev texts" in out.stdout and "ms a text" in out.stdout, "the table for people: %s" % out.stdout[-600:])
+    check(read_gguf(at("four/model.gguf"))[1]["blk.0.attn_q.weight"][0] == "Q4_0", "four bits")
+    old = bytes_of(at("four/model.gguf"))
+    write(at("four.yaml"), four.replace("drop: 3", "drop: -50"))
+    out = run("distill", at("four.yaml"), "--out", at("four"), "--json", want=1)
+    check("limit.drop" in out.stderr and "comparison" in last(out), "a drop beyond the limit is refused, with the table: %s" % out.stderr)
+    check(bytes_of(at("four/model.gguf")) == old and not os.path.exists(at("four/model.gguf.made")), "the old file stays")
+
+    # bad input
+    def refused(verb, text, word, want):
+        write(at("bad.yaml"), text)
+        err = run(verb, at("bad.yaml"), "--out", at("bad"), want=want).stderr
+        check(word in err, "%s, not '%s'" % (err, word))
+        check(not os.path.exists(at("bad/model.gguf")), "no model of it")
+    distill = bytes_of(at("distill.yaml")).decode()
+    refused("train", distill, "nanogrid distill", 2)
+    refused("prune", distill, "nanogrid distill", 2)
+    refused("distill", recipe(BASE, "distill: {soft: 0.5}\n"), "nothing to distil from", 2)
+    refused("prune", recipe(BASE, "prune: {inner: 0.5}\n"), "bert-tiny", 1)
+    refused("prune", recipe("./teacher/model.gguf", "prune: {layers: %d}\n" % layers), "one must stay", 2)
+    refused("prune", recipe("./teacher/model.gguf", "prune: {iner: 0.5}\n"), "iner", 2)
+    refused("distill", distill.replace("temperature: 2", "temperature: 0"), "temperature", 2)
+    refused("distill", distill.replace("./teacher/model.gguf,", "./nowhere.gguf,"), "nowhere", 1)
+    write(at("recorded.jsonl"), '{"text": "a", "scores": {"x": 1}}\n{"text": "b", "scores": {"nope": 1}}\n')
+    refused("distill", distill, "recorded.jsonl:2", 1)
+    write(at("recorded.jsonl"), '{"text": "a", "scores": \n')
+    refused("distill", distill, "recorded.jsonl:1", 1)
+    subprocess.run(["rm", "-rf", work], check=True)
+    print("test_compress: %s" % ("%d failures" % failures if failures else "ok"))
+    sys.exit(1 if failures else 0)
+
+
+main()
