@@ -13,6 +13,7 @@
  *
  * Not here: what a path means, JSON, the grid. */
 #include "serve/http_parts.h"
+#include "serve/late_microhttpd.h"
 
 #include "core/clock.h"
 #include "core/cpu.h"
@@ -451,6 +452,8 @@ static ng_status start_daemon(ng_http *h, int family, ng_error *err) {
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                      (family == AF_INET6 ? MHD_USE_IPv6 : 0);
     size_t pool = h->opt.header_max * 2 < 8192 ? 8192 : h->opt.header_max * 2;
+    ng_status s = ng_microhttpd_load(err);
+    if (s) return s;
     h->daemon = MHD_start_daemon(
         flags, h->port, NULL, NULL, on_call, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)h->opt.n_io, MHD_OPTION_CONNECTION_LIMIT,

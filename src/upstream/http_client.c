@@ -5,6 +5,8 @@
  * with their connections instead. */
 #include "http_client.h"
 
+#include "late_curl.h"
+
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,11 +29,17 @@ typedef struct transfer {
     ng_status status; /* why a callback stopped the transfer */
 } transfer;
 
-static void global_init(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static ng_error start_error;
+
+static void start(void) {
+    if (ng_curl_load(&start_error)) return; /* it says why */
+}
 
 ng_status ng_http_client_new(ng_http_client **out, ng_error *err) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, global_init);
+    *out = NULL;
+    pthread_once(&once, start);
+    if (start_error.code) return ng_fail(err, start_error.code, "upstream: %s", start_error.text);
     ng_http_client *c = *out = calloc(1, sizeof *c);
     if (!c) return ng_fail(err, NG_ENOMEM, "upstream: out of memory");
     pthread_mutex_init(&c->lock, NULL);

@@ -40,6 +40,8 @@ typedef struct child {
     const ng_worker_options *opt;
     pthread_mutex_t out_lock, lock; /* lock guards what follows */
     pthread_cond_t call_ended;
+    pthread_mutex_t errors_lock;
+    ng_buf errors; /* reserved at the start: that memory ran out can be said */
     child_call *calls;
     size_t n_calls;
     child_head heads[HEADS_MAX];
@@ -58,11 +60,11 @@ static void send_frame(child *w, ng_wire_kind kind, uint64_t call, const ng_buf 
 }
 
 static void send_error(child *w, ng_wire_kind kind, uint64_t call, const ng_error *e) {
-    ng_buf b = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
-    ng_wire_put_error(&b, e);
-    if (!b.status) send_frame(w, kind, call, &b);
-    ng_buf_clear(&b);
-    if (b.status) _exit(1);
+    pthread_mutex_lock(&w->errors_lock);
+    ng_buf_reset(&w->errors);
+    ng_wire_put_error(&w->errors, e);
+    send_frame(w, kind, call, &w->errors);
+    pthread_mutex_unlock(&w->errors_lock);
 }
 
 /* What goes wrong beside the calls; on any thread. */
@@ -285,6 +287,9 @@ ng_status ng_worker_run(const ng_worker_options *opt, ng_error *err) {
     pthread_mutex_init(&w.out_lock, NULL);
     pthread_mutex_init(&w.lock, NULL);
     pthread_cond_init(&w.call_ended, NULL);
+    pthread_mutex_init(&w.errors_lock, NULL);
+    w.errors = ng_buf_init(NG_WIRE_PAYLOAD_MAX);
+    if (ng_buf_reserve(&w.errors, sizeof why + 64)) return ng_fail(err, NG_ENOMEM, "worker: out of memory");
     ng_status s = load(&w, &why);
     if (!s) return serve(&w, err);
     send_error(&w, NG_WIRE_BROKEN, 0, &why);

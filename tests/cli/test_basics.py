@@ -36,6 +36,11 @@ check("NG_CPU caps", d.returncode == 0 and b"kernels    ref" in d.stdout, d)
 for level in ("sse9", "neon" if os.uname().machine == "x86_64" else "avx2"):
     d = run("doctor", env={"NG_CPU": level})
     check("NG_CPU=%s is refused" % level, d.returncode == 2 and b"NG_CPU" in d.stderr, d)
+if os.uname().sysname == "Linux":
+    with open(os.environ["NANOGRID"], "rb") as f:
+        program = f.read()
+    late = subprocess.run(["readelf", "-d", os.environ["NANOGRID"]], capture_output=True) if program[:4] == b"\x7fELF" else None
+    check("network libraries are loaded late", late is None or late.returncode or b"libcurl" not in late.stdout and b"microhttpd" not in late.stdout, late)
 check("version", json.loads(run("version", "--json").stdout)["version"].count(".") == 2)
 print("\n".join(bad) or "%d verbs checked" % len(verbs))
 sys.exit(1 if bad else 0)

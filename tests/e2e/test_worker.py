@@ -29,9 +29,23 @@ def content(r):
     return r.json["choices"][0]["message"]["content"] if r.status == 200 else None
 
 
-def metric(served, name):
-    m = re.search(r"^%s\{[^}]*\} (\d+)$" % name, served.get("/metrics").body.decode(), re.M)
+def metric(served, name, model=""):
+    """Of the worker of that model file; of any without one."""
+    m = re.search(r"^%s\{model=\"[^\"]*%s\"\} (\d+)$" % (name, re.escape(os.path.basename(model))), served.get("/metrics").body.decode(), re.M)
     return int(m.group(1)) if m else None
+
+
+def of_model(served, model):
+    """pids of its worker; other experts of the grid have workers too"""
+    out = []
+    for pid in workers(served):
+        try:
+            with open("/proc/%d/cmdline" % pid, "rb") as f:
+                if model.encode() in f.read().split(b"\0"):
+                    out.append(pid)
+        except OSError:
+            pass
+    return out
 
 
 def same_answers_as_in_process(model):
@@ -75,17 +89,17 @@ def killed_under_load(model):
         back = []
         for _ in range(5):
             time.sleep(1)
-            pids = wait_for(lambda: workers(s))
+            pids = wait_for(lambda: of_model(s, model))
             t0 = time.time()
             os.kill(pids[0], signal.SIGKILL)
-            check("it comes back", wait_for(lambda: [p for p in workers(s) if p not in pids]), pids)
-            wait_for(lambda: metric(s, "nanogrid_worker_up") == 1)
+            check("it comes back", wait_for(lambda: [p for p in of_model(s, model) if p not in pids]), pids)
+            wait_for(lambda: metric(s, "nanogrid_worker_up", model) == 1)
             back.append(time.time() - t0)
         stop.set()
         [t.join() for t in threads]
         check("other experts never fail", others and set(others) == {200}, set(others))
         check("requests in flight are sent once more", done and not failed, failed[:2])
-        check("restarts are counted", metric(s, "nanogrid_worker_restarts_total") == 5, metric(s, "nanogrid_worker_restarts_total"))
+        check("restarts are counted", metric(s, "nanogrid_worker_restarts_total", model) == 5, s.get("/metrics").body)
         print("killed 5 times under load: %d chats answered, ready again after %s ms" %
               (len(done), " ".join("%.0f" % (1e3 * b) for b in back)))
 
