@@ -11,6 +11,7 @@
 #include "model/spelling.h"
 #include "route/reask.h"
 #include "route/route.h"
+#include "task/pii.h"
 #include "text/plain.h"
 #include <nanogrid/buf.h>
 
@@ -100,6 +101,7 @@ static void filter_ten(void) {
 static void take_signal(bench *b, size_t s, size_t i) {
     const char *text = b->texts[i], *before = b->texts[i ? i - 1 : b->n - 1];
     ng_buf plain = ng_buf_init(1 << 20);
+    if (s == 0) (void)ng_pii_suspected(text, strlen(text));
     if (s < HEADS) ask_head(b, s, text);
     else if (s == HEADS) ng_answer_free(ng_cache_get(b->cache, text, strlen(text)));
     else if (s == HEADS + 1) (void)ng_text_plain(&plain, text, strlen(text));

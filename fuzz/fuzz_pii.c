@@ -5,6 +5,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ng_pii_spans found = {0};
+    (void)ng_pii_suspected((const char *)data, size);
     if (ng_pii_scan(&found, (const char *)data, size, NG_PII_ALL, NULL)) return 0;
     size_t floor = 0;
     for (size_t i = 0; i < found.len; i++) {

@@ -7,6 +7,7 @@
 #include "grid_parts.h"
 
 #include "core/clock.h"
+#include "task/pii.h"
 #include "text/plain.h"
 #include <math.h>
 #include <stdio.h>
@@ -44,8 +45,8 @@ static int8_t search(const ng_tier *pii, const char *text, size_t len, const ng_
 /* As it is written, and as it reads: an address with an invisible letter in it is an address. */
 static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
     ng_buf plain = ng_buf_init(GRID_TEXT_MAX + 64);
-    int8_t personal = search(pii, text, len, req);
-    if (!personal && !req->features && ng_text_plain(&plain, text, len)) personal = search(pii, plain.data, plain.len, req);
+    int8_t personal = search(pii, text, len, req) || (!req->features && ng_pii_suspected(text, len));
+    if (!personal && !req->features && ng_text_plain(&plain, text, len)) personal = search(pii, plain.data, plain.len, req) || ng_pii_suspected(plain.data, plain.len);
     ng_buf_clear(&plain);
     return personal;
 }

@@ -53,6 +53,9 @@ typedef struct ng_pii_spans {
 ng_status ng_pii_scan(ng_pii_spans *out, const char *text, size_t len, uint32_t types,
                       ng_error *err) NG_MUST_USE;
 void ng_pii_spans_clear(ng_pii_spans *s);
+/* Whether a text may hold an address or a number of somebody that no rule proves: seven digits in a run that are no date, an
+ * e-mail address spelled out.  Wider than ng_pii_scan on purpose: for deciding where a text may go.  Linear time, no memory. */
+bool ng_pii_suspected(const char *text, size_t len);
 
 const char *ng_pii_label(ng_pii_type t);
 float ng_pii_score(ng_pii_type t);

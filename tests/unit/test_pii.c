@@ -368,6 +368,25 @@ static void every_allocation_fails_once(void **state) {
     assert_true(fault_sweep_rounds() > 3);
 }
 
+static void suspicions(void **state) {
+    (void)state;
+    static const char *const yes[] = {"8 (938) 792-64-78", "(0171 3195976)", "(11) 91042-4837", "4654-084-741-826", "call 612 345 678",
+                                      "zero seven nine one two three four five", "4l1l 1O11 llll l11l", "0.7.9.1.2.3.4.5", "192 dot 168 dot 17 dot 4",
+                                      "bob (at) example dot com", "bob [at] example [dot] com", "b o b @ e x a m p l e . c o m", "faxn0684649081",
+                                      "48\xC2\xA0" "12\xE2\x80\x89" "34 56 78", "41112222 and then 33334444", "2024-11-21 0171 3195976"};
+    static const char *const no[] = {"", "in 2024", "from 2019-2020", "on 2024-11-21 at 12:30", "11/21/2024, 21.11.2024 and 1.2.24", "10,000,000 people", "flight 1234 to gate 56",
+                                     "set a timer for 15 minutes", "one or two of the three", "meet me at noon", "the cost is 1,234.56", "3 + 4 - 5 = 2", "room 101, floor 12", "@bob look at this. now",
+                                     "one two three go"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (!ng_pii_suspected(yes[i], strlen(yes[i]))) fail_msg("not suspected: %s", yes[i]);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (ng_pii_suspected(no[i], strlen(no[i]))) fail_msg("suspected: %s", no[i]);
+    char noise[4096];
+    unsigned seed = 1;
+    for (size_t i = 0; i < sizeof noise; i++) noise[i] = (char)((seed = seed * 1103515245 + 12345) >> 16);
+    for (size_t n = 0; n < sizeof noise; n += 7) (void)ng_pii_suspected(noise, n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(emails),        cmocka_unit_test(cards),
@@ -375,7 +394,7 @@ int main(void) {
         cmocka_unit_test(urls),          cmocka_unit_test(dates),
         cmocka_unit_test(phones),        cmocka_unit_test(ssns),
         cmocka_unit_test(mixtures),      cmocka_unit_test(the_head_filters_and_counts),
-        cmocka_unit_test(a_filter_only_filters),
+        cmocka_unit_test(a_filter_only_filters), cmocka_unit_test(suspicions),
         cmocka_unit_test(hostile_megabytes_are_linear),
         cmocka_unit_test(every_allocation_fails_once),
     };
