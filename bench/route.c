@@ -4,6 +4,7 @@
  *     build/route curves OUT.svg models/intent ..             risk against coverage
  *     build/route reliability OUT.svg models/intent ..        accuracy against confidence, 15 bins
  *     build/route figures models/intent ..                    AURC, ECE, coverage at 1, 2, 5 % risk
+ *     build/route texts recipes/task-router.yaml              what a recipe trains and tests on: split, label, text
  *
  * A split: calibration and test scores of a package (nothing was fitted on either) are shuffled
  * together; the contract's threshold comes from one half, the error that it really made is counted
@@ -14,6 +15,7 @@
 #include "eval/figures.h"
 #include "route/route.h"
 #include "route/scores.h"
+#include "train/data.h"
 #include <nanogrid/buf.h>
 
 #include <math.h>
@@ -257,7 +259,34 @@ static bool draw(const char *path, package *packages, int n, bool (*fn)(ng_buf *
     return ok;
 }
 
+static void put_texts(const char *split, const ng_dataset *d, const ng_labels *labels) {
+    for (size_t i = 0; i < d->len; i++) {
+        printf("%s\t%s\t", split, labels->names[d->items[i].label]);
+        for (const char *c = d->items[i].text; *c; c++) putchar(*c == '\n' || *c == '\t' || *c == '\r' ? ' ' : *c);
+        putchar('\n');
+    }
+}
+
+static int texts(const char *path) {
+    ng_arena *arena;
+    ng_recipe r;
+    ng_labels labels = {0};
+    ng_dataset train = {0}, test = {0};
+    ng_error err = {0};
+    if (ng_arena_new(&arena, 0)) return fail("out of memory");
+    bool ok = !ng_recipe_read(&r, path, arena, &err) && r.task == NG_RECIPE_CLASSIFY && !ng_labels_read(&labels, &r, &err) &&
+              !ng_dataset_read(&train, &r.data.train, &labels, &r, &err) && !ng_dataset_read(&test, &r.data.test, &labels, &r, &err);
+    if (ok) put_texts("train", &train, &labels), put_texts("test", &test, &labels);
+    else fail(err.code ? err.text : "only recipes of the task classify have one label a text");
+    ng_dataset_clear(&train);
+    ng_dataset_clear(&test);
+    ng_labels_clear(&labels);
+    ng_arena_free(arena);
+    return !ok;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 3 && !strcmp(argv[1], "texts")) return texts(argv[2]);
     const char *what = argc > 1 ? argv[1] : "";
     bool drawing = !strcmp(what, "curves") || !strcmp(what, "reliability");
     bool splitting = !strcmp(what, "splits");

@@ -653,7 +653,7 @@ static ng_status decide_scope(asking *a, ng_error *err) {
     ng_error why = {0};
     ng_status s = ng_ask_member(a, m, m->task, &said, &us, &why);
     if (s) return ng_fail(err, s, "%s", why.text);
-    a->out_of_scope = !said->in_scope;
+    a->out_of_scope = !said->in_scope || a->disowned;
     a->rec.confidence = said->confidence;
     ng_record_step *step = ng_ask_step(a, "expert", m);
     step->latency_us = us;

@@ -75,13 +75,14 @@ static line line_up(const asking *a) {
     if (!a->undecided) {
         int above = a->chosen ? (int)a->chosen->tier_level : -1;
         if (a->chosen) line_add(&l, a->chosen);
+        if (a->referred) line_add(&l, a->referred);
         /* Other experts of the same tier serve other subtasks, unless labels are given (any expert
          * that takes labels will do) or none was chosen (each then tells why it cannot run). */
         bool all = a->request->params.n_labels > 0;
         for (int tier = NG_TIER_NANO; tier <= NG_TIER_MEDIUM; tier++)
             for (size_t i = 0; i < g->n_experts; i++) {
                 const grid_member *m = &g->members[i];
-                if (m == a->chosen || m->task != a->task || (int)m->tier_level != tier) continue;
+                if (m == a->chosen || m == a->referred || m->task != a->task || (int)m->tier_level != tier) continue;
                 if (tier > above || all) line_add(&l, m);
             }
     }
@@ -461,6 +462,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     }
     if (!said) return NG_OK; /* given up */
     if (is_unsure(a, m, said)) said = ask_second(a, m, said, &step);
+    if (a->disowned) said->in_scope = false;
     *end = judge(a, l, i, said, step) || a->must_wait;
     return NG_OK;
 }

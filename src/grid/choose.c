@@ -170,6 +170,16 @@ static void add_reason(asking *a, const char *fmt, ...) {
     va_end(ap);
 }
 
+/* Their own routing weights decide; what the router said of others stays on record. */
+static void take_claim(asking *a, const ng_claims *c, const ng_decision *heard) {
+    ng_decision *d = &a->rec.experts;
+    for (size_t i = 0; i < heard->n_scores; i++) ng_decision_add(d, heard->scores[i].label, (double)heard->scores[i].p);
+    d->latency_us += heard->latency_us;
+    a->chosen = c->best;
+    if (c->second_p >= NG_CLAIM_MIN) a->referred = c->second;
+    add_reason(a, "%s claims it (%.2f) among %zu with routing weights of their own", c->best->name, c->best_p, c->n);
+}
+
 static void choose_classifier(asking *a, const grid_member *const *m, size_t n) {
     ng_decision *d = &a->rec.experts;
     const grid_member *unknown[GRID_CANDIDATES_MAX];
@@ -185,8 +195,12 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
     ng_part read = ng_ask_read_part(a);
     if (a->grid->learner && d->n_scores)
         a->rec.router_version = ng_learner_apply(a->grid->learner, a->request, read.text, read.len, d);
+    ng_decision heard = {.n_scores = 0};
+    ng_claims claims = ng_ask_claims(a, m, n, &heard);
+    if (claims.best_p >= NG_CLAIM_MIN) return take_claim(a, &claims, &heard);
     for (size_t i = 0; i < n; i++) {
         double p = ng_decision_score(d, m[i]->name);
+        if (m[i]->route.self) continue;
         if (p < 0) unknown[n_unknown++] = m[i];
         else if (p > best) best = p, a->chosen = m[i];
     }
@@ -203,6 +217,7 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
     else if (a->chosen)
         add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
+    else if (claims.best_p >= FITS_AT_ALL) take_claim(a, &claims, &heard);
     else if (n_unknown) a->chosen = unknown[0], add_reason(a, "none of %zu experts is in scope", n);
     else a->undecided = true, add_reason(a, "none of %zu experts fits", n);
 }
@@ -233,6 +248,7 @@ ng_status ng_ask_choose(asking *a, ng_error *err) {
     if (a->request->model && strcmp(a->request->model, "auto")) {
         ng_status s = take_pinned(a, err);
         if (!s) ng_ask_signals(a);
+        if (!s) a->disowned = ng_ask_disowns(a, a->pinned);
         return s;
     }
     ng_ask_signals(a);

@@ -207,6 +207,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     ng_status s = open_head(o, &m->tier, m->name, &spec);
     if (!s) s = check_on_miss(o, c, m);
     if (!s) s = open_second(o, c, m);
+    if (!s) s = ng_grid_open_route(o->g, m, c->line, o->err);
     return s ? s : open_contract(o, c, m);
 }
 
@@ -363,12 +364,14 @@ static ng_status open_pii(opening *o) {
 static ng_status list_models(opening *o) {
     ng_grid *g = o->g;
     recorded_features *f = &g->recorder;
-    f->paths = ng_arena_array(g->arena, g->n_experts + 2, sizeof *f->paths);
+    f->paths = ng_arena_array(g->arena, 2 * g->n_experts + 2, sizeof *f->paths);
     if (!f->paths) return no_memory(o);
     for (size_t i = 0; i < 2; i++)
         if (g->router_paths[i]) f->paths[f->n_paths++] = g->router_paths[i];
     for (size_t i = 0; i < g->n_experts; i++)
         if (g->members[i].model_path) f->paths[f->n_paths++] = g->members[i].model_path;
+    for (size_t i = 0; i < g->n_experts; i++)
+        if (g->members[i].route_path) f->paths[f->n_paths++] = g->members[i].route_path;
     return NG_OK;
 }
 
@@ -436,6 +439,7 @@ static void free_grid(ng_grid *g) {
     for (size_t i = 0; i < g->n_members; i++) {
         const grid_member *m = &g->members[i];
         if (m->second && m->second->tier.close) m->second->tier.close(m->second->tier.self);
+        if (m->route.close) m->route.close(m->route.self);
         if (m->tier.close) m->tier.close(m->tier.self);
     }
     const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii, &g->embedder};

@@ -30,6 +30,8 @@ typedef struct grid_member {
     bool upstream;
     ng_tier tier;           /* self NULL: cannot run, see why */
     const char *model_path; /* NULL: upstreams, rules alone */
+    ng_tier route;          /* says whether a text is for this expert; self NULL: it brings no routing weights */
+    const char *route_path;
     const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
     double below;
     const char *upstream_model;
@@ -139,6 +141,8 @@ typedef struct asking {
     ng_task task;
     const grid_member *pinned; /* named by the request */
     const grid_member *chosen; /* by the router */
+    const grid_member *referred; /* who is asked where the chosen one finds the text out of its scope; or NULL */
+    bool disowned;     /* the pinned one's own routing weights say: not mine */
     ng_answer *probed;         /* the chosen expert's answer, where choosing meant asking */
     double probed_us;
     ng_answer *best; /* the answer so far; best_member gave it */
@@ -197,6 +201,21 @@ ng_status ng_ask_choose(asking *a, ng_error *err);
 bool ng_ask_recall(asking *a, ng_digest scope);
 /* Keeps the answer for requests that will mean the same, once recall was asked. */
 void ng_ask_keep(asking *a);
+/* compose.c: experts with routing weights of their own. */
+#define NG_CLAIM_MIN 0.5
+typedef struct ng_claims {
+    const grid_member *best, *second; /* NULL: none claims anything */
+    double best_p, second_p;
+    size_t n; /* that have a word */
+} ng_claims;
+ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err) NG_MUST_USE;
+/* Asks those of m[n] that have routing weights; what each says goes into `heard`. */
+ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard);
+/* Whether m's own routing weights say that the text is not for it. */
+bool ng_ask_disowns(asking *a, const grid_member *m);
+/* Keeps the best NG_DECISION_MAX, best first. */
+void ng_decision_add(ng_decision *d, const char *label, double p);
+
 /* cascade.c: sets best, or fails. */
 ng_status ng_ask_cascade(asking *a, ng_error *err);
 

@@ -396,17 +396,19 @@ static ng_status read_rows(replay *r, int64_t since_ms) {
 static void put_models(ng_buf *b, const ng_grid *g) {
     ng_json j = ng_json_init(b);
     ng_json_object(&j);
-    for (size_t i = 0; i < g->n_experts + 2; i++) {
-        bool router = i < 2;
-        const char *path = router ? g->router_paths[i] : g->members[i - 2].model_path;
+    for (size_t i = 0; i < 2 * g->n_experts + 2; i++) {
+        bool router = i < 2, route = i >= g->n_experts + 2; /* an expert's own routing weights */
+        const grid_member *e = router ? NULL : &g->members[(i - 2) % g->n_experts];
+        const char *path = router ? g->router_paths[i] : route ? e->route_path : e->model_path;
         ng_feature_config c;
         ng_map m;
-        char hex[33];
+        char hex[33], name[80];
         if (!path || ng_linear_file_features(&c, path, NULL) || ng_map_open(&m, path, NULL)) continue;
         ng_digest d = ng_digest_of(m.data, m.len);
         ng_map_close(&m);
         snprintf(hex, sizeof hex, "%016llx%016llx", (unsigned long long)d.h[0], (unsigned long long)d.h[1]);
-        ng_json_key(&j, !router ? g->members[i - 2].name : i ? "router/expert" : "router/task");
+        snprintf(name, sizeof name, "%s%s", e ? e->name : i ? "router/expert" : "router/task", route ? "/route" : "");
+        ng_json_key(&j, name);
         ng_json_str(&j, hex);
     }
     ng_json_end(&j);

@@ -71,7 +71,8 @@ static bool is_date(const run *r, size_t i) {
     const unsigned a = r->group[i].value, b = r->group[i + 1].value, c = r->group[i + 2].value;
     const unsigned la = r->group[i].len, lb = r->group[i + 1].len, lc = r->group[i + 2].len;
     char sign = r->group[i + 1].before;
-    if (sign != r->group[i + 2].before || !strchr("-./", sign) || lb > 2) return false;
+    bool longer = (i && r->group[i].before == sign) || (i + 3 < r->n_groups && r->group[i + 3].before == sign); /* 06.32.24.01.07 */
+    if (sign != r->group[i + 2].before || !strchr("-./", sign) || lb > 2 || longer) return false;
     bool first = la == 4 && lc <= 2 && a >= 1800 && a < 2200 && b >= 1 && b <= 12 && c >= 1 && c <= 31;
     bool last = la <= 2 && (lc == 2 || lc == 4) && a >= 1 && b >= 1 && a <= 31 && b <= 31 && (a <= 12 || b <= 12) && (lc == 2 || (c >= 1800 && c < 2200));
     return first || last;
@@ -108,6 +109,14 @@ static void add_group(run *r, const token *t, size_t digits, char before) {
     r->gap = 0;
 }
 
+/* A new run with the digits that a word ends in, if any: "fax0425". */
+static void begin_behind(run *r, const token *word) {
+    token tail = {word->s + word->len, 0};
+    while (tail.len < word->len && is_digit(tail.s[-1])) tail.s--, tail.len++;
+    *r = (run){0};
+    if (tail.len) add_group(r, &tail, tail.len, 0);
+}
+
 /* Signs that stand within numbers; others, such as the comma of a sum or the colon of a time, end a run. */
 static size_t sign_len(const char *s, size_t left) {
     if (strchr(" -./()+\n\t_", *s)) return 1;
@@ -124,7 +133,7 @@ typedef struct mail {
 } mail;
 
 static bool is_mail(mail *m, const token *t) {
-    bool dot = is(t, "dot") || is(t, "punkt") || is(t, "point");
+    bool dot = is(t, "dot") || is(t, "punkt");
     m->singles = t->len == 1 ? m->singles + 1 : 0;
     if (m->spaced_at && m->singles >= 2) return true;
     if (m->since_at && ++m->since_at > AT_REACH) m->since_at = 0;
@@ -158,7 +167,7 @@ bool ng_pii_suspected(const char *text, size_t len) {
         else if (is_number_word(&t)) add_group(&r, &t, 1, sign);
         else if (r.digits && is_spoken_sign(&t)) r.dots += is(&t, "dot"), r.gap = 0;
         else if (is_suspect(&r)) return true;
-        else r = (run){0};
+        else begin_behind(&r, &t);
         if (is_mail(&m, &t)) return true;
         i += t.len;
     }

@@ -149,7 +149,7 @@ static ng_status calibrate(void *ctx, double *threshold, const char *path, doubl
 }
 
 static bool file_exists(const char *path) {
-    return !strstr(path, "missing");
+    return !strstr(path, "missing") && (!strstr(path, "/route.gguf") || strstr(path, "/composed/"));
 }
 
 /* A calibration set of confidences from 0.5 to 1. */

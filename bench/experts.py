@@ -1,0 +1,179 @@
+"""experts.py: choice among experts that bring their own routing weights, on the real grid.
+
+    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/experts.py [WORK_DIR]
+
+10 experts: CLINC150's domains.  20: with the grid's tasks (the requests of recipes/task-router.yaml, but for `classify`, which are CLINC's
+own utterances).  50: with SGD's services, those with the most texts; a second row takes services of one kind (Hotels_1, _3, ..) as one.
+Each expert is a package with route.gguf, trained by itself on its texts against texts of none of them; nothing is trained on two.
+Split by wording: no test text whose letters and digits stand in training, and none that is near one (words shared, 0.8).
+
+Then: an expert is added from 20 of its texts, and the other decisions counted that change; one request in ten is sent to a wrong
+expert by name, which notices (out of scope) or not, and is then asked without a name."""
+import collections, concurrent.futures, gzip, json, os, random, re, subprocess, sys, tempfile
+
+DATA, NANOGRID = os.environ["NANOGRID_DATA"], os.path.abspath(os.environ["NANOGRID"])
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TRAIN, TEST, SERVICES = 1500, 100, 31
+BACKGROUND = """{file: banking77/train.tsv, limit: 1500, value: elsewhere}, {file: snips/train.tsv, text: tokens, limit: 1500, value: elsewhere},
+    {file: tagmynews/train.tsv, text: title, where: ["title!="], limit: 1500, value: elsewhere}, {file: sst2/train.tsv, limit: 1500, value: elsewhere},
+    {file: trec/train.tsv, limit: 1500, value: elsewhere}, {file: product_reviews/all.tsv, limit: 1500, value: elsewhere}, {file: clinc150/oos_train.tsv, value: elsewhere}"""
+BACKGROUND_DEV = """{file: banking77/test.tsv, limit: 500, value: elsewhere}, {file: snips/valid.tsv, text: tokens, value: elsewhere},
+    {file: tagmynews/dev.tsv, text: title, where: ["title!="], limit: 500, value: elsewhere}, {file: trec/test.tsv, value: elsewhere}, {file: clinc150/oos_val.tsv, value: elsewhere}"""
+
+
+def words(text):
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def by_wording(train, test):
+    """Test texts that are no copy of a training text, nor share four in five of the words of both with one."""
+    seen, index = {" ".join(words(t)) for t in train}, collections.defaultdict(list)
+    sets = [set(words(t)) for t in train]
+    for i, s in enumerate(sets):
+        for w in s:
+            index[w].append(i)
+    out = []
+    for t in test:
+        s = set(words(t))
+        if not s or " ".join(words(t)) in seen:
+            continue
+        shared = collections.Counter(i for w in s for i in index[w])
+        if not any(n >= 0.8 * (len(s) + len(sets[i]) - n) for i, n in shared.most_common(20)):
+            out.append(t)
+    return out
+
+
+def clinc():
+    domains = json.load(open(os.path.join(DATA, "clinc150", "domains.json")))
+    of = {intent: d for d, intents in domains.items() for intent in intents}
+    out = collections.defaultdict(lambda: ([], []))
+    for k, split in enumerate(("train", "test")):
+        for line in open(os.path.join(DATA, "clinc150", split + ".tsv"), encoding="utf-8").read().split("\n")[1:-1]:
+            label, text = line.split("\t")
+            out["clinc-" + of[label].replace("_", "-")][k].append(text)
+    return out
+
+
+def services(merge):
+    texts = collections.defaultdict(set)
+    for split in ("train", "dev", "test"):
+        for line in gzip.open(os.path.join(DATA, "sgd", split + ".jsonl.gz"), "rt", encoding="utf-8"):
+            for turn in json.loads(line)["turns"]:
+                if turn["s"] == "U" and len(turn["f"]) == 1 and any(a[0] == "INFORM_INTENT" for a in turn["f"][0].get("acts", [])):
+                    name = turn["f"][0]["service"]
+                    texts[name.rsplit("_", 1)[0] if merge and not name.startswith("Services") else name].add(turn["t"])
+    out = {}
+    for name in sorted(texts, key=lambda n: -len(texts[n]))[:SERVICES]:
+        pool = sorted(texts[name])
+        random.Random(1).shuffle(pool)
+        out["sgd-" + name.replace("_", "-").lower()] = (pool[len(pool) // 5:], pool[:len(pool) // 5])
+    return out
+
+
+def tasks():
+    """The task router's requests, as the trainer makes them."""
+    p = subprocess.run([os.path.join(os.path.dirname(NANOGRID), "route"), "texts", os.path.join(ROOT, "recipes", "task-router.yaml")], capture_output=True, text=True, check=True)
+    out = collections.defaultdict(lambda: ([], []))
+    for line in p.stdout.splitlines():
+        split, label, text = line.split("\t")
+        if label != "classify" and len(out["task-" + label][split == "test"]) < 2 * TRAIN:
+            out["task-" + label][split == "test"].append(text)
+    return out
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def train(home, name, texts):
+    """One expert by itself: its package in home."""
+    at = os.path.join(home, "packages", name)
+    cut = max(1, len(texts) // 10) if len(texts) > 100 else 0
+    write(at + "/train.tsv", "text\n" + "\n".join(texts[cut:]) + "\n")
+    write(at + "/dev.tsv", "text\n" + "\n".join(texts[:cut] if cut else texts) + "\n")
+    write(at + "/recipe.yaml", "name: %s\noutput: route.gguf\ntask: classify\nlabels: [elsewhere, here]\ndata:\n  train: [{file: ./train.tsv, value: here}, %s]\n"
+          "  dev: [{file: ./dev.tsv, value: here}, %s]\nfeatures: {bits: 18, words: 2, char_min: 2, char_max: 4, rows: 32768}\n"
+          "training: {epochs: 8, rate: 0.5, balance: 1}\n" % (name, BACKGROUND, BACKGROUND_DEV))
+    p = subprocess.run([NANOGRID, "train", at + "/recipe.yaml", "--out", at], capture_output=True, text=True)
+    if p.returncode:
+        sys.exit(p.stderr)
+    if not os.path.exists(at + "/model.gguf"):
+        os.link(at + "/route.gguf", at + "/model.gguf") # what it answers does not matter here
+
+
+def ask(home, names, texts, *args):
+    write(home + "/grid.yaml", "embedded: false\ncache: {exact: 0}\nexperts:\n" + "".join("  - {name: %s, task: classify, model: %s}\n" % (n, n) for n in names))
+    p = subprocess.run([NANOGRID, *args, "--task", "classify", "--lines", "--json"], input="\n".join(texts) + "\n", capture_output=True, text=True,
+                       env=dict(os.environ, NANOGRID_HOME=home))
+    out = [json.loads(l) for l in p.stdout.splitlines()]
+    assert len(out) == len(texts), p.stderr[-300:]
+    return out
+
+
+def choose(home, names, texts):
+    return [a.get("expert") for a in ask(home, names, texts, "route")]
+
+
+def measure(home, kind, experts, few):
+    names = sorted(experts)
+    test = [(n, t) for n in names for t in experts[n][1]]
+    texts = [t for _, t in test]
+    chosen = choose(home, names, texts)
+    right = sum(c == n for c, (n, _) in zip(chosen, test)) / len(test)
+    changed = others = found = own = 0
+    for n in few:
+        rest = [m for m in names if m != n]
+        before = choose(home, rest, texts)
+        os.rename(home + "/packages/" + n, home + "/packages/.whole")
+        train(home, n, experts[n][0][:20])
+        after = choose(home, names, texts)
+        subprocess.run(["rm", "-r", home + "/packages/" + n], check=True)
+        os.rename(home + "/packages/.whole", home + "/packages/" + n)
+        for (owner, _), b, a in zip(test, before, after):
+            if owner == n:
+                own += 1
+                found += a == n
+            else:
+                others += 1
+                changed += a != b
+    rng = random.Random(3)
+    wrong = {i: rng.choice([m for m in names if m != n]) for i, (n, _) in enumerate(test) if rng.random() < 0.1}
+    noticed = 0
+    end = [c == n for c, (n, _) in zip(chosen, test)]
+    for m in names:
+        ids = [i for i in wrong if wrong[i] == m]
+        for i, a in zip(ids, ask(home, names, [texts[i] for i in ids], "run", "--expert", m) if ids else []):
+            noticed += not a["in_scope"]
+            end[i] = end[i] and not a["in_scope"]
+    print("| %s | %d | %d | %.1f %% | %.2f %% | %.0f %% | %.1f %% | %.1f |" % (kind, len(names), len(test), 100 * right, 100 * changed / max(1, others), 100 * found / max(1, own),
+                                                                           100 * noticed / len(wrong), 100 * (right - sum(end) / len(end))), flush=True)
+    worst = collections.Counter((n, c) for c, (n, _) in zip(chosen, test) if c != n).most_common(4)
+    print("    most confused: " + ", ".join("%s for %s %d" % (c, n, k) for (n, c), k in worst), file=sys.stderr)
+
+
+def main():
+    work = sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp()
+    sets = [("CLINC150's domains", clinc()), ("the grid's tasks", tasks()), ("SGD's services", services(False)), ("SGD's kinds of services", services(True))]
+    for _, experts in sets:
+        for n in experts:
+            train_texts, test_texts = (sorted(set(x)) for x in experts[n])
+            random.Random(4).shuffle(train_texts)
+            random.Random(5).shuffle(test_texts)
+            train_texts = train_texts[:TRAIN]
+            experts[n] = (train_texts, by_wording(train_texts, test_texts)[:TEST])
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for i, (_, experts) in enumerate(sets):
+            list(pool.map(lambda n: train("%s/%d" % (work, i), n, experts[n][0]), sorted(experts)))
+    print("| experts | n | test texts | right expert | other decisions changed by one from 20 texts | its own found | wrong expert notices | points lost |\n|---|--:|--:|--:|--:|--:|--:|--:|")
+    for kind, take in (("CLINC150's domains", (0,)), ("and the grid's tasks", (0, 1)), ("and SGD's services", (0, 1, 2)), ("and SGD's kinds of services", (0, 1, 3))):
+        experts, home = {}, "%s/all-%s" % (work, "".join(map(str, take)))
+        os.makedirs(home + "/packages", exist_ok=True)
+        for i in take:
+            experts.update(sets[i][1])
+            subprocess.run("cp -rn %s/%d/packages/* %s/packages/" % (work, i, home), shell=True, check=True)
+        measure(home, kind, experts, [n for n in sorted(experts)][1::max(1, len(experts) // 3)][:3])
+
+
+main()
