@@ -74,7 +74,7 @@ def tasks():
     """The task router's requests, as the trainer makes them."""
     p = subprocess.run([os.path.join(os.path.dirname(NANOGRID), "route"), "texts", os.path.join(ROOT, "recipes", "task-router.yaml")], capture_output=True, text=True, check=True)
     out = collections.defaultdict(lambda: ([], []))
-    for line in p.stdout.splitlines():
+    for line in p.stdout.split("\n")[:-1]:
         split, label, text = line.split("\t")
         if label != "classify" and len(out["task-" + label][split == "test"]) < 2 * TRAIN:
             out["task-" + label][split == "test"].append(text)

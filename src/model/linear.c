@@ -337,21 +337,22 @@ static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unkno
     return n;
 }
 
-static void add_row8(int32_t *restrict sums, const int8_t *restrict w, size_t n, int32_t u) {
-    for (size_t c = 0; c < n; c++) sums[c] += u * w[c];
+/* Factors of 16 bits: such a product is two instructions on every machine, one of 32 bits is eight on the oldest. */
+static void add_row8(int32_t *restrict sums, const int8_t *restrict w, size_t n, int16_t u) {
+    for (size_t c = 0; c < n; c++) sums[c] += (int32_t)u * (int16_t)w[c];
 }
 
 /* sums[n2 * 2]: the low nibbles are the first half of the labels. */
-static void add_row4(int32_t *restrict low, int32_t *restrict high, const int8_t *restrict w, size_t n2, int32_t u) {
-    for (size_t j = 0; j < n2; j++) low[j] += u * ((w[j] & 15) - 8);
-    for (size_t j = 0; j < n2; j++) high[j] += u * (((w[j] >> 4) & 15) - 8);
+static void add_row4(int32_t *restrict low, int32_t *restrict high, const int8_t *restrict w, size_t n2, int16_t u) {
+    for (size_t j = 0; j < n2; j++) low[j] += (int32_t)u * (int16_t)((w[j] & 15) - 8);
+    for (size_t j = 0; j < n2; j++) high[j] += (int32_t)u * (int16_t)(((w[j] >> 4) & 15) - 8);
 }
 
 static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
     memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
     for (size_t i = 0; i < n; i++) {
         uint32_t row = s->touched[i];
-        int32_t u = (int32_t)(ng_linear_value(s->counts[row], m->idf[row], m->log_tf) * unit + 0.5);
+        int16_t u = (int16_t)(ng_linear_value(s->counts[row], m->idf[row], m->log_tf) * unit + 0.5);
         const int8_t *w = m->weight + row * m->row_bytes;
         if (m->weight_bits == 8) add_row8(s->sums, w, m->n_labels, u);
         else add_row4(s->sums, s->sums + m->row_bytes, w, m->row_bytes, u);
