@@ -24,6 +24,7 @@ typedef struct ng_head_spec {
     const char *head; /* which head of a file that has several, or NULL */
     int n_threads;    /* 0: by measurement */
     ng_kv_precision kv; /* of decoders' past tokens */
+    uint32_t n_ctx;     /* decoders: most tokens of one text; 0: the model's, at most 4,096 */
     ng_prefix_options prefix; /* decoders: what is kept beside the 2 * n_ctx tokens that always are */
     /* Of the worker process that runs it (tools/worker.h); a head in this process has none. */
     uint64_t memory_max; /* bytes; 0: no limit */

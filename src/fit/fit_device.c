@@ -58,7 +58,7 @@ static bool better(const fit_candidate *a, const fit_candidate *b) {
 
 /* How far over the limits: 1 is on them. */
 static double excess(const fit_job *j, const ng_device_fit_row *r) {
-    double ram = j->opt->ram_bytes ? r->peak_mb * 1048576 / (double)j->opt->ram_bytes : 0, time = j->opt->latency_ms > 0 ? r->p95_ms / j->opt->latency_ms : 0;
+    double ram = j->opt->ram_bytes ? r->peak_mb * 1048576 / (double)j->opt->ram_bytes : 0, time = j->opt->latency_ms > 0 && !isnan(r->p95_ms) ? r->p95_ms / j->opt->latency_ms : 0;
     return ram > time ? ram : time;
 }
 
@@ -66,10 +66,11 @@ static ng_status nothing_fits(const fit_job *j) {
     const ng_device_fit_row *near = NULL;
     for (size_t i = 0; i < j->n; i++) {
         const ng_device_fit_row *r = &j->items[i].row;
-        if (!isnan(r->p95_ms) && !isnan(r->peak_mb) && (!near || excess(j, r) < excess(j, near))) near = r;
+        if (!isnan(r->peak_mb) && (!isnan(r->p95_ms) || j->items[i].need_bytes) && (!near || excess(j, r) < excess(j, near))) near = r;
     }
     if (!near) return ng_fail(j->err, NG_ELIMIT, "fit: nothing that was tried runs within the limits; %s: %s", j->n ? j->items[0].row.name : "no candidate",
                               j->n ? j->items[0].row.why : "install a package or name a model with -m");
+    if (isnan(near->p95_ms)) return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s", near->name, near->why);
     return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s.  It would fit --ram %.0fMB --latency %.2gms", near->name, near->why,
                    ceil(near->peak_mb + 0.5), 1.1 * near->p95_ms);
 }
@@ -115,7 +116,7 @@ static bool is_needed(const fit_candidate *c, const char *file) {
     const char *const uses[] = {c->model, c->second};
     if (!strcmp(file, "grid.yaml")) return true;
     for (int i = 0; i < 2; i++) /* a model, and the recipe of the same name */
-        if (uses[i] && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' && (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml"))) return true;
+        if (uses[i] && stem && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' && (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml"))) return true;
     return false;
 }
 
@@ -149,12 +150,24 @@ static void check_second(const fit_job *j, fit_candidate *c) {
     }
 }
 
+/* Models that generate come best first, so what follows one that fits is not run; nor is what cannot hold its context. */
+static void check_need(const fit_job *j, fit_candidate *c) {
+    double most_mb = (double)j->opt->ram_bytes / 1048576;
+    if (!c->need_bytes) return;
+    c->row.peak_mb = (double)c->need_bytes / 1048576;
+    for (size_t i = 0; &j->items[i] < c; i++)
+        if (j->items[i].need_bytes && j->items[i].row.fits) snprintf(c->row.why, sizeof c->row.why, "not run: %s fits", j->items[i].row.name);
+    if (!*c->row.why && j->opt->ram_bytes && c->row.peak_mb > most_mb)
+        snprintf(c->row.why, sizeof c->row.why, "needs %.1f MB of %.1f with the context full", c->row.peak_mb, most_mb);
+}
+
 static ng_status try_all(fit_job *j) {
     ng_status s = NG_OK;
     for (size_t i = 0; !s && i < j->n; i++) {
         fit_candidate *c = &j->items[i];
         c->row.model_mb = file_mb(j, c->model) + file_mb(j, c->second);
         check_second(j, c);
+        check_need(j, c);
         if (!*c->row.why) s = fit_measure(j, c);
         if (!s && j->opt->on_row) j->opt->on_row(j->opt->ctx, &c->row, i + 1, j->n);
     }

@@ -138,7 +138,8 @@ static void judge(const fit_job *j, fit_candidate *c) {
 
 static void fill_row(measuring *m, const ng_process_outcome *o) {
     ng_device_fit_row *r = &m->c->row;
-    r->peak_mb = o->peak_bytes ? (double)(o->peak_bytes + SERVER_BYTES) / 1048576 : NAN;
+    double held = o->peak_bytes ? (double)(o->peak_bytes + SERVER_BYTES) / 1048576 : NAN;
+    if (!(held < r->peak_mb)) r->peak_mb = held; /* a context that is full holds more than these short texts */
     if (!m->n_ms) return;
     qsort(m->ms, m->n_ms, sizeof *m->ms, by_number);
     r->p50_ms = m->ms[m->n_ms / 2];

@@ -1,12 +1,16 @@
-/* fit_packages.c: candidates as they are: the rules, the linear packages and the heads on encoders that serve the task, by
+/* fit_packages.c: candidates without data: a model that generates in fewer bits and with shorter contexts, the rules, the linear packages and the heads on encoders that serve the task, by
  * their cards.  See nanogrid/tools/fit.h. */
 #include "fit_parts.h"
 
+#include "core/file.h"
 #include "gguf/gguf.h"
 #include <jansson.h>
 #include <math.h>
 #include <nanogrid/head.h>
+#include <nanogrid/memory.h>
 #include <nanogrid/package.h>
+#include <nanogrid/system.h>
+#include <nanogrid/tools/weights.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,6 +64,69 @@ static ng_status add_heads(fit_job *j, const char *package, const char *path, co
     return s;
 }
 
+/* ---- models that generate ----------------------------------------------------------------------- */
+
+/* One file with contexts from the longest down, each with exact past tokens and with those of 8 bits.  Fewer bits of weights
+ * lose more than a shorter context here, and a shorter context more than an 8-bit past; `rank` orders them so. */
+static ng_status add_contexts(fit_job *j, const char *model, const char *path, const char *stem, double rank, uint32_t longest) {
+    static const uint32_t lengths[] = {4096, 2048, 1024, 512, 256};
+    const size_t n_lengths = sizeof lengths / sizeof *lengths;
+    for (size_t i = 0; i < n_lengths; i++)
+        for (int q8 = 0; q8 < 2; q8++) {
+            char name[40], what[120];
+            uint32_t length = i + 1 == n_lengths && lengths[i] > longest ? longest : lengths[i];
+            if (length > longest) continue;
+            snprintf(name, sizeof name, "%.26s %u%s", stem, length, q8 ? " q8" : "");
+            snprintf(what, sizeof what, "%.40s with %u tokens of context%s", stem, length, q8 ? ", past tokens in 8 bits" : "");
+            ng_session_options opt = {.n_ctx = length, .kv = q8 ? NG_KV_8BIT : NG_KV_DEFAULT};
+            ng_memory_need need;
+            ng_status s = ng_memory_predict(&need, path, &opt, j->err);
+            if (s) return s;
+            fit_candidate *c = fit_add(j, name, what);
+            if (!c) return NG_OK; /* the table is full: shorter ones are not tried */
+            /* Sequences hold two contexts together (scheduler.h); what is asked here fills neither. */
+            c->need_bytes = need.weights_bytes + need.panels_bytes + need.tables_bytes + need.scratch_bytes + 2 * need.kv_bytes + NG_PROCESS_BYTES;
+            c->model = model;
+            c->context = length;
+            c->q8 = q8;
+            c->rank = rank + length / 8192.0 - 1e-3 * q8;
+        }
+    return NG_OK;
+}
+
+static bool is_wide(const char *type) {
+    static const char *const wide[] = {"F32", "F16", "BF16", "Q8_0"};
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (!strcmp(type, wide[i])) return true;
+    return false;
+}
+
+/* As it is; a wide one in 8 and in 4 bits too. */
+static ng_status add_decoder(fit_job *j, const char *path, size_t index) {
+    static const char *const types[] = {"Q8_0", "Q4_1"};
+    ng_memory_need need;
+    char stem[40], file[64], whole[1024];
+    ng_status s = ng_memory_predict(&need, path, NULL, j->err);
+    if (!s) s = ng_path_absolute(whole, sizeof whole, path, j->err);
+    if (s) return s;
+    const char *copy = ng_arena_strdup(j->arena, whole);
+    if (!copy) return fit_no_memory(j);
+    snprintf(stem, sizeof stem, "model%zu %.16s", index + 1, need.file_type);
+    s = add_contexts(j, copy, copy, stem, 10, need.n_ctx);
+    for (size_t i = 0; !s && is_wide(need.file_type) && i < 2; i++) {
+        ng_weights_report report;
+        if (!strcmp(types[i], need.file_type)) continue;
+        snprintf(file, sizeof file, "model%zu-%s.gguf", index + 1, types[i]);
+        const char *to = fit_make_file(j, file), *name = ng_arena_strdup(j->arena, file);
+        if (!to || !name) return fit_no_memory(j);
+        if ((s = ng_quantize_file(&report, path, to, &(ng_weights_options){.type = types[i]}, j->err))) return s;
+        ng_weights_report_clear(&report);
+        snprintf(stem, sizeof stem, "model%zu %s", index + 1, types[i]);
+        s = add_contexts(j, name, to, stem, 9 - (double)i, need.n_ctx);
+    }
+    return s;
+}
+
 static ng_status add_file(fit_job *j, const char *package, const char *path) {
     ng_gguf *g;
     ng_task task;
@@ -71,13 +138,28 @@ static ng_status add_file(fit_job *j, const char *package, const char *path) {
     return s;
 }
 
+/* A file that -m names: it must serve the task. */
+static ng_status add_named(fit_job *j, size_t i) {
+    const char *path = j->opt->models[i];
+    size_t before = j->n;
+    ng_task task;
+    char whole[1024];
+    ng_status s = ng_path_absolute(whole, sizeof whole, path, j->err);
+    if (!s) s = ng_head_task(&task, path, NULL, j->err);
+    if (s) return s;
+    const char *slash = strrchr(path, '/');
+    if (task == NG_TASK_GENERATE && task == j->opt->task) return add_decoder(j, path, i);
+    s = add_file(j, slash ? slash + 1 : path, whole);
+    return s || j->n > before ? s : ng_fail(j->err, NG_EINVALID, "%s: it serves the task %s, not %s", path, ng_task_name(task), ng_task_name(j->opt->task));
+}
+
 ng_status fit_add_packages(fit_job *j) {
     ng_packages p;
     ng_status s = NG_OK;
     if (j->opt->task == NG_TASK_CLASSIFY && !j->opt->n_models)
         return ng_fail(j->err, NG_EINVALID, "fit: classify needs your labels: --data FILE with the columns text and label");
     if (j->opt->task == NG_TASK_EXTRACT && !fit_add(j, "rules", "rules for personal data, no model")) return fit_no_memory(j);
-    for (size_t i = 0; !s && i < j->opt->n_models; i++) s = add_file(j, j->opt->models[i], j->opt->models[i]);
+    for (size_t i = 0; !s && i < j->opt->n_models; i++) s = add_named(j, i);
     if (s || (s = ng_packages_list(&p, j->err))) return s;
     for (size_t i = 0; !s && i < p.len; i++) {
         const char *path = ng_arena_printf(j->arena, "%s/model.gguf", p.items[i].dir);

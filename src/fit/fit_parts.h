@@ -23,6 +23,7 @@ typedef struct fit_candidate {
     double below;
     uint32_t context;        /* generate: tokens; 0: the model's */
     bool q8;                 /* generate: past tokens in 8 bits */
+    uint64_t need_bytes;     /* generate: with every context full; 0: what is measured is all */
     bool *right;             /* [n_choose + n_test]; NULL: not measured by data */
     double rank;             /* without data: greater is taken for better */
 } fit_candidate;

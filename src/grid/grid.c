@@ -203,7 +203,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
     if (!found && roots) *roots = 0;
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
     ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
-    if (c->resolved) spec.kv = (ng_kv_precision)c->resolved->kv;
+    if (c->resolved) spec.kv = (ng_kv_precision)c->resolved->kv, spec.n_ctx = (uint32_t)c->resolved->context;
     ng_status s = open_head(o, &m->tier, m->name, &spec);
     if (!s) s = check_on_miss(o, c, m);
     if (!s) s = open_second(o, c, m);

@@ -21,6 +21,8 @@ static const ng_config_field model_fields[] = {
      .help = "a GGUF file; relative to this file"},
     {"kv", NG_CONFIG_ENUM, AT(grid_model_config, kv), .dflt = "f16", .choices = "f16|q8",
      .help = "how a decoder holds past tokens; q8: in 8 bits, half the memory"},
+    {"context", NG_CONFIG_INT, AT(grid_model_config, context), .dflt = "0", .max = 1 << 20,
+     .help = "the most tokens of one text that a decoder holds; 0: the model's, at most 4,096"},
     {"", NG_CONFIG_LINE, AT(grid_model_config, line)},
     {0}};
 static const ng_config_schema model_schema = {"a model", sizeof(grid_model_config), model_fields};
@@ -468,6 +470,9 @@ static ng_status resolve_models(merger *m) {
         for (size_t k = 0; e[i].model && k < m->config->models.len; k++)
             if (!strcmp(models[k].name, e[i].model))
                 e[i].resolved = &models[k], e[i].built_in = false;
+        if (e[i].resolved && e[i].resolved->context && e[i].task + 1 != NG_TASK_GENERATE)
+            return ng_fail(m->err, NG_EINVALID, "%s:%d: `context` is for models that generate, and the expert '%s' does not",
+                           m->name, e[i].resolved->line, e[i].name);
         if (e[i].resolved && e[i].resolved->kv && e[i].task + 1 != NG_TASK_GENERATE)
             return ng_fail(m->err, NG_EINVALID, "%s:%d: `kv: q8` is for models that generate, and the expert '%s' does not",
                            m->name, e[i].resolved->line, e[i].name);

@@ -17,6 +17,7 @@ typedef struct grid_model_config {
     const char *name; /* the key */
     const char *package, *path;
     int kv; /* ng_kv_precision */
+    int64_t context; /* tokens; 0: the model's */
     int line;
 } grid_model_config;
 

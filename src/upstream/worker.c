@@ -293,7 +293,7 @@ static bool same_prefix(const ng_prefix_options *a, const ng_prefix_options *b) 
 
 static bool serves(const worker *w, const ng_head_spec *s) {
     return !strcmp(w->spec.path, s->path) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
-           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && same_prefix(&w->spec.prefix, &s->prefix);
+           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && w->spec.n_ctx == s->n_ctx && same_prefix(&w->spec.prefix, &s->prefix);
 }
 
 /* One lock for all grids that share a home: they share the machine.  Without a home there is none. */

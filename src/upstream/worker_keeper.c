@@ -45,9 +45,9 @@ bool ng_worker_send(worker *w, ng_wire_kind kind, uint64_t call, const ng_buf *p
 /* ---- starting ------------------------------------------------------------------------------------- */
 
 static ng_status start(worker *w, ng_error *err) {
-    char threads[16], memory[32], kept[32], disk[32];
+    char threads[16], context[16], memory[32], kept[32], disk[32];
     const ng_head_spec *s = &w->spec;
-    const char *argv[24] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
+    const char *argv[28] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
     size_t n = 6;
     if (s->head) argv[n++] = "--head", argv[n++] = s->head;
     if (s->n_threads) {
@@ -57,6 +57,10 @@ static ng_status start(worker *w, ng_error *err) {
     if (s->memory_max) {
         snprintf(memory, sizeof memory, "%llu", (unsigned long long)s->memory_max);
         argv[n++] = "--memory", argv[n++] = memory;
+    }
+    if (s->n_ctx) {
+        snprintf(context, sizeof context, "%u", s->n_ctx);
+        argv[n++] = "--context", argv[n++] = context;
     }
     if (s->kv == NG_KV_8BIT) argv[n++] = "--kv", argv[n++] = "q8";
     if (s->prefix.memory_max) {

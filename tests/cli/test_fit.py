@@ -168,6 +168,13 @@ def main():
     check("nearest is linear" in r.stderr and "--latency" in r.stderr and os.listdir(at("none")) == [], "the nearest miss: %s" % r.stderr[-300:])
     r = fit(*columns, "--out", at("big"), want=2)
     check("--out" in r.stderr and "grid.yaml" in r.stderr, "an out_dir in use: %s" % r.stderr)
+    golden = lambda name: os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", name)
+    r = fit("--task", "generate", "-m", golden("llama-tiny-f32.gguf"), "--ram", "20MB", "--out", at("none"), want=1)
+    check("context full" in r.stderr and "Q4_1" in r.stderr and os.listdir(at("none")) == [], "a decoder: %s" % r.stderr[-400:])
+    r = fit("--task", "generate", "-m", golden("bert-tiny-f32.gguf"), "--out", at("none"), want=2)
+    check("not generate" in r.stderr, "an encoder does not generate: %s" % r.stderr)
+    plain = json.loads(fit("--task", "moderate", "--ram", "4GB", "--out", at("plain"), "--json").stdout)
+    check(plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"], "packages as they are: %s" % plain)
     bad_input(work, columns)
     return 1 if failures else 0
 

@@ -114,6 +114,8 @@ static void names_line_and_mend(void **state) {
         {"models: {m: {}}\n", "t.yaml:1: the model 'm' needs a package or a path"},
         {"models: {m: {path: a, package: b}}\n", "not both"},
         {"models: {m: {path: a, kv: q4}}\n", "t.yaml:1: kv: 'q4' is not one of f16|q8"},
+        {"models: {m: {path: m.gguf, context: 512}}\nexperts:\n  - {name: a, task: classify, model: m}\n",
+         "t.yaml:1: `context` is for models that generate, and the expert 'a' does not"},
         {"models: {m: {path: m.gguf, kv: q8}}\nexperts:\n  - {name: a, task: classify, model: m}\n",
          "t.yaml:1: `kv: q8` is for models that generate, and the expert 'a' does not"},
         {"models: {m: {path: uncalibrated.gguf}}\nexperts:\n  - {name: a, task: classify, model: "
