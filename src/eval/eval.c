@@ -1,5 +1,6 @@
 /* eval.c: finds the kind that evaluates a recipe's task; figures and cards.  See nanogrid/tools/eval.h. */
 #include "eval_ops.h"
+#include "noise.h"
 
 #include "config/yaml_tree.h"
 #include "core/cpu.h"
@@ -33,6 +34,19 @@ static ng_status read_task(const char **out, const char *path, ng_arena *arena, 
     return s || *out ? s : ng_fail(err, NG_EINVALID, "%s: the recipe names no task", path);
 }
 
+/* What is over labels can be spoiled; no card says so. */
+static ng_status check_noise(const ng_eval_options *opt, const char *task, const char *path, ng_error *err) {
+    static const char *const tasks[] = {"classify", "moderate", "detect-language", "encoder"};
+    ng_noise kind;
+    if (!opt || !opt->noise) return NG_OK;
+    if (opt->card) return ng_fail(err, NG_EINVALID, "%s: a card tells of clean texts; leave out either card or noise", path);
+    if (!ng_noise_parse(&kind, opt->noise))
+        return ng_fail(err, NG_EINVALID, "noise '%.40s' is none of typos, spacing, homoglyphs, leetspeak", opt->noise);
+    for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)
+        if (!strcmp(task, tasks[i])) return NG_OK;
+    return ng_fail(err, NG_EINVALID, "%s: noise is for labels, not for the task %s", path, task);
+}
+
 ng_status ng_eval(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, ng_error *err) {
     static const ng_eval_options defaults = {0};
     ng_arena *arena;
@@ -44,6 +58,7 @@ ng_status ng_eval(ng_eval_result *out, const char *recipe_path, const ng_eval_op
     for (size_t i = 0; !s && kinds[i] && !ops; i++)
         if (kinds[i]->serves(task)) ops = kinds[i];
     if (!s && !ops) s = ng_fail(err, NG_EUNSUPPORTED, "%s: the task '%s' has no evaluation", recipe_path, task);
+    if (!s) s = check_noise(opt, task, recipe_path, err);
     if (!s) s = ops->run(out, recipe_path, opt ? opt : &defaults, err);
     ng_arena_free(arena);
     return s;

@@ -80,7 +80,9 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     ng_eval_result *one = calloc(1, sizeof *one);
     ng_encoder_subject encoder = {o->model, o->session, o->head, o->n_most};
     ng_status st;
+    if (opt->noise) (void)ng_noise_parse(&s.noise, opt->noise); /* checked by ng_eval */
     if (!one || !files.scores) st = ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    else if (opt->noise && (o->head->tokens || !strcmp(o->head->task, "embed"))) st = NG_OK; /* noise is for labels */
     else if (o->head->tokens) st = ng_eval_spans(one, path, &encoder, err);
     else if (!strcmp(o->head->task, "embed")) st = ng_eval_pairs(one, path, &encoder, err);
     else st = ng_eval_labels(one, path, &s, opt->card ? &files : NULL, err);

@@ -89,11 +89,16 @@ static ng_status score(const evaluation *e, scored *s) {
     s->gold = malloc((n + 1) * sizeof *s->gold);
     s->predicted = malloc((n + 1) * sizeof *s->predicted);
     if (!s->p || !s->confidence || !s->correct || !s->gold || !s->predicted) return no_memory(e);
+    ng_buf spoiled = ng_buf_init(1 << 24);
+    bool noisy = e->subject->noise && s == &e->test;
     for (size_t i = 0; !st && i < n; i++) {
-        st = e->subject->apply(e->subject->self, s->data.items[i].text, s->data.items[i].len, s->p + i * k, e->err);
+        const ng_sample *x = &s->data.items[i];
+        if (noisy && ng_noise_apply(e->subject->noise, x->text, x->len, &spoiled)) st = no_memory(e);
+        if (!st) st = e->subject->apply(e->subject->self, noisy ? spoiled.data : x->text, noisy ? spoiled.len : x->len, s->p + i * k, e->err);
         if (e->subject->each) judge_each(e, s, i);
         else judge_one(s, i);
     }
+    ng_buf_clear(&spoiled);
     return st;
 }
 

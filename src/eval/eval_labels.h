@@ -8,6 +8,7 @@
 #define NG_EVAL_EVAL_LABELS_H
 
 #include "eval_ops.h"
+#include "noise.h"
 
 typedef struct ng_subject {
     const char *task;
@@ -17,6 +18,7 @@ typedef struct ng_subject {
     float oos_threshold;       /* 0: every text is in scope */
     const float *threshold;    /* each: a label holds at or above; NULL: 0.5 */
     size_t file_bytes;
+    ng_noise noise;            /* of the test texts */
     size_t timed_min;          /* least decisions that are timed */
     /* p[n_labels] of one text, as a request would get it */
     ng_status (*apply)(void *self, const char *text, size_t len, float *p, ng_error *err);

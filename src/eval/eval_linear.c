@@ -44,6 +44,7 @@ static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_e
     if ((s = ng_linear_open(&o->model, path, err)) || (s = ng_linear_scratch_new(&o->scratch, o->model, err)) ||
         (s = make_subject(&subject, o, arena, err)))
         return s;
+    if (opt->noise) (void)ng_noise_parse(&subject.noise, opt->noise); /* checked by ng_eval */
     return ng_eval_labels(out, recipe_path, &subject, opt->card ? &files : NULL, err);
 }
 
