@@ -3,6 +3,7 @@
 
 #include "core/file.h"
 #include "kernel/dequant.h"
+#include "model/token_spans.h"
 #include "tokenizer/token_table.h"
 #include "tokenizer/vocab.h"
 #include <nanogrid/tools/weights.h>
@@ -293,12 +294,13 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
     return s;
 }
 
-ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, float *out, ng_error *err) {
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes, float *out, ng_error *err) {
     char key[128];
     ng_gguf_array a;
     const ng_gguf *from = b->start ? b->start : b->g;
     size_t width = b->shape.width, n = labels->len;
-    bool has = false;
+    bool has = false, wanted = *shapes;
+    *shapes = false;
     snprintf(key, sizeof key, "nanogrid.head.%s.labels", name);
     if (!ng_gguf_has(from, key)) return NG_OK;
     ng_status s = ng_gguf_get_array(from, key, &a, err);
@@ -309,6 +311,8 @@ ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, 
     take_start(from, key, n, width, out, &has);
     snprintf(key, sizeof key, "head.%s.bias", name);
     if (has) take_start(from, key, 1, n, out + n * width, &has);
+    snprintf(key, sizeof key, "head.%s.shapes", name);
+    if (has && wanted) take_start(from, key, n, NG_SHAPE_INPUTS, out + n * (width + 1), shapes);
     return has ? NG_OK : ng_fail(err, NG_EFORMAT, "%s: head '%s' lacks its weights", ng_gguf_path(from), name);
 }
 

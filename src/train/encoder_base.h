@@ -39,9 +39,9 @@ ng_status ng_encoder_base_choose(ng_encoder_base *b, const char *scratch_dir, ng
 ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) NG_MUST_USE;
 /* An encoder of all layers of base.model over the student's words: what a student is compared with. */
 ng_status ng_encoder_base_whole(const ng_encoder_base *b, ng_encoder **out, ng_error *err) NG_MUST_USE;
-/* The weights and bias of a head that base.start (without one: base.model) has with the same labels, behind each other at `out`; otherwise
- * `out` stays as it is. */
-ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, float *out, ng_error *err) NG_MUST_USE;
+/* The weights and bias of a head that base.start (without one: base.model) has with the same labels, behind each other at `out`;
+ * what it lacks stays as it is.  *shapes: whether those of shapes are wanted too; then whether they came, in the file's unit. */
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes, float *out, ng_error *err) NG_MUST_USE;
 /* The keys of the student's file: the teacher's, with the vocabulary and the shape replaced.  What they
  * refer to lives in `arena` until the commit. */
 ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_arena *arena, ng_error *err) NG_MUST_USE;

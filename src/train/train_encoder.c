@@ -21,6 +21,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/math.h"
+#include "model/token_spans.h"
 #include "train/checkpoint.h"
 #include "train/encoder_export.h"
 #include "train/plot.h"
@@ -144,7 +145,10 @@ static ng_status make_encoder(run *r) {
     if (r->recipe.training.rounded) s = ng_rounded_new(&r->rounded, r->encoder, r->recipe.weights, &r->nn, r->err);
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
         const ng_encoder_task *t = &r->tasks.items[k];
-        if (!t->pairs) s = ng_encoder_base_copy_head(&r->base, t->head->name, &t->labels, ng_encoder_weights(r->encoder) + t->at, r->err);
+        float *w = ng_encoder_weights(r->encoder) + t->at, *of_shapes = w + t->labels.len * (r->base.shape.width + 1);
+        bool shapes = t->tokens;
+        if (!t->pairs) s = ng_encoder_base_copy_head(&r->base, t->head->name, &t->labels, &shapes, w, r->err);
+        for (size_t i = 0; shapes && i < t->labels.len * NG_SHAPE_INPUTS; i++) of_shapes[i] /= NG_SHAPE_GAIN;
     }
     return s;
 }
