@@ -8,6 +8,7 @@
 #include "core/utf8.h"
 #include "model/encoder_heads.h"
 #include "text/unicode.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,21 +178,61 @@ static size_t window_end(const ng_word_ids *w, size_t from, size_t room) {
 typedef struct window {
     int32_t *ids;   /* [n_most] */
     float *hidden;  /* [n_most, width] */
-    float *z;       /* [n_labels] */
+    float *p;       /* [n_most, n_labels] probabilities of each word's tags */
+    double *sum;    /* [2, n_labels] of the best way to a tag: log probabilities */
+    int16_t *before; /* [n_most, n_labels] the tag before on that way */
+    int16_t *kinds; /* [n_labels] alike for B-x and I-x */
     size_t n_most;
 } window;
+
+static void number_kinds(int16_t *kinds, const ng_encoder_head *h) {
+    for (size_t i = 0; i < h->n_labels; i++)
+        for (size_t k = 0; k <= i; k++) /* "O" by itself, then what follows "B-" and "I-" */
+            if (i == k || (k && !strcmp(h->labels[i] + 2, h->labels[k] + 2))) {
+                kinds[i] = (int16_t)k;
+                break;
+            }
+}
+
+/* Whether tag b may follow tag a (-1: nothing): an I- goes on a span of its kind. */
+static bool may_follow(const window *x, const ng_encoder_head *h, int a, size_t b) {
+    return h->labels[b][0] != 'I' || (a > 0 && x->kinds[a] == x->kinds[b]);
+}
+
+/* The likeliest sequence of tags that is one (Viterbi), behind the tag that is there. */
+static void choose_tags(ng_tagging *out, const window *x, const ng_encoder_head *h, size_t from, size_t n) {
+    size_t labels = h->n_labels, best = 0;
+    for (size_t i = 0; i < n; i++) {
+        double *sum = x->sum + (i & 1) * labels, *last = x->sum + (~i & 1) * labels;
+        for (size_t b = 0; b < labels; b++) {
+            double top = -INFINITY, own = ng_log((double)x->p[i * labels + b] + 1e-30);
+            x->before[i * labels + b] = 0;
+            if (!i && may_follow(x, h, from ? out->tags[from - 1] : -1, b)) top = 0;
+            for (size_t a = 0; i && a < labels; a++)
+                if (last[a] > top && may_follow(x, h, (int)a, b)) top = last[a], x->before[i * labels + b] = (int16_t)a;
+            sum[b] = top + own;
+        }
+    }
+    const double *end = x->sum + (~n & 1) * labels;
+    for (size_t b = 1; b < labels; b++)
+        if (end[b] > end[best]) best = b;
+    for (size_t i = n; i-- > 0; best = (size_t)x->before[i * labels + best]) {
+        out->tags[from + i] = (int32_t)best;
+        out->p[from + i] = x->p[i * labels + best];
+    }
+}
 
 static void tag_rows(ng_tagging *out, const ng_tag_source *src, const window *x, const float *hidden, size_t from, size_t to) {
     const ng_encoder_head *h = src->head;
     for (size_t i = from; i < to; i++) {
         uint16_t shapes[NG_SHAPE_WORDS];
+        float *p = x->p + (i - from) * h->n_labels;
         ng_word_shapes(shapes, &out->w, i);
-        ng_encoder_head_row(h, hidden + (out->w.words[i].row - out->w.words[from].row + 1) * h->width, x->z);
-        ng_encoder_head_shapes(h, shapes, x->z);
-        out->tags[i] = (int32_t)ng_encoder_head_best(h, x->z);
-        ng_encoder_head_decide(h, x->z, x->z);
-        out->p[i] = x->z[out->tags[i]];
+        ng_encoder_head_row(h, hidden + (out->w.words[i].row - out->w.words[from].row + 1) * h->width, p);
+        ng_encoder_head_shapes(h, shapes, p);
+        ng_encoder_head_decide(h, p, p);
     }
+    choose_tags(out, x, h, from, to - from);
 }
 
 static ng_status tag_windows(ng_tagging *out, const ng_tag_source *src, const window *x, ng_error *err) {
@@ -226,16 +267,22 @@ ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *tex
     ng_status s = ng_word_ids_new(&out->w, src->tokenizer, text, len, SIZE_MAX / 16, err);
     if (s) return s;
     size_t n = out->w.n_words, n_most = src->n_most;
-    window x = {malloc(n_most * sizeof *x.ids), malloc(n_most * src->head->width * sizeof *x.hidden), malloc(src->head->n_labels * sizeof *x.z), n_most};
+    size_t labels = src->head->n_labels;
+    window x = {malloc(n_most * sizeof *x.ids), malloc(n_most * src->head->width * sizeof *x.hidden), malloc(n_most * labels * sizeof *x.p),
+                malloc(2 * labels * sizeof *x.sum), malloc(n_most * labels * sizeof *x.before), malloc(labels * sizeof *x.kinds), n_most};
     out->tags = malloc((n + 1) * sizeof *out->tags);
     out->p = malloc((n + 1) * sizeof *out->p);
-    bool ok = x.ids && x.hidden && x.z && out->tags && out->p;
+    bool ok = x.ids && x.hidden && x.p && x.sum && x.before && x.kinds && out->tags && out->p;
+    if (ok) number_kinds(x.kinds, src->head);
     if (!ok) s = ng_fail(err, NG_ENOMEM, "tagging %zu words: out of memory", n);
     else if (out->w.n_ids < n + 2 || n_most < 8) s = ng_fail(err, NG_EUNSUPPORTED, "tagging needs a tokenizer with [CLS] and [SEP] and a context of at least 8 tokens");
     else s = tag_windows(out, src, &x, err);
     free(x.ids);
     free(x.hidden);
-    free(x.z);
+    free(x.p);
+    free(x.sum);
+    free(x.before);
+    free(x.kinds);
     if (s) ng_tagging_clear(out);
     return s;
 }
