@@ -15,7 +15,7 @@ GRID = """pipelines:
       - {name: gist, task: summarize, input: clean, fallback: input}
 """
 TEXTS = ["please freeze my bank account, mail bob.smith@example.com", "Wo ist der Bahnhof, bitte? Ich suche ihn seit einer Stunde.",
-         "a strange thing about gooseberries in the hall"]
+         "the old hall has tall windows and a stone floor"]
 check = Checks()
 
 
