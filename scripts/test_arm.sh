@@ -19,16 +19,16 @@ fi
 cmake -S . -B build-arm -G Ninja -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake > /dev/null
 cmake --build build-arm -j "$(nproc)"
 export QEMU_LD_PREFIX=/
+printf '#!/bin/sh\nexec qemu-aarch64 "%s" "$@"\n' "$PWD/build-arm/nanogrid" > build-arm/emulated
+chmod +x build-arm/emulated
 which=(-L 'unit|fuzz')
 for level in ${LEVELS:-ref neon dotprod i8mm}; do
   NG_CPU=$level qemu-aarch64 build-arm/nanogrid doctor > /dev/null 2>&1 || { echo "== $level: not offered by this emulator"; continue; }
   echo "== NG_CPU=$level"
   NG_CPU=$level ctest --test-dir build-arm --output-on-failure -j "$(nproc)" "${which[@]}" "$@"
   which=(-R '^unit/test_(bert|decoder_head|generate|kernel|llama|prefix|repack|scheduler|session|thread_choice)$|^fuzz/blocks$')
-done
-printf '#!/bin/sh\nexec qemu-aarch64 "%s" "$@"\n' "$PWD/build-arm/nanogrid" > build-arm/emulated
-chmod +x build-arm/emulated
-for t in engine embed; do
-  echo "== tests/cli/test_$t.py"
-  NANOGRID=$PWD/build-arm/emulated python3 tests/cli/test_$t.py || [ $? = 77 ]
+  for t in engine embed; do
+    echo "== tests/cli/test_$t.py, NG_CPU=$level"
+    NG_CPU=$level NANOGRID=$PWD/build-arm/emulated python3 tests/cli/test_$t.py || [ $? = 77 ]
+  done
 done
