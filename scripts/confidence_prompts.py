@@ -3,7 +3,7 @@
 
     NANOGRID_DATA=.. scripts/confidence_prompts.py OUT_DIR [TRAIN_EACH TEST_EACH]
 
-writes OUT_DIR/train.jsonl, OUT_DIR/test.jsonl and OUT_DIR/more.jsonl (more to test: what small models rarely get right), one object a line: {"task", "prompt", "max_tokens", "match", "answers"}.
+writes OUT_DIR/train.jsonl and OUT_DIR/test.jsonl, one object a line: {"task", "prompt", "max_tokens", "match", "answers"}.
 Train prompts come of training splits, test prompts of test splits; GSM8K may only be measured on, so it stands in test alone.
 match: label (the first of `labels` that the answer names must be the gold one), number (the last number), contains (an answer
 stands in the text as whole words).  The same bytes every time."""
@@ -141,4 +141,3 @@ write("train.jsonl", [sentiment("train", n_train), topic("train", n_train), ques
                       sums("train", n_train)])
 write("test.jsonl", [sentiment("test", n_test), topic("test", n_test), question("test", n_test), names("ner_btc/h.conll", n_test),
                      details("test", n_test), reading("test", n_test), sums("test", n_test), gsm8k(min(n_test, 100))])
-write("more.jsonl", [reading("dev", n_test), sums("test", 5 * n_test // 2)[n_test:]])

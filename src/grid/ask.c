@@ -263,7 +263,7 @@ static void key_params(ng_buf *b, const ng_params *p) {
     const ng_generate_options *g = &p->generate;
     const float f[] = {
         g->temp, g->top_p, g->min_p, g->repeat_penalty, g->frequency_penalty, g->presence_penalty};
-    const uint64_t u[] = {g->n_predict, g->top_k, g->seed, g->ignore_eog};
+    const uint64_t u[] = {g->n_predict, g->top_k, g->temp > 0 ? g->seed : 0, g->ignore_eog}; /* a server draws a seed where none is given */
     ng_buf_put(b, f, sizeof f);
     ng_buf_put(b, u, sizeof u);
     key_list(b, g->stop, g->n_stop);

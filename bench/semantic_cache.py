@@ -1,0 +1,114 @@
+"""semantic_cache.py: hits and false hits of the semantic cache, through the real server.
+
+    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/semantic_cache.py [ENCODER.gguf]
+
+Every first text of a pair is asked, then every second one; an upstream answers each meaning with words of its own.  Pairs: STS-B's
+test set at 4.5 of 5 and more, its pairs of 3 and less, presidio's templates and translation prompts with one slot changed (any hit is
+false).  STS-B holds near copies across pairs: a hit on another pair's answer stands apart, for nobody has judged it.  Personal data is let through on purpose: as a rule such texts are not kept at all."""
+import csv, os, random, re, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
+from served import Served
+from replay_upstream import Replay
+
+DATA = os.environ["NANOGRID_DATA"]
+MODEL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
+
+
+def rows(path, encoding="utf-8", **kw):
+    with open(os.path.join(DATA, path), encoding=encoding, newline="") as f:
+        return list(csv.DictReader(f, **kw))
+
+
+def sts(split):
+    return [(float(r["score"]), r["s1"], r["s2"]) for r in rows("stsb/en.%s.tsv" % split, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+COLUMNS = (("credit", "CCNumber"), ("phone", "TelephoneNumber"), ("email", "EmailAddress"), ("first_name", "GivenName"),
+           ("last_name", "Surname"), ("street", "StreetAddress"), ("address", "StreetAddress"), ("city", "City"), ("country", "CountryFull"),
+           ("state", "StateFull"), ("zip", "ZipCode"), ("postcode", "ZipCode"), ("organization", "Company"), ("date", "Birthday"),
+           ("age", "Age"), ("url", "Domain"), ("job", "Occupation"), ("nation", "NameSet"), ("prefix", "Title"), ("iban", "NationalID"),
+           ("ssn", "NationalID"), ("number", "CVV2"), ("ip_address", "CVV2"), ("year", "CVV2"))
+
+
+def value(slot, r, people):
+    who = r.choice(people)
+    for part, column in COLUMNS:
+        if part in slot and who[column]:
+            return who[column]
+    return who["GivenName"] + " " + who["Surname"]
+
+
+def templates(each=2):
+    r, people, pairs = random.Random(1), rows("pii_presidio/gen/FakeNameGenerator.com_3000.csv", "utf-8-sig"), []
+    with open(os.path.join(DATA, "pii_presidio/gen/templates.txt"), encoding="utf-8") as f:
+        for line in f:
+            text, slots = line.strip().replace("\\n", "\n"), re.findall(r"\{\{(.+?)\}\}", line)
+            for _ in range(each if slots else 0):
+                one = [value(s, r, people) for s in slots]
+                two, k = list(one), r.randrange(len(slots))
+                while two[k] == one[k]:
+                    two[k] = value(slots[k], r, people)
+                pairs.append(tuple(re.sub(r"\{\{.+?\}\}", lambda m, it=iter(v): next(it), text) for v in (one, two)))
+    return pairs
+
+
+def translations(n=400):
+    r = random.Random(2)
+    texts = sorted({x["en"] if "en" in x else list(x.values())[0] for x in rows("tatoeba_pairs/en-fr.test.tsv", delimiter="\t", quoting=csv.QUOTE_NONE)})
+    words = sorted({w for t in texts for w in re.findall(r"[a-z]{4,}", t)})
+    languages = ["French", "German", "Spanish", "Italian", "Polish", "Vietnamese", "Dutch", "Greek"]
+    forms = ["Translate to {l}: {s}", "Translate the following sentence into {l}: {s}", "How do you say \"{s}\" in {l}?",
+             "{s}\n\nTranslate this into {l}.", "Please translate '{s}' from English to {l}", "What is {s} in {l}?"]
+    pairs = []
+    while len(pairs) < n:
+        form, l, s = r.choice(forms), r.choice(languages), r.choice(texts)
+        kind = len(pairs) % 3
+        l2 = r.choice(languages) if kind == 0 else l
+        s2 = r.choice(texts) if kind == 1 else s
+        if kind == 2:
+            w = s.split()
+            w[r.randrange(len(w))] = r.choice(words)
+            s2 = " ".join(w)
+        if (l, s) != (l2, s2):
+            pairs.append((form.format(l=l, s=s), form.format(l=l2, s=s2)))
+    return pairs
+
+
+def main():
+    same = [(a, b) for s, a, b in sts("test") if s >= 4.5]
+    sets = [("STS-B test, 4.5 and more", same, True), ("STS-B test, 3 and less", [(a, b) for s, a, b in sts("test") if s <= 3][:300], False),
+            ("presidio templates, one slot changed", templates(), None), ("translation prompts, one slot changed", translations(), None)]
+    meaning = {}
+    up = Replay(lambda request: "This is what is to be said about case %s." % meaning[request["messages"][-1]["content"]])
+    with up:
+        measure(sets, meaning, up)
+
+
+def measure(sets, meaning, up):
+    model = "model: e, " if MODEL else ""
+    grid = ("embedded: false\npolicy: {privacy: {pii: any}}\n" + ("models: {e: {path: %s}}\n" % MODEL if MODEL else "") +
+            "cache: {exact: 0, semantic: {%smax_false_hit: 0.01}}\n"
+            "upstreams:\n  - {name: cloud, base_url: \"%s\", model: m}\n" % (model, up.url))
+    print("| pairs | n | hits on the pair's answer | on another's | hits that were checked |\n|---|--:|--:|--:|--:|")
+    for name, pairs, right in sets:
+        seen, pairs = set(), [p for p in pairs if p[0] != p[1]]
+        pairs = [p for p in pairs if not seen & set(p) and not seen.update(p)]
+        for i, (a, b) in enumerate(pairs):
+            meaning.update({a: "%s-%d" % (name[0], i), b: "%s-%d%s" % (name[0], i, "" if right is not None else "b")})
+        with Served(grid) as s:
+            def ask(text):
+                r = s.post("/v1/chat/completions", {"model": "auto", "temperature": 0, "messages": [{"role": "user", "content": text}]}, {"x-nanogrid-debug": "true"})
+                assert "nanogrid" in (r.json or {}), r
+                steps = {x["step"]: x["outcome"] for x in r.json["nanogrid"]["route"]}
+                return r.json["choices"][0]["message"]["content"], steps.get("semantic", "")
+            firsts = [ask(a) for a, b in pairs]
+            seconds = [ask(b) for a, b in pairs]
+        hits = [i for i, (said, step) in enumerate(seconds) if step.startswith("hit")]
+        checked = sum(step.startswith("checked") for said, step in seconds)
+        own = lambda t: "case %s." % meaning[t]
+        other = sum(own(pairs[i][1]) not in seconds[i][0] for i in hits)
+        print("| %s | %d | %.1f %% | %.1f %% | %d |" % (name, len(pairs), 100 * (len(hits) - other) / len(pairs), 100 * other / len(pairs), checked),
+              flush=True)
+
+
+main()
