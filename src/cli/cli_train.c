@@ -85,6 +85,11 @@ static void put_heads_json(ng_buf *b, const ng_train_result *r) {
         ng_json_end(&j);
     }
     ng_json_end(&j);
+    if (r->n_base) {
+        ng_json_key(&j, "base_weights"), ng_json_uint(&j, r->n_base);
+        ng_json_key(&j, "adapter_weights"), ng_json_uint(&j, r->n_adapters);
+        ng_json_key(&j, "trained_weights"), ng_json_uint(&j, r->n_trained);
+    }
     if (r->compared) put_comparison_json(&j, r);
     ng_json_key(&j, "seconds"), ng_json_fixed(&j, r->seconds, 3);
     ng_json_end(&j);
@@ -94,6 +99,9 @@ static void put_heads_text(ng_buf *b, const ng_train_result *r) {
     ng_buf_printf(b, "%s: %.2f MB, %zu heads, %lld steps%s in %.1f s; %zu texts that also stand in a test set were left out", r->model_path,
                   (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps, r->resumed ? " (gone on from a checkpoint)" : "", r->seconds,
                   r->n_duplicates);
+    if (r->n_base)
+        ng_buf_printf(b, "\n%zu weights of adapters on %zu: %.0f times fewer; %zu with the heads", r->n_adapters, r->n_base,
+                      (double)r->n_base / (double)r->n_adapters, r->n_trained);
     for (size_t i = 0; i < r->n_heads; i++) {
         ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels, r->heads[i].n_train);
         if (!isnan(r->heads[i].dev_accuracy)) ng_buf_printf(b, ", dev accuracy %.4f", r->heads[i].dev_accuracy);

@@ -44,6 +44,12 @@ struct ng_encoder {
     size_t max_tok, max_seq, longest;
     size_t frozen;                              /* layers that stay; 0: the tables are trained too */
     ng_encoder_batch batch;
+    bool adapts;                                /* lora is set; weights are those of adapters */
+    ng_encoder_lora lora;
+    size_t n_own;                               /* weights before the extra ones */
+    float *tables, *layer, *words;              /* of the base: small tables, one layer, the batch's words [n, w] */
+    size_t loaded;                              /* which layer `layer` has; SIZE_MAX: none */
+    float *low, *dlow;                          /* [targets, n, rank], [n, rank] */
     const float *add_qkv;                       /* [n, 3w] to the last layer's gradient, or NULL */
 };
 
@@ -103,7 +109,30 @@ static void place_layer(ng_encoder *e, size_t i) {
     a->norm2_b = place_in(e, i, "layer_output_norm.bias", 1, w);
 }
 
-ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, ng_error *err) {
+const char *const ng_lora_names[NG_LORA_TARGETS] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"};
+
+static size_t layer_weights(const ng_encoder *e) {
+    size_t w = e->shape.width;
+    return 4 * w * w + 9 * w + 2 * w * e->shape.n_ff + e->shape.n_ff;
+}
+
+static size_t target_in(const ng_encoder *e, size_t t) { return t == 5 ? e->shape.n_ff : e->shape.width; }
+static size_t target_out(const ng_encoder *e, size_t t) { return t == 4 ? e->shape.n_ff : e->shape.width; }
+
+/* Of a layer's targets before t. */
+static size_t adapter_weights(const ng_encoder *e, size_t t) {
+    size_t n = 0;
+    for (size_t i = 0; i < t; i++)
+        if (e->lora.targets >> i & 1) n += e->lora.rank * (target_in(e, i) + target_out(e, i));
+    return n;
+}
+
+size_t ng_encoder_lora_at(const ng_encoder *e, size_t layer, size_t t) {
+    if (!e->adapts || !(e->lora.targets >> t & 1)) return SIZE_MAX;
+    return layer * adapter_weights(e, NG_LORA_TARGETS) + adapter_weights(e, t);
+}
+
+static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) {
     *out = NULL;
     ng_status s = ng_encoder_shape_check(shape, err);
     ng_encoder *e = s ? NULL : calloc(1, sizeof *e);
@@ -121,6 +150,15 @@ ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t
     e->norm = place(e, "token_embd_norm.weight", 1, shape->width, false);
     e->norm_b = place(e, "token_embd_norm.bias", 1, shape->width, false);
     for (size_t i = 0; i < shape->n_layer; i++) place_layer(e, i);
+    if (lora) {
+        size_t small = e->at[0].qkv - e->position, layer = layer_weights(e);
+        e->adapts = true;
+        e->lora = *lora;
+        e->n_total = shape->n_layer * adapter_weights(e, NG_LORA_TARGETS);
+        e->loaded = SIZE_MAX;
+        if (!(e->tables = malloc(small * sizeof *e->tables)) || !(e->layer = malloc(layer * sizeof *e->layer))) goto no_memory;
+    }
+    e->n_own = e->n_total;
     e->n_total += n_extra;
     e->weights = calloc(e->n_total, sizeof *e->weights);
     e->grads = calloc(e->n_total, sizeof *e->grads);
@@ -133,6 +171,16 @@ no_memory:
     return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu weights, gradients and moments", ng_encoder_n_weights(shape) + n_extra);
 }
 
+ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, ng_error *err) {
+    return new_encoder(out, shape, n_extra, NULL, err);
+}
+
+ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) {
+    return new_encoder(out, shape, n_extra, lora, err);
+}
+
+size_t ng_encoder_extra_at(const ng_encoder *e) { return e->n_own; }
+
 void ng_encoder_free(ng_encoder *e) {
     if (!e) return;
     free(e->tensors);
@@ -143,6 +191,8 @@ void ng_encoder_free(ng_encoder *e) {
     free(e->grads);
     free(e->moments);
     free(e->block);
+    free(e->tables);
+    free(e->layer);
     free(e);
 }
 
@@ -166,7 +216,7 @@ static size_t trained_from(const ng_encoder *e) {
 
 void ng_encoder_touch_moments(ng_encoder *e) {
     size_t w = e->shape.width;
-    for (size_t i = 0; i < e->shape.n_vocab; i++)
+    for (size_t i = 0; i < e->shape.n_vocab && !e->adapts; i++)
         for (size_t k = 0; k < w && !e->touched[i]; k++) e->touched[i] = e->moments[e->n_total + e->token + i * w + k] != 0;
 }
 
@@ -187,6 +237,11 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
     size_t w = e->shape.width, ff = e->shape.n_ff;
     for (size_t i = 0; i < e->shape.n_layer; i++) {
         layer_run *r = &e->run[i];
+        if (e->adapts && i) {
+            *r = e->run[0];
+            r->x2 = take(c, n * w);
+            continue;
+        }
         r->qkv = take(c, n * 3 * w);
         r->mixed = take(c, n * w);
         r->sum1 = take(c, n * w);
@@ -206,13 +261,20 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
     e->dh = take(c, n * w);
     e->dwide = take(c, n * (ff > 3 * w ? ff : 3 * w));
     e->pos = (int32_t *)take(c, n);
+    if (!e->adapts) return;
+    e->words = take(c, n * w);
+    e->low = take(c, NG_LORA_TARGETS * n * e->lora.rank);
+    e->dlow = take(c, n * e->lora.rank);
 }
 
 static size_t work_bytes(const ng_encoder *e, const ng_nn *nn) {
     size_t w = e->shape.width, n = e->max_tok;
     size_t all[] = {ng_nn_linear_bytes(nn, n, w, 3 * w), ng_nn_linear_bytes(nn, n, w, e->shape.n_ff),
                     ng_nn_linear_bytes(nn, n, e->shape.n_ff, w), ng_nn_norm_bytes(n, w),
-                    ng_nn_attention_bytes(nn, e->longest, w / e->shape.n_head)};
+                    ng_nn_attention_bytes(nn, e->longest, w / e->shape.n_head),
+                    e->adapts ? ng_nn_linear_bytes(nn, n, w, e->lora.rank) : 0, e->adapts ? ng_nn_linear_bytes(nn, n, e->lora.rank, w) : 0,
+                    e->adapts ? ng_nn_linear_bytes(nn, n, e->shape.n_ff, e->lora.rank) : 0,
+                    e->adapts ? ng_nn_linear_bytes(nn, n, e->lora.rank, e->shape.n_ff) : 0};
     size_t most = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) most = all[i] > most ? all[i] : most;
     return most;
@@ -224,6 +286,8 @@ ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_s
     e->max_seq = max_seq;
     e->longest = longest;
     e->nn = nn;
+    for (size_t i = 1; e->adapts && i < TABLES; i++)
+        e->lora.read(e->lora.self, i, 0, e->tensors[i].rows, e->tables + (e->tensors[i].at - e->position));
     free(e->block);
     e->block = NULL;
     carve_all(e, &count, max_tok);
@@ -245,8 +309,22 @@ static double normal(ng_rng *r) {
     }
 }
 
+static void randomize_adapters(ng_encoder *e, ng_rng *r) {
+    memset(e->weights, 0, e->n_own * sizeof *e->weights);
+    for (size_t i = 0; i < e->shape.n_layer; i++)
+        for (size_t t = 0; t < NG_LORA_TARGETS; t++) {
+            size_t at = ng_encoder_lora_at(e, i, t), in = target_in(e, t);
+            for (size_t k = 0; at != SIZE_MAX && k < e->lora.rank * in; k++) e->weights[at + k] = (float)(normal(r) / sqrt((double)in));
+        }
+    for (size_t k = e->n_own; k < e->n_total; k++) e->weights[k] = (float)(0.02 * normal(r));
+}
+
 void ng_encoder_randomize(ng_encoder *e, uint64_t seed) {
     ng_rng r = ng_rng_seed(seed);
+    if (e->adapts) {
+        randomize_adapters(e, &r);
+        return;
+    }
     for (size_t i = 0; i < e->n_tensors; i++) {
         const ng_encoder_tensor *t = &e->tensors[i];
         bool is_norm = strstr(t->name, "norm.weight"), is_bias = strstr(t->name, ".bias");
@@ -265,20 +343,91 @@ static ng_dropout drop_of(const ng_encoder *e, size_t tensor) {
 }
 static size_t n_rows(const ng_encoder *e) { return e->batch.begin[e->batch.n_seq]; }
 
+/* The weight at `at` of the layout; with adapters of the loaded layer. */
+static const float *weight_at(const ng_encoder *e, size_t at) {
+    if (!e->adapts) return e->weights + at;
+    if (at < e->at[0].qkv) return e->tables + (at - e->position);
+    return e->layer + (at - e->at[0].qkv) % layer_weights(e);
+}
+static float *grad_at(const ng_encoder *e, size_t at) { return e->adapts ? NULL : e->grads + at; }
+
+typedef struct load_job {
+    ng_encoder *e;
+    size_t layer;
+} load_job;
+
+static void load_rows(void *ctx, int part, int n_parts) {
+    const load_job *j = ctx;
+    for (size_t k = 0; k < PER_LAYER; k++) {
+        size_t i = TABLES + PER_LAYER * j->layer + k, begin, end;
+        const ng_encoder_tensor *t = &j->e->tensors[i];
+        ng_pool_slice(t->rows, 1, part, n_parts, &begin, &end);
+        if (end > begin) j->e->lora.read(j->e->lora.self, i, begin, end - begin, j->e->layer + (t->at - j->e->at[j->layer].qkv) + begin * t->cols);
+    }
+}
+
+static void load_layer(ng_encoder *e, size_t i) {
+    if (!e->adapts || e->loaded == i) return;
+    load_job j = {e, i};
+    ng_pool_run(e->nn->pool, load_rows, &j);
+    e->loaded = i;
+}
+
+/* ---- adapters ----------------------------------------------------------------------------------- */
+
+/* Target t of a layer: x [n, in], y or dy [n, out] in rows of y_stride. */
+typedef struct adapter {
+    size_t n, in, out, rank, y_stride;
+    const float *a, *b;
+    float *da, *db, *low, *dlow;
+    float scale;
+} adapter;
+
+static bool adapter_of(const ng_encoder *e, size_t layer, size_t t, adapter *p) {
+    size_t at = ng_encoder_lora_at(e, layer, t), n = n_rows(e);
+    if (at == SIZE_MAX) return false;
+    size_t in = target_in(e, t), out = target_out(e, t), rank = e->lora.rank;
+    *p = (adapter){n, in, out, rank, t < 3 ? 3 * out : out, e->weights + at, e->weights + at + rank * in, e->grads + at,
+                   e->grads + at + rank * in, e->low + t * e->max_tok * rank, e->dlow, (float)(e->lora.alpha / (double)rank)};
+    return true;
+}
+
+static void product(const ng_encoder *e, ng_product p) { ng_product_run(&p, &e->nn->gemm, e->nn->pool, e->nn->work); }
+
+/* y += scale B (A x); low keeps scale A x for backward. */
+static void adapt_forward(const ng_encoder *e, size_t layer, size_t t, const float *x, float *y) {
+    adapter p;
+    if (!adapter_of(e, layer, t, &p)) return;
+    product(e, (ng_product){.m = p.n, .n = p.rank, .k = p.in, .a = {x, p.in, 1}, .b = {p.a, 1, p.in}, .c = p.low, .c_stride = p.rank});
+    for (size_t i = 0; i < p.n * p.rank; i++) p.low[i] *= p.scale;
+    product(e, (ng_product){.m = p.n, .n = p.out, .k = p.rank, .a = {p.low, p.rank, 1}, .b = {p.b, 1, p.rank}, .c = y, .c_stride = p.y_stride, .add = true});
+}
+
+static void adapt_backward(const ng_encoder *e, size_t layer, size_t t, const float *x, const float *dy, float *dx) {
+    adapter p;
+    if (!adapter_of(e, layer, t, &p)) return;
+    product(e, (ng_product){.m = p.out, .n = p.rank, .k = p.n, .a = {dy, 1, p.y_stride}, .b = {p.low, p.rank, 1}, .c = p.db, .c_stride = p.rank, .add = true});
+    product(e, (ng_product){.m = p.n, .n = p.rank, .k = p.out, .a = {dy, p.y_stride, 1}, .b = {p.b, p.rank, 1}, .c = p.dlow, .c_stride = p.rank});
+    for (size_t i = 0; i < p.n * p.rank; i++) p.dlow[i] *= p.scale;
+    product(e, (ng_product){.m = p.rank, .n = p.in, .k = p.n, .a = {p.dlow, 1, p.rank}, .b = {x, p.in, 1}, .c = p.da, .c_stride = p.in, .add = true});
+    product(e, (ng_product){.m = p.n, .n = p.in, .k = p.rank, .a = {p.dlow, p.rank, 1}, .b = {p.a, p.in, 1}, .c = dx, .c_stride = p.in, .add = true});
+}
+
 static ng_nn_linear linear(const ng_encoder *e, size_t w, size_t b, size_t in, size_t out) {
-    return (ng_nn_linear){.n = n_rows(e), .in = in, .out = out, .w = e->weights + w, .b = e->weights + b,
-                          .dw = e->grads + w, .db = e->grads + b};
+    return (ng_nn_linear){.n = n_rows(e), .in = in, .out = out, .w = weight_at(e, w), .b = weight_at(e, b),
+                          .dw = grad_at(e, w), .db = grad_at(e, b)};
 }
 
 static ng_nn_norm norm(const ng_encoder *e, size_t w, size_t b) {
-    return (ng_nn_norm){.n = n_rows(e), .width = e->shape.width, .w = e->weights + w, .b = e->weights + b, .eps = e->shape.eps,
-                        .dw = e->grads + w, .db = e->grads + b};
+    return (ng_nn_norm){.n = n_rows(e), .width = e->shape.width, .w = weight_at(e, w), .b = weight_at(e, b), .eps = e->shape.eps,
+                        .dw = grad_at(e, w), .db = grad_at(e, b)};
 }
 
 static ng_nn_embed embedding(const ng_encoder *e) {
     return (ng_nn_embed){.n = n_rows(e), .width = e->shape.width, .ids = e->batch.ids, .pos = e->pos,
-                         .token = e->weights + e->token, .position = e->weights + e->position, .type = e->weights + e->type,
-                         .dtoken = e->grads + e->token, .dposition = e->grads + e->position, .dtype = e->grads + e->type};
+                         .token = e->adapts ? NULL : e->weights + e->token, .position = weight_at(e, e->position),
+                         .type = weight_at(e, e->type), .dtoken = grad_at(e, e->token), .dposition = grad_at(e, e->position),
+                         .dtype = grad_at(e, e->type)};
 }
 
 static ng_nn_attention attention(const ng_encoder *e, const layer_run *r, size_t i) {
@@ -293,24 +442,40 @@ static void layer_forward(ng_encoder *e, size_t i) {
     layer_run *r = &e->run[i];
     size_t w = e->shape.width, ff = e->shape.n_ff;
     const float *x = input_of(e, i);
+    load_layer(e, i);
     ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
     ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
     ng_nn_attention att = attention(e, r, i);
     ng_nn_norm norm1 = norm(e, a->norm1, a->norm1_b), norm2 = norm(e, a->norm2, a->norm2_b);
     qkv.x = x, qkv.y = r->qkv;
     ng_nn_linear_forward(e->nn, &qkv);
+    for (size_t t = 0; t < 3; t++) adapt_forward(e, i, t, x, r->qkv + t * w);
     ng_nn_attention_forward(e->nn, &att);
     o.x = r->mixed, o.y = r->sum1;
     ng_nn_linear_forward(e->nn, &o);
+    adapt_forward(e, i, 3, r->mixed, r->sum1);
     norm1.x = x, norm1.h = r->sum1, norm1.y = r->x1, norm1.stat = r->stat1, norm1.drop = drop_of(e, 3 * i + 2);
     ng_nn_norm_forward(e->nn, &norm1);
     up.x = r->x1, up.y = r->up;
     ng_nn_linear_forward(e->nn, &up);
+    adapt_forward(e, i, 4, r->x1, r->up);
     ng_nn_gelu_forward(e->nn, &(ng_nn_map){.n = n_rows(e) * ff, .x = r->up, .y = r->act});
     down.x = r->act, down.y = r->sum2;
     ng_nn_linear_forward(e->nn, &down);
+    adapt_forward(e, i, 5, r->act, r->sum2);
     norm2.x = r->x1, norm2.h = r->sum2, norm2.y = r->x2, norm2.stat = r->stat2, norm2.drop = drop_of(e, 3 * i + 3);
     ng_nn_norm_forward(e->nn, &norm2);
+}
+
+/* The rows of the batch's words, so that the table itself stays quantised; dx is free before backward and holds their ids. */
+static void gather_words(ng_encoder *e, ng_nn_embed *embed) {
+    int32_t *ids = (int32_t *)e->dx;
+    for (size_t t = 0; t < embed->n; t++) {
+        e->lora.read(e->lora.self, 0, (size_t)e->batch.ids[t], 1, e->words + t * embed->width);
+        ids[t] = (int32_t)t;
+    }
+    embed->token = e->words;
+    embed->ids = ids;
 }
 
 const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
@@ -323,6 +488,7 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
         }
     ng_nn_embed embed = embedding(e);
     embed.x = e->sum0;
+    if (e->adapts) gather_words(e, &embed);
     ng_nn_embed_forward(e->nn, &embed);
     ng_nn_norm first = norm(e, e->norm, e->norm_b);
     first.x = e->sum0, first.y = e->x0, first.stat = e->stat0;
@@ -346,6 +512,7 @@ static void layer_backward(ng_encoder *e, size_t i) {
     layer_run *r = &e->run[i];
     size_t w = e->shape.width, ff = e->shape.n_ff;
     const float *x = input_of(e, i);
+    load_layer(e, i);
     ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
     ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
     ng_nn_attention att = attention(e, r, i);
@@ -355,24 +522,31 @@ static void layer_backward(ng_encoder *e, size_t i) {
     ng_nn_norm_backward(e->nn, &norm2);
     down.x = r->act, down.dy = e->dh, down.dx = e->dwide;
     ng_nn_linear_backward(e->nn, &down);
+    adapt_backward(e, i, 5, r->act, e->dh, e->dwide);
     ng_nn_gelu_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * ff, .x = r->up, .dy = e->dwide, .dx = e->dwide});
     up.x = r->x1, up.dy = e->dwide, up.dx = e->dx, up.add_dx = true;
     ng_nn_linear_backward(e->nn, &up);
+    adapt_backward(e, i, 4, r->x1, e->dwide, e->dx);
     norm1.x = x, norm1.h = r->sum1, norm1.stat = r->stat1, norm1.drop = drop_of(e, 3 * i + 2);
     norm1.dy = e->dx, norm1.dx = e->dx, norm1.dh = e->dh;
     ng_nn_norm_backward(e->nn, &norm1);
     o.x = r->mixed, o.dy = e->dh, o.dx = r->sum1; /* whose sum nobody reads any more */
     ng_nn_linear_backward(e->nn, &o);
+    adapt_backward(e, i, 3, r->mixed, e->dh, r->sum1);
     att.dy = r->sum1, att.dqkv = e->dwide;
     ng_nn_attention_backward(e->nn, &att);
     for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * w; k++) e->dwide[k] += e->add_qkv[k];
     qkv.x = x, qkv.dy = e->dwide, qkv.dx = e->dx, qkv.add_dx = true;
     ng_nn_linear_backward(e->nn, &qkv);
+    for (size_t t = 0; t < 3; t++) adapt_backward(e, i, t, x, e->dwide + t * w, e->dx);
 }
 
 void ng_encoder_backward(ng_encoder *e) {
-    for (size_t i = e->shape.n_layer; i-- > e->frozen;) layer_backward(e, i);
-    if (e->frozen) return;
+    for (size_t i = e->shape.n_layer; i-- > e->frozen;) {
+        if (e->adapts && i + 1 < e->shape.n_layer) layer_forward(e, i); /* the last one's values are still there */
+        layer_backward(e, i);
+    }
+    if (e->frozen || e->adapts) return;
     if (e->batch.dropout > 0)
         ng_nn_drop_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .dy = e->dx, .dx = e->dx, .drop = drop_of(e, 0)});
     ng_nn_norm first = norm(e, e->norm, e->norm_b);
@@ -405,6 +579,7 @@ static void update_tokens(ng_encoder *e, ng_adamw a) {
 
 /* Rows of the table that no batch met have a gradient of 0. */
 static double gradient_length(const ng_encoder *e) {
+    if (e->adapts) return ng_nn_length(e->nn, e->grads, e->n_total);
     size_t w = e->shape.width, n = e->shape.n_vocab, rest = trained_from(e);
     double sum = 0;
     for (size_t i = 0; i < n; i++)
@@ -429,6 +604,11 @@ double ng_encoder_step(ng_encoder *e, const ng_encoder_update *u) {
                   (float)(1 / (1 - c1)), (float)(1 / (1 - c2)), (float)scale};
     ng_adamw plain = a;
     plain.decay = 0;
+    if (e->adapts) {
+        if (e->n_own) update_range(e, a, 0, e->n_own);
+        if (e->n_total > e->n_own) update_range(e, plain, e->n_own, e->n_total - e->n_own);
+        return length;
+    }
     update_tokens(e, a);
     size_t first = 1, from_at = trained_from(e);
     while (first < e->n_tensors && e->tensors[first].at < from_at) first++;

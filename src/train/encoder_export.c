@@ -56,11 +56,17 @@ static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, n
     return k->tokens ? put_shapes(t, k, w, arena, err) : NG_OK;
 }
 
-static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+ng_status ng_encoder_export_heads(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    ng_status s = NG_OK;
     ng_str *names = ng_arena_array(arena, t->len, sizeof *names);
     if (!names) return no_memory(t, err);
     for (size_t i = 0; i < t->len; i++) names[i] = (ng_str){t->items[i].head->name, strlen(t->items[i].head->name)};
     ng_gguf_put_strs(w, "nanogrid.heads", names, t->len);
+    for (size_t i = 0; !s && i < t->len; i++) s = put_head(t, &t->items[i], w, arena, err);
+    return s;
+}
+
+static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
     ng_gguf_put_u32(w, "bert.pooling_type", 1);
     ng_status s = ng_encoder_base_put(b, w, arena, err);
     size_t n;
@@ -70,8 +76,7 @@ static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng
         bool vector = x[i].rows == 1 && strcmp(x[i].name, "token_types.weight") != 0;
         ng_gguf_put_tensor(w, x[i].name, NG_TYPE_F32, vector ? 1 : 2, dims, ng_encoder_weights(t->encoder) + x[i].at);
     }
-    for (size_t i = 0; !s && i < t->len; i++) s = put_head(t, &t->items[i], w, arena, err);
-    return s;
+    return s ? s : ng_encoder_export_heads(t, w, arena, err);
 }
 
 ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {

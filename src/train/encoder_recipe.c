@@ -3,7 +3,7 @@
 
 #include "config/yaml_tree.h"
 #include "core/file.h"
-#include "train/nn.h"
+#include "train/encoder.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +67,13 @@ static const ng_config_field prune_fields[] = {
     {0}};
 static const ng_config_schema prune_schema = {"prune", sizeof(ng_prune_recipe), prune_fields};
 
+static const ng_config_field lora_fields[] = {
+    {"rank", NG_CONFIG_INT, AT(ng_lora_recipe, rank), .dflt = "8", .min = 1, .max = 256},
+    {"alpha", NG_CONFIG_NUM, AT(ng_lora_recipe, alpha), .dflt = "16", .min = 1e-3, .max = 4096},
+    {"targets", NG_CONFIG_STRS, AT(ng_lora_recipe, targets), .help = "attn_q, attn_v when left out"},
+    {0}};
+static const ng_config_schema lora_schema = {"lora", sizeof(ng_lora_recipe), lora_fields};
+
 static const ng_config_field limit_fields[] = {
     {"against", NG_CONFIG_STR, AT(ng_limit_recipe, against), .help = "the model that the new one is compared with"},
     {"drop", NG_CONFIG_NUM, AT(ng_limit_recipe, drop), .dflt = "1", .min = -100, .max = 100},
@@ -90,6 +97,7 @@ static const ng_config_field fields[] = {
     {"training", NG_CONFIG_GROUP, AT(ng_encoder_recipe, training), .sub = &training_schema},
     {"distill", NG_CONFIG_GROUP, AT(ng_encoder_recipe, distill), .sub = &distill_schema},
     {"prune", NG_CONFIG_GROUP, AT(ng_encoder_recipe, prune), .sub = &prune_schema},
+    {"lora", NG_CONFIG_GROUP, AT(ng_encoder_recipe, lora), .sub = &lora_schema},
     {"limit", NG_CONFIG_GROUP, AT(ng_encoder_recipe, limit), .sub = &limit_schema},
     {0}};
 static const ng_config_schema schema = {"the recipe", sizeof(ng_encoder_recipe), fields};
@@ -111,11 +119,35 @@ static bool has_key(const char *path, const char *key, const char *value) {
 
 bool ng_encoder_recipe_is(const char *path) { return has_key(path, "task", "encoder"); }
 
-const char *ng_encoder_stage_name(ng_encoder_stage s) { return s == NG_STAGE_PRUNE ? "prune" : s == NG_STAGE_DISTILL ? "distill" : "train"; }
+const char *ng_encoder_stage_name(ng_encoder_stage s) {
+    return s == NG_STAGE_FINETUNE ? "finetune" : s == NG_STAGE_PRUNE ? "prune" : s == NG_STAGE_DISTILL ? "distill" : "train";
+}
+
+static ng_status check_lora(ng_encoder_recipe *r, ng_error *err) {
+    r->lora.mask = r->lora.targets.len ? 0 : NG_LORA_Q | NG_LORA_V;
+    for (size_t i = 0; i < r->lora.targets.len; i++) {
+        size_t k = 0;
+        while (k < NG_LORA_TARGETS && strcmp(ng_lora_names[k], r->lora.targets.items[i]) != 0) k++;
+        if (k == NG_LORA_TARGETS)
+            return ng_fail(err, NG_EINVALID, "%s: lora.targets: '%s' is none of attn_q, attn_k, attn_v, attn_output, ffn_up, ffn_down", r->path,
+                           r->lora.targets.items[i]);
+        r->lora.mask |= 1u << k;
+    }
+    const ng_encoder_training *t = &r->training;
+    if (r->base.layers.len || r->base.words || r->base.start || has_key(r->path, "weights", NULL) || r->head_weights || t->freeze || t->rounded)
+        return ng_fail(err, NG_EINVALID, "%s: with lora the base stays as it is: no base.layers, .words, .start, weights, head_weights, freeze nor rounded", r->path);
+    return NG_OK;
+}
 
 static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
     ng_encoder_head_recipe *h = r->heads.items;
     r->stage = has_key(r->path, "prune", NULL) ? NG_STAGE_PRUNE : has_key(r->path, "distill", NULL) ? NG_STAGE_DISTILL : NG_STAGE_TRAIN;
+    if (has_key(r->path, "lora", NULL)) {
+        if (r->stage != NG_STAGE_TRAIN) return ng_fail(err, NG_EINVALID, "%s: lora stands without distill: and prune:", r->path);
+        r->stage = NG_STAGE_FINETUNE;
+        ng_status s = check_lora(r, err);
+        if (s) return s;
+    }
     if (r->stage == NG_STAGE_PRUNE && !r->limit.against) r->limit.against = r->base.model;
     if (r->stage == NG_STAGE_PRUNE && (!(r->prune.inner > 0 || r->prune.layers > 0) || r->base.start))
         return ng_fail(err, NG_EINVALID, "%s: prune needs inner or layers above 0, and no base.start", r->path);
@@ -125,7 +157,7 @@ static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
         return ng_fail(err, NG_EINVALID, "%s: training.rounded needs weights: a type that rounds", r->path);
     bool teaches = r->distill.hidden > 0 || r->distill.attention > 0;
     for (size_t i = 0; i < r->heads.len; i++) {
-        if (h[i].teachers.len && r->stage == NG_STAGE_TRAIN)
+        if (h[i].teachers.len && r->stage != NG_STAGE_DISTILL && r->stage != NG_STAGE_PRUNE)
             return ng_fail(err, NG_EINVALID, "%s:%d: teachers need a section distill: or prune:", r->path, h[i].line);
         if (r->stage == NG_STAGE_PRUNE && !h[i].teachers.len) h[i].teachers = (ng_config_strs){&r->base.model, 1};
         teaches |= h[i].teachers.len > 0;

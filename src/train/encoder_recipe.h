@@ -40,6 +40,8 @@
  *                                layers count: squares of its output, KL of its attention
  *     prune: {inner: 0.2, layers: 0, texts: 1024}                           `prune`: the share of the inner width, how many
  *                                layers go; texts: that the scores are taken from
+ *     lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}                 `finetune`: low-rank adapters on a base that stays as it is,
+ *                                quantised or not; targets also attn_k, attn_output, ffn_up, ffn_down
  *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
  *                                of dev [prune: the base].  A head that loses more than `drop` points, or a model that is not
  *                                `speed` times as fast, is not kept */
@@ -82,13 +84,20 @@ typedef struct ng_prune_recipe {
     int64_t layers, texts;
 } ng_prune_recipe;
 
+typedef struct ng_lora_recipe {
+    int64_t rank;
+    double alpha;
+    ng_config_strs targets;
+    uint32_t mask; /* NG_LORA_* */
+} ng_lora_recipe;
+
 typedef struct ng_limit_recipe {
     const char *against; /* NULL: nothing is compared */
     double drop, speed;
 } ng_limit_recipe;
 
 /* Which verb a recipe is for, by the sections it has. */
-typedef enum ng_encoder_stage { NG_STAGE_TRAIN, NG_STAGE_DISTILL, NG_STAGE_PRUNE } ng_encoder_stage;
+typedef enum ng_encoder_stage { NG_STAGE_TRAIN, NG_STAGE_DISTILL, NG_STAGE_PRUNE, NG_STAGE_FINETUNE } ng_encoder_stage;
 
 typedef struct ng_encoder_recipe {
     const char *name, *task, *output, *description, *licence, *attribution, *source, *weights, *head_weights;
@@ -99,11 +108,12 @@ typedef struct ng_encoder_recipe {
     ng_distill_recipe distill;
     ng_prune_recipe prune;
     ng_limit_recipe limit;
+    ng_lora_recipe lora;
     ng_encoder_stage stage;
     const char *path;
 } ng_encoder_recipe;
 
-const char *ng_encoder_stage_name(ng_encoder_stage s); /* "train", "distill", "prune" */
+const char *ng_encoder_stage_name(ng_encoder_stage s); /* "train", "distill", "prune", "finetune" */
 /* Whether the file is a recipe with `task: encoder`; false also when it cannot be read. */
 bool ng_encoder_recipe_is(const char *path);
 ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;

@@ -162,7 +162,7 @@ void ng_encoder_tasks_teach(ng_encoder_tasks *t, ng_encoder *teacher) { t->teach
 
 ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) {
     ng_encoder_shape shape = ng_encoder_get_shape(e);
-    size_t longest = 1, labels = 1, at = ng_encoder_n_weights(&shape), head_bytes = 0;
+    size_t longest = 1, labels = 1, at = ng_encoder_extra_at(e), head_bytes = 0;
     bool pairs = false, tokens = false;
     for (size_t i = 0; i < t->len; i++) {
         ng_encoder_task *k = &t->items[i];

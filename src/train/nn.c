@@ -179,7 +179,7 @@ static void norm_chunks(void *ctx, int part, int n_parts) {
     }
     ng_pool_barrier(j->nn->pool);
     ng_pool_slice(w, 16, part, n_parts, &begin, &end);
-    if (end == begin) return;
+    if (end == begin || !o->dw) return;
     j->nn->e->add_rows(o->dw + begin, j->sums + begin, n_chunks(o->n), 2 * w, end - begin);
     j->nn->e->add_rows(o->db + begin, j->sums + w + begin, n_chunks(o->n), 2 * w, end - begin);
 }

@@ -24,6 +24,7 @@
 #include "model/token_spans.h"
 #include "train/checkpoint.h"
 #include "train/encoder_export.h"
+#include "train/lora.h"
 #include "train/plot.h"
 #include "train/prune.h"
 #include "train/rounded.h"
@@ -45,6 +46,7 @@ typedef struct run {
     ng_encoder_tasks tasks;
     ng_encoder *encoder;
     ng_nn nn;
+    ng_lora_base lora;      /* with recipe.lora */
     ng_rounded rounded;     /* with training.rounded */
     char folder[1024], checkpoint[1100];
     uint64_t seed, digest;
@@ -112,6 +114,14 @@ static ng_status first_weights(run *r, size_t n_extra, ng_encoder *whole) {
     bool prunes = r->recipe.stage == NG_STAGE_PRUNE;
     ng_status s = prunes ? ng_prune_plan_new(&p, whole, &r->tasks, &r->recipe.prune, &r->nn, r->err) : NG_OK;
     if (prunes) r->base.shape = p.shape;
+    if (!s && r->recipe.stage == NG_STAGE_FINETUNE) {
+        const ng_lora_recipe *l = &r->recipe.lora;
+        ng_encoder_lora how = {(size_t)l->rank, l->alpha, l->mask, ng_lora_read, &r->lora};
+        s = ng_encoder_new_lora(&r->encoder, &r->base.shape, n_extra, &how, r->err);
+        if (!s) s = ng_lora_base_open(&r->lora, &r->base, r->encoder, r->err);
+        if (!s) ng_encoder_randomize(r->encoder, r->seed);
+        return s;
+    }
     if (!s) s = ng_encoder_new(&r->encoder, &r->base.shape, n_extra, r->err);
     if (s) return s;
     ng_encoder_randomize(r->encoder, r->seed); /* the heads keep it */
@@ -158,7 +168,7 @@ static ng_status read_all(run *r, const char *path) {
     if (s) return s;
     if (r->recipe.stage != (ng_encoder_stage)r->opt->stage)
         return ng_fail(r->err, NG_EINVALID, "%s: this recipe is for `nanogrid %s`: it %s", path, ng_encoder_stage_name(r->recipe.stage),
-                       r->recipe.stage == NG_STAGE_TRAIN ? "has neither distill: nor prune:" : "says so by its sections");
+                       r->recipe.stage == NG_STAGE_TRAIN ? "has neither distill:, prune: nor lora:" : "says so by its sections");
     const ng_encoder_training *t = &r->recipe.training;
     r->seed = (uint64_t)(r->opt->seed >= 0 ? r->opt->seed : t->seed);
     if ((s = make_folder(r)) || (s = ng_nn_init(&r->nn, r->opt->n_threads, (ng_precision)t->precision, r->err)) ||
@@ -369,6 +379,33 @@ static ng_status compare(run *r, const char *made) {
     return NG_OK;
 }
 
+static void adapter_path(const run *r, char path[1200]) { snprintf(path, 1200, "%s/adapter.gguf", r->folder); }
+
+/* The base with the adapters in it. */
+static ng_status write_adapted(run *r, const char *made) {
+    char path[1200];
+    snprintf(path, sizeof path, "%s/.adapter.made", r->folder);
+    ng_status s = ng_lora_write(&r->base, &r->tasks, NULL, path, r->err);
+    if (!s) s = ng_lora_merge(r->base.g, path, 1, made, r->err);
+    ng_file_remove(path);
+    return s;
+}
+
+/* The adapter with the calibration that the merged model got. */
+static ng_status finish_adapter(run *r) {
+    char path[1200];
+    ng_gguf *g;
+    ng_status s = ng_gguf_open(&g, r->result->model_path, r->err);
+    if (s) return s;
+    adapter_path(r, path);
+    s = ng_lora_write(&r->base, &r->tasks, g, path, r->err);
+    ng_gguf_close(g);
+    r->result->n_trained = ng_encoder_n_total(r->encoder);
+    r->result->n_adapters = ng_encoder_extra_at(r->encoder);
+    r->result->n_base = ng_encoder_n_weights(&r->base.shape);
+    return s;
+}
+
 static ng_status write_model(run *r) {
     ng_train_result *out = r->result;
     double scores[32], sum = 0;
@@ -376,7 +413,7 @@ static ng_status write_model(run *r) {
     ng_map file;
     char made[1100];
     snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
-    ng_status s = ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
+    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made) : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
     if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
     if (!s) s = ng_map_open(&file, made, r->err);
     if (s) return s;
@@ -406,6 +443,7 @@ static ng_status write_model(run *r) {
     out->duplicates_dropped = true;
     out->dev_accuracy = n ? sum / (double)n : NAN;
     if (r->opt->plot) s = ng_plot_write(r->opt->plot, r->recipe.name, r->curve, r->step, r->per_epoch, r->err);
+    if (!s && r->recipe.stage == NG_STAGE_FINETUNE) s = finish_adapter(r);
     if (!s) ng_file_remove(r->checkpoint);
     return s;
 }
@@ -420,6 +458,7 @@ ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const 
     if (!s) s = train(&r);
     if (!s) s = write_model(&r);
     ng_rounded_clear(&r.rounded);
+    ng_lora_base_clear(&r.lora);
     ng_encoder_tasks_clear(&r.tasks);
     ng_encoder_base_close(&r.base);
     ng_encoder_free(r.encoder);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""distill and prune on a BERT of 20,000 weights and made-up texts: students learn from models and from recorded answers, the
+"""distill, prune and finetune on a BERT of 20,000 weights and made-up texts: students learn from models and from recorded answers, the
 pruned file is smaller and answers, the table is printed, a drop beyond the limit keeps the old file, a run killed with SIGKILL
 goes on to the same bytes, bad input is told."""
 import json
@@ -126,6 +126,42 @@ def main():
     check("limit.drop" in out.stderr and "comparison" in last(out), "a drop beyond the limit is refused, with the table: %s" % out.stderr)
     check(bytes_of(at("four/model.gguf")) == old and not os.path.exists(at("four/model.gguf.made")), "the old file stays")
 
+    # adapters on a quantised base
+    run("quantize", teacher, at("base.gguf"), "Q8_0")
+    base = bytes_of(at("base.gguf"))
+    write(at("other.tsv"), "text\tlabel\n" + "".join("%s\t%s\n" % (t, "long" if len(t) > 12 else "short") for t, _ in texts(400, 7)))
+    write(at("other.yaml"), "name: other\ntask: classify\nlicence: none\ndata: {train: [{file: other.tsv, hash: {of: 4, keep: [0, 1, 2]}}], dev: [{file: other.tsv, hash: {of: 4, keep: [3]}}]}\n")
+    lora = recipe("./base.gguf", "lora: {rank: 4, alpha: 8, targets: [attn_q, attn_k, attn_v, attn_output, ffn_up, ffn_down]}\n", "", epochs=6, rate=0.01)
+    lora = lora.replace("{name: first, recipe: first.yaml}", "{name: other, recipe: other.yaml}")
+    write(at("lora.yaml"), lora)
+    f = last(run("finetune", at("lora.yaml"), "--out", at("lora"), "--json"))
+    check(f["heads"]["other"]["dev_accuracy"] > 0.85 and f["adapter_weights"] < f["base_weights"] / 2 and f["trained_weights"] > f["adapter_weights"], "adapters learn: %s" % f)
+    check(bytes_of(at("base.gguf")) == base, "the base is as it was")
+    keys, tensors = read_gguf(at("lora/adapter.gguf"))[:2]
+    check(keys["general.type"] == "adapter" and keys["adapter.type"] == "lora" and keys["adapter.lora.alpha"] == 8, "the adapter's keys")
+    check("blk.0.ffn_down.weight.lora_a" in tensors and "blk.0.attn_q.weight.lora_b" in tensors and "head.other.weight" in tensors and "blk.0.ffn_down.weight" not in tensors,
+          "the adapter's tensors: %s" % sorted(tensors))
+    run("finetune", "--merge", at("lora/adapter.gguf"), "-m", at("base.gguf"), "--out", at("merged.gguf"))
+    ask = lambda path: last(run("predict", "-m", path, "--head", "other", "--json", "abc def"))["scores"]
+    check(read_gguf(at("merged.gguf"))[1] == read_gguf(at("lora/model.gguf"))[1] and ask(at("merged.gguf")) == ask(at("lora/model.gguf")), "merging again gives the same model")
+    run("finetune", "--merge", at("lora/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
+    embed = lambda path: run("embed", "-m", path, "--json", "bed egg").stdout
+    check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("merged.gguf")), "with the adapter off: the base's outputs, to the bit")
+    lora_whole = bytes_of(at("lora/model.gguf")), bytes_of(at("lora/adapter.gguf"))
+    q = subprocess.Popen([NANOGRID, "finetune", at("lora.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
+    q.stdout.readline()
+    q.send_signal(signal.SIGKILL)
+    q.wait()
+    q.stdout.close()
+    check(os.path.exists(at("cut/model.gguf.checkpoint")), "a killed run leaves a checkpoint")
+    run("finetune", at("lora.yaml"), "--out", at("cut"), "-t", "1")
+    check((bytes_of(at("cut/model.gguf")), bytes_of(at("cut/adapter.gguf"))) == lora_whole, "it goes on to the same bytes, at another number of threads")
+    os.remove(at("cut/model.gguf"))
+    err = run("finetune", "--merge", at("lora/adapter.gguf"), "-m", teacher, "--out", at("no.gguf"), want=2).stderr
+    check("another base" in err and not os.path.exists(at("no.gguf")), "another base is refused: %s" % err)
+    run("finetune", "--merge", at("base.gguf"), "-m", at("base.gguf"), "--out", at("no.gguf"), want=1)
+    run("finetune", "--scale", "2", at("lora.yaml"), want=2)
+
     # bad input
     def refused(verb, text, word, want):
         write(at("bad.yaml"), text)
@@ -135,6 +171,9 @@ def main():
     distill = bytes_of(at("distill.yaml")).decode()
     refused("train", distill, "nanogrid distill", 2)
     refused("prune", distill, "nanogrid distill", 2)
+    refused("finetune", distill, "nanogrid distill", 2)
+    refused("finetune", lora.replace("ffn_up", "ffn"), "lora.targets", 2)
+    refused("finetune", lora.replace("task:", "weights: Q4_0\ntask:"), "stays as it is", 2)
     refused("distill", recipe(BASE, "distill: {soft: 0.5}\n"), "nothing to distil from", 2)
     refused("prune", recipe(BASE, "prune: {inner: 0.5}\n"), "bert-tiny", 1)
     refused("prune", recipe("./teacher/model.gguf", "prune: {layers: %d}\n" % layers), "one must stay", 2)

@@ -567,6 +567,87 @@ static void a_gradient_that_is_no_number_changes_nothing(void **state) {
     golden_close(&t);
 }
 
+/* ---- adapters, against the whole encoder with the same weights ---------------------------------- */
+
+static void read_floats(void *self, size_t tensor, size_t row, size_t n, float *out) {
+    size_t n_tensors;
+    const ng_encoder_tensor *t = ng_encoder_tensors(self, &n_tensors) + tensor;
+    memcpy(out, ng_encoder_weights(self) + t->at + row * t->cols, n * t->cols * sizeof *out);
+}
+
+static const ng_encoder_tensor *tensor_named(const ng_encoder *e, size_t layer, const char *what) {
+    size_t n;
+    char name[64];
+    const ng_encoder_tensor *t = ng_encoder_tensors(e, &n);
+    snprintf(name, sizeof name, "blk.%zu.%s.weight", layer, what);
+    while (strcmp(t->name, name) != 0) t++;
+    return t;
+}
+
+static void close_to(const char *what, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)a[i] - (double)b[i]) <= 2e-4 * (1 + fabs((double)b[i])))) fail_msg("%s[%zu]: %g, not %g", what, i, (double)a[i], (double)b[i]);
+}
+
+static void adapters_agree_with_the_whole(void **state) {
+    (void)state;
+    enum { RANK = 3, W = 16, FF = 32, LAYERS = 3, N = 9 };
+    const ng_encoder_shape shape = {20, 8, W, LAYERS, 2, FF, 1e-5f};
+    const size_t begin[] = {0, 4, N};
+    const int32_t ids[N] = {3, 1, 19, 7, 0, 2, 2, 5, 11};
+    const ng_encoder_batch batch = {.n_seq = 2, .begin = begin, .ids = ids, .dropout = 0.1f, .seed = 5, .step = 2};
+    ng_nn nn;
+    ng_encoder *base, *whole, *e;
+    start(&nn, 2, NG_PRECISION_F32);
+    assert_int_equal(ng_encoder_new(&base, &shape, 0, NULL), NG_OK);
+    ng_encoder_randomize(base, 3);
+    size_t n_base = ng_encoder_n_total(base);
+    for (size_t i = 0; i < n_base; i++) ng_encoder_weights(base)[i] *= 4; /* so that attention is not flat */
+    ng_encoder_lora how = {RANK, 6, (1 << NG_LORA_TARGETS) - 1, read_floats, base};
+    assert_int_equal(ng_encoder_new_lora(&e, &shape, 0, &how, NULL), NG_OK);
+    assert_int_equal(ng_encoder_new(&whole, &shape, 0, NULL), NG_OK);
+    assert_int_equal(ng_encoder_bind(e, &nn, N, 2, 5, NULL), NG_OK);
+    assert_int_equal(ng_encoder_bind(whole, &nn, N, 2, 5, NULL), NG_OK);
+    ng_encoder_randomize(e, 4);
+    memcpy(ng_encoder_weights(whole), ng_encoder_weights(base), n_base * sizeof(float));
+    float *x = malloc(N * W * sizeof *x), *r = fill(N * W, 9);
+    memcpy(x, ng_encoder_forward(whole, &batch), N * W * sizeof *x);
+    assert_memory_equal(x, ng_encoder_forward(e, &batch), N * W * sizeof *x); /* B is 0 */
+    for (size_t i = 0; i < ng_encoder_n_total(e); i++) /* now all of them count */
+        if (ng_encoder_weights(e)[i] == 0) ng_encoder_weights(e)[i] = r[i % (N * W)] * 0.3f;
+    for (size_t l = 0; l < LAYERS; l++)
+        for (size_t t = 0; t < NG_LORA_TARGETS; t++) {
+            const ng_encoder_tensor *to = tensor_named(whole, l, ng_lora_names[t]);
+            const float *a = ng_encoder_weights(e) + ng_encoder_lora_at(e, l, t), *b = a + RANK * to->cols;
+            for (size_t o = 0; o < to->rows; o++)
+                for (size_t c = 0; c < to->cols; c++)
+                    for (size_t k = 0; k < RANK; k++) ng_encoder_weights(whole)[to->at + o * to->cols + c] += 2 * b[o * RANK + k] * a[k * to->cols + c];
+        }
+    close_to("outputs", ng_encoder_forward(e, &batch), ng_encoder_forward(whole, &batch), N * W);
+    memcpy(ng_encoder_grad_out(whole), r, N * W * sizeof *r);
+    memcpy(ng_encoder_grad_out(e), r, N * W * sizeof *r);
+    ng_encoder_backward(whole);
+    ng_encoder_backward(e);
+    for (size_t l = 0; l < LAYERS; l++)
+        for (size_t t = 0; t < NG_LORA_TARGETS; t++) { /* dB = 2 dW A^T, dA = 2 B^T dW */
+            const ng_encoder_tensor *to = tensor_named(whole, l, ng_lora_names[t]);
+            size_t at = ng_encoder_lora_at(e, l, t), in = to->cols;
+            const float *dw = ng_encoder_grads(whole) + to->at, *a = ng_encoder_weights(e) + at, *b = a + RANK * in;
+            float da[RANK * FF] = {0}, db[FF * RANK] = {0};
+            for (size_t o = 0; o < to->rows; o++)
+                for (size_t k = 0; k < RANK; k++)
+                    for (size_t c = 0; c < in; c++) {
+                        db[o * RANK + k] += 2 * dw[o * in + c] * a[k * in + c];
+                        da[k * in + c] += 2 * b[o * RANK + k] * dw[o * in + c];
+                    }
+            close_to("dA", ng_encoder_grads(e) + at, da, RANK * in);
+            close_to("dB", ng_encoder_grads(e) + at + RANK * in, db, to->rows * RANK);
+        }
+    ng_encoder_free(base), ng_encoder_free(whole), ng_encoder_free(e);
+    ng_nn_clear(&nn);
+    free(x), free(r);
+}
+
 static void memory_that_is_missing_is_told(void **state) {
     (void)state;
     FAULT_SWEEP(FAULT_ALLOC) {
@@ -592,7 +673,7 @@ int main(void) {
         cmocka_unit_test(products_of_every_level), cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(linear_gradients), cmocka_unit_test(embedding_gradients), cmocka_unit_test(norm_gradients),
         cmocka_unit_test(element_gradients), cmocka_unit_test(dropout_keeps_its_share), cmocka_unit_test(attention_gradients),
-        cmocka_unit_test(pool_gradients), cmocka_unit_test(loss_gradients), cmocka_unit_test(teaching_gradients), cmocka_unit_test(encoder_agrees_with_pytorch),
+        cmocka_unit_test(pool_gradients), cmocka_unit_test(loss_gradients), cmocka_unit_test(teaching_gradients), cmocka_unit_test(adapters_agree_with_the_whole), cmocka_unit_test(encoder_agrees_with_pytorch),
         cmocka_unit_test(mixed_precision_keeps_the_curve), cmocka_unit_test(a_gradient_that_is_no_number_changes_nothing),
         cmocka_unit_test(memory_that_is_missing_is_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);

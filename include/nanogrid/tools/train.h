@@ -23,7 +23,7 @@ typedef struct ng_train_step {
 } ng_train_step;
 
 /* Which verb asks: a recipe's sections must fit (encoder_recipe.h). */
-typedef enum ng_train_stage { NG_TRAIN, NG_DISTILL, NG_PRUNE } ng_train_stage;
+typedef enum ng_train_stage { NG_TRAIN, NG_DISTILL, NG_PRUNE, NG_FINETUNE } ng_train_stage;
 
 /* Return false to stop: NG_ECANCELLED, nothing is written. */
 typedef bool ng_train_fn(void *ctx, const ng_train_step *step);
@@ -61,10 +61,14 @@ typedef struct ng_train_result {
     bool compared;               /* encoders with limit.against: also set when the limit refused the model */
     double before_ms, after_ms;  /* mean of a text, tokens included */
     uint64_t before_bytes;
+    size_t n_base, n_adapters, n_trained; /* finetune: weights of the base, of adapters, these with the heads; else 0 */
 } ng_train_result;
 
 NG_API ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
                           ng_error *err) NG_MUST_USE;
+
+/* BASE with an adapter of `finetune` in it, times `scale`; 0 gives the base's tensors.  NG_EINVALID: the adapter is for another base. */
+NG_API ng_status ng_adapter_merge(const char *base, const char *adapter, double scale, const char *out, ng_error *err) NG_MUST_USE;
 
 /* One cell of `train RECIPE --bench`: forward, backward and AdamW on random words of the base's
  * vocabulary, without dropout, as peers are measured. */

@@ -1,0 +1,195 @@
+/* lora.c: see lora.h. */
+#include "lora.h"
+
+#include "core/arena.h"
+#include "core/hash.h"
+#include "kernel/dequant.h"
+#include "quant/quantize_row.h"
+#include "train/encoder_export.h"
+#include <nanogrid/tools/train.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static ng_status no_memory(const char *path, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", path); }
+
+/* ---- the base while it is trained on ------------------------------------------------------------ */
+
+ng_status ng_lora_base_open(ng_lora_base *l, const ng_encoder_base *b, const ng_encoder *e, ng_error *err) {
+    size_t n;
+    const ng_encoder_tensor *t = ng_encoder_tensors(e, &n);
+    if (!(l->tensors = calloc(n, sizeof *l->tensors))) return no_memory(ng_gguf_path(b->g), err);
+    for (size_t i = 0; i < n; i++) {
+        const ng_gguf_tensor *x = l->tensors[i] = ng_gguf_find_tensor(b->g, t[i].name);
+        bool ok = x && x->dims[0] == t[i].cols && x->dims[1] * x->dims[2] * x->dims[3] >= t[i].rows && ng_can_dequantize(x->type);
+        if (!ok) return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %zu wide and have %zu rows", ng_gguf_path(b->g), t[i].name, t[i].cols, t[i].rows);
+    }
+    return NG_OK;
+}
+
+void ng_lora_base_clear(ng_lora_base *l) {
+    free(l->tensors);
+    *l = (ng_lora_base){0};
+}
+
+static const char *row_of(const ng_gguf_tensor *t, size_t row) { return (const char *)t->data + row * (t->bytes / t->dims[1]); }
+
+void ng_lora_read(void *self, size_t tensor, size_t row, size_t n, float *out) {
+    const ng_gguf_tensor *t = ((const ng_lora_base *)self)->tensors[tensor];
+    for (size_t i = 0; i < n; i++) ng_dequantize_row(t->type, row_of(t, row + i), out + i * t->dims[0], t->dims[0]);
+}
+
+/* ---- the adapter's file ------------------------------------------------------------------------- */
+
+static uint64_t base_hash(const ng_gguf *g) {
+    const ng_map *m = ng_gguf_map(g);
+    return ng_hash64(m->data, m->len, 0);
+}
+
+static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    ng_encoder_shape s = ng_encoder_get_shape(t->encoder);
+    size_t rank = (size_t)t->recipe->lora.rank;
+    for (size_t i = 0; i < s.n_layer; i++)
+        for (size_t k = 0; k < NG_LORA_TARGETS; k++) {
+            size_t at = ng_encoder_lora_at(t->encoder, i, k), in = k == 5 ? s.n_ff : s.width, out = k == 4 ? s.n_ff : s.width;
+            if (at == SIZE_MAX) continue;
+            const char *a = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_a", i, ng_lora_names[k]);
+            const char *b = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_b", i, ng_lora_names[k]);
+            if (!a || !b) return no_memory(t->recipe->path, err);
+            ng_gguf_put_tensor(w, a, NG_TYPE_F32, 2, (uint64_t[]){in, rank}, ng_encoder_weights(t->encoder) + at);
+            ng_gguf_put_tensor(w, b, NG_TYPE_F32, 2, (uint64_t[]){rank, out}, ng_encoder_weights(t->encoder) + at + rank * in);
+        }
+    return NG_OK;
+}
+
+/* The calibration of head `name`, as encoder_export.c wrote it. */
+static ng_status put_calibration(ng_gguf_writer *w, const ng_gguf *from, const char *name, ng_arena *arena, ng_error *err) {
+    static const char *const numbers[] = {"temperature", "oos_threshold"}, *const lists[] = {"platt_scale", "platt_shift"};
+    ng_gguf_array a;
+    float v;
+    for (size_t i = 0; i < 2; i++) {
+        const char *number = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, numbers[i]);
+        const char *list = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, lists[i]);
+        if (!number || !list) return no_memory(ng_gguf_path(from), err);
+        if (!ng_gguf_get_f32(from, number, &v, NULL)) ng_gguf_put_f32(w, number, v);
+        if (!ng_gguf_get_array(from, list, &a, NULL) && a.kind == NG_GGUF_F32) ng_gguf_put_array(w, list, a.kind, a.data, a.len);
+    }
+    return NG_OK;
+}
+
+ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const ng_gguf *calibrated, const char *path, ng_error *err) {
+    ng_gguf_writer *w = NULL;
+    ng_arena *arena = NULL;
+    ng_status s = ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w) ? no_memory(path, err) : NG_OK;
+    if (!s) {
+        ng_gguf_put_str(w, "general.type", "adapter");
+        ng_gguf_put_str(w, "general.architecture", "bert");
+        ng_gguf_put_str(w, "general.name", t->recipe->name);
+        ng_gguf_put_str(w, "adapter.type", "lora");
+        ng_gguf_put_f32(w, "adapter.lora.alpha", (float)t->recipe->lora.alpha);
+        ng_gguf_put_u64(w, "nanogrid.adapter.base", base_hash(b->g));
+        s = put_adapters(t, w, arena, err);
+    }
+    if (!s) s = ng_encoder_export_heads(t, w, arena, err);
+    for (size_t k = 0; !s && calibrated && k < t->len; k++) s = put_calibration(w, calibrated, t->items[k].head->name, arena, err);
+    if (s) ng_gguf_writer_free(w);
+    else s = ng_gguf_writer_commit(w, path, err);
+    ng_arena_free(arena);
+    return s;
+}
+
+/* ---- merging ------------------------------------------------------------------------------------ */
+
+/* row += scale * b[rank] A[rank, n] */
+static void add_row(float *row, const float *a, const float *b, size_t rank, size_t n, float scale) {
+    for (size_t k = 0; k < rank; k++) {
+        float v = scale * b[k];
+        for (size_t c = 0; c < n; c++) row[c] += v * a[k * n + c];
+    }
+}
+
+/* Tensor t with its adapter, or as it is. */
+static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng_gguf *adapter, float scale, ng_arena *arena, ng_error *err) {
+    char name[160];
+    snprintf(name, sizeof name, "%s.lora_a", t->name);
+    const ng_gguf_tensor *a = ng_gguf_find_tensor(adapter, name);
+    snprintf(name, sizeof name, "%s.lora_b", t->name);
+    const ng_gguf_tensor *b = ng_gguf_find_tensor(adapter, name);
+    bool fits = a && b && a->type == NG_TYPE_F32 && b->type == NG_TYPE_F32 && t->n_dims == 2 && a->dims[0] == t->dims[0] && b->dims[1] == t->dims[1] &&
+                a->dims[1] == b->dims[0] && ng_can_dequantize(t->type) && ng_can_quantize(t->type);
+    if (!fits || scale == 0) {
+        if (a && !fits) return ng_fail(err, NG_EFORMAT, "%s: the adapter of %s does not fit it", ng_gguf_path(adapter), t->name);
+        ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
+        return NG_OK;
+    }
+    size_t n = t->dims[0], rank = a->dims[1], row_bytes = t->bytes / t->dims[1];
+    float *row = malloc(n * sizeof *row);
+    char *bytes = ng_arena_alloc(arena, t->bytes);
+    ng_status s = row && bytes ? NG_OK : no_memory(ng_gguf_path(adapter), err);
+    for (size_t r = 0; !s && r < t->dims[1]; r++) {
+        ng_dequantize_row(t->type, row_of(t, r), row, n);
+        add_row(row, a->data, (const float *)b->data + r * rank, rank, n, scale);
+        if (!ng_quantize_row(t->type, row, NULL, bytes + r * row_bytes, n))
+            s = ng_fail(err, NG_EFORMAT, "%s: merged, %s has values that are not finite or too large for its type", ng_gguf_path(adapter), t->name);
+    }
+    free(row);
+    if (!s) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, bytes);
+    return s;
+}
+
+static bool is_head(const char *name) { return !strncmp(name, "head.", 5); }
+
+/* Heads and their keys are the adapter's, if it has any; else those of the base stay. */
+static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_gguf *adapter, double scale, ng_arena *arena, ng_error *err) {
+    float alpha;
+    uint64_t hash;
+    ng_gguf_array heads;
+    ng_str type;
+    ng_status s = ng_gguf_get_str(adapter, "general.type", &type, err);
+    if (!s) s = ng_gguf_get_f32(adapter, "adapter.lora.alpha", &alpha, err);
+    if (!s) s = ng_gguf_get_u64(adapter, "nanogrid.adapter.base", &hash, err);
+    if (s) return s;
+    if (type.len != 7 || memcmp(type.data, "adapter", 7) != 0) return ng_fail(err, NG_EFORMAT, "%s: not an adapter", ng_gguf_path(adapter));
+    if (hash != base_hash(base))
+        return ng_fail(err, NG_EINVALID, "%s: made for another base: its bytes have the hash %016llx, those of %s %016llx", ng_gguf_path(adapter),
+                       (unsigned long long)hash, ng_gguf_path(base), (unsigned long long)base_hash(base));
+    bool own = !ng_gguf_get_array(adapter, "nanogrid.heads", &heads, NULL) && heads.kind == NG_GGUF_STRING;
+    if (own) ng_gguf_put_strs(w, "nanogrid.heads", heads.strs, heads.len);
+    ng_gguf_put_str(w, "general.type", "model");
+    ng_gguf_put_all(w, base);
+    ng_gguf_put_all(w, adapter);
+    for (size_t i = 0; !s && i < ng_gguf_n_tensors(base); i++) {
+        const ng_gguf_tensor *t = ng_gguf_tensor_at(base, i);
+        const ng_gguf_tensor *a = ng_gguf_find_tensor(adapter, ng_arena_printf(arena, "%s.lora_a", t->name));
+        size_t rank = a ? a->dims[1] : 1;
+        if (!own || !is_head(t->name)) s = put_merged(w, t, adapter, (float)(scale * (double)alpha / (double)rank), arena, err);
+    }
+    for (size_t i = 0; !s && i < ng_gguf_n_tensors(adapter); i++) {
+        const ng_gguf_tensor *t = ng_gguf_tensor_at(adapter, i);
+        if (is_head(t->name)) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
+    }
+    return s;
+}
+
+ng_status ng_lora_merge(const ng_gguf *base, const char *path, double scale, const char *out, ng_error *err) {
+    ng_gguf *adapter = NULL;
+    ng_gguf_writer *w = NULL;
+    ng_arena *arena = NULL;
+    ng_status s = ng_gguf_open(&adapter, path, err);
+    if (!s && (ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w))) s = no_memory(path, err);
+    if (!s) s = put_all(w, base, adapter, scale, arena, err);
+    if (s) ng_gguf_writer_free(w);
+    else s = ng_gguf_writer_commit(w, out, err);
+    ng_arena_free(arena);
+    ng_gguf_close(adapter);
+    return s;
+}
+
+ng_status ng_adapter_merge(const char *base, const char *adapter, double scale, const char *out, ng_error *err) {
+    ng_gguf *g;
+    ng_status s = ng_gguf_open(&g, base, err);
+    if (s) return s;
+    s = ng_lora_merge(g, adapter, scale, out, err);
+    ng_gguf_close(g);
+    return s;
+}
