@@ -32,7 +32,7 @@ peer = subprocess.Popen([server_bin, "-m", models[0], "--port", str(port), "-c",
                         env=dict(os.environ, LD_LIBRARY_PATH=os.environ["PEERS_BIN"]))
 home = tempfile.TemporaryDirectory()
 grid_yaml = os.path.join(home.name, "grid.yaml")
-open(grid_yaml, "w").write("upstreams:\n  - {name: peer, tier: small, base_url: \"http://127.0.0.1:%d/v1\", model: smollm2, "
+open(grid_yaml, "w").write("cache: {exact: 0MB}\nupstreams:\n  - {name: peer, tier: small, base_url: \"http://127.0.0.1:%d/v1\", model: smollm2, "
                            "allowed_fails: 2, cooldown_time: 60s, pricing: {prompt_per_1m: 1, completion_per_1m: 2}}\n" % port)
 grid = None
 try:
