@@ -9,12 +9,12 @@
 
 enum { FEWEST_CHOOSE = 20 };
 
-ng_status fit_recipe_write(fit_job *j, const char *name, int rows, int bits) {
+ng_status ng_fit_recipe_write(fit_job *j, const char *name, int rows, int bits) {
     char data[1024], file[64];
     ng_status s = ng_path_absolute(data, sizeof data, j->opt->data, j->err);
     if (s) return s;
     snprintf(file, sizeof file, "%s.yaml", name);
-    const char *path = fit_make_file(j, file);
+    const char *path = ng_fit_make_file(j, file);
     if (!path) return NG_ENOMEM;
     static const char *const splits[] = {"train", "dev", "test"}, *const keep[] = {"0, 1, 2, 3, 4, 5, 6", "7", "8, 9"};
     bool language = j->opt->task == NG_TASK_DETECT_LANGUAGE;
@@ -34,7 +34,7 @@ ng_status fit_recipe_write(fit_job *j, const char *name, int rows, int bits) {
     }
     ng_buf_printf(&b, "features: {bits: %d, words: %d, char_min: %d, char_max: 4, rows: %d}\n", language ? 20 : 18, language ? 1 : 2, language ? 1 : 2, rows);
     ng_buf_printf(&b, "training: {epochs: 12, rate: 0.5, smoothing: 0.05, weight_bits: %d}\n", bits);
-    s = b.status ? fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
+    s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
     ng_buf_clear(&b);
     return s;
 }
@@ -49,7 +49,7 @@ static void on_one_line(const ng_sample *s) {
 static ng_status order_held(fit_job *j) {
     ng_sample *all = ng_arena_array(j->arena, j->held.len + 1, sizeof *all);
     size_t n[2] = {0, 0}, used = 0;
-    if (!all) return fit_no_memory(j);
+    if (!all) return ng_fit_no_memory(j);
     for (uint64_t part = 8; part < 10; part++)
         for (size_t i = 0; i < j->held.len; i++)
             if (j->held.items[i].hash % 10 == part && n[part - 8] < FIT_TEXTS_MAX) {
@@ -67,10 +67,10 @@ static ng_status order_held(fit_job *j) {
                    12 * FEWEST_CHOOSE);
 }
 
-ng_status fit_data_read(fit_job *j) {
-    ng_status s = fit_recipe_write(j, "linear", 16384, 8);
+ng_status ng_fit_data_read(fit_job *j) {
+    ng_status s = ng_fit_recipe_write(j, "linear", 16384, 8);
     if (s) return s;
-    s = ng_recipe_read(&j->recipe, fit_path(j, "linear.yaml"), j->arena, j->err);
+    s = ng_recipe_read(&j->recipe, ng_fit_path(j, "linear.yaml"), j->arena, j->err);
     if (!s) s = ng_labels_read(&j->labels, &j->recipe, j->err);
     if (!s && j->labels.len < 2 && j->opt->task != NG_TASK_MODERATE)
         s = ng_fail(j->err, NG_EINVALID, "%s: all rows have the label '%s'; at least two labels are learned", j->opt->data, j->labels.names[0]);

@@ -12,14 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-ng_status fit_no_memory(const fit_job *j) { return ng_fail(j->err, NG_ENOMEM, "fit: out of memory"); }
+ng_status ng_fit_no_memory(const fit_job *j) { return ng_fail(j->err, NG_ENOMEM, "fit: out of memory"); }
 
-const char *fit_path(fit_job *j, const char *name) {
+const char *ng_fit_path(fit_job *j, const char *name) {
     const char *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
     return path ? path : "";
 }
 
-const char *fit_make_file(fit_job *j, const char *name) {
+const char *ng_fit_make_file(fit_job *j, const char *name) {
     size_t i = 0;
     while (i < j->n_made && strcmp(j->made[i], name) != 0) i++;
     char *copy = i < j->n_made ? (char *)(uintptr_t)j->made[i] : ng_arena_strdup(j->arena, name), *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
@@ -28,7 +28,7 @@ const char *fit_make_file(fit_job *j, const char *name) {
     return path;
 }
 
-fit_candidate *fit_add(fit_job *j, const char *name, const char *what) {
+fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what) {
     if (j->n == NG_DEVICE_FIT_ROWS_MAX) return NULL;
     fit_candidate *c = &j->items[j->n++];
     *c = (fit_candidate){.row = {.accuracy = NAN, .p50_ms = NAN, .p95_ms = NAN, .peak_mb = NAN}};
@@ -107,7 +107,7 @@ static double test_accuracy(const fit_job *j, const fit_candidate *c) {
 static double file_mb(fit_job *j, const char *model) {
     uint64_t bytes = 0;
     int64_t changed;
-    if (model) (void)ng_file_stat(*model == '/' ? model : fit_path(j, model), &bytes, &changed);
+    if (model) (void)ng_file_stat(*model == '/' ? model : ng_fit_path(j, model), &bytes, &changed);
     return (double)bytes / 1e6;
 }
 
@@ -123,8 +123,8 @@ static bool is_needed(const fit_candidate *c, const char *file) {
 /* c NULL: nothing is needed. */
 static void remove_files(fit_job *j, const fit_candidate *c) {
     for (size_t i = 0; i < j->n_made; i++)
-        if (!c || !is_needed(c, j->made[i])) ng_file_remove(fit_path(j, j->made[i]));
-    ng_dir_remove(fit_path(j, "home"));
+        if (!c || !is_needed(c, j->made[i])) ng_file_remove(ng_fit_path(j, j->made[i]));
+    ng_dir_remove(ng_fit_path(j, "home"));
 }
 
 static ng_status prepare(fit_job *j) {
@@ -133,12 +133,12 @@ static ng_status prepare(fit_job *j) {
     ng_status s = ng_dir_make(wanted, j->err);
     if (!s) s = ng_path_absolute(dir, sizeof dir, wanted, j->err);
     if (s) return s;
-    if (!(j->dir = ng_arena_strdup(j->arena, dir))) return fit_no_memory(j);
-    if (ng_file_exists(fit_path(j, "grid.yaml"))) {
+    if (!(j->dir = ng_arena_strdup(j->arena, dir))) return ng_fit_no_memory(j);
+    if (ng_file_exists(ng_fit_path(j, "grid.yaml"))) {
         j->dir = NULL;
         return ng_fail(j->err, NG_EINVALID, "%s holds a grid.yaml already; name another folder with --out, or remove it", wanted);
     }
-    return ng_dir_make(fit_path(j, "home"), j->err);
+    return ng_dir_make(ng_fit_path(j, "home"), j->err);
 }
 
 /* A pair whose second could not run alone would be the first under another name. */
@@ -168,7 +168,7 @@ static ng_status try_all(fit_job *j) {
         c->row.model_mb = file_mb(j, c->model) + file_mb(j, c->second);
         check_second(j, c);
         check_need(j, c);
-        if (!*c->row.why) s = fit_measure(j, c);
+        if (!*c->row.why) s = ng_fit_measure(j, c);
         if (!s && j->opt->on_row) j->opt->on_row(j->opt->ctx, &c->row, i + 1, j->n);
     }
     return s;
@@ -176,11 +176,11 @@ static ng_status try_all(fit_job *j) {
 
 static ng_status run(fit_job *j, const fit_candidate **chosen) {
     ng_status s = prepare(j);
-    if (!s && j->opt->data) s = fit_data_read(j);
-    if (!s) s = j->opt->data ? fit_add_trained(j) : fit_add_packages(j);
+    if (!s && j->opt->data) s = ng_fit_data_read(j);
+    if (!s) s = j->opt->data ? ng_fit_add_trained(j) : ng_fit_add_packages(j);
     if (!s) s = try_all(j);
     if (!s) s = choose(j, chosen);
-    if (!s) s = fit_grid_write(j, *chosen, "grid.yaml", true);
+    if (!s) s = ng_fit_grid_write(j, *chosen, "grid.yaml", true);
     return s;
 }
 
@@ -202,7 +202,7 @@ ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt
     if (!s) {
         out->chosen = (size_t)(chosen - j->items);
         out->test_accuracy = test_accuracy(j, chosen);
-        snprintf(out->grid_path, sizeof out->grid_path, "%s", fit_path(j, "grid.yaml"));
+        snprintf(out->grid_path, sizeof out->grid_path, "%s", ng_fit_path(j, "grid.yaml"));
     }
     if (j->dir) remove_files(j, s ? NULL : chosen);
     out->seconds = (ng_clock_ms() - start) / 1e3;

@@ -58,9 +58,9 @@ static void put_service(ng_buf *b, const fit_job *j) {
                    "# upstreams: [{name: cloud, tier: medium, base_url: \"https://api.example.com/v1\", api_key_env: OPENAI_API_KEY, model: some-model}]\n");
 }
 
-ng_status fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final) {
+ng_status ng_fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final) {
     ng_buf b = ng_buf_init(1 << 20);
-    const char *path = fit_make_file(j, file);
+    const char *path = ng_fit_make_file(j, file);
     if (!path) return NG_ENOMEM;
     if (final) put_table(&b, j, c);
     ng_buf_puts(&b, "embedded: false\n");
@@ -70,7 +70,7 @@ ng_status fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, b
     put_expert(&b, j, c);
     if (final) put_service(&b, j);
     else ng_buf_puts(&b, "cache: {exact: 0}\nworkers: {enabled: false}\n");
-    ng_status s = b.status ? fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
+    ng_status s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
     ng_buf_clear(&b);
     return s;
 }

@@ -1,4 +1,4 @@
-/* fit_measure.c: one candidate asked the held-out texts, by this program's own `run` in a process of its own: the code,
+/* ng_fit_measure.c: one candidate asked the held-out texts, by this program's own `run` in a process of its own: the code,
  * the loader's limits and the route are those of service, and memory is the candidate's alone.  NANOGRID_MEMORY holds
  * the loader to the budget; what asks for more is refused there and said so in the table. */
 #include "fit_parts.h"
@@ -46,7 +46,7 @@ static ng_status write_texts(fit_job *j, const char *path, size_t *n) {
     for (size_t i = 0; i < j->held.len; i++) ng_buf_put(&b, j->held.items[i].text, j->held.items[i].len), ng_buf_putc(&b, '\n');
     for (size_t r = 0; !j->held.len && r < (generates ? 1 : SAMPLE_ROUNDS); r++)
         for (size_t i = 0; i < N_SAMPLES; i++, ++*n) ng_buf_printf(&b, "%s\n", samples[i]);
-    ng_status s = b.status ? fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
+    ng_status s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
     ng_buf_clear(&b);
     return s;
 }
@@ -61,10 +61,10 @@ static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, 
         snprintf(threads, sizeof threads, "%d", j->opt->n_threads);
         argv[n++] = "--threads", argv[n++] = threads;
     }
-    snprintf(home, sizeof home, "NANOGRID_HOME=%s", fit_path(j, "home"));
+    snprintf(home, sizeof home, "NANOGRID_HOME=%s", ng_fit_path(j, "home"));
     snprintf(memory, sizeof memory, "NANOGRID_MEMORY=%lluB", (unsigned long long)(j->opt->ram_bytes > SERVER_BYTES ? j->opt->ram_bytes - SERVER_BYTES : 1));
     if (!j->opt->ram_bytes) env[1] = NULL;
-    const char *errors = fit_make_file(j, "errors.txt");
+    const char *errors = ng_fit_make_file(j, "errors.txt");
     if (!errors) return NG_ENOMEM;
     return ng_process_run(o, &(ng_process_job){argv, env, texts, answers, errors, LIMIT_MS}, j->err);
 }
@@ -98,7 +98,7 @@ static ng_status read_answers(measuring *m, const char *path) {
     ng_status s = ng_file_read(&b, path, m->j->err);
     size_t i = 0;
     m->ms = s ? NULL : calloc(m->n + 1, sizeof *m->ms);
-    if (!s && !m->ms) s = fit_no_memory(m->j);
+    if (!s && !m->ms) s = ng_fit_no_memory(m->j);
     for (size_t at = 0; !s && at < b.len && i < m->n; i++) {
         const char *end = memchr(b.data + at, '\n', b.len - at);
         size_t len = end ? (size_t)(end - b.data) - at : b.len - at;
@@ -115,7 +115,7 @@ static ng_status read_answers(measuring *m, const char *path) {
 /* The last line of what it said on standard error. */
 static void take_reason(fit_job *j, fit_candidate *c) {
     ng_buf b = ng_buf_init(1 << 20);
-    if (!ng_file_read(&b, fit_path(j, "errors.txt"), NULL) && b.len) {
+    if (!ng_file_read(&b, ng_fit_path(j, "errors.txt"), NULL) && b.len) {
         while (b.len && b.data[b.len - 1] == '\n') b.len--;
         size_t from = b.len;
         while (from && b.data[from - 1] != '\n') from--;
@@ -148,15 +148,15 @@ static void fill_row(measuring *m, const ng_process_outcome *o) {
     judge(m->j, m->c);
 }
 
-ng_status fit_measure(fit_job *j, fit_candidate *c) {
+ng_status ng_fit_measure(fit_job *j, fit_candidate *c) {
     measuring m = {.j = j, .c = c};
     ng_process_outcome o;
-    const char *grid = fit_make_file(j, "tried.yaml"), *texts = fit_make_file(j, "texts.txt"), *answers = fit_make_file(j, "answers.txt");
+    const char *grid = ng_fit_make_file(j, "tried.yaml"), *texts = ng_fit_make_file(j, "texts.txt"), *answers = ng_fit_make_file(j, "answers.txt");
     if (!grid || !texts || !answers) return NG_ENOMEM;
-    if (j->held.len && !(c->right = ng_arena_array(j->arena, j->held.len, sizeof *c->right))) return fit_no_memory(j);
+    if (j->held.len && !(c->right = ng_arena_array(j->arena, j->held.len, sizeof *c->right))) return ng_fit_no_memory(j);
     if (c->right) memset(c->right, 0, j->held.len * sizeof *c->right);
     ng_status s = write_texts(j, texts, &m.n);
-    if (!s) s = fit_grid_write(j, c, "tried.yaml", false);
+    if (!s) s = ng_fit_grid_write(j, c, "tried.yaml", false);
     if (!s) s = run_candidate(j, grid, texts, answers, &o);
     if (!s) s = read_answers(&m, answers);
     if (!s && o.late) snprintf(c->row.why, sizeof c->row.why, "it was not done after %d s", LIMIT_MS / 1000);

@@ -41,13 +41,13 @@ static ng_status add_model(fit_job *j, const char *package, const char *path, co
     else snprintf(name, sizeof name, "%.38s", package);
     if (head) snprintf(what, sizeof what, "head %.40s of the package %.40s", head, package);
     else snprintf(what, sizeof what, "package %.80s", package);
-    fit_candidate *c = fit_add(j, name, what);
-    if (!c) return fit_no_memory(j);
+    fit_candidate *c = ng_fit_add(j, name, what);
+    if (!c) return ng_fit_no_memory(j);
     c->model = ng_arena_strdup(j->arena, path);
     c->head = head ? ng_arena_strdup(j->arena, head) : NULL;
     c->row.accuracy = card_figure(package, head);
     c->rank = isnan(c->row.accuracy) ? 0 : c->row.accuracy;
-    return c->model && (!head || c->head) ? NG_OK : fit_no_memory(j);
+    return c->model && (!head || c->head) ? NG_OK : ng_fit_no_memory(j);
 }
 
 /* Heads of an encoder that serve the task. */
@@ -82,7 +82,7 @@ static ng_status add_contexts(fit_job *j, const char *model, const char *path, c
             ng_memory_need need;
             ng_status s = ng_memory_predict(&need, path, &opt, j->err);
             if (s) return s;
-            fit_candidate *c = fit_add(j, name, what);
+            fit_candidate *c = ng_fit_add(j, name, what);
             if (!c) return NG_OK; /* the table is full: shorter ones are not tried */
             /* Sequences hold two contexts together (scheduler.h); what is asked here fills neither. */
             c->need_bytes = need.weights_bytes + need.panels_bytes + need.tables_bytes + need.scratch_bytes + 2 * need.kv_bytes + NG_PROCESS_BYTES;
@@ -110,15 +110,15 @@ static ng_status add_decoder(fit_job *j, const char *path, size_t index) {
     if (!s) s = ng_path_absolute(whole, sizeof whole, path, j->err);
     if (s) return s;
     const char *copy = ng_arena_strdup(j->arena, whole);
-    if (!copy) return fit_no_memory(j);
+    if (!copy) return ng_fit_no_memory(j);
     snprintf(stem, sizeof stem, "model%zu %.16s", index + 1, need.file_type);
     s = add_contexts(j, copy, copy, stem, 10, need.n_ctx);
     for (size_t i = 0; !s && is_wide(need.file_type) && i < 2; i++) {
         ng_weights_report report;
         if (!strcmp(types[i], need.file_type)) continue;
         snprintf(file, sizeof file, "model%zu-%s.gguf", index + 1, types[i]);
-        const char *to = fit_make_file(j, file), *name = ng_arena_strdup(j->arena, file);
-        if (!to || !name) return fit_no_memory(j);
+        const char *to = ng_fit_make_file(j, file), *name = ng_arena_strdup(j->arena, file);
+        if (!to || !name) return ng_fit_no_memory(j);
         if ((s = ng_quantize_file(&report, path, to, &(ng_weights_options){.type = types[i]}, j->err))) return s;
         ng_weights_report_clear(&report);
         snprintf(stem, sizeof stem, "model%zu %s", index + 1, types[i]);
@@ -153,17 +153,17 @@ static ng_status add_named(fit_job *j, size_t i) {
     return s || j->n > before ? s : ng_fail(j->err, NG_EINVALID, "%s: it serves the task %s, not %s", path, ng_task_name(task), ng_task_name(j->opt->task));
 }
 
-ng_status fit_add_packages(fit_job *j) {
+ng_status ng_fit_add_packages(fit_job *j) {
     ng_packages p;
     ng_status s = NG_OK;
     if (j->opt->task == NG_TASK_CLASSIFY && !j->opt->n_models)
         return ng_fail(j->err, NG_EINVALID, "fit: classify needs your labels: --data FILE with the columns text and label");
-    if (j->opt->task == NG_TASK_EXTRACT && !fit_add(j, "rules", "rules for personal data, no model")) return fit_no_memory(j);
+    if (j->opt->task == NG_TASK_EXTRACT && !ng_fit_add(j, "rules", "rules for personal data, no model")) return ng_fit_no_memory(j);
     for (size_t i = 0; !s && i < j->opt->n_models; i++) s = add_named(j, i);
     if (s || (s = ng_packages_list(&p, j->err))) return s;
     for (size_t i = 0; !s && i < p.len; i++) {
         const char *path = ng_arena_printf(j->arena, "%s/model.gguf", p.items[i].dir);
-        s = path ? add_file(j, p.items[i].name, path) : fit_no_memory(j);
+        s = path ? add_file(j, p.items[i].name, path) : ng_fit_no_memory(j);
     }
     ng_packages_clear(&p);
     if (!s && !j->n)

@@ -1,9 +1,9 @@
 /* fit_parts.h: what the files of this room share; see nanogrid/tools/fit.h.
  *
- *     fit_data_read (fit_data.c)            the texts, split
- *     fit_add_trained, fit_add_packages     the candidates, as files (fit_train.c, fit_packages.c)
- *     fit_measure (fit_measure.c)           each one's accuracy, time and memory
- *     fit_grid_write (fit_grid.c)           the grid.yaml of one
+ *     ng_fit_data_read (fit_data.c)            the texts, split
+ *     ng_fit_add_trained, ng_fit_add_packages     the candidates, as files (fit_train.c, fit_packages.c)
+ *     ng_fit_measure (ng_fit_measure.c)           each one's accuracy, time and memory
+ *     ng_fit_grid_write (fit_grid.c)           the grid.yaml of one
  *
  * Files that were made stand in job.made, so that those nobody needs are removed in the end. */
 #ifndef NG_FIT_FIT_PARTS_H
@@ -43,22 +43,22 @@ typedef struct fit_job {
     size_t n_made;
 } fit_job;
 
-ng_status fit_no_memory(const fit_job *j);
+ng_status ng_fit_no_memory(const fit_job *j);
 /* dir/name, remembered among the files that were made; NULL when memory or the list is out (the error is set). */
-const char *fit_make_file(fit_job *j, const char *name);
+const char *ng_fit_make_file(fit_job *j, const char *name);
 /* dir/name. */
-const char *fit_path(fit_job *j, const char *name);
+const char *ng_fit_path(fit_job *j, const char *name);
 /* A new candidate, or NULL when the table is full. */
-fit_candidate *fit_add(fit_job *j, const char *name, const char *what);
+fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what);
 
-ng_status fit_data_read(fit_job *j);
-ng_status fit_add_trained(fit_job *j);
-ng_status fit_add_packages(fit_job *j);
+ng_status ng_fit_data_read(fit_job *j);
+ng_status ng_fit_add_trained(fit_job *j);
+ng_status ng_fit_add_packages(fit_job *j);
 /* Fills the row's figures; a candidate that fails says so in `why` and is no error. */
-ng_status fit_measure(fit_job *j, fit_candidate *c);
+ng_status ng_fit_measure(fit_job *j, fit_candidate *c);
 /* The recipe of the data with a linear model of so many rows and bits, as dir/NAME.yaml; its model is NAME.gguf. */
-ng_status fit_recipe_write(fit_job *j, const char *name, int rows, int bits);
+ng_status ng_fit_recipe_write(fit_job *j, const char *name, int rows, int bits);
 /* As dir/`file`; `final`: with the table and what the served grid wants (a cache, an escalation). */
-ng_status fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final);
+ng_status ng_fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final);
 
 #endif

@@ -26,18 +26,18 @@ static ng_status add_linear(fit_job *j, const char *name, int rows, int bits) {
     char file[64], what[120];
     snprintf(file, sizeof file, "%s.gguf", name);
     snprintf(what, sizeof what, "linear model of %d word and letter groups in %d bits", rows, bits);
-    ng_status s = fit_recipe_write(j, name, rows, bits);
+    ng_status s = ng_fit_recipe_write(j, name, rows, bits);
     if (s) return s;
     ng_train_options opt = {.out_dir = j->dir, .seed = -1};
     ng_train_result *r = malloc(sizeof *r);
     char recipe[64];
     snprintf(recipe, sizeof recipe, "%s.yaml", name);
-    const char *from = fit_path(j, recipe), *to = fit_make_file(j, file);
-    s = r && from && to ? ng_train(r, from, &opt, j->err) : fit_no_memory(j);
+    const char *from = ng_fit_path(j, recipe), *to = ng_fit_make_file(j, file);
+    s = r && from && to ? ng_train(r, from, &opt, j->err) : ng_fit_no_memory(j);
     free(r);
-    fit_candidate *c = s ? NULL : fit_add(j, name, what);
+    fit_candidate *c = s ? NULL : ng_fit_add(j, name, what);
     if (c) c->model = ng_arena_strdup(j->arena, file);
-    return s || (c && c->model) ? s : fit_no_memory(j);
+    return s || (c && c->model) ? s : ng_fit_no_memory(j);
 }
 
 /* ---- encoders ----------------------------------------------------------------------------------- */
@@ -53,7 +53,7 @@ static ng_status cut_encoder(const fit_job *j, const char *from, const char *to,
     if (s) return s;
     if (ng_gguf_writer_new(&w)) {
         ng_gguf_close(g);
-        return fit_no_memory(j);
+        return ng_fit_no_memory(j);
     }
     ng_gguf_put_u32(w, "bert.block_count", n_layers);
     if (ng_gguf_has(g, "nanogrid.heads")) ng_gguf_put_strs(w, "nanogrid.heads", NULL, 0);
@@ -117,7 +117,7 @@ static ng_status write_examples(fit_job *j, const char *path) {
         if (b.status || b.len <= EXAMPLES_BYTES) break;
     }
     if (seen && !b.status && b.len && b.len <= EXAMPLES_BYTES) s = ng_file_write_atomic(path, b.data, b.len, j->err);
-    else if (!seen || b.status) s = fit_no_memory(j);
+    else if (!seen || b.status) s = ng_fit_no_memory(j);
     else s = ng_fail(j->err, NG_ELIMIT, "%zu labels are too many for a head in closed form", j->labels.len);
     free(seen);
     ng_buf_clear(&b);
@@ -126,11 +126,11 @@ static ng_status write_examples(fit_job *j, const char *path) {
 
 /* Cuts, takes fewer bits where `type` says so, fits the head on what is left. */
 static ng_status make_encoder(fit_job *j, const char *base, const char *to, uint32_t n_layers, const char *type, const char *examples) {
-    const char *cut = fit_make_file(j, "cut.gguf"), *headed = fit_make_file(j, HEAD ".gguf");
+    const char *cut = ng_fit_make_file(j, "cut.gguf"), *headed = ng_fit_make_file(j, HEAD ".gguf");
     if (!cut || !headed) return NG_ENOMEM;
     ng_few_shot_options opt = {.encoder = cut, .out_dir = j->dir, .n_threads = j->opt->n_threads};
     ng_few_shot_result *r = malloc(sizeof *r);
-    ng_status s = r ? cut_encoder(j, base, cut, n_layers) : fit_no_memory(j);
+    ng_status s = r ? cut_encoder(j, base, cut, n_layers) : ng_fit_no_memory(j);
     if (!s && type) {
         ng_weights_report report;
         s = ng_quantize_file(&report, cut, cut, &(ng_weights_options){.type = type}, j->err);
@@ -149,9 +149,9 @@ static ng_status add_encoder(fit_job *j, const char *base, const char *name, uin
     ng_error why = {0}, *kept = j->err;
     snprintf(file, sizeof file, "%s.gguf", name);
     snprintf(what, sizeof what, "head on %u of %u layers%s%s", n_layers, n_all, type ? " in " : "", type ? type : "");
-    const char *to = fit_make_file(j, file);
-    fit_candidate *c = to ? fit_add(j, name, what) : NULL;
-    if (!c) return fit_no_memory(j);
+    const char *to = ng_fit_make_file(j, file);
+    fit_candidate *c = to ? ng_fit_add(j, name, what) : NULL;
+    if (!c) return ng_fit_no_memory(j);
     j->err = &why;
     ng_status s = make_encoder(j, base, to, n_layers, type, examples);
     j->err = kept;
@@ -159,7 +159,7 @@ static ng_status add_encoder(fit_job *j, const char *base, const char *name, uin
     if (s) return snprintf(c->row.why, sizeof c->row.why, "%.159s", why.text), NG_OK;
     c->model = ng_arena_strdup(j->arena, file);
     c->head = HEAD;
-    return c->model ? NG_OK : fit_no_memory(j);
+    return c->model ? NG_OK : ng_fit_no_memory(j);
 }
 
 /* An encoder cut to a third, to a half, whole; the least one in four bits too. */
@@ -181,8 +181,8 @@ static ng_status add_encoders(fit_job *j, const char *base, const char *stem, co
 static ng_status add_both(fit_job *j) {
     const fit_candidate *whole = &j->items[j->n - 1];
     if (!whole->model || !whole->head) return NG_OK;
-    fit_candidate *c = fit_add(j, "linear+encoder", "the larger linear model; the whole encoder where it is less than 90 % sure");
-    if (!c) return fit_no_memory(j);
+    fit_candidate *c = ng_fit_add(j, "linear+encoder", "the larger linear model; the whole encoder where it is less than 90 % sure");
+    if (!c) return ng_fit_no_memory(j);
     c->model = "linear.gguf";
     c->second = whole->model;
     c->second_head = whole->head;
@@ -190,12 +190,12 @@ static ng_status add_both(fit_job *j) {
     return NG_OK;
 }
 
-ng_status fit_add_trained(fit_job *j) {
+ng_status ng_fit_add_trained(fit_job *j) {
     char dir[1024];
     ng_status s = add_linear(j, "linear-small", 2048, 4);
     if (!s) s = add_linear(j, "linear", 16384, 8);
     if (s || j->opt->task != NG_TASK_CLASSIFY) return s;
-    const char *examples = fit_make_file(j, "examples.yaml");
+    const char *examples = ng_fit_make_file(j, "examples.yaml");
     ng_error none = {0};
     s = examples ? write_examples(j, examples) : NG_ENOMEM;
     if (s == NG_ELIMIT) {
@@ -210,7 +210,7 @@ ng_status fit_add_trained(fit_job *j) {
     }
     if (s || ng_package_find(dir, sizeof dir, "nanogrid/encoder-en", &none)) return s;
     char *base = ng_arena_printf(j->arena, "%s/model.gguf", dir);
-    if (!base) return fit_no_memory(j);
+    if (!base) return ng_fit_no_memory(j);
     s = add_encoders(j, base, "encoder", examples);
     return s ? s : add_both(j);
 }

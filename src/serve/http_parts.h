@@ -7,9 +7,9 @@
 #define NG_SERVE_HTTP_PARTS_H
 
 #include "serve/http.h"
+#include "serve/late_microhttpd.h"
 #include "serve/queue.h"
 
-#include <microhttpd.h>
 #include <stdatomic.h>
 
 enum { NG_HTTP_URL_MAX = 512, NG_HTTP_HEADERS_MAX = 100 };

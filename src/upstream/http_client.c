@@ -7,7 +7,6 @@
 
 #include "late_curl.h"
 
-#include <curl/curl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -1,0 +1,14 @@
+"""What `make run ONCE=1` runs: the server on a port of its own, one real request of every task, the answers."""
+import os, re, subprocess, sys, tempfile
+
+top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+with tempfile.TemporaryDirectory() as home:
+    done = subprocess.run([os.path.join(top, "scripts", "run.sh"), os.environ["BUILD_DIR"], "1"], capture_output=True, text=True, timeout=250,
+                          env=dict(os.environ, NANOGRID_HOME=home, NANOGRID_LISTEN="127.0.0.1:0"))
+print(done.stdout)
+print(done.stderr, file=sys.stderr)
+assert done.returncode == 0, done.returncode
+for wanted in (r"intent +intent +nano .* freeze_account", r"sentiment .* positive", r"topic +topic ", r"question type .* number",
+               r"moderate .* flagged", r"extract .* anna@example\.org", r"detect-language .* de$", r"summarize +summarize ",
+               r"translate +not served", r"\d+ of 11 tasks answered on this device"):
+    assert re.search("^" + wanted if not wanted.startswith(r"\d") else wanted, done.stdout, re.M), wanted
