@@ -9,7 +9,9 @@ from served import Served, Checks
 
 GRID = "router: {model: nanogrid/router-en, learn: true}\ncache: {exact: 0}\n"
 THINGS = ["printer", "coffee machine", "lift", "kettle", "scanner", "door", "heater", "shredder", "lamp", "fan", "projector", "copier",
-          "phone line", "monitor", "keyboard", "parking gate", "fridge", "window", "desk", "tap", "radiator", "camera", "router", "boiler"]
+          "phone line", "monitor", "keyboard", "parking gate", "fridge", "window", "desk", "tap", "radiator", "camera", "router", "boiler",
+          "table", "chair", "sink", "oven", "toaster", "alarm", "elevator", "ceiling", "carpet", "toilet", "freezer", "vending machine",
+          "wall clock", "bookshelf", "mirror", "cable", "battery", "speaker", "microphone", "tablet", "stairs", "balcony", "curtain", "water cooler"]
 PLAIN = ["stocks fall as oil prices rise", "yankees win again in the ninth", "please freeze my card", "how do i change my pin",
          "a gorgeous, witty, seductive movie", "what is the capital of peru", "play some jazz", "set a timer for ten minutes",
          "the film is dull and far too long", "who wrote hamlet", "book a flight to rome", "new chip doubles battery life"]
