@@ -354,6 +354,13 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **slot,
     ng_http_x_unref(x);
 }
 
+/* While draining a new connection is closed at once.  (Not MHD_quiesce_daemon: an io thread may take the listening
+ * socket out of its epoll set a moment before that call does, which then ends the process.) */
+static enum MHD_Result may_connect(void *cls, const struct sockaddr *from, socklen_t len) {
+    (void)from, (void)len;
+    return atomic_load(&((ng_http *)cls)->draining) ? MHD_NO : MHD_YES;
+}
+
 static void on_peer(void *cls, struct MHD_Connection *c, void **slot,
                     enum MHD_ConnectionNotificationCode code) {
     ng_http *h = cls;
@@ -455,7 +462,7 @@ static ng_status start_daemon(ng_http *h, int family, ng_error *err) {
     ng_status s = ng_microhttpd_load(err);
     if (s) return s;
     h->daemon = MHD_start_daemon(
-        flags, h->port, NULL, NULL, on_call, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
+        flags, h->port, may_connect, h, on_call, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, (unsigned)h->opt.n_io, MHD_OPTION_CONNECTION_LIMIT,
         connections_max(&h->opt), MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)4096, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -553,13 +560,13 @@ static void wait_until_idle(ng_http *h, int64_t drain_ms) {
 void ng_http_close(ng_http *h, int64_t drain_ms) {
     if (!h) return;
     ng_http_drain(h);
-    if (h->daemon) {
-        MHD_quiesce_daemon(h->daemon);
-        wait_until_idle(h, drain_ms);
-    }
+    if (h->daemon) wait_until_idle(h, drain_ms);
     if (h->queue.ring) ng_queue_stop(&h->queue);
     for (int i = 0; i < h->n_workers; i++) pthread_join(h->workers[i], NULL);
-    if (h->daemon) MHD_stop_daemon(h->daemon);
+    if (h->daemon) {
+        MHD_stop_daemon(h->daemon);
+        h->listen_fd = -1; /* closed with it */
+    }
     ng_http_watch_stop(h);
     if (h->listen_fd >= 0) close(h->listen_fd);
     ng_queue_clear(&h->queue);

@@ -36,7 +36,6 @@ struct MHD_Daemon *ng_mhd_start_daemon(unsigned int flags, uint16_t port, MHD_Ac
     return d;
 }
 
-MHD_socket ng_mhd_quiesce_daemon(struct MHD_Daemon *d) { return real.quiesce_daemon(d); }
 void ng_mhd_stop_daemon(struct MHD_Daemon *d) { real.stop_daemon(d); }
 void ng_mhd_suspend_connection(struct MHD_Connection *c) { real.suspend_connection(c); }
 void ng_mhd_resume_connection(struct MHD_Connection *c) { real.resume_connection(c); }

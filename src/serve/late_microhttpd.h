@@ -12,7 +12,7 @@
 #include <microhttpd.h>
 
 #define NG_MHD_FUNCTIONS(X) \
-    X(start_daemon_va) X(quiesce_daemon) X(stop_daemon) X(suspend_connection) X(resume_connection) \
+    X(start_daemon_va) X(stop_daemon) X(suspend_connection) X(resume_connection) \
     X(get_connection_info) X(get_connection_values) X(lookup_connection_value) X(queue_response) \
     X(create_response_from_buffer) X(create_response_from_buffer_with_free_callback) \
     X(create_response_from_callback) X(add_response_header) X(destroy_response)
@@ -21,7 +21,6 @@ NG_MHD_FUNCTIONS(NG_MHD_DECLARE)
 NG_MHD_DECLARE(start_daemon)
 #undef NG_MHD_DECLARE
 #define MHD_start_daemon ng_mhd_start_daemon
-#define MHD_quiesce_daemon ng_mhd_quiesce_daemon
 #define MHD_stop_daemon ng_mhd_stop_daemon
 #define MHD_suspend_connection ng_mhd_suspend_connection
 #define MHD_resume_connection ng_mhd_resume_connection
