@@ -246,7 +246,8 @@ void ng_confidence_free(ng_confidence *c) {
 
 char *ng_confidence_path(const char *model_path) {
     size_t len = strlen(model_path), stem = len > 5 && !strcmp(model_path + len - 5, ".gguf") ? len - 5 : len;
-    char *path = malloc(stem + sizeof ".confidence.gguf");
-    if (path) sprintf(path, "%.*s.confidence.gguf", (int)stem, model_path);
+    size_t cap = stem + sizeof ".confidence.gguf";
+    char *path = malloc(cap);
+    if (path) snprintf(path, cap, "%.*s.confidence.gguf", (int)stem, model_path);
     return path;
 }

@@ -93,13 +93,6 @@ static ng_status run_file(calibration *k, ng_trials *t, const ng_model *m, const
     return s;
 }
 
-static size_t task_of(ng_trials *all, const char *name) {
-    size_t i = 0;
-    while (i < all->n_names && strcmp(all->names[i], name)) i++;
-    if (i == all->n_names && i < NG_TRIAL_TASKS_MAX) strcpy(all->names[all->n_names++], name);
-    return i;
-}
-
 static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {
     size_t n = all->n + t->n, width = t->n_features;
     float *f = realloc(all->features, n * width * sizeof *f);
@@ -112,7 +105,7 @@ static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {
     memcpy(f + all->n * width, t->features, t->n * width * sizeof *f);
     memcpy(right + all->n, t->correct, t->n);
     for (size_t i = 0; i < t->n; i++) {
-        size_t x = task_of(all, t->names[t->task[i]]);
+        size_t x = ng_trials_task(all, t->names[t->task[i]]);
         if (x == NG_TRIAL_TASKS_MAX) return ng_fail(k->err, NG_ELIMIT, "%s: more than %d tasks", k->path, NG_TRIAL_TASKS_MAX);
         task[all->n + i] = (uint8_t)x;
     }
@@ -181,7 +174,7 @@ static double auroc(const ng_trials *t, const float *score, size_t task) {
 static void measure_task(ng_calibrate_model *r, const ng_trials *t, const float *p, const float *calm, size_t task) {
     ng_calibrate_row *row = &r->rows[r->n_rows++];
     *row = (ng_calibrate_row){.auroc = NAN, .entropy_auroc = NAN};
-    strcpy(row->task, t->names[task]);
+    snprintf(row->task, sizeof row->task, "%s", t->names[task]);
     for (size_t i = 0; i < t->n; i++) row->n += t->task[i] == task, row->right += t->task[i] == task && t->correct[i];
     if (row->right < VOID_BELOW || row->n - row->right < VOID_BELOW) return;
     row->auroc = auroc(t, p, task);
@@ -299,7 +292,10 @@ static ng_status name_files(calibration *k, const char *const *models, size_t n)
         char *path = ng_confidence_path(models[i]);
         if (!path) return no_memory(k);
         bool fits = strlen(path) < sizeof k->out->models[i].file_path;
-        if (fits) strcpy(k->out->models[i].model_path, models[i]), strcpy(k->out->models[i].file_path, path);
+        if (fits) {
+            snprintf(k->out->models[i].model_path, sizeof k->out->models[i].model_path, "%s", models[i]);
+            snprintf(k->out->models[i].file_path, sizeof k->out->models[i].file_path, "%s", path);
+        }
         free(path);
         if (!fits) return ng_fail(k->err, NG_ELIMIT, "calibrate: the path of a model is too long");
     }

@@ -170,15 +170,22 @@ static ng_status read_lines(json_t **out, const char *path, ng_error *err) {
     return s;
 }
 
+size_t ng_trials_task(ng_trials *t, const char *name) {
+    size_t i = 0, len = strlen(name);
+    while (i < t->n_names && strcmp(t->names[i], name)) i++;
+    if (i < t->n_names) return i;
+    if (i == NG_TRIAL_TASKS_MAX || len >= sizeof t->names[i]) return NG_TRIAL_TASKS_MAX;
+    memcpy(t->names[t->n_names++], name, len + 1);
+    return i;
+}
+
 static ng_status name_tasks(ng_trials *t, const json_t *lines, const char *path, ng_error *err) {
     for (size_t i = 0; i < t->n; i++) {
         const char *name = json_string_value(json_object_get(json_array_get(lines, i), "task"));
         if (!name || !*name || strlen(name) >= sizeof t->names[0])
             return ng_fail(err, NG_EFORMAT, "%s: trial %zu needs a task of 1 to %zu bytes", path, i + 1, sizeof t->names[0] - 1);
-        size_t k = 0;
-        while (k < t->n_names && strcmp(t->names[k], name)) k++;
+        size_t k = ng_trials_task(t, name);
         if (k == NG_TRIAL_TASKS_MAX) return ng_fail(err, NG_ELIMIT, "%s: more than %d tasks", path, NG_TRIAL_TASKS_MAX);
-        if (k == t->n_names) strcpy(t->names[t->n_names++], name);
         t->task[i] = (uint8_t)k;
     }
     return NG_OK;

@@ -26,6 +26,9 @@ typedef struct ng_trials {
     size_t n_names;
 } ng_trials;
 
+/* The index of a task's name, added where it is new; NG_TRIAL_TASKS_MAX: there is no room, or it is too long. */
+size_t ng_trials_task(ng_trials *t, const char *name);
+
 typedef struct ng_trials_options {
     int n_threads;                   /* of the model (0: by measurement) */
     void (*on_step)(void *ctx, size_t done, size_t total); /* under a lock; or NULL */

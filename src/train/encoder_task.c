@@ -389,28 +389,40 @@ static size_t best_of(const float *z, size_t n) {
     return best;
 }
 
+void ng_head_tally_text(ng_head_tally *sum, const ng_encoder_task *k, const ng_sample *x, const float *z) {
+    size_t n = k->labels.len;
+    if (!k->each) sum->right += best_of(z, n) == (size_t)x->label, sum->all++;
+    for (size_t c = 0; k->each && c < n; c++)
+        if (x->known >> c & 1) sum->right += (z[c] >= 0) == (x->holds >> c & 1), sum->all++;
+}
+
+void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z, int32_t *said) {
+    for (size_t i = 0; i < n; i++) said[i] = (int32_t)best_of(z + i * k->labels.len, k->labels.len);
+    ng_span_score_add(&sum->spans, tags, said, n, k->labels.names);
+}
+
+double ng_head_tally_score(const ng_head_tally *sum, const ng_encoder_task *k) {
+    return k->tokens ? ng_span_f1(&sum->spans) : sum->all ? (double)sum->right / (double)sum->all : NAN;
+}
+
 typedef struct tally {
-    size_t right, all;
-    ng_span_score spans;
+    ng_head_tally labels;
     float *cosine, *wanted; /* [tune.len] of pairs */
 } tally;
 
-static void tally_words(const ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, tally *out) {
-    size_t labels = task->labels.len, m = 0;
+static void tally_words(const ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, ng_head_tally *out) {
     int32_t *said = (int32_t *)t->dz; /* not in use while scoring; at least as large */
-    for (size_t i = from; i < from + n; i++) {
+    for (size_t i = from, m = 0; i < from + n; i++) {
         size_t words = task->tune_ids.word_begin[i + 1] - task->tune_ids.word_begin[i];
-        for (size_t k = 0; k < words; k++) said[k] = (int32_t)best_of(t->z + (m + k) * labels, labels);
-        ng_span_score_add(&out->spans, t->label + m, said, words, task->labels.names);
+        ng_head_tally_words(out, task, t->label + m, words, t->z + m * task->labels.len, said);
         m += words;
     }
 }
 
 /* The answers of the head to the items [from, from + n) are in t->z and t->pooled. */
 static void tally_batch(ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, tally *out) {
-    size_t labels = task->labels.len;
     if (task->tokens) {
-        tally_words(t, task, from, n, out);
+        tally_words(t, task, from, n, &out->labels);
         return;
     }
     if (task->pairs) {
@@ -418,13 +430,7 @@ static void tally_batch(ng_encoder_tasks *t, const ng_encoder_task *task, size_t
         (void)ng_nn_cosine_loss(&(ng_nn_cosine){n, ng_encoder_get_shape(t->encoder).width, t->pooled, t->score, 0, t->dpooled, out->cosine + from});
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        const ng_sample *s = &task->tune.items[from + i];
-        const float *z = t->z + i * labels;
-        if (!task->each) out->right += best_of(z, labels) == (size_t)s->label, out->all++;
-        for (size_t c = 0; task->each && c < labels; c++)
-            if (s->known >> c & 1) out->right += (z[c] >= 0) == (s->holds >> c & 1), out->all++;
-    }
+    for (size_t i = 0; i < n; i++) ng_head_tally_text(&out->labels, task, &task->tune.items[from + i], t->z + i * task->labels.len);
 }
 
 ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, ng_error *err) {
@@ -448,9 +454,7 @@ ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, n
         head_forward(t, &r);
         tally_batch(t, task, from, n, &sum);
     }
-    if (task->pairs) *score = ng_spearman(sum.cosine, sum.wanted, len);
-    else if (task->tokens) *score = ng_span_f1(&sum.spans);
-    else if (sum.all) *score = (double)sum.right / (double)sum.all;
+    *score = task->pairs ? ng_spearman(sum.cosine, sum.wanted, len) : ng_head_tally_score(&sum.labels, task);
     free(sum.cosine);
     return NG_OK;
 }

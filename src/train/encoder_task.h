@@ -15,6 +15,7 @@
 #define NG_TRAIN_ENCODER_TASK_H
 
 #include "train/data.h"
+#include "train/dev_score.h"
 #include "train/encoder.h"
 #include "train/encoder_ids.h"
 #include "train/encoder_recipe.h"
@@ -31,6 +32,18 @@ typedef struct ng_encoder_task {
     bool each, tokens, pairs; /* moderate, extract, embed */
     size_t n_dropped; /* training and dev texts that also stand in test */
 } ng_encoder_task;
+
+/* Answers of one head against its labels: best label, yes or no to each that is known, or spans of tagged words. */
+typedef struct ng_head_tally {
+    size_t right, all;
+    ng_span_score spans;
+} ng_head_tally;
+
+/* Logits z [n_labels] of one text, or [n, n_labels] of its words, whose tags are given; said [n] is scratch. */
+void ng_head_tally_text(ng_head_tally *sum, const ng_encoder_task *k, const ng_sample *x, const float *z);
+void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z, int32_t *said);
+/* Accuracy, or F1 of spans; NaN without any. */
+double ng_head_tally_score(const ng_head_tally *sum, const ng_encoder_task *k);
 
 typedef struct ng_encoder_item {
     uint32_t task, text; /* of its train set */

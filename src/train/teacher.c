@@ -95,34 +95,6 @@ static ng_status logits_of(ng_teacher *t, const asked *a, size_t i, float *z, fl
 
 /* ---- scores ------------------------------------------------------------------------------------- */
 
-static size_t best_of(const float *z, size_t n) {
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (z[i] > z[best]) best = i;
-    return best;
-}
-
-typedef struct tally {
-    size_t right, all;
-    ng_span_score spans;
-} tally;
-
-static void count(tally *sum, const ng_encoder_task *k, const asked *a, size_t i, const float *z, int32_t *said) {
-    const ng_sample *x = &k->held.items[i];
-    size_t n = k->labels.len;
-    if (k->tokens) {
-        size_t from = a->ids.word_begin[i], rows = a->ids.word_begin[i + 1] - from;
-        for (size_t r = 0; r < rows; r++) said[r] = (int32_t)best_of(z + r * n, n);
-        ng_span_score_add(&sum->spans, a->ids.tags + from, said, rows, k->labels.names);
-    } else if (k->each) {
-        for (size_t c = 0; c < n; c++)
-            if (x->known >> c & 1) sum->right += (z[c] >= 0) == (x->holds >> c & 1), sum->all++;
-    } else {
-        sum->right += best_of(z, n) == (size_t)x->label;
-        sum->all++;
-    }
-}
-
 static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *score, double *took, ng_error *err) {
     ng_id_texts x = {0};
     const ng_tokenizer *tokenizer = ng_model_tokenizer(t->model, err);
@@ -149,7 +121,7 @@ static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *sc
 
 static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *took, ng_error *err) {
     asked a;
-    tally sum = {0};
+    ng_head_tally sum = {0};
     size_t n = k->labels.len, most = ng_session_n_ctx(t->session);
     float *z = malloc((most + 1) * n * sizeof *z);
     int32_t *said = malloc((most + 1) * sizeof *said);
@@ -158,10 +130,12 @@ static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const cha
     double start = ng_clock_ms();
     for (size_t i = 0; !s && i < k->held.len; i++) {
         s = logits_of(t, &a, i, z + n, z, err);
-        if (!s) count(&sum, k, &a, i, z + n, said);
+        size_t from = k->tokens ? a.ids.word_begin[i] : 0;
+        if (!s && k->tokens) ng_head_tally_words(&sum, k, a.ids.tags + from, a.ids.word_begin[i + 1] - from, z + n, said);
+        else if (!s) ng_head_tally_text(&sum, k, &k->held.items[i], z + n);
     }
     *took = ng_clock_ms() - start;
-    if (!s) *score = k->tokens ? ng_span_f1(&sum.spans) : sum.all ? (double)sum.right / (double)sum.all : NAN;
+    if (!s) *score = ng_head_tally_score(&sum, k);
     ask_end(&a);
     free(z), free(said);
     return s;
