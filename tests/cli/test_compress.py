@@ -4,7 +4,6 @@ pruned file is smaller and answers, the table is printed, a drop beyond the limi
 goes on to the same bytes, bad input is told."""
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,32 +11,11 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from gguf_read import read_gguf  # noqa: E402
+from made_up import check, texts, write  # noqa: E402
 
 NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.abspath(os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf"))
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAILED:", what)
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
-
-
-def texts(n, seed):
-    rng = random.Random(seed)
-    rows = []
-    for _ in range(n):
-        first = rng.choice("abc")
-        rows.append((first + "".join(rng.choice("defgh ") for _ in range(rng.randint(3, 20))), {"a": "x", "b": "y", "c": "z"}[first]))
-    return rows
 
 
 def run(*args, want=0):
@@ -185,8 +163,8 @@ def main():
     write(at("recorded.jsonl"), '{"text": "a", "scores": \n')
     refused("distill", distill, "recorded.jsonl:1", 1)
     subprocess.run(["rm", "-rf", work], check=True)
-    print("test_compress: %s" % ("%d failures" % failures if failures else "ok"))
-    sys.exit(1 if failures else 0)
+    print("test_compress: %s" % ("%d failures" % check.failures if check.failures else "ok"))
+    sys.exit(check.done())
 
 
 main()

@@ -8,28 +8,18 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from made_up import check, write  # noqa: E402
+
 NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.abspath(os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf"))
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAILED:", what)
 
 
 def run(*args, want=0, env=None):
     r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **(env or {})})
     check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
     return r
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
 
 
 def read(path):
@@ -84,8 +74,8 @@ def main():
     check(r["expert"] == "open" and r["label"] in ("ab ba", "hh_ig") and r["confidence"] is None, "labels of the request: %s" % r)
     check(abs(sum(r["scores"].values()) - 1) < 1e-4 and set(r["scores"]) == {"ab ba", "hh_ig"}, "their scores: %s" % r)
     check("name some" in run("run", "--grid", at("grid.yaml"), "--expert", "open", "x", want=2, env=env).stderr, "an encoder without labels asks for some")
-    print("test_few_shot: %s" % ("ok" if not failures else "%d failures" % failures))
-    return 1 if failures else 0
+    print("test_few_shot: %s" % ("ok" if not check.failures else "%d failures" % check.failures))
+    return check.done()
 
 
 def predict_lines(model, path):

@@ -11,33 +11,11 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from gguf_read import read_gguf  # noqa: E402
+from made_up import check, texts, write  # noqa: E402
 
 NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf")
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAILED:", what)
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
-
-
-def texts(n, seed):
-    """Words of letters; the label is which of a, b, c begins the text."""
-    rng = random.Random(seed)
-    rows = []
-    for i in range(n):
-        first = rng.choice("abc")
-        rows.append((first + "".join(rng.choice("defgh ") for _ in range(rng.randint(3, 20))), {"a": "x", "b": "y", "c": "z"}[first]))
-    return rows
 
 
 def tsv(path, rows):
@@ -226,8 +204,8 @@ def main():
     check("not a number" in err, "a loss that is no number stops the run: %s" % err)
     check(not os.path.exists(at("bad/model.gguf")), "and writes no model")
     subprocess.run(["rm", "-rf", work], check=True)
-    print("test_train_encoder: %s" % ("%d failures" % failures if failures else "ok"))
-    sys.exit(1 if failures else 0)
+    print("test_train_encoder: %s" % ("%d failures" % check.failures if check.failures else "ok"))
+    sys.exit(check.done())
 
 
 main()
