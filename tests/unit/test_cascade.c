@@ -2,6 +2,7 @@
  * deadlines; and the fault sweep over opening a grid and asking it. */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "core/hash.h"
 #include "gguf/gguf.h"
@@ -15,7 +16,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char home[] = "/tmp/ng-cascade-XXXXXX";
 static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no_records = true};
 
 #define YAML                                                                                       \
@@ -28,20 +28,6 @@ static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no
     "  - {name: cheap, base_url: \"http://x/v1\", model: c, pricing: {prompt_per_1m: 1, "          \
     "completion_per_1m: 2}}\n"                                                                     \
     "  - {name: edge, tier: small, base_url: \"http://x/v1\", model: e}\n"
-
-static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    return 0;
-}
-
-static int drop_home(void **state) {
-    char cmd[64];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -r %s", home);
-    return system(cmd);
-}
 
 static int fresh(void **state) {
     (void)state;
@@ -157,8 +143,8 @@ static void thresholds_come_from_the_package(void **state) {
     ng_gguf_writer *w;
     ng_error err = {0};
     double t;
-    snprintf(path, sizeof path, "%s/model.gguf", home);
-    snprintf(beside, sizeof beside, "%s/scores.gguf", home);
+    snprintf(path, sizeof path, "%s", test_home_path("model.gguf"));
+    snprintf(beside, sizeof beside, "%s", test_home_path("scores.gguf"));
     assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
     ng_gguf_put_str(w, "general.architecture", "x");
     assert_int_equal(ng_gguf_writer_commit(w, path, &err), NG_OK);
@@ -652,5 +638,5 @@ int main(void) {
         cmocka_unit_test_setup(texts_from_elsewhere_are_noticed, fresh),
         cmocka_unit_test_setup(every_allocation_may_fail, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, test_home_make, test_home_drop);
 }

@@ -2,6 +2,7 @@
  * brought up with its rows, and that audit hears it. */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "grid/record_db.h"
 #include <math.h>
@@ -18,30 +19,18 @@
     "experts:\n  - {name: intent, task: classify, model: m, contract: {max_error: 0.02}}\n"        \
     "  - {name: ents, task: extract, model: m}\n"
 
-static char home[] = "/tmp/ng-feedback-XXXXXX", path[64];
+static char path[64]; /* of the database */
 
 static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    snprintf(path, sizeof path, "%s/nanogrid.db", home);
+    if (test_home_make(state)) return 1;
+    snprintf(path, sizeof path, "%s", test_home_path("nanogrid.db"));
     return 0;
 }
 
 static int fresh(void **state) {
-    char cmd[80];
-    (void)state;
     fake_reset();
     *fake_get("intent") = (fake){.label = "greet", .confidence = 0.9};
-    snprintf(cmd, sizeof cmd, "rm -rf %s/*", home);
-    return system(cmd);
-}
-
-static int drop_home(void **state) {
-    char cmd[80];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -rf %s", home);
-    return system(cmd);
+    return test_home_clear(state);
 }
 
 static ng_grid *open_grid(void) {
@@ -240,5 +229,5 @@ int main(void) {
         cmocka_unit_test_setup(an_old_database_is_brought_up, fresh),
         cmocka_unit_test_setup(every_allocation_may_fail, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, make_home, test_home_drop);
 }

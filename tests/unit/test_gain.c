@@ -2,6 +2,7 @@
  * a cascade, wasted tokens, and conversations that stay on their tier. */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "route/escalation.h"
 #include <jansson.h>
@@ -14,8 +15,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char home[] = "/tmp/ng-gain-XXXXXX";
-
 #define YAML                                                                                                              \
     "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\npolicy: {privacy: {pii: any}}\n"                   \
     "experts:\n  - {name: intent, task: classify, model: m}\n  - {name: chat, task: generate, model: m}\n"               \
@@ -24,31 +23,14 @@ static char home[] = "/tmp/ng-gain-XXXXXX";
 #define EXPLORE YAML "cascade: {explore: 1}\n"
 #define GAIN YAML "cascade: {escalate: gain, min_gain: 0.2}\n"
 
-static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    return 0;
-}
-
-static int clear_home(void **state) {
-    char cmd[80];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -rf %s", home);
-    return system(cmd);
-}
-
 static int fresh(void **state) {
-    char cmd[80];
-    (void)state;
     fake_reset();
     *fake_get("intent") = (fake){.label = "a", .confidence = 0.9};
     *fake_get("mid") = (fake){.label = "a", .confidence = 0.9};
     *fake_get("cloud") = (fake){.label = "a", .confidence = NAN, .n_tokens = 3};
     *fake_get("chat") = (fake){.confidence = NAN, .n_tokens = 2};
     *fake_get("mid-chat") = (fake){.confidence = NAN, .n_tokens = 2};
-    snprintf(cmd, sizeof cmd, "rm -rf %s/*", home);
-    return system(cmd);
+    return test_home_clear(state);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -382,5 +364,5 @@ int main(void) {
         cmocka_unit_test_setup(a_cascade_of_one_tier_is_refused, fresh),
         cmocka_unit_test_setup(waste_is_accounted, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, clear_home);
+    return cmocka_run_group_tests(tests, test_home_make, test_home_drop);
 }

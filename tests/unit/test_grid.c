@@ -2,6 +2,7 @@
  * keys, views.  All over fake tiers (tests/support/fake_tier.h). */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "core/file.h"
 
@@ -16,7 +17,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char home[] = "/tmp/ng-grid-XXXXXX";
 static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no_records = true};
 
 /* Two classifiers, an extractor, a router package that exists. */
@@ -30,20 +30,8 @@ static const ng_grid_options options = {.open_upstream = fake_open_upstream, .no
     "{prompt_per_1m: 1, completion_per_1m: 2}}\n"
 
 static int make_home(void **state) {
-    char path[128];
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    unsetenv("NANOGRID_GRID");
-    snprintf(path, sizeof path, "mkdir -p %s/packages/router-test %s/packages/intent", home, home);
-    return system(path);
-}
-
-static int drop_home(void **state) {
-    char cmd[64];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -r %s", home);
-    return system(cmd);
+    if (test_home_make(state)) return 1;
+    return system("mkdir -p $NANOGRID_HOME/packages/router-test $NANOGRID_HOME/packages/intent");
 }
 
 static int fresh(void **state) {
@@ -683,7 +671,7 @@ static void finds_its_file(void **state) {
     assert_int_equal(ng_grid_open(&g, &o, &err), NG_OK); /* nothing there: built in */
     assert_string_equal(ng_grid_get_config(g).path, "(built in)");
     ng_grid_close(g);
-    snprintf(path, sizeof path, "%s/grid.yaml", home);
+    snprintf(path, sizeof path, "%s", test_home_path("grid.yaml"));
     FILE *f = fopen(path, "w");
     fputs("embedded: false\nlisten: here\n", f);
     fclose(f);
@@ -777,5 +765,5 @@ int main(void) {
         cmocka_unit_test_setup(finds_its_file, fresh),
         cmocka_unit_test_setup(a_real_model_is_loaded_once_and_shared, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, make_home, test_home_drop);
 }

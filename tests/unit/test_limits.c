@@ -5,6 +5,7 @@
 #include "core/power.h"
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include <math.h>
 #include <nanogrid/pipeline.h>
@@ -17,31 +18,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char home[] = "/tmp/ng-limits-XXXXXX";
-
-static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    return setenv("NANOGRID_HOME", home, 1);
-}
-
-static int clear_home(void **state) {
-    char cmd[80];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -rf %s", home);
-    return system(cmd);
-}
-
 static int fresh(void **state) {
-    char cmd[80];
-    (void)state;
     fake_reset();
     *fake_get("intent") = (fake){.label = "a", .confidence = 0.1};
     *fake_get("heavy") = (fake){.label = "a", .confidence = 0.1};
     *fake_get("eu") = (fake){.label = "from eu", .confidence = NAN};
     *fake_get("us") = (fake){.label = "from us", .confidence = NAN};
-    snprintf(cmd, sizeof cmd, "rm -rf %s/*", home);
-    return system(cmd);
+    return test_home_clear(state);
 }
 
 /* ---- the filters themselves ------------------------------------------------------------------ */
@@ -238,10 +221,10 @@ static void battery_floor_holds(void **state) {
 static void supply(const char *name, const char *type, const char *status, const char *capacity) {
     char path[160];
     const char *const files[] = {"type", "status", "capacity"}, *const texts[] = {type, status, capacity};
-    snprintf(path, sizeof path, "%s/power", home), mkdir(path, 0700);
-    snprintf(path, sizeof path, "%s/power/%s", home, name), mkdir(path, 0700);
+    snprintf(path, sizeof path, "%s", test_home_path("power")), mkdir(path, 0700);
+    snprintf(path, sizeof path, "%s/%s", test_home_path("power"), name), mkdir(path, 0700);
     for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof path, "%s/power/%s/%s", home, name, files[i]);
+        snprintf(path, sizeof path, "%s/%s/%s", test_home_path("power"), name, files[i]);
         FILE *f = fopen(path, "w");
         fprintf(f, "%s\n", texts[i]), fclose(f);
     }
@@ -250,7 +233,7 @@ static void supply(const char *name, const char *type, const char *status, const
 static void battery_is_read(void **state) {
     (void)state;
     char root[80];
-    snprintf(root, sizeof root, "%s/power", home);
+    snprintf(root, sizeof root, "%s", test_home_path("power"));
     assert_true(isnan(ng_battery_left(root)));
     supply("AC", "Mains", "Discharging", "1");
     supply("BAT0", "Battery", "Charging", "10");
@@ -427,5 +410,5 @@ int main(void) {
         cmocka_unit_test_setup(nothing_leaves_where_it_must_not, fresh),
         cmocka_unit_test_setup(every_allocation_may_fail, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, clear_home);
+    return cmocka_run_group_tests(tests, test_home_make, test_home_drop);
 }

@@ -2,6 +2,7 @@
  * killed one, databases that cannot be used, every write of SQLite failing once. */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "core/clock.h"
 #include "grid/record_db.h"
@@ -19,29 +20,17 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char home[] = "/tmp/ng-records-XXXXXX", path[64];
+static char path[64]; /* of the database */
 
 static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    snprintf(path, sizeof path, "%s/nanogrid.db", home);
+    if (test_home_make(state)) return 1;
+    snprintf(path, sizeof path, "%s", test_home_path("nanogrid.db"));
     return 0;
 }
 
 static int wipe(void **state) {
-    char cmd[80];
-    (void)state;
     fake_reset();
-    snprintf(cmd, sizeof cmd, "rm -rf %s/*", home);
-    return system(cmd);
-}
-
-static int drop_home(void **state) {
-    char cmd[80];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -rf %s", home);
-    return system(cmd);
+    return test_home_clear(state);
 }
 
 static ng_record *make_record(bool important, const char *text) {
@@ -413,5 +402,5 @@ int main(void) {
         cmocka_unit_test_setup(text_is_kept_on_purpose_only, wipe),
         cmocka_unit_test_setup(every_write_may_fail, wipe),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, make_home, test_home_drop);
 }

@@ -2,6 +2,7 @@
  * encoder: what is private is never looked up nor kept, nor is what failed or was cut. */
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include "core/arena.h"
 #include "text/alike.h"
@@ -13,21 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-static char home[] = "/tmp/ng-semantic-XXXXXX";
-
-static int make_home(void **state) {
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    return setenv("NANOGRID_HOME", home, 1);
-}
-
-static int drop_home(void **state) {
-    char cmd[64];
-    (void)state;
-    snprintf(cmd, sizeof cmd, "rm -r %s", home);
-    return system(cmd);
-}
 
 /* ---- guards -------------------------------------------------------------------------------------------- */
 
@@ -262,5 +248,5 @@ int main(void) {
         cmocka_unit_test(serves_what_means_the_same),
         cmocka_unit_test(keeps_nothing_private_and_no_failure),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, test_home_make, test_home_drop);
 }

@@ -4,6 +4,7 @@
 
 #include "fake_tier.h"
 #include "fault.h"
+#include "test_home.h"
 
 #include <arpa/inet.h>
 #include <math.h>
@@ -24,8 +25,6 @@ static const char yaml[] =
     "experts:\n  - {name: intent, task: classify, model: m}\n  - {name: finder, task: extract}\n"
     "  - {name: chat, task: generate, model: m}\n"
     "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: big}\n";
-
-static char home[] = "/tmp/ng-serve-XXXXXX";
 
 static ng_grid *open_grid(void) {
     ng_grid *g;
@@ -60,20 +59,8 @@ static int fresh(void **state) {
 }
 
 static int make_home(void **state) {
-    char command[128];
-    (void)state;
-    assert_non_null(mkdtemp(home));
-    setenv("NANOGRID_HOME", home, 1);
-    unsetenv("NANOGRID_GRID");
-    snprintf(command, sizeof command, "mkdir -p %s/packages/router-test", home);
-    return system(command);
-}
-
-static int drop_home(void **state) {
-    char command[64];
-    (void)state;
-    snprintf(command, sizeof command, "rm -r %s", home);
-    return system(command);
+    if (test_home_make(state)) return 1;
+    return system("mkdir -p $NANOGRID_HOME/packages/router-test");
 }
 
 /* One request on its own connection; the whole answer in a static buffer. */
@@ -392,5 +379,5 @@ int main(void) {
         cmocka_unit_test_setup(the_grid_can_be_changed, fresh),
         cmocka_unit_test_setup(memory_may_run_out, fresh),
     };
-    return cmocka_run_group_tests(tests, make_home, drop_home);
+    return cmocka_run_group_tests(tests, make_home, test_home_drop);
 }
