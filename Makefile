@@ -1,5 +1,5 @@
 # Two commands on a fresh Debian 12 machine: `make run` and `make test`.
-# Others: build, test-long, models, bench, fuzz, clean.  Set-up installs missing Debian packages itself when it may,
+# Others: build, test-long, test-offline, test-arm, models, bench, fuzz, clean.  Set-up installs missing Debian packages itself when it may,
 # else prints the line to type.
 
 BUILD  ?= build
@@ -7,7 +7,7 @@ JOBS   ?= $(shell nproc)
 PREFIX ?= /usr/local
 NINJA   = cmake --build $(BUILD) -j $(JOBS)
 
-.PHONY: build run test test-long test-arm models bench fuzz install clean deps
+.PHONY: build run test test-long test-offline test-arm models bench fuzz install clean deps
 
 build: deps
 	@[ -f $(BUILD)/CMakeCache.txt ] || cmake -S . -B $(BUILD) -G Ninja > $(BUILD).configure.log || { cat $(BUILD).configure.log; exit 1; }
@@ -28,6 +28,10 @@ test: build
 # Sanitizer run of the whole suite, the slow tests, minutes of fuzzing.
 test-long: build
 	@scripts/test_long.sh
+
+# The quick suite under strace: nothing may connect to anybody outside this machine.
+test-offline: build
+	@scripts/test_offline.sh $(BUILD)
 
 # Trains every shipped package again from its recipe (needs NANOGRID_DATA).
 models: build

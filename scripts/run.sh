@@ -3,6 +3,13 @@
 # task, prints the answers; ONCE=1 stops then, else the server stays up until Ctrl-C.
 set -euo pipefail
 build=$1 once=${2:-}
+
+# In a network namespace of its own (unshare -n) the loopback interface is down at first; where it is up, or is not ours to change, this changes nothing.
+ip link set lo up 2> /dev/null || python3 - 2> /dev/null << 'PY' || true
+import fcntl, socket, struct
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 0x49))  # SIOCSIFFLAGS: up, loopback, running
+PY
+
 log=$(mktemp)
 "$build/nanogrid" serve --listen "${NANOGRID_LISTEN:-127.0.0.1:8080}" 2> "$log" &
 server=$!
