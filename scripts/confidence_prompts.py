@@ -3,8 +3,10 @@
 
     NANOGRID_DATA=.. scripts/confidence_prompts.py OUT_DIR [TRAIN_EACH TEST_EACH]
 
-writes OUT_DIR/train.jsonl and OUT_DIR/test.jsonl, one object a line: {"task", "prompt", "max_tokens", "match", "answers"}.
-Train prompts come of training splits, test prompts of test splits; GSM8K may only be measured on, so it stands in test alone.
+writes OUT_DIR/train.jsonl and OUT_DIR/test.jsonl, one object a line: {"task", "prompt", "max_tokens", "match", "answers"}, and
+OUT_DIR/short-train.jsonl and short-test.jsonl: facts (made-up texts of three sentences, what is asked for stands in one of them),
+digits (sums of two digits), and for the test more sums and reading, so that more than 50 answers are right.
+Train prompts come of training splits, test prompts of test splits, other templates, other numbers; GSM8K may only be measured on, so it stands in test alone.
 match: label (the first of `labels` that the answer names must be the gold one), number (the last number), contains (an answer
 stands in the text as whole words).  The same bytes every time."""
 import csv, hashlib, json, os, random, re, sys
@@ -86,14 +88,14 @@ def details(part, n):
     return [{"task": "detail", "prompt": "Copy the %s from this text. Answer with it only.\n\nText: %s\nAnswer:" % (k, t), "max_tokens": 40,
              "match": "contains", "answers": [a]} for t, k, a in pick(rows, n, lambda r: r[0] + r[1])]
 
-def reading(split, n):
+def reading(split, n, words=(1, 150)):
     stories = {s["story"]: s["sections"] for s in jsonl("fairytaleqa/stories.%s.jsonl" % split)}
     rows = []
     for r in jsonl("fairytaleqa/qa.%s.jsonl" % split):
         if r["explicit"] != "explicit" or "," in r["sections"]: continue
         section = stories[r["story"]][int(r["sections"]) - 1]
         answers = [a.strip(" .") for a in r["answers"] if a and len(a.split()) <= 4]
-        if answers and len(section.split()) <= 150 and any(a.lower() in section.lower() for a in answers): rows.append((section, r["q"], answers))
+        if answers and words[0] <= len(section.split()) <= words[1] and any(a.lower() in section.lower() for a in answers): rows.append((section, r["q"], answers))
     return [{"task": "reading", "prompt": "Read the text and answer the question in a few words.\n\nText: %s\n\nQuestion: %s\nAnswer:" % (t, q),
              "max_tokens": 24, "match": "contains", "answers": a} for t, q, a in pick(rows, n, lambda r: r[0] + r[1])]
 
@@ -124,6 +126,47 @@ def sums(part, n):
                      "match": "number", "answers": [str(answer)]})
     return rows
 
+def fact(rng, part):
+    """Two people, three facts, one question about one of the people."""
+    (a, b), kind = rng.sample(people, 2), rng.choice(list(worlds))
+    x, y = rng.sample(worlds[kind][0], 2)
+    other = rng.choice(["It was a sunny day.", "They have been friends for %d years." % rng.randint(2, 30), "They met at school.", "%s is %d years old." % (b, rng.randint(20, 70))])
+    said, asked = worlds[kind][1 if part == "train" else 2]
+    lines = [said % (a, x), said % (b, y), other]
+    rng.shuffle(lines)
+    who, answer = rng.choice([(a, x), (b, y)])
+    return " ".join(lines), asked % who, answer
+
+worlds = {"city": (["Paris", "Rome", "Madrid", "Berlin", "Oslo", "Cairo", "Lima", "Tokyo", "Dublin", "Vienna"],
+                   ("%s lives in %s.", "Where does %s live?"), ("The home of %s is in %s.", "In which city is the home of %s?")),
+          "pet": (["a dog", "a cat", "a parrot", "a rabbit", "a horse", "a hamster", "a turtle", "a goat"],
+                  ("%s has %s at home.", "What animal does %s have?"), ("For a birthday, %s got %s.", "What did %s get for a birthday?")),
+          "job": (["teacher", "doctor", "farmer", "pilot", "baker", "lawyer", "nurse", "painter"],
+                  ("%s works as a %s.", "What is the job of %s?"), ("After school, %s became a %s.", "What did %s become?")),
+          "colour": (["red", "blue", "green", "yellow", "white", "black", "purple", "orange"],
+                     ("The car of %s is %s.", "What colour is the car of %s?"), ("%s wears a %s coat.", "What colour is the coat of %s?"))}
+
+def facts(part, n):
+    rng, seen, rows = random.Random("facts " + part), set(), []
+    while len(rows) < n:
+        text, asked, answer = fact(rng, part)
+        if text in seen: continue
+        seen.add(text)
+        rows.append({"task": "facts", "prompt": "Read the text and answer the question in a few words.\n\nText: %s\n\nQuestion: %s\nAnswer:" % (text, asked),
+                     "max_tokens": 16, "match": "contains", "answers": [answer.split()[-1]]})
+    return rows
+
+def digits(part, n):
+    """Which two digits are in the test no wording of the training has."""
+    rows = []
+    for a in range(1, 10):
+        for b in range(1, 10):
+            for sign, word, result in (("+", "plus", a + b), ("-", "minus", a - b), ("x", "times", a * b)):
+                if result < 0 or (hashlib.sha256(("%d%s%d" % (a, word, b)).encode()).digest()[0] % 3 == 0) != (part == "test"): continue
+                for form in ("What is %d %s %d?" % (a, sign, b), "What is %d %s %d?" % (a, word, b), "%d %s %d =" % (a, sign, b)):
+                    rows.append({"task": "digits", "prompt": "%s Answer with a number only." % form, "max_tokens": 12, "match": "number", "answers": [str(result)]})
+    return pick(rows, n, lambda r: r["prompt"])
+
 def gsm8k(n):
     return [{"task": "gsm8k", "prompt": "Solve the problem step by step. End with: The answer is NUMBER.\n\nProblem: %s" % r["question"],
              "max_tokens": 200, "match": "number", "answers": [r["answer"].split("####")[1].strip().replace(",", "")]}
@@ -139,5 +182,9 @@ def write(name, lists):
 write("train.jsonl", [sentiment("train", n_train), topic("train", n_train), question("train", n_train),
                       names("ner_btc/f.conll", n_train) + names("ner_btc/b.conll", n_train // 2), details("train", n_train), reading("train", n_train),
                       sums("train", n_train)])
+told = {r["prompt"] for r in sums("test", n_test)}
 write("test.jsonl", [sentiment("test", n_test), topic("test", n_test), question("test", n_test), names("ner_btc/h.conll", n_test),
                      details("test", n_test), reading("test", n_test), sums("test", n_test), gsm8k(min(n_test, 100))])
+write("short-train.jsonl", [facts("train", n_train * 2 // 3), digits("train", n_train)])
+write("short-test.jsonl", [facts("test", n_test), digits("test", n_test), [r for r in sums("test", n_test * 3 // 2) if r["prompt"] not in told],
+                           reading("test", n_test // 2, (151, 260))])

@@ -54,8 +54,8 @@ static int run(int argc, char **argv) {
 
 const cli_verb cli_verb_calibrate = {
     "calibrate", "RECIPE.yaml MODEL [MODEL ..] [--trials DIR] [--json]", "gives a generator a confidence from prompts with known answers",
-    "Runs the recipe's prompts through the first MODEL, fits what the engine saw to whether the answer was right, and\n"
-    "measures that on the test prompts, of every MODEL: others are the same model in other precisions.  Beside each goes\n"
-    "X.confidence.gguf, by which its experts' answers have a confidence, contracts can be made, and generations that go\n"
-    "wrong are given up early (cascade.early_after in grid.yaml).",
+    "Runs the recipe's prompts through each MODEL (one model in several precisions), fits what the engine saw to whether\n"
+    "the answers were right, calibrates that for each precision by itself, and measures it on the test prompts.  Beside each\n"
+    "goes X.confidence.gguf, by which its experts' answers have a confidence, contracts can be made, and generations that\n"
+    "go wrong are given up early (cascade.early_after in grid.yaml).",
     options, run};

@@ -200,43 +200,46 @@ ng_status ng_confidence_digest(char out[NG_CONFIDENCE_DIGEST], const ng_model *m
     return s;
 }
 
-static ng_status check_model(const reader *r, const ng_model *m, ng_error *err) {
+static ng_status check_model(const reader *r, const char *digest, ng_error *err) {
     ng_gguf_array a;
-    char hex[NG_CONFIDENCE_DIGEST];
     ng_status s = ng_gguf_get_array(r->g, "nanogrid.requires", &a, err);
-    if (!s) s = ng_confidence_digest(hex, m, err);
     if (s) return s;
     if (a.kind != NG_GGUF_STRING || !a.len) return bad(r, "nanogrid.requires must list digests", err);
     for (size_t i = 0; i < a.len; i++)
-        if (a.strs[i].len == strlen(hex) && !memcmp(a.strs[i].data, hex, a.strs[i].len)) return NG_OK;
-    return ng_fail(err, NG_EINVALID, "%s was fitted on a model with digest %.*s; %s has %s", ng_gguf_path(r->g),
-                   (int)(a.strs[0].len < 64 ? a.strs[0].len : 64), a.strs[0].data, ng_model_get_info(m).path, hex);
+        if (a.strs[i].len == strlen(digest) && !memcmp(a.strs[i].data, digest, a.strs[i].len)) return NG_OK;
+    return ng_fail(err, NG_EINVALID, "%s was fitted on a model with digest %.*s; the one beside it has %s", ng_gguf_path(r->g),
+                   (int)(a.strs[0].len < 64 ? a.strs[0].len : 64), a.strs[0].data, digest);
+}
+
+ng_status ng_confidence_read(ng_confidence **out, const ng_gguf *g, const ng_model_info *info, const char *digest, ng_error *err) {
+    ng_arena *arena;
+    ng_str arch;
+    *out = NULL;
+    if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "confidence: out of memory");
+    reader r = {g, arena, ng_arena_array(arena, 1, sizeof *r.c)};
+    ng_status s = r.c ? NG_OK : ng_fail(err, NG_ENOMEM, "confidence: out of memory");
+    if (!s) *r.c = (ng_confidence){.arena = arena, .n_embd = info->n_embd};
+    if (!s) s = ng_gguf_get_str(g, "general.architecture", &arch, err);
+    if (!s && (arch.len != strlen("nanogrid-confidence") || memcmp(arch.data, "nanogrid-confidence", arch.len)))
+        s = bad(&r, "it is no nanogrid-confidence", err);
+    if (!s) s = check_model(&r, digest, err);
+    if (!s) s = read_taps(&r, info, err);
+    if (!s) s = read_weights(&r, err);
+    if (s) ng_arena_free(arena);
+    else *out = r.c;
+    return s;
 }
 
 ng_status ng_confidence_open(ng_confidence **out, const char *path, const ng_model *m, ng_error *err) {
     ng_gguf *g;
-    ng_arena *arena;
-    ng_str arch;
+    char digest[NG_CONFIDENCE_DIGEST];
+    ng_model_info info = ng_model_get_info(m);
     *out = NULL;
     ng_status s = ng_gguf_open(&g, path, err);
     if (s) return s;
-    if (ng_arena_new(&arena, 0)) {
-        ng_gguf_close(g);
-        return ng_fail(err, NG_ENOMEM, "confidence: out of memory");
-    }
-    ng_model_info info = ng_model_get_info(m);
-    reader r = {g, arena, ng_arena_array(arena, 1, sizeof *r.c)};
-    if (!r.c) s = ng_fail(err, NG_ENOMEM, "confidence: out of memory");
-    else *r.c = (ng_confidence){.arena = arena, .n_embd = info.n_embd};
-    if (!s) s = ng_gguf_get_str(g, "general.architecture", &arch, err);
-    if (!s && (arch.len != strlen("nanogrid-confidence") || memcmp(arch.data, "nanogrid-confidence", arch.len)))
-        s = bad(&r, "it is no nanogrid-confidence", err);
-    if (!s) s = check_model(&r, m, err);
-    if (!s) s = read_taps(&r, &info, err);
-    if (!s) s = read_weights(&r, err);
+    s = ng_confidence_digest(digest, m, err);
+    if (!s) s = ng_confidence_read(out, g, &info, digest, err);
     ng_gguf_close(g);
-    if (s) ng_arena_free(arena);
-    else *out = r.c;
     return s;
 }
 

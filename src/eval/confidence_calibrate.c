@@ -1,7 +1,9 @@
 /* confidence_calibrate.c: see nanogrid/tools/calibrate.h.
  *
- * Of the training prompts three quarters fit the network, an eighth its calibration (Platt), an eighth is the calibration set
- * that contracts rest on: nothing is fitted on it.  The test prompts are of other splits, templates or numbers. */
+ * One network is fitted to what all the precisions said: coarse weights give other answers and other states, and a network that
+ * saw only fine ones misjudges them.  Of the training prompts three quarters fit it; an eighth fits the calibration (Platt) and an
+ * eighth is the calibration set that contracts rest on, each precision's by itself: nothing is fitted on it.  A prompt is in the
+ * same part for every precision.  The test prompts are of other splits, templates or numbers. */
 #include <nanogrid/tools/calibrate.h>
 
 #include "confidence_fit.h"
@@ -56,8 +58,9 @@ typedef struct calibration {
     ng_confidence c;
     uint32_t taps[NG_CONFIDENCE_TAPS_MAX];
     ng_str digests[NG_CALIBRATE_MODELS_MAX];
-    float *calibration; /* [n_calibration] confidences of the first model's, and whether these answers were right */
-    uint8_t *calibration_right;
+    ng_trials train;                      /* of all models, one after the other */
+    size_t begin[NG_CALIBRATE_MODELS_MAX + 1]; /* where a model's begin */
+    size_t *rows;                         /* [train.n] */
     ng_calibrate_result *out;
     ng_error *err;
 } calibration;
@@ -113,45 +116,43 @@ static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {
     return NG_OK;
 }
 
+/* Adds the trials of these files to `all`. */
 static ng_status run_files(calibration *k, ng_trials *all, const ng_model *m, const char *digest, const ng_config_strs *files) {
     ng_status s = NG_OK;
-    *all = (ng_trials){.n_features = k->c.n_features};
+    all->n_features = k->c.n_features;
     for (size_t i = 0; !s && i < files->len; i++) {
         ng_trials t;
         s = run_file(k, &t, m, digest, files->items[i]);
         if (!s) s = append(k, all, &t), ng_trials_clear(&t);
     }
-    if (s) ng_trials_clear(all);
     return s;
 }
 
 /* ---- fitting ------------------------------------------------------------------------------------------- */
 
-/* By number, so that every task is in each part alike. */
-static size_t rows_of(size_t *rows, size_t n, unsigned parts) {
+enum { FIT = 0x3F, PLATT = 0x40, HELD = 0x80 };
+
+/* Of model i, into k->rows + at; by the number of the prompt, so that every task is in each part alike. */
+static size_t rows_of(calibration *k, size_t at, size_t i, unsigned parts) {
     size_t len = 0;
-    for (size_t i = 0; i < n; i++)
-        if (parts >> (ng_hash_mix(i + 1) % 8) & 1) rows[len++] = i;
+    for (size_t r = k->begin[i]; r < k->begin[i + 1]; r++)
+        if (parts >> (ng_hash_mix(r - k->begin[i] + 1) % 8) & 1) k->rows[at + len++] = r;
     return len;
 }
 
-static ng_status fit(calibration *k, const ng_trials *t) {
-    enum { FIT = 0x3F, PLATT = 0x40, HELD = 0x80 };
-    size_t *rows = ng_arena_array(k->arena, t->n, sizeof *rows);
-    if (!rows) return no_memory(k);
-    size_t n = rows_of(rows, t->n, FIT);
-    if (n < 100 || t->n < 200) return ng_fail(k->err, NG_EINVALID, "%s: %zu training prompts are too few; 200 are the least", k->path, t->n);
+static ng_status fit(calibration *k) {
+    size_t n = 0;
+    if (!(k->rows = ng_arena_array(k->arena, k->train.n, sizeof *k->rows))) return no_memory(k);
+    for (size_t i = 0; i < k->out->n_models; i++) n += rows_of(k, n, i, FIT);
+    if (n < 100 || k->begin[1] < 200)
+        return ng_fail(k->err, NG_EINVALID, "%s: %zu training prompts are too few; 200 are the least", k->path, k->begin[1]);
     k->out->n_train = n;
-    ng_status s = ng_confidence_fit(&k->c, t, rows, n, &k->recipe.training, k->arena, k->err);
-    if (!s) s = ng_confidence_platt(&k->c, t, rows, rows_of(rows, t->n, PLATT), k->err);
-    if (s) return s;
-    n = rows_of(rows, t->n, HELD);
-    k->out->n_calibration = n;
-    k->calibration = ng_confidence_apply(&k->c, t, rows, n);
-    k->calibration_right = ng_arena_array(k->arena, n, 1);
-    if (!k->calibration || !k->calibration_right) return no_memory(k);
-    for (size_t i = 0; i < n; i++) k->calibration_right[i] = t->correct[rows[i]];
-    return NG_OK;
+    return ng_confidence_fit(&k->c, &k->train, k->rows, n, &k->recipe.training, k->arena, k->err);
+}
+
+/* What is each precision's own. */
+static ng_status calibrate(calibration *k, size_t i) {
+    return ng_confidence_platt(&k->c, &k->train, k->rows, rows_of(k, 0, i, PLATT), k->err);
 }
 
 /* ---- measuring ----------------------------------------------------------------------------------------- */
@@ -204,7 +205,13 @@ static ng_status measure(calibration *k, ng_calibrate_model *r, const ng_trials 
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-static ng_status write_file(calibration *k, const ng_calibrate_model *r, const ng_trials *test, const float *p) {
+typedef struct scores {
+    float *confidence; /* [n] */
+    uint8_t *correct;
+    size_t n;
+} scores;
+
+static ng_status put_file(calibration *k, const ng_calibrate_model *r, const scores *held, const scores *test) {
     const ng_confidence *c = &k->c;
     const uint64_t wide[] = {c->n_features}, hidden[] = {c->n_hidden}, both[] = {c->n_features, c->n_hidden}, one[] = {1};
     ng_gguf_writer *w;
@@ -218,9 +225,9 @@ static ng_status write_file(calibration *k, const ng_calibrate_model *r, const n
     ng_gguf_put_f32(w, "nanogrid.confidence.platt_shift", c->platt_shift);
     ng_gguf_put_f32(w, "nanogrid.confidence.auroc", (float)r->auroc);
     ng_gguf_put_f32(w, "nanogrid.confidence.ece", (float)r->ece);
-    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, k->calibration, k->out->n_calibration);
-    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, k->calibration_right, k->out->n_calibration);
-    ng_gguf_put_array(w, "nanogrid.test.confidence", NG_GGUF_F32, p, test->n);
+    ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, held->confidence, held->n);
+    ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, held->correct, held->n);
+    ng_gguf_put_array(w, "nanogrid.test.confidence", NG_GGUF_F32, test->confidence, test->n);
     ng_gguf_put_array(w, "nanogrid.test.correct", NG_GGUF_U8, test->correct, test->n);
     ng_gguf_put_tensor(w, "mean", NG_TYPE_F32, 1, wide, c->mean);
     ng_gguf_put_tensor(w, "scale", NG_TYPE_F32, 1, wide, c->scale);
@@ -229,6 +236,18 @@ static ng_status write_file(calibration *k, const ng_calibrate_model *r, const n
     ng_gguf_put_tensor(w, "w2", NG_TYPE_F32, 1, hidden, c->w2);
     ng_gguf_put_tensor(w, "b2", NG_TYPE_F32, 1, one, &c->b2);
     return ng_gguf_writer_commit(w, r->file_path, k->err);
+}
+
+static ng_status write_file(calibration *k, size_t i, const ng_trials *test, float *p) {
+    size_t n = rows_of(k, 0, i, HELD);
+    scores held = {ng_confidence_apply(&k->c, &k->train, k->rows, n), malloc(n + 1), n}, tested = {p, test->correct, test->n};
+    bool ok = held.confidence && held.correct;
+    for (size_t r = 0; ok && r < n; r++) held.correct[r] = k->train.correct[k->rows[r]];
+    k->out->n_calibration = n;
+    ng_status s = ok ? put_file(k, &k->out->models[i], &held, &tested) : no_memory(k);
+    free(held.confidence);
+    free(held.correct);
+    return s;
 }
 
 /* ---- the way ------------------------------------------------------------------------------------------- */
@@ -250,12 +269,11 @@ static ng_status choose_taps(calibration *k, const ng_model_info *info) {
     return NG_OK;
 }
 
-/* Runs, and of the first model fits; p: the test trials' confidences. */
-static ng_status one_model(calibration *k, size_t i, ng_trials *test, float **p) {
+/* What it says to the training and the test prompts. */
+static ng_status run_model(calibration *k, size_t i, ng_trials *test) {
     ng_calibrate_model *r = &k->out->models[i];
     char digest[NG_CONFIDENCE_DIGEST];
     ng_model *m;
-    ng_trials train = {0};
     ng_status s = ng_model_open(&m, r->model_path, k->err);
     if (s) return s;
     ng_model_info info = ng_model_get_info(m);
@@ -267,21 +285,30 @@ static ng_status one_model(calibration *k, size_t i, ng_trials *test, float **p)
     const char *kept = s ? NULL : ng_arena_strdup(k->arena, digest);
     if (!s && !kept) s = no_memory(k);
     if (!s) k->digests[i] = (ng_str){kept, strlen(kept)};
-    if (!s && !i) s = run_files(k, &train, m, digest, &k->recipe.train);
-    if (!s && !i) s = fit(k, &train);
-    ng_trials_clear(&train);
+    if (!s) s = run_files(k, &k->train, m, digest, &k->recipe.train);
     if (!s) s = run_files(k, test, m, digest, &k->recipe.test);
     ng_model_close(m);
-    return s ? s : measure(k, r, test, p);
+    k->begin[i + 1] = k->train.n;
+    return s;
+}
+
+static ng_status finish_model(calibration *k, size_t i, const ng_trials *test) {
+    float *p = NULL;
+    ng_status s = calibrate(k, i);
+    if (!s) s = measure(k, &k->out->models[i], test, &p);
+    if (!s) s = write_file(k, i, test, p);
+    free(p);
+    return s;
 }
 
 static ng_status run_all(calibration *k) {
     ng_trials tests[NG_CALIBRATE_MODELS_MAX] = {0};
-    float *p[NG_CALIBRATE_MODELS_MAX] = {0};
     ng_status s = NG_OK;
-    for (size_t i = 0; !s && i < k->out->n_models; i++) s = one_model(k, i, &tests[i], &p[i]);
-    for (size_t i = 0; !s && i < k->out->n_models; i++) s = write_file(k, &k->out->models[i], &tests[i], p[i]);
-    for (size_t i = 0; i < k->out->n_models; i++) ng_trials_clear(&tests[i]), free(p[i]);
+    for (size_t i = 0; !s && i < k->out->n_models; i++) s = run_model(k, i, &tests[i]);
+    if (!s) s = fit(k);
+    for (size_t i = 0; !s && i < k->out->n_models; i++) s = finish_model(k, i, &tests[i]);
+    for (size_t i = 0; i < k->out->n_models; i++) ng_trials_clear(&tests[i]);
+    ng_trials_clear(&k->train);
     return s;
 }
 
@@ -314,7 +341,6 @@ ng_status ng_calibrate(ng_calibrate_result *out, const char *recipe_path, const 
         s = ng_fail(err, NG_EUNSUPPORTED, "%s: calibrate is for recipes of the task confidence, not '%s'", recipe_path, k.recipe.task);
     if (!s) s = name_files(&k, models, n_models);
     if (!s) s = run_all(&k);
-    free(k.calibration);
     ng_arena_free(k.arena);
     out->seconds = (ng_clock_ms() - t0) * 1e-3;
     return s;

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { CALLERS = 8, ANSWERS_MAX = 32, TOKENS_MAX = 1024, FILE_MAX_BYTES = 256 << 20 };
+enum { CALLERS = 8, ANSWERS_MAX = 32, TOKENS_MAX = 1024, CTX = 2048, FILE_MAX_BYTES = 256 << 20 };
 
 /* ---- right or wrong ------------------------------------------------------------------------------------ */
 
@@ -201,7 +201,8 @@ static ng_status take_memory(ng_trials *t, ng_error *err) {
 static ng_status run_all(running *r, const ng_model *m, const ng_confidence *of, ng_error *err) {
     pthread_t threads[CALLERS];
     size_t n = 0;
-    ng_scheduler_options so = {.n_threads = r->opt->n_threads, .confidence = of, .n_ctx = 2048};
+    uint32_t most = ng_model_get_info(m).n_ctx_train;
+    ng_scheduler_options so = {.n_threads = r->opt->n_threads, .confidence = of, .n_ctx = most && most < CTX ? most : CTX};
     if (!(r->tokenizer = ng_model_tokenizer(m, err))) return err ? err->code : NG_EUNSUPPORTED;
     ng_status s = ng_scheduler_new(&r->scheduler, m, &so, err);
     if (s) return s;

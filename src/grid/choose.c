@@ -153,6 +153,8 @@ static void probe(asking *a, const grid_member *const *m, size_t n, double floor
 /* A favourite with less than this is none: the router was trained on experts that this grid
  * lacks. */
 static const double FITS_AT_ALL = 0.1;
+/* Where nobody else is left, the least foreign claim goes on: whether the text is in scope, its expert says. */
+static const double CLAIMS_AT_ALL = 0.02;
 
 static const grid_member *find_member(const ng_grid *g, ng_task task, const char *name) {
     for (size_t i = 0; i < g->n_experts; i++)
@@ -217,7 +219,7 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
     else if (a->chosen)
         add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
-    else if (claims.best_p >= FITS_AT_ALL) take_claim(a, &claims, &heard);
+    else if (claims.best_p >= CLAIMS_AT_ALL) take_claim(a, &claims, &heard);
     else if (n_unknown) a->chosen = unknown[0], add_reason(a, "none of %zu experts is in scope", n);
     else a->undecided = true, add_reason(a, "none of %zu experts fits", n);
 }

@@ -5,10 +5,18 @@
  * expert: so one comes, changes or goes alone, and the router only compares claims.  A claim of one half or more is heard before
  * the router's expert.gguf, which has never seen the expert's texts; the greatest claim wins and the next one is asked where the
  * winner finds the text out of its scope.  The same weights let an expert that was named by the request say that a text is not
- * its own. */
+ * its own.
+ *
+ * Claims that read the same features are asked together (model/linear_set.h), so that fifty of them cost little more than one.  What
+ * does not fit there, or cannot be opened, is asked through its own tier, which then tells why.  Both ways give the same bits. */
 #include "grid_parts.h"
 
+#include "core/clock.h"
+#include "model/linear_set.h"
+#include "task/head_ops.h"
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char HERE[] = "here";
@@ -40,6 +48,97 @@ ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err
     return g->hooks.open_head(g->hooks.ctx, &m->route, name, &spec, err);
 }
 
+/* ---- all together --------------------------------------------------------------------------------- */
+
+enum { IDLE_MAX = 16, NOT_IN_SET = -1 };
+
+typedef struct grid_claims {
+    pthread_mutex_t lock; /* guards what follows; set, slot and models are written once, before loaded */
+    bool loaded;
+    ng_linear *models[NG_LINEAR_SET_MAX];
+    size_t n;
+    ng_linear_set *set; /* NULL: none fits, or memory was out */
+    int *slot;          /* [members] its number in the set, or NOT_IN_SET */
+    ng_linear_set_scratch *idle[IDLE_MAX];
+    size_t n_idle;
+} grid_claims;
+
+ng_status ng_grid_open_claims(ng_grid *g, ng_error *err) {
+    bool any = false;
+    for (size_t i = 0; i < g->n_experts; i++) any |= g->members[i].route.self != NULL;
+    if (!any || g->hooks.one_by_one) return NG_OK;
+    grid_claims *c = calloc(1, sizeof *c);
+    if (!c || !(c->slot = malloc(g->n_members * sizeof *c->slot)) || pthread_mutex_init(&c->lock, NULL)) {
+        free(c ? c->slot : NULL);
+        free(c);
+        return ng_fail(err, NG_ENOMEM, "grid: out of memory");
+    }
+    g->claims = c;
+    return NG_OK;
+}
+
+void ng_grid_close_claims(ng_grid *g) {
+    grid_claims *c = g->claims;
+    if (!c) return;
+    while (c->n_idle > 0) ng_linear_set_scratch_free(c->idle[--c->n_idle]);
+    ng_linear_set_free(c->set);
+    while (c->n > 0) ng_linear_close(c->models[--c->n]);
+    pthread_mutex_destroy(&c->lock);
+    free(c->slot);
+    free(c);
+}
+
+static bool says_here(const ng_linear *m) { return !strcmp(ng_linear_label(m, 0), HERE) || !strcmp(ng_linear_label(m, 1), HERE); }
+
+/* Those that can be opened and fit with the first of them. */
+static void load(ng_grid *g, grid_claims *c) {
+    c->loaded = true;
+    for (size_t i = 0; i < g->n_members; i++) c->slot[i] = NOT_IN_SET;
+    for (size_t i = 0; i < g->n_experts && c->n < NG_LINEAR_SET_MAX; i++) {
+        ng_linear *m;
+        if (!g->members[i].route.self || ng_linear_open(&m, g->members[i].route_path, NULL)) continue;
+        if (ng_linear_set_fits(m, c->n ? c->models[0] : NULL) && says_here(m) && !strcmp(ng_linear_task(m), ng_task_name(NG_TASK_CLASSIFY)))
+            c->slot[i] = (int)c->n, c->models[c->n++] = m;
+        else ng_linear_close(m);
+    }
+    if (c->n && ng_linear_set_new(&c->set, (const ng_linear *const *)c->models, c->n, NULL)) c->set = NULL;
+}
+
+static ng_linear_set_scratch *take_scratch(asking *a, grid_claims *c) {
+    ng_linear_set_scratch *s = NULL;
+    pthread_mutex_lock(&c->lock);
+    double t0 = ng_clock_ms();
+    if (!c->loaded) load(a->grid, c), a->rec.load_ms += ng_clock_ms() - t0;
+    if (c->n_idle) s = c->idle[--c->n_idle];
+    pthread_mutex_unlock(&c->lock);
+    if (!s && c->set && ng_linear_set_scratch_new(&s, c->set, NULL)) return NULL;
+    return s;
+}
+
+static void give_scratch(grid_claims *c, ng_linear_set_scratch *s) {
+    pthread_mutex_lock(&c->lock);
+    bool kept = c->n_idle < IDLE_MAX;
+    if (kept) c->idle[c->n_idle++] = s;
+    pthread_mutex_unlock(&c->lock);
+    if (!kept) ng_linear_set_scratch_free(s);
+}
+
+/* p[2 * claims->n]; false: they are to be asked one by one. */
+static bool ask_together(asking *a, float *p) {
+    grid_claims *c = a->grid->claims;
+    ng_tier_request read = ng_ask_reading(a, NG_TASK_CLASSIFY);
+    const char *text;
+    size_t len;
+    if (!c || read.features || ng_request_text(&read, &text, &len, NULL)) return false;
+    ng_linear_set_scratch *s = take_scratch(a, c);
+    if (!s) return false;
+    bool ok = ng_linear_set_apply(c->set, s, text, len, p, NULL) == NG_OK;
+    give_scratch(c, s);
+    return ok;
+}
+
+/* ---- claims ----------------------------------------------------------------------------------------- */
+
 /* Its own word on whether the text is for it; -1: it has none. */
 static double claim_of(asking *a, const grid_member *m, ng_decision *d) {
     ng_tier_request read = ng_ask_reading(a, NG_TASK_CLASSIFY);
@@ -64,21 +163,31 @@ void ng_decision_add(ng_decision *d, const char *label, double p) {
     d->n_scores = kept + 1;
 }
 
+static void hear(ng_claims *c, ng_decision *heard, const grid_member *m, double p) {
+    c->n++;
+    ng_decision_add(heard, m->name, p);
+    if (p > c->best_p) {
+        c->second = c->best, c->second_p = c->best_p;
+        c->best = m, c->best_p = p;
+    } else if (p > c->second_p) {
+        c->second = m, c->second_p = p;
+    }
+}
+
 ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard) {
     ng_claims c = {.best_p = -1, .second_p = -1};
+    const grid_claims *all = a->grid->claims;
+    float p[2 * NG_LINEAR_SET_MAX];
+    uint64_t t0 = ng_clock_ns();
+    bool together = ask_together(a, p);
+    if (together) heard->latency_us += (double)(ng_clock_ns() - t0) * 1e-3;
     for (size_t i = 0; i < n; i++) {
-        ng_decision d;
-        double p = claim_of(a, m[i], &d);
-        if (p < 0) continue;
-        c.n++;
-        ng_decision_add(heard, m[i]->name, p);
+        int slot = together ? all->slot[m[i]->index] : NOT_IN_SET;
+        ng_decision d = {.n_scores = 0};
+        double said = slot == NOT_IN_SET ? claim_of(a, m[i], &d) : (double)p[2 * slot + (strcmp(ng_linear_label(all->models[slot], 0), HERE) ? 1 : 0)];
+        if (said < 0) continue;
         heard->latency_us += d.latency_us;
-        if (p > c.best_p) {
-            c.second = c.best, c.second_p = c.best_p;
-            c.best = m[i], c.best_p = p;
-        } else if (p > c.second_p) {
-            c.second = m[i], c.second_p = p;
-        }
+        hear(&c, heard, m[i], said);
     }
     return c;
 }

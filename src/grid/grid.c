@@ -435,6 +435,7 @@ static void free_grid(ng_grid *g) {
     ng_spelling_close(g->spelling);
     ng_cache_free(g->cache);
     ng_semantic_free(g->semantic);
+    ng_grid_close_claims(g);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
     for (size_t i = 0; i < g->n_members; i++) {
         const grid_member *m = &g->members[i];
@@ -477,6 +478,7 @@ static ng_status open_parts(opening *o, const char *yaml) {
     size_t len = yaml ? strlen(yaml) : 0;
     ng_status s = ng_grid_config_read(&g->config, yaml, len, g->path, g->arena, o->err);
     if (!s) s = open_members(o);
+    if (!s) s = ng_grid_open_claims(g, o->err);
     if (!s) s = open_router(o);
     if (!s) s = open_pii(o);
     if (!s && g->config.cache.exact)

@@ -65,6 +65,7 @@ typedef struct grid_hooks {
     ng_status (*open_upstream)(void *ctx, ng_tier *out, const ng_upstream_config *c, ng_error *err);
     void (*on_record)(void *ctx, const ng_record *r);
     double (*battery)(void *ctx); /* NULL: the real one */
+    bool one_by_one; /* route.gguf are asked through open_head's tiers alone, never together */
 } grid_hooks;
 extern const grid_hooks ng_grid_real_hooks;
 
@@ -92,6 +93,7 @@ struct ng_grid {
     ng_learner *learner;        /* NULL: off */
     ng_outcomes_model *gains;   /* NULL: off */
     ng_sticky *sticky;          /* NULL: off */
+    struct grid_claims *claims; /* compose.c; NULL: nobody has routing weights, or they are asked one by one */
     ng_budgets *budgets;        /* NULL: none */
     const char *regions;        /* of the policy, "eu,uk"; NULL: anywhere */
     bool battery_matters;       /* some member does not run on a low one */
@@ -209,6 +211,9 @@ typedef struct ng_claims {
     size_t n; /* that have a word */
 } ng_claims;
 ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err) NG_MUST_USE;
+/* Once all members are there: their routing weights are asked together. */
+ng_status ng_grid_open_claims(ng_grid *g, ng_error *err) NG_MUST_USE;
+void ng_grid_close_claims(ng_grid *g);
 /* Asks those of m[n] that have routing weights; what each says goes into `heard`. */
 ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard);
 /* Whether m's own routing weights say that the text is not for it. */

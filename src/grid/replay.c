@@ -498,6 +498,7 @@ ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf *out, n
     hooks.open_head = open_head;
     hooks.open_upstream = open_upstream;
     hooks.on_record = on_record;
+    hooks.one_by_one = true; /* from recorded features */
     hooks.ctx = r;
     ng_grid_options o = {.path = opt->path, .no_records = true, .n_threads = 1};
     ng_status s = NG_OK;

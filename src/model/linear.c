@@ -12,12 +12,10 @@
  *
  * Weights are read where the file is mapped; a text costs one pass over its features' rows: for 150
  * labels and 150 features 22,500 multiply-adds over 22 KB. */
-#include "linear.h"
+#include "linear_parts.h"
 
-#include "core/arena.h"
 #include "core/checked.h"
 #include "core/math.h"
-#include "gguf/gguf.h"
 #include "model/feature_blob.h"
 #include <nanogrid/text.h>
 #include <math.h>
@@ -26,25 +24,6 @@
 #include <string.h>
 
 #define KEY "nanogrid.linear."
-
-struct ng_linear {
-    ng_arena *arena;
-    ng_gguf *gguf;
-    const char *name;          /* of the file, for messages */
-    ng_feature_config features;
-    const char **labels;       /* [n_labels] */
-    const char *task;
-    size_t n_labels, n_rows, row_bytes;
-    uint32_t weight_bits, unknown;
-    bool multi_label, log_tf, calibrated;
-    float temperature, oos_threshold;
-    float *platt_scale, *platt_shift, *thresholds; /* [n_labels], multi_label */
-    float *scale, *bias;       /* [n_labels] */
-    const int8_t *weight;      /* [n_rows, row_bytes], mapped */
-    const uint8_t *idf;        /* [n_rows], mapped */
-    uint64_t *used;            /* [2^bits / 64] */
-    uint32_t *rank;            /* [2^bits / 64]: rows before this word */
-};
 
 struct ng_linear_scratch {
     size_t n_rows, n_labels;   /* of the model it was made for */
@@ -365,6 +344,10 @@ static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, n
     return NG_OK;
 }
 
+void ng_linear_finish(const ng_linear *m, const int32_t *sums, float *logits) {
+    for (size_t c = 0; c < m->n_labels; c++) logits[c] = (float)sums[c] * (m->scale[c] / NG_LINEAR_UNIT) + m->bias[c];
+}
+
 /* From the buckets in the scratch. */
 static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
     size_t unknown, n = count_rows(m, s, &unknown);
@@ -375,8 +358,7 @@ static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
     }
     sum_rows(m, s, n, norm ? NG_LINEAR_UNIT / sqrt((double)norm) : 0);
     for (size_t i = 0; i < n; i++) s->counts[s->touched[i]] = 0;
-    for (size_t c = 0; c < m->n_labels; c++)
-        logits[c] = (float)s->sums[c] * (m->scale[c] / NG_LINEAR_UNIT) + m->bias[c];
+    ng_linear_finish(m, s->sums, logits);
 }
 
 ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *logits,
@@ -387,8 +369,7 @@ ng_status ng_linear_logits(const ng_linear *m, ng_linear_scratch *s, const char 
     return status;
 }
 
-/* p[n_labels] from logits, in place. */
-static void calibrate(const ng_linear *m, float *p) {
+void ng_linear_calibrate(const ng_linear *m, float *p) {
     if (!m->multi_label) {
         ng_softmax(p, p, m->n_labels, 1 / m->temperature);
         return;
@@ -403,7 +384,7 @@ static void calibrate(const ng_linear *m, float *p) {
 ng_status ng_linear_apply(const ng_linear *m, ng_linear_scratch *s, const char *text, size_t len, float *p,
                           ng_error *err) {
     ng_status status = ng_linear_logits(m, s, text, len, p, err);
-    if (!status) calibrate(m, p);
+    if (!status) ng_linear_calibrate(m, p);
     return status;
 }
 
@@ -413,7 +394,7 @@ ng_status ng_linear_apply_recorded(const ng_linear *m, ng_linear_scratch *s, con
     if (!status) status = ng_feature_blob_get(&s->features, &m->features, blob, len, err);
     if (status) return status;
     score(m, s, p);
-    calibrate(m, p);
+    ng_linear_calibrate(m, p);
     return NG_OK;
 }
 

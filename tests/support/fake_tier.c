@@ -161,7 +161,7 @@ static ng_status watch(void *ctx, ng_drift **out, const char *path, ng_error *er
 }
 
 const grid_hooks fake_hooks = {
-    .open_head = open_head, .calibrate = calibrate, .watch = watch, .file_exists = file_exists};
+    .open_head = open_head, .calibrate = calibrate, .watch = watch, .file_exists = file_exists, .one_by_one = true};
 
 ng_status fake_open_upstream(ng_tier *out, const ng_upstream_config *c, ng_error *err) {
     return open_head(NULL, out, c->name, NULL, err);

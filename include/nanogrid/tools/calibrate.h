@@ -4,8 +4,9 @@
  *     ng_calibrate_result r;
  *     if (ng_calibrate(&r, "recipes/confidence.yaml", models, 2, NULL, &err)) ..
  *
- * It is fitted on the first model; the others, the same in other precisions, are only measured.  Beside each goes
- * X.confidence.gguf (src/decode/confidence.h), which every decoder expert of that file finds by itself.
+ * The models are one model in several precisions.  One network is fitted to what all of them said, its calibration and the
+ * calibration set are each one's own.  Beside each goes X.confidence.gguf (src/decode/confidence.h), which every decoder expert of
+ * that file finds by itself.
  *
  *     name: confidence
  *     task: confidence
@@ -37,7 +38,7 @@ typedef struct ng_calibrate_model {
 
 typedef struct ng_calibrate_result {
     ng_calibrate_model models[NG_CALIBRATE_MODELS_MAX];
-    size_t n_models, n_train, n_calibration;
+    size_t n_models, n_train, n_calibration; /* of all models; of one */
     double seconds;
 } ng_calibrate_result;
 

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""calibrate on a random decoder of 48 tokens in two precisions: a fit to both, a file beside each that the grid uses and audit
+judges, the same bytes from kept trials, bad input told."""
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from made_up import check, write  # noqa: E402
+
+NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
+TOKENS = ["<|im_start|>", "<|im_end|>", "\u010a", "\u0120"] + [chr(97 + i) for i in range(26)] + [chr(65 + i) for i in range(18)]
+TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+RECIPE = "name: toy\ntask: confidence\ntrain: [./train.jsonl]\ntest: [./test.jsonl]\ntraining: {hidden: 8, epochs: %d, rate: 3e-3, dropout: 0.1, seed: 1}\n"
+
+
+def run(*args, want=0, env=None):
+    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=200)
+    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
+    return r
+
+
+def text(s):
+    return struct.pack("<Q", len(s.encode())) + s.encode()
+
+
+def speaking(source, out):
+    """The golden model with a tokenizer of single letters (tests/support/tiny_model.c makes the same)."""
+    with open(source, "rb") as f:
+        data = f.read()
+    n_tensors, n_keys = struct.unpack_from("<QQ", data, 8)
+    at = 24
+    skip = lambda: struct.unpack_from("<Q", data, at)[0] + 8
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+    for _ in range(n_keys):
+        at += skip()
+        kind = struct.unpack_from("<I", data, at)[0]
+        at += 4
+        at += skip() if kind == 8 else sizes[kind]
+    keys_end = at
+    for _ in range(n_tensors):
+        at += skip()
+        at += 4 + 8 * struct.unpack_from("<I", data, at)[0] + 12
+    strings = lambda key, items: text(key) + struct.pack("<IIQ", 9, 8, len(items)) + b"".join(map(text, items))
+    string = lambda key, s: text(key) + struct.pack("<I", 8) + text(s)
+    number = lambda key, v: text(key) + struct.pack("<II", 4, v)
+    keys = [string("tokenizer.ggml.model", "gpt2"), string("tokenizer.ggml.pre", "smollm"), strings("tokenizer.ggml.tokens", TOKENS),
+            text("tokenizer.ggml.token_type") + struct.pack("<IIQ", 9, 5, 48) + struct.pack("<48i", 3, 3, *[1] * 46),
+            strings("tokenizer.ggml.merges", []), number("tokenizer.ggml.bos_token_id", 0), number("tokenizer.ggml.eos_token_id", 1),
+            text("tokenizer.ggml.add_bos_token") + struct.pack("<IB", 7, 0), string("tokenizer.chat_template", TEMPLATE)]
+    head = data[:8] + struct.pack("<QQ", n_tensors, n_keys + len(keys)) + data[24:keys_end] + b"".join(keys) + data[keys_end:at]
+    with open(out, "wb") as f:
+        f.write(head + b"\0" * (-len(head) % 32) + data[(at + 31) // 32 * 32:])
+
+
+def prompts(n, seed, **more):
+    """Which letters count as right: about half of what the model says."""
+    rng = random.Random(seed)
+    row = lambda task: {"task": task, "prompt": "".join(rng.choice("abcdefghijklm ") for _ in range(rng.randint(3, 12))), "max_tokens": 1,
+                        "match": "contains", "answers": list("abcdefgh"), **more}
+    return "".join(json.dumps(row("letters" if i % 8 else "rare")) + "\n" for i in range(n))
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def main():
+    work = tempfile.mkdtemp()
+    at = lambda name: os.path.join(work, name)
+    fine, coarse = at("fine.gguf"), at("coarse.gguf")
+    speaking(os.path.join(GOLDEN, "llama-tiny-f32.gguf"), fine)
+    speaking(os.path.join(GOLDEN, "llama-tiny-mixed.gguf"), coarse)
+    write(at("recipe.yaml"), RECIPE % 40)
+    write(at("train.jsonl"), prompts(600, 1))
+    write(at("test.jsonl"), prompts(400, 2))
+    os.mkdir(at("trials"))
+
+    told = json.loads(run("calibrate", at("recipe.yaml"), fine, coarse, "--trials", at("trials"), "--json").stdout)
+    check(told["train"] > 800 and 40 < told["calibration"] < 110, "both precisions' prompts are fitted to, one's are held out: %s" % told)
+    check([m["file"] for m in told["models"]] == [at("fine.confidence.gguf"), at("coarse.confidence.gguf")], "a file beside each: %s" % told)
+    for m in told["models"]:
+        rare, letters = m["tasks"]
+        check(letters["task"] == "letters" and letters["n"] == 350 and 50 <= letters["right"] <= 300, "the letters are judged: %s" % letters)
+        check(letters["auroc"] > 0.7 and m["auroc"] == letters["auroc"] and 0 <= m["ece"] < 0.3, "what is right is told from what is wrong: %s" % m)
+        check(rare["n"] == 50 and rare["auroc"] is None, "fewer than 50 right or wrong are void: %s" % rare)
+    check(len(os.listdir(at("trials"))) == 4, "the trials are kept")
+    before = read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))
+    check(before[0] != before[1], "each has its own calibration")
+    again = run("calibrate", at("recipe.yaml"), fine, coarse, "--trials", at("trials"))
+    check("void: fewer than 50" in again.stdout and "AUROC" in again.stdout, "the table: %s" % again.stdout)
+    check(before == (read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))), "the same bytes from kept trials")
+    run("calibrate", at("recipe.yaml"), fine)
+    check(read(at("fine.confidence.gguf")) != before[0], "alone it has a fit of its own")
+
+    write(at("grid.yaml"), "embedded: false\nmodels: {m: {path: fine.gguf}}\nexperts: [{name: chat, task: generate, model: m}]\n")
+    home = {"NANOGRID_HOME": at("home")}
+    said = json.loads(run("run", "--grid", at("grid.yaml"), "--json", "abc", env=home).stdout)
+    check(said["expert"] == "chat" and 0 <= said["confidence"] <= 1, "the grid uses it: %s" % said)
+    os.replace(coarse, fine)
+    r = run("run", "--grid", at("grid.yaml"), "--json", "abc", want=2, env=home)
+    check("digest" in r.stderr, "what was fitted on another file is refused: %s" % r.stderr)
+
+    speaking(os.path.join(GOLDEN, "llama-tiny-f32.gguf"), fine)
+    for name, body, recipe, message, code in (("few", prompts(150, 1), None, "too few", 2), ("match", prompts(300, 1, match="taste"), None, ": needs match", 1),
+                                              ("tokens", prompts(300, 1, max_tokens=0), None, "max_tokens of 1 to", 1), ("words", "no object\n", None, "train.jsonl:1", 1),
+                                              ("task", prompts(300, 1), "name: x\ntask: classify\ntrain: [./train.jsonl]\ntest: [./test.jsonl]\n", "task confidence", 1),
+                                              ("key", prompts(300, 1), RECIPE % 4 + "colour: red\n", "colour", 2),
+                                              ("taps", prompts(300, 1), RECIPE % 4 + "taps: [7]\n", "taps must be layers", 2)):
+        write(at("train.jsonl"), body)
+        write(at("recipe.yaml"), recipe or RECIPE % 4)
+        r = run("calibrate", at("recipe.yaml"), fine, want=code)
+        check(message in r.stderr, "%s: %r does not say %r" % (name, r.stderr, message))
+    run("calibrate", at("recipe.yaml"), want=2)
+    run("calibrate", at("recipe.yaml"), at("none.gguf"), want=1)
+    sys.exit(check.done())
+
+
+main()
