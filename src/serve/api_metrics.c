@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "model/kv.h"
+#include "serve/model_label.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -99,13 +100,10 @@ static double resident_bytes(void) {
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
-/* NAME{model="FILE"..: the label is left open. */
-static void put_model_label(ng_buf *b, const char *name, const char *path) {
-    const char *slash = strrchr(path, '/');
+/* NAME{model="LABEL"..: the braces are left open. */
+static void put_model_label(ng_buf *b, const char *name, const char *const *paths, size_t n, size_t i) {
     ng_buf_printf(b, "%s{model=\"", name);
-    for (const char *p = slash ? slash + 1 : path; *p; p++)
-        if (*p == '"' || *p == '\\') ng_buf_printf(b, "\\%c", *p);
-        else ng_buf_putc(b, *p == '\n' ? ' ' : *p);
+    ng_model_label(b, paths, n, i);
     ng_buf_putc(b, '"');
 }
 
@@ -116,6 +114,8 @@ static void worker_series(ng_buf *b, const ng_worker_info *w, size_t n) {
     } series[] = {{"nanogrid_worker_up", "gauge", "1 when the worker process of a model is ready."},
                   {"nanogrid_worker_restarts_total", "counter", "Times that a worker process died."},
                   {"nanogrid_worker_resident_bytes", "gauge", "Resident memory of a worker process."}};
+    const char *paths[WORKERS_MAX];
+    for (size_t i = 0; i < n; i++) paths[i] = w[i].model;
     for (size_t k = 0; n && k < 3; k++) {
         ng_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", series[k].name, series[k].help,
                       series[k].name, series[k].type);
@@ -123,7 +123,7 @@ static void worker_series(ng_buf *b, const ng_worker_info *w, size_t n) {
             uint64_t v = k == 0   ? !strcmp(w[i].state, "ready")
                          : k == 1 ? w[i].restarts
                                   : w[i].resident_bytes;
-            put_model_label(b, series[k].name, w[i].model);
+            put_model_label(b, series[k].name, paths, n, i);
             ng_buf_printf(b, "} %llu\n", (unsigned long long)v);
         }
     }
@@ -184,12 +184,14 @@ static const decoder_row decoder_rows[] = {
 
 static void decoder_series(ng_buf *b, ng_grid *g) {
     ng_grid_decoder d[DECODERS_MAX];
+    const char *paths[DECODERS_MAX];
     size_t n = ng_grid_decoders(g, d, DECODERS_MAX);
+    for (size_t i = 0; i < n; i++) paths[i] = d[i].path;
     for (size_t k = 0; n && k < sizeof decoder_rows / sizeof *decoder_rows; k++) {
         const decoder_row *r = &decoder_rows[k];
         if (*r->help) ng_buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", r->name, r->help, r->name, r->type);
         for (size_t i = 0; i < n; i++) {
-            put_model_label(b, r->name, d[i].path);
+            put_model_label(b, r->name, paths, n, i);
             ng_buf_printf(b, "%s%s} %.15g\n", *r->label ? "," : "", r->label, r->of(&d[i].stats));
         }
     }
