@@ -15,14 +15,14 @@ from replay_upstream import Replay
 DATA, CHAT = os.environ["NANOGRID_DATA"], os.path.abspath(sys.argv[1])
 EACH = int(sys.argv[2]) if len(sys.argv) > 2 else 150
 ERROR, SECONDS, PROMPT_USD, COMPLETION_USD = 0.05, 0.1, 0.15e-6, 0.6e-6
-CONTRACTS = [0.05, 0.1, 0.1, 0.15, 0.2]
+CONTRACTS = [0.05, 0.1, 0.15, 0.1, 0.2]
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pl": "Polish", "nl": "Dutch", "pt": "Portuguese"}
 KINDS = {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"}
 EXPERTS = """experts:
-  - {name: intent, task: classify, model: nanogrid/intent%s}
-  - {name: sentiment, task: classify, model: nanogrid/sentiment%s}
-  - {name: topic, task: classify, model: nanogrid/topic%s}
-  - {name: question-type, task: classify, model: nanogrid/question-type%s}
+  - {name: intent, task: classify, model: nanogrid/encoder-en, head: intent%s}
+  - {name: sentiment, task: classify, model: nanogrid/encoder-en, head: sentiment%s}
+  - {name: topic, task: classify, model: nanogrid/encoder-en, head: topic%s}
+  - {name: question-type, task: classify, model: nanogrid/encoder-en, head: question-type%s}
   - {name: chat, task: generate, model: chat%s}
 """
 
@@ -102,7 +102,7 @@ def ask(s, item, **more):
     t0 = time.perf_counter()
     if endpoint == "chat":
         body = {"model": "auto", "temperature": 0, "max_tokens": gold["max_tokens"], "messages": [{"role": "user", "content": text}], **more}
-        r = s.request("POST", "/v1/chat/completions", body, {"x-nanogrid-debug": "true"}, timeout=120)
+        r = s.request("POST", "/v1/chat/completions", body, {"x-nanogrid-debug": "true", "x-nanogrid-task": "generate"}, timeout=120)
         a = (r.json or {}).get("nanogrid", {})
         said = r.json["choices"][0]["message"]["content"] if r.status == 200 else None
     else:

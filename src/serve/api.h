@@ -52,6 +52,7 @@ typedef struct ng_call {
     ng_buf out;
     /* limits and identity from the headers */
     ng_privacy privacy;
+    ng_task task; /* that a header names; AUTO: none */
     const char *regions, *consents, *tenant; /* NULL: not said */
     double max_cost_usd;
     int64_t deadline_ms;

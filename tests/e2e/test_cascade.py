@@ -37,6 +37,13 @@ def escalates_and_stays_local():
         check("no money, no upstream", r.status == 200 and len(up.requests) == 1, r)
         r, a = classify(grid, "x", x_nanogrid_privacy="secret")
         check("a bad header is named", r.status == 400 and "x-nanogrid-privacy" in r.error["message"], r)
+        r, a = classify(grid, "x", x_nanogrid_task="sing")
+        check("nobody sings", r.status == 400 and "x-nanogrid-task" in r.error["message"], r)
+        r, a = classify(grid, "x", x_nanogrid_task="generate")
+        check("the endpoint's task stands", r.status == 400 and r.error["code"] == "wrong_task", r)
+        chat = {"model": "auto", "messages": [{"role": "user", "content": "Summarize: please freeze my account"}]}
+        r = grid.post("/v1/chat/completions", chat, {"x-nanogrid-task": "classify", "x-nanogrid-debug": "true"})
+        check("a chat says its task", r.status == 200 and r.json["nanogrid"]["task"] == "classify" and r.json["nanogrid"]["label"] == "freeze_account", r)
 
 
 def faults_cost_no_request():
