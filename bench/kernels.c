@@ -91,6 +91,7 @@ static void run_silu_mul(const ng_kernels *k, const void *arg) { (void)arg, k->s
 static void run_gelu(const ng_kernels *k, const void *arg) { (void)arg, k->gelu(y, x, ROW); }
 static void run_add(const ng_kernels *k, const void *arg) { (void)arg, k->add(y, x, ROW); }
 static void run_to_f16(const ng_kernels *k, const void *arg) { (void)arg, k->to_f16(halves, x, ROW); }
+static void run_from_f16(const ng_kernels *k, const void *arg) { (void)arg, k->from_f16(y, halves, ROW); }
 
 static void run_quantize_u8(const ng_kernels *k, const void *arg) {
     (void)arg;
@@ -115,12 +116,12 @@ static void time_row(const ng_kernels *k, const char *name, job_fn *fn) {
     printf("%-12s %-8s %6.3f ns a value\n", name, ng_cpu_level_name(k->level), t / ROW * 1e9);
 }
 
-/* 64 positions of 64 columns for 8 queries, as attention asks for a page. */
+/* 64 positions of 64 columns for 16 queries, as attention asks for a page. */
 typedef void mix_fn(const ng_mix *);
 static void run_mix(const ng_kernels *k, const void *arg) {
     mix_fn *const *mix = arg;
     (void)k;
-    ng_mix m = {.p = w, .p_stride = 64, .v_stride = 64, .n_pos = 64, .n_cols = 64, .n_q = 8, .y = y, .y_stride = 64};
+    ng_mix m = {.p = w, .p_stride = 64, .v_stride = 64, .n_pos = 64, .n_cols = 64, .n_q = 16, .y = y, .y_stride = 64};
     m.v = x;
     (*mix)(&m);
 }
@@ -136,7 +137,7 @@ static void (time_gemm_w8)(const ng_kernels *k) {
 }
 
 static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
-    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 8 / best_of(run_mix, k, &mix, 200) / 1e9);
+    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 16 / best_of(run_mix, k, &mix, 200) / 1e9);
 }
 
 #define time_gemm(type) time_product(k, "gemm " #type, NG_TYPE_##type)
@@ -164,6 +165,7 @@ static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
 #define time_gelu() time_row(k, "gelu", run_gelu)
 #define time_add() time_row(k, "add", run_add)
 #define time_to_f16() time_row(k, "to_f16", run_to_f16)
+#define time_from_f16() time_row(k, "from_f16", run_from_f16)
 
 #define time_quantize_u8() time_row(k, "quantize_u8", run_quantize_u8)
 #define time_gelu_u8() time_row(k, "gelu_u8", run_gelu_u8)

@@ -242,6 +242,10 @@ static void to_f16(uint16_t *y, const float *x, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = ng_f32_to_f16(x[i]);
 }
 
+static void from_f16(float *y, const uint16_t *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = ng_f16_to_f32(x[i]);
+}
+
 /* ---- 8-bit rows (w8.h) --------------------------------------------------------------------------- */
 
 static float round_even(float x) { return x + NG_EXP_ROUND - NG_EXP_ROUND; } /* |x| < 2^22 */

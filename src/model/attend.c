@@ -1,7 +1,7 @@
 /* attend.c: causal attention over KV pages.  See attend.h (Vaswani et al. 2017; grouped heads, Ainslie
  * et al. 2023; a page at a time for many queries, Dao et al. 2022).
  *
- * One item of work is a tile of up to 8 queries that share a head's keys: successive tokens of one head,
+ * One item of work is a tile of up to 16 queries that share a head's keys: successive tokens of one head,
  * or, where a span has one token (decoding), the heads of a group, so that a page is read once for all of
  * them.  Scores add q[c] * K[c, positions] over the columns of the head, outputs p[position] *
  * V[position, columns] over the positions, each in rising order and without folding lanes; the softmax
@@ -18,9 +18,10 @@
 #include "kernel/w8.h"
 #include <string.h>
 
-enum { PAGE = NG_KV_PAGE_TOK, COLS = 32 };
+enum { PAGE = NG_KV_PAGE_TOK, COLS = 32, PLAIN_PAGES = 32 };
 
-static size_t scores_stride(const ng_session *s) { return ((size_t)s->n_ctx + PAGE - 1) / PAGE * PAGE; }
+/* And a line: the rows of a tile, a power of two apart, would all want the same few places of the first cache. */
+static size_t scores_stride(const ng_session *s) { return ((size_t)s->n_ctx + PAGE - 1) / PAGE * PAGE + 16; }
 static size_t query_bytes(size_t head_dim) { return (head_dim + 3) / 4 * 4; }
 
 /* Scores of one thread's tiles, or of all heads together, whichever is more; then each thread's queries in 8 bits. */
@@ -30,8 +31,14 @@ static size_t scores_floats(const ng_session *s) {
 }
 static size_t query_floats(size_t head_dim) { return NG_ATTEND_TILE * query_bytes(head_dim) / sizeof(float); }
 
+/* A thread's plain keys, and as many values. */
+static size_t plain_floats(const ng_session *s) {
+    size_t pages = ((size_t)s->n_ctx + PAGE - 1) / PAGE;
+    return s->kv_shape.type == NG_KV_F16 ? (pages < PLAIN_PAGES ? pages : PLAIN_PAGES) * PAGE * s->kv_shape.head_dim : 0;
+}
+
 size_t ng_attend_scratch(const ng_session *s) {
-    return scores_floats(s) + (size_t)ng_pool_threads(s->pool) * query_floats(s->model->kv_shape.head_dim);
+    return scores_floats(s) + (size_t)ng_pool_threads(s->pool) * (query_floats(s->kv_shape.head_dim) + 2 * plain_floats(s));
 }
 
 typedef struct tile {
@@ -42,6 +49,8 @@ typedef struct tile {
     size_t n_pos;                 /* positions that the last of them sees */
     float *scores;                /* [n, stride] */
     size_t stride;
+    const float *keys, *values;   /* of the first n_plain pages, as floats; else as the pages hold them */
+    size_t n_plain;
     uint8_t *u;                   /* the queries in 8 bits, for 8-bit keys */
     float d[NG_ATTEND_TILE];
     int32_t z[NG_ATTEND_TILE];
@@ -76,6 +85,7 @@ static void page_scores(const ng_session *s, const ng_attend *a, const tile *t, 
     }
     ng_mix m = {.p = a->q + query_at(a, t), .p_stride = query_stride(a, t), .v = keys, .v_stride = PAGE, .n_pos = a->head_dim,
                 .n_cols = n, .n_q = t->n, .y = t->scores + p, .y_stride = t->stride};
+    if (page < t->n_plain) m.v = t->keys + p * a->head_dim, type = NG_KV_F32;
     (type == NG_KV_F32 ? k->mix_f32 : k->mix_f16)(&m);
 }
 
@@ -108,6 +118,11 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
         m.v = (const uint8_t *)ng_kv_values(t->kv, p / PAGE, a->layer, t->kv_head) + begin * size;
         m.n_pos = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         m.add = p > 0;
+        if (p / PAGE < t->n_plain) {
+            m.v = t->values + p * a->head_dim + begin;
+            k->mix_f32(&m);
+            continue;
+        }
         (type == NG_KV_F32 ? k->mix_f32 : type == NG_KV_F16 ? k->mix_f16 : k->mix_i8)(&m);
     }
 }
@@ -186,22 +201,52 @@ static void run_split(const ng_team *tm, const ng_session *s, const ng_attend *a
 
 /* ---- any batch -------------------------------------------------------------------------------------- */
 
+/* The queries of one head from token `first` of the span on. */
+static void take_queries(const ng_session *s, const ng_attend *a, tile *t, const ng_span *span, size_t first) {
+    t->kv_head = t->head / (a->n_head / s->model->info.n_head_kv);
+    t->row = span->row + first;
+    t->pos = span->pos + first;
+    t->n = span->n_tok - first < NG_ATTEND_TILE ? span->n_tok - first : NG_ATTEND_TILE;
+    t->n_pos = t->pos + t->n;
+}
+
+/* Many tokens of one thread: head by head of the keys, which it turns into floats once for all tiles.  That is a
+ * quarter of the time of a product on its own. */
+static void run_wide(const ng_team *tm, const ng_session *s, const ng_attend *a, const ng_span *span) {
+    tile t = tile_of(tm, s, a, span);
+    size_t page_floats = PAGE * a->head_dim, n_pages = (t.n_pos + PAGE - 1) / PAGE, queries = query_floats(a->head_dim);
+    float *keys = a->scores + scores_floats(s) + (size_t)ng_pool_threads(s->pool) * queries +
+                  (size_t)tm->thread * 2 * plain_floats(s), *values = keys + plain_floats(s);
+    t.keys = keys;
+    t.values = values;
+    t.n_plain = n_pages < PLAIN_PAGES ? n_pages : PLAIN_PAGES;
+    for (t.head = 0; t.head < a->n_head; t.head++) {
+        size_t group = a->n_head / s->model->info.n_head_kv;
+        for (size_t p = 0; t.head % group == 0 && p < t.n_plain; p++) {
+            s->model->kernels->from_f16(keys + p * page_floats, ng_kv_keys(t.kv, p, a->layer, t.head / group), page_floats);
+            s->model->kernels->from_f16(values + p * page_floats, ng_kv_values(t.kv, p, a->layer, t.head / group), page_floats);
+        }
+        for (size_t first = 0; first < span->n_tok; first += NG_ATTEND_TILE) {
+            take_queries(s, a, &t, span, first);
+            run_tile(s, a, &t);
+        }
+    }
+}
+
 /* One span's tiles; `dealt` counts the items of the spans before, so that the hand goes on. */
 static size_t run_span(const ng_team *tm, const ng_session *s, const ng_attend *a, const ng_span *span, size_t dealt) {
-    size_t n_parts = (size_t)tm->n_parts, group = a->n_head / s->model->info.n_head_kv;
-    size_t tiles = (span->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE;
+    size_t n_parts = (size_t)tm->n_parts, tiles = (span->n_tok + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE;
     tile t = tile_of(tm, s, a, span);
     size_t n_items = t.grouped ? n_head_tiles(s, a) : tiles * a->n_head;
+    if (n_parts == 1 && tiles > 1 && ng_kv_get_type(t.kv) == NG_KV_F16) {
+        run_wide(tm, s, a, span);
+        return dealt + n_items;
+    }
     for (size_t i = ((size_t)tm->part + n_parts - dealt % n_parts) % n_parts; i < n_items; i += n_parts) {
         if (t.grouped) take_heads(s, a, &t, i, NULL);
         else {
-            size_t first = i / a->n_head * NG_ATTEND_TILE;
             t.head = i % a->n_head;
-            t.kv_head = t.head / group;
-            t.row = span->row + first;
-            t.pos = span->pos + first;
-            t.n = span->n_tok - first < NG_ATTEND_TILE ? span->n_tok - first : NG_ATTEND_TILE;
-            t.n_pos = t.pos + t.n;
+            take_queries(s, a, &t, span, i / a->n_head * NG_ATTEND_TILE);
         }
         run_tile(s, a, &t);
     }

@@ -11,7 +11,7 @@
 
 #include "arch.h"
 
-enum { NG_ATTEND_TILE = 8 }; /* queries of one head that share a pass over the keys */
+enum { NG_ATTEND_TILE = 16 }; /* queries of one head that share a pass over the keys */
 
 typedef struct ng_attend {
     const float *q;    /* [n_tok, n_head * head_dim], rotated */

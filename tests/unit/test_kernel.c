@@ -420,6 +420,20 @@ static void check_to_f16(void) {
     }
 }
 
+/* All halves: zeros, subnormals, infinities and NaN too. */
+static void check_from_f16(void) {
+    for (size_t n = 1; n < 65536; n = 3 * n + 1) {
+        guarded gx, ga, gb;
+        uint16_t *x = guarded_new(&gx, n * 2, 2);
+        for (size_t i = 0; i < n; i++) x[i] = (uint16_t)(65535 - i);
+        float *a = guarded_new(&ga, n * 4, 4), *b = guarded_new(&gb, n * 4, 4);
+        ref->from_f16(a, x, n);
+        fast->from_f16(b, x, n);
+        assert_memory_equal(a, b, n * 4);
+        guarded_end(&gx), guarded_end(&ga), guarded_end(&gb);
+    }
+}
+
 /* ---- 8-bit rows ------------------------------------------------------------------------------------- */
 
 static void check_quantize_u8(void) {

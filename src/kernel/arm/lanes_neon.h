@@ -30,7 +30,8 @@ enum {
     LANES_ROWS = 4, /* float products: rows x tokens a tile */
     LANES_TOKS = 1,
     LANES_MIX = 4,  /* queries that share a pass over the values */
-    LANES_MIX_BLOCKS = 2 /* blocks of 16 columns at a time where queries are few */
+    LANES_MIX_BLOCKS = 2, /* blocks of 16 columns at a time where queries are few */
+    LANES_EXP = 1   /* exponentials side by side: a vf is four registers already */
 };
 
 #define LANES_1(type, name, op)                                                                    \

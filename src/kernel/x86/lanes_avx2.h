@@ -27,6 +27,7 @@ enum {
     LANES_TOKS = 1,
     LANES_MIX = 4,
     LANES_MIX_BLOCKS = 2,
+    LANES_EXP = 1,
     LANES_OFFSET8 = 0 /* vb_load8 makes 8-bit codes signed: maddubs would overflow on unsigned ones */
 };
 

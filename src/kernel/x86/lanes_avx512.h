@@ -14,13 +14,15 @@ typedef __mmask16 vm;
 /* What tiles exist (lanes.inc); the same numbers as below, for the preprocessor. */
 #define LANES_TOK_MAX 16
 #define LANES_STREAMS_MAX 4
+#define LANES_RAISED 1 /* vb_raised4() and vi_shift4() are here, and products of 16 times a code do not overflow */
 enum {
     LANES_TOK = LANES_TOK_MAX,     /* tokens that share one unpacking of a block */
     LANES_STREAMS = LANES_STREAMS_MAX,  /* panels at a time when tokens are few */
     LANES_ROWS = 4,     /* float products: rows x tokens a tile */
     LANES_TOKS = 4,
-    LANES_MIX = 8,      /* queries that share a pass over the values */
+    LANES_MIX = 16,     /* queries that share a pass over the values */
     LANES_MIX_BLOCKS = 4, /* blocks of 16 columns at a time where queries are few */
+    LANES_EXP = 4,      /* exponentials side by side */
     LANES_OFFSET8 = 128 /* what vb_load8 leaves on 8-bit codes */
 };
 
@@ -101,12 +103,17 @@ static inline vb vb_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline vb vb_load8(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline vb vb_low4(vb a) { return _mm512_and_si512(a, _mm512_set1_epi8(15)); }
 static inline vb vb_high4(vb a) { return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15)); }
+static inline vb vb_raised4(vb a) { return _mm512_and_si512(a, _mm512_set1_epi8((char)0xF0)); }
+static inline vi vi_shift4(vi a) { return _mm512_srai_epi32(a, 4); }
 /* (a << left or >> -left) & mask, or'ed to b; left is a constant after inlining. */
 static inline vb vb_or_bits(vb b, vb a, int left, int mask) {
     __m512i s = left >= 0 ? _mm512_slli_epi16(a, (unsigned)left) : _mm512_srli_epi16(a, (unsigned)-left);
-    return _mm512_or_si512(b, _mm512_and_si512(s, _mm512_set1_epi8((char)mask)));
+    return _mm512_ternarylogic_epi64(b, s, _mm512_set1_epi8((char)mask), 0xF8); /* b | (s & mask) */
 }
-static inline vb vb_and_bits(vb a, int left, int mask) { return vb_or_bits(_mm512_setzero_si512(), a, left, mask); }
+static inline vb vb_and_bits(vb a, int left, int mask) {
+    __m512i s = left >= 0 ? _mm512_slli_epi16(a, (unsigned)left) : _mm512_srli_epi16(a, (unsigned)-left);
+    return _mm512_and_si512(s, _mm512_set1_epi8((char)mask));
+}
 static inline vb vb_lookup(const uint8_t levels[16], vb codes) {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)levels)), codes);
 }
