@@ -22,6 +22,8 @@ typedef struct ng_head_spec {
     ng_task task;
     const char *path; /* the GGUF; NULL for kinds made of rules alone (extract) */
     const char *head; /* which head of a file that has several, or NULL */
+    const char *adapter; /* encoders: a LoRA adapter beside the weights, or NULL (ng_model_open_adapted) */
+    double adapter_scale;
     int n_threads;    /* 0: by measurement */
     ng_kv_precision kv; /* of decoders' past tokens */
     uint32_t n_ctx;     /* decoders: most tokens of one text; 0: the model's, at most 4,096 */

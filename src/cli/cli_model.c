@@ -58,7 +58,7 @@ ng_status cli_session_open(cli_session *out, const cli_run *run, ng_error *err) 
     ng_prefix_options prefix = {.dir = run->prefix_dir, .eager = true};
     if (run->prefix_dir) opt.prefix = &prefix;
     ng_status s = cli_kv_read(&opt.kv, run->kv, err);
-    if (!s) s = ng_model_open(&out->model, run->model, err);
+    if (!s) s = ng_model_open_adapted(&out->model, run->model, run->adapter, run->scale, err);
     if (!s) cli_model_note(out->model);
     if (!s) s = ng_session_new(&out->session, out->model, &opt, err);
     if (s) cli_session_close(out);

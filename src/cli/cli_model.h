@@ -18,12 +18,17 @@
 typedef struct cli_run {
     const char *model, *kv, *prefix_dir; /* prefix_dir: NULL keeps no prefixes */
     long threads, n_ctx;
+    const char *adapter; /* beside an encoder's weights; NULL: none */
+    double scale;        /* of it */
 } cli_run;
 
 #define CLI_MODEL_OPTIONS(run)                                                                     \
     {"model", 'm', CLI_STR, &(run)->model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},       \
     {"threads", 't', CLI_INT, &(run)->threads, "N", "threads (chosen by measurement)",              \
      "NANOGRID_THREADS"}
+#define CLI_ADAPTER_OPTIONS(run)                                                                   \
+    {"adapter", 0, CLI_STR, &(run)->adapter, "FILE", "a LoRA adapter of `finetune` beside the encoder's weights", NULL}, \
+    {"scale", 0, CLI_NUM, &(run)->scale, "X", "times the adapter (1); 0 turns it off: the base, bit for bit", NULL}
 #define CLI_CTX_OPTION(run)                                                                        \
     {"ctx", 'c', CLI_INT, &(run)->n_ctx, "N", "tokens of context (the model's, at most 4096)", NULL}
 #define CLI_PREFIX_OPTION(to)                                                                      \

@@ -13,7 +13,8 @@ static bool on_step(void *ctx, const ng_train_step *s) {
         ng_json_key(&j, "step"), ng_json_int(&j, s->step);
         ng_json_key(&j, "steps"), ng_json_int(&j, s->n_steps);
         ng_json_key(&j, "phase"), ng_json_str(&j, s->phase);
-        ng_json_key(&j, "loss"), ng_json_fixed(&j, s->loss, 6);
+        if (s->head) ng_json_key(&j, "head"), ng_json_str(&j, s->head);
+        if (!isnan(s->loss)) ng_json_key(&j, "loss"), ng_json_fixed(&j, s->loss, 6);
         if (!isnan(s->dev_accuracy)) ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, s->dev_accuracy, 6);
         if (s->rate > 0) {
             ng_json_key(&j, "rate"), ng_json_fixed(&j, s->rate, 9);
@@ -21,7 +22,9 @@ static bool on_step(void *ctx, const ng_train_step *s) {
         }
         ng_json_end(&j);
     } else {
-        ng_buf_printf(&b, "step %lld/%lld  %s  loss %.5f", (long long)s->step, (long long)s->n_steps, s->phase, s->loss);
+        ng_buf_printf(&b, "step %lld/%lld  %s", (long long)s->step, (long long)s->n_steps, s->phase);
+        if (s->head) ng_buf_printf(&b, "  %s", s->head);
+        if (!isnan(s->loss)) ng_buf_printf(&b, "  loss %.5f", s->loss);
         if (!isnan(s->dev_accuracy)) ng_buf_printf(&b, "  dev accuracy %.4f", s->dev_accuracy);
         if (s->rate > 0) ng_buf_printf(&b, "  rate %.2g  %.0f tokens/s", s->rate, s->tokens_per_s);
     }

@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static cli_run run_options;
+static cli_run run_options = {.scale = 1};
 static struct {
     bool truncate, json;
 } o;
 
 static const cli_option options[] = {
     CLI_MODEL_OPTIONS(&run_options),
+    CLI_ADAPTER_OPTIONS(&run_options),
     {"truncate", 0, CLI_FLAG, &o.truncate, NULL, "cut texts that are longer than the model's context", NULL},
     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object for all texts", NULL},
     {0}};
@@ -104,6 +105,8 @@ static ng_status embed(job *k, int argc, char **argv, ng_error *err) {
 static int run(int argc, char **argv) {
     ng_error err = {0};
     if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
+    if (!(run_options.scale >= -16 && run_options.scale <= 16)) return cli_usage("--scale: %g is out of range, use -16 to 16", run_options.scale);
+    if (run_options.scale != 1 && !run_options.adapter) return cli_usage("--scale belongs to --adapter");
     cli_session cs;
     if (cli_session_open(&cs, &run_options, &err)) return cli_fail(&err);
     job k = {.session = cs.session, .info = ng_model_get_info(cs.model), .out = ng_buf_init((size_t)4 << 30)};

@@ -29,5 +29,5 @@ const cli_verb cli_verb_finetune = {
     "A recipe of the task encoder with a section lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}.  base.model may be quantised: it "
     "is read a layer at a time, has no gradient and no moments, and values are made again instead of kept, so the memory is a fraction "
     "of that of `train`.\n\nDIR gets adapter.gguf (llama.cpp's convention for adapters, and the heads) and the model with the adapter "
-    "merged in.  The base's file is never changed.  A run that was stopped goes on from its checkpoint.",
+    "merged in; `predict --adapter` and `embed --adapter` run it beside the base.  The base's file is never changed.  A run that was stopped goes on from its checkpoint.",
     options, run};

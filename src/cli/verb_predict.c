@@ -9,15 +9,18 @@
 #include <string.h>
 
 static struct {
-    const char *model, *head, *task;
+    const char *model, *head, *task, *adapter;
+    double scale;
     long top_k, threads;
     bool lines, json;
-} o;
+} o = {.scale = 1};
 
 static const cli_option options[] = {
     {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file of a model (not needed for --task extract)", NULL},
     {"threads", 't', CLI_INT, &o.threads, "N", "threads of a decoder or an encoder (measured)", "NANOGRID_THREADS"},
     {"head", 0, CLI_STR, &o.head, "NAME", "which head of a file that has several", NULL},
+    {"adapter", 0, CLI_STR, &o.adapter, "FILE", "a LoRA adapter of `finetune` beside an encoder's weights; its heads answer", NULL},
+    {"scale", 0, CLI_NUM, &o.scale, "X", "times the adapter (1); 0 turns it off: the base, bit for bit", NULL},
     {"task", 0, CLI_STR, &o.task, "TASK", "classify, moderate, .. (what the file was made for)", NULL},
     {"top-k", 0, CLI_INT, &o.top_k, "K", "classify, detect-language: how many scores (5)", NULL},
     {"lines", 0, CLI_FLAG, &o.lines, NULL, "every line of the input is a text; one result a line", NULL},
@@ -124,10 +127,13 @@ static int run(int argc, char **argv) {
         return cli_usage("--task: there is no task '%s'", o.task);
     if (o.top_k < 0 || o.top_k > 4096) return cli_usage("--top-k: %ld is out of range, use 1 to 4096", o.top_k);
     if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
+    if (!(o.scale >= -16 && o.scale <= 16)) return cli_usage("--scale: %g is out of range, use -16 to 16", o.scale);
+    if (o.scale != 1 && !o.adapter) return cli_usage("--scale belongs to --adapter");
     if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
     ng_buf text = ng_buf_init((size_t)256 << 20);
-    ng_status s = task == NG_TASK_AUTO ? ng_head_task(&task, o.model, o.head, &err) : NG_OK;
-    ng_head_spec spec = {.task = task, .path = o.model, .head = o.head, .n_threads = (int)o.threads};
+    bool adapts = o.adapter && o.scale != 0;
+    ng_status s = task == NG_TASK_AUTO ? ng_head_task(&task, adapts ? o.adapter : o.model, o.head, &err) : NG_OK;
+    ng_head_spec spec = {.task = task, .path = o.model, .head = o.head, .n_threads = (int)o.threads, .adapter = o.adapter, .adapter_scale = o.scale};
     if (!s) s = ng_head_open(&h, &spec, &err);
     if (!s && o.lines && (!argc || !strcmp(argv[0], "-"))) s = cli_read(&text, NULL, &err);
     else if (!s && o.lines) s = ng_buf_puts(&text, argv[0]);

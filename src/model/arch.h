@@ -37,6 +37,7 @@ struct ng_model {
         uint64_t stored, panels, tables;
     } bytes; /* see ng_memory_need: weights, panels, tables */
     void *weights;          /* the architecture's own struct, in the arena */
+    struct ng_adapter *adapter; /* or NULL (adapter.h) */
     ng_tokenizer *tokenizer; /* NULL: tokenizer_error says why */
     ng_error tokenizer_error;
     int threads_best[NG_THREAD_CLASSES]; /* 0: not measured yet; atomic */

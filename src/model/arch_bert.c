@@ -12,10 +12,11 @@
  * A thread owns rows of the batch and takes them through a layer CHUNK at a time, while what it made of
  * them is in its caches; only keys and values pass between threads.  That is three barriers a layer, and
  * scratch that does not grow with the batch but for x, keys and values.  Quantised matrices of any type
- * become int8 rows (kernel/w8.h).
+ * become int8 rows (kernel/w8.h).  What an adapter adds (adapter.h) is in floats, behind each product.
  *
  * Pooling (bert.pooling_type): 1 mean over all tokens, [CLS] and [SEP] included, as
  * sentence-transformers does it; 2 the first token. */
+#include "adapter.h"
 #include "attend_all.h"
 #include "tensor/rows.h"
 
@@ -26,23 +27,29 @@
 
 enum { POOL_MEAN = 1, POOL_CLS = 2, CHUNK = 48 }; /* CHUNK: rows; a multiple of 12, the tile of AVX-512 */
 
+typedef struct low_ranks { /* of an adapter; rank 0: none */
+    ng_low_rank q, k, v, o, up, down;
+} low_ranks;
+
 typedef struct layer {
-    ng_mat q, k, v, o, up, down;                          /* [n_embd, n_embd] x 4, [n_ff, n_embd], [n_embd, n_ff] */
+    ng_mat q, k, v, o, up, down;                          /* [n_attn, n_embd] x 3, [n_embd, n_attn], [n_ff, n_embd], [n_embd, n_ff] */
     const float *q_b, *k_b, *v_b, *o_b, *up_b, *down_b;
     ng_norm attn_norm, ffn_norm;
+    const low_ranks *adapts; /* NULL: no adapter */
 } layer;
 
 typedef struct weights {
     ng_mat token, position, type; /* [n_vocab | n_ctx | n_types, n_embd] */
     ng_norm norm;
     layer *layers; /* [n_layer] */
-    uint32_t pooling;
+    uint32_t pooling, head_dim; /* n_attn = n_head * head_dim: less than n_embd where heads were pruned */
 } weights;
 
 typedef struct part { /* of one thread */
-    ng_rows mixed, ff;    /* [CHUNK, n_embd] attention's result, [CHUNK, n_ff] */
-    float *qk;            /* [CHUNK, n_embd] keys, later queries */
+    ng_rows mixed, ff;    /* [CHUNK, n_attn] attention's result, [CHUNK, n_ff] */
+    float *qk;            /* [CHUNK, n_attn] keys, later queries */
     float *row;           /* [n_embd] one row of the other tables */
+    float *low;           /* [CHUNK, NG_ADAPTER_RANK_MAX] with an adapter */
 } part;
 
 typedef struct scratch {
@@ -64,14 +71,15 @@ static ng_status load_norm(ng_loader *l, ng_norm *n, const char *name, float eps
 }
 
 static ng_status load_layer(ng_loader *l, layer *y, unsigned i, float eps, ng_error *err) {
-    const size_t e = l->model->info.n_embd, ff = l->model->info.n_ff;
+    const weights *all = l->model->weights;
+    const size_t e = l->model->info.n_embd, ff = l->model->info.n_ff, a = (size_t)l->model->info.n_head * all->head_dim;
     const struct {
         const char *name;
         ng_mat *m;
         const float **b;
         size_t rows, cols;
-    } mats[] = {{"attn_q", &y->q, &y->q_b, e, e},       {"attn_k", &y->k, &y->k_b, e, e},
-                {"attn_v", &y->v, &y->v_b, e, e},       {"attn_output", &y->o, &y->o_b, e, e},
+    } mats[] = {{"attn_q", &y->q, &y->q_b, a, e},       {"attn_k", &y->k, &y->k_b, a, e},
+                {"attn_v", &y->v, &y->v_b, a, e},       {"attn_output", &y->o, &y->o_b, e, a},
                 {"ffn_up", &y->up, &y->up_b, ff, e},    {"ffn_down", &y->down, &y->down_b, e, ff}};
     char name[64];
     ng_status s = NG_OK;
@@ -90,6 +98,24 @@ static ng_status load_layer(ng_loader *l, layer *y, unsigned i, float eps, ng_er
     return s ? s : load_norm(l, &y->ffn_norm, name, eps, err);
 }
 
+static ng_status load_adapter(ng_model *m, layer *y, unsigned i, ng_error *err) {
+    low_ranks *a = m->adapter ? ng_arena_alloc(m->arena, sizeof *a) : NULL;
+    if (!m->adapter) return NG_OK;
+    if (!a) return ng_fail(err, NG_ENOMEM, "bert: out of memory");
+    *a = (low_ranks){0};
+    const struct {
+        const char *name;
+        ng_low_rank *l;
+    } all[] = {{"attn_q", &a->q}, {"attn_k", &a->k}, {"attn_v", &a->v}, {"attn_output", &a->o}, {"ffn_up", &a->up}, {"ffn_down", &a->down}};
+    char name[64];
+    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+        snprintf(name, sizeof name, "blk.%u.%s.weight", i, all[k].name);
+        *all[k].l = ng_adapter_find(m->adapter, name);
+    }
+    y->adapts = a;
+    return NG_OK;
+}
+
 /* Rows of a table whose height no key gives. */
 static ng_status table_rows(const ng_loader *l, const char *name, uint32_t *rows, ng_error *err) {
     const ng_gguf_tensor *t = ng_gguf_find_tensor(l->model->gguf, name);
@@ -101,7 +127,8 @@ static ng_status table_rows(const ng_loader *l, const char *name, uint32_t *rows
     return NG_OK;
 }
 
-static ng_status load_keys(ng_loader *l, float *eps, uint32_t *pooling, ng_error *err) {
+static ng_status load_keys(ng_loader *l, float *eps, weights *w, ng_error *err) {
+    uint32_t *pooling = &w->pooling;
     ng_model_info *i = &l->model->info;
     const ng_gguf *g = l->model->gguf;
     bool causal;
@@ -116,7 +143,10 @@ static ng_status load_keys(ng_loader *l, float *eps, uint32_t *pooling, ng_error
         table_rows(l, "token_embd.weight", &i->n_vocab, err))
         return err ? err->code : NG_EFORMAT;
     i->n_head_kv = i->n_head;
-    if (i->n_embd % i->n_head)
+    if (ng_gguf_get_u32_or(g, "bert.attention.key_length", i->n_embd / i->n_head, &w->head_dim, err)) return err ? err->code : NG_EFORMAT;
+    if (w->head_dim < 1 || w->head_dim > i->n_embd)
+        return ng_fail(err, NG_EFORMAT, "%s: bert.attention.key_length is %u; 1 to %u are possible", i->path, w->head_dim, i->n_embd);
+    if (i->n_embd % i->n_head && !ng_gguf_has(g, "bert.attention.key_length"))
         return ng_fail(err, NG_EFORMAT, "%s: bert.embedding_length %u is not a multiple of %u heads", i->path, i->n_embd, i->n_head);
     if (!(*eps >= 0 && *eps < 1))
         return ng_fail(err, NG_EFORMAT, "%s: bert.attention.layer_norm_epsilon is %g", i->path, (double)*eps);
@@ -154,7 +184,7 @@ static ng_status load(ng_loader *l, ng_error *err) {
     weights *w = ng_arena_alloc(m->arena, sizeof *w);
     m->weights = w;
     if (!w) return ng_fail(err, NG_ENOMEM, "bert: out of memory");
-    ng_status s = load_keys(l, &eps, &w->pooling, err);
+    ng_status s = load_keys(l, &eps, w, err);
     if (!s) s = table_rows(l, "token_types.weight", &n_types, err);
     if (s) return s;
     const ng_model_info *i = &m->info;
@@ -165,6 +195,7 @@ static ng_status load(ng_loader *l, ng_error *err) {
     if (!s) s = ng_load_lookup(l, &w->type, "token_types.weight", n_types, i->n_embd, err);
     if (!s) s = load_norm(l, &w->norm, "token_embd_norm", eps, err);
     for (uint32_t k = 0; k < i->n_layer && !s; k++) s = load_layer(l, &w->layers[k], k, eps, err);
+    for (uint32_t k = 0; k < i->n_layer && !s; k++) s = load_adapter(m, &w->layers[k], k, err);
     m->info.n_seq_max = seq_max(m);
     return s;
 }
@@ -173,10 +204,12 @@ static ng_status load(ng_loader *l, ng_error *err) {
 
 static bool make_part(part *p, ng_session *s, bool quantised) {
     const ng_model_info *i = &s->model->info;
-    return ng_rows_init(&p->mixed, s->arena, CHUNK, i->n_embd, quantised) &&
+    size_t n_attn = (size_t)i->n_head * ((const weights *)s->model->weights)->head_dim;
+    return ng_rows_init(&p->mixed, s->arena, CHUNK, n_attn, quantised) &&
            ng_rows_init(&p->ff, s->arena, CHUNK, i->n_ff, quantised) &&
-           (p->qk = ng_arena_array(s->arena, (size_t)CHUNK * i->n_embd, sizeof(float))) &&
-           (p->row = ng_arena_array(s->arena, i->n_embd, sizeof(float)));
+           (p->qk = ng_arena_array(s->arena, CHUNK * n_attn, sizeof(float))) &&
+           (p->row = ng_arena_array(s->arena, i->n_embd, sizeof(float))) &&
+           (!s->model->adapter || (p->low = ng_arena_array(s->arena, (size_t)CHUNK * NG_ADAPTER_RANK_MAX, sizeof(float))));
 }
 
 static bool is_quantised(const ng_model *m) {
@@ -193,7 +226,7 @@ static ng_status make_scratch(ng_session *s, ng_error *err) {
     bool quantised = is_quantised(s->model);
     scratch *c = s->scratch = ng_arena_alloc(s->arena, sizeof *c);
     bool ok = c && ng_rows_init(&c->x, s->arena, s->max_batch, s->model->info.n_embd, quantised) &&
-              ng_attend_all_init(&c->attend, s, quantised) &&
+              ng_attend_all_init(&c->attend, s, ((const weights *)s->model->weights)->head_dim, quantised) &&
               (c->parts = ng_arena_array(s->arena, threads, sizeof *c->parts));
     for (size_t i = 0; ok && i < threads; i++) ok = make_part(&c->parts[i], s, quantised);
     return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "bert: no memory for sequences of %zu tokens", s->max_batch);
@@ -238,30 +271,44 @@ static void embed(const run *r) {
     norm_rows(r, &w->norm, r->begin, r->end);
 }
 
+/* What an adapter adds to y [n, stride] for rows x[n, ..]. */
+static void adapt(const run *r, const ng_low_rank *l, const float *x, size_t n, float *y, size_t stride) {
+    ng_low_rank_add(r->k, l, &(ng_low_rank_io){x, n, y, stride, r->p->low});
+}
+
 static void keys_and_values(const run *r, const layer *y) {
-    size_t e = r->n_embd;
+    size_t e = r->n_embd, w = r->c->attend.n_embd;
     for (size_t t = r->begin; t < r->end; t += CHUNK) {
         size_t to = r->end - t < CHUNK ? r->end : t + CHUNK;
-        ng_rows_linear(r->tm, r->k, &y->v, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->c->attend.v + t * e, .stride = e, .bias = y->v_b});
-        ng_rows_linear(r->tm, r->k, &y->k, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->p->qk, .stride = e, .bias = y->k_b});
+        ng_rows_linear(r->tm, r->k, &y->v, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->c->attend.v + t * w, .stride = w, .bias = y->v_b});
+        ng_rows_linear(r->tm, r->k, &y->k, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->p->qk, .stride = w, .bias = y->k_b});
+        if (y->adapts) {
+            adapt(r, &y->adapts->v, r->c->x.x + t * e, to - t, r->c->attend.v + t * w, w);
+            adapt(r, &y->adapts->k, r->c->x.x + t * e, to - t, r->p->qk, w);
+        }
         ng_attend_all_keys(&r->c->attend, r->b, t, to, r->p->qk);
     }
 }
 
 /* Rows begin .. end - 1, at most CHUNK, from their queries to the end of the layer. */
 static void finish(const run *r, const layer *y, size_t begin, size_t end) {
-    size_t e = r->n_embd, n = end - begin, n_ff = r->p->ff.n_cols;
+    size_t e = r->n_embd, w = r->c->attend.n_embd, n = end - begin, n_ff = r->p->ff.n_cols;
+    const low_ranks *a = y->adapts;
     ng_out residual = {.y = r->c->x.x + begin * e, .stride = e, .add = true};
-    ng_rows_linear(r->tm, r->k, &y->q, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->qk, .stride = e, .bias = y->q_b});
+    ng_rows_linear(r->tm, r->k, &y->q, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->qk, .stride = w, .bias = y->q_b});
+    if (a) adapt(r, &a->q, r->c->x.x + begin * e, n, r->p->qk, w);
     ng_attend_all_run(r->tm, &r->c->attend, r->b, &(ng_attend_all_io){begin, end, r->p->qk, r->p->mixed.x});
     ng_rows_quantize(r->k, &r->p->mixed, 0, n);
     residual.bias = y->o_b;
     ng_rows_linear(r->tm, r->k, &y->o, (ng_rows_in){&r->p->mixed, 0, n}, residual);
+    if (a) adapt(r, &a->o, r->p->mixed.x, n, residual.y, e);
     norm_rows(r, &y->attn_norm, begin, end);
     ng_rows_linear(r->tm, r->k, &y->up, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
+    if (a) adapt(r, &a->up, r->c->x.x + begin * e, n, r->p->ff.x, n_ff);
     ng_rows_gelu(r->k, &r->p->ff, 0, n);
     residual.bias = y->down_b;
     ng_rows_linear(r->tm, r->k, &y->down, (ng_rows_in){&r->p->ff, 0, n}, residual);
+    if (a) adapt(r, &a->down, r->p->ff.x, n, residual.y, e);
     norm_rows(r, &y->ffn_norm, begin, end);
 }
 

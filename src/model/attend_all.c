@@ -72,10 +72,10 @@ static bool init_tiles(ng_attend_all *a, ng_session *s) {
     return a->tiles != NULL;
 }
 
-bool ng_attend_all_init(ng_attend_all *a, ng_session *s, bool quantised) {
+bool ng_attend_all_init(ng_attend_all *a, ng_session *s, size_t head_dim, bool quantised) {
     const ng_model_info *i = &s->model->info;
-    *a = (ng_attend_all){.k = s->model->kernels, .n_head = i->n_head, .n_embd = i->n_embd,
-                         .head_dim = i->n_embd / i->n_head, .quantised = quantised};
+    *a = (ng_attend_all){.k = s->model->kernels, .n_head = i->n_head, .n_embd = i->n_head * head_dim,
+                         .head_dim = head_dim, .quantised = quantised};
     size_t rows = ng_attend_slots(s->max_batch), cells, bytes;
     if (!ng_mul_ok(&cells, rows, a->n_embd)) return false;
     a->v = ng_arena_array(s->arena, cells, sizeof *a->v);

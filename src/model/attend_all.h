@@ -25,7 +25,7 @@ static inline size_t ng_attend_slots(size_t n) { return (n + NG_ATTEND_SLOT - 1)
 
 typedef struct ng_attend_all {
     const ng_kernels *k;
-    size_t n_head, head_dim, n_embd;
+    size_t n_head, head_dim, n_embd; /* n_embd: of all heads together, attention's own width */
     bool quantised;
     float *v;        /* [rows, n_embd] */
     float *keys_t;   /* float form: of each sequence [n_embd, slots]: keys as columns */
@@ -35,7 +35,7 @@ typedef struct ng_attend_all {
 } ng_attend_all;
 
 /* Everything comes from s->arena; false when memory is out.  s->max_batch rows, s->n_ctx tokens a sequence. */
-bool ng_attend_all_init(ng_attend_all *a, ng_session *s, bool quantised) NG_MUST_USE;
+bool ng_attend_all_init(ng_attend_all *a, ng_session *s, size_t head_dim, bool quantised) NG_MUST_USE;
 /* k[end - begin, n_embd]: keys of these rows. */
 void ng_attend_all_keys(const ng_attend_all *a, const ng_batch *b, size_t begin, size_t end, const float *k);
 /* This thread's share of what the values need before they are used. */

@@ -2,6 +2,8 @@
  * double, in order, one thread. */
 #include "encoder_heads.h"
 
+#include "adapter.h"
+
 #include "arch.h"
 #include "core/math.h"
 #include "kernel/dequant.h"
@@ -120,10 +122,11 @@ ng_status ng_encoder_heads_open(ng_encoder_heads *out, const ng_model *m, ng_err
     ng_error local = {0};
     err = err ? err : &local;
     *out = (ng_encoder_heads){0};
-    if (!ng_gguf_has(m->gguf, "nanogrid.heads")) return NG_OK;
+    const ng_gguf *g = ng_adapter_heads(m->adapter) ? ng_adapter_heads(m->adapter) : m->gguf;
+    if (!ng_gguf_has(g, "nanogrid.heads")) return NG_OK;
     if (ng_arena_new(&out->arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", m->info.path);
-    reader r = {.g = m->gguf, .arena = out->arena, .path = m->info.path};
-    ng_status s = ng_gguf_get_array(m->gguf, "nanogrid.heads", &names, err);
+    reader r = {.g = g, .arena = out->arena, .path = ng_gguf_path(g)};
+    ng_status s = ng_gguf_get_array(g, "nanogrid.heads", &names, err);
     if (!s && (names.kind != NG_GGUF_STRING || names.len > NG_ENCODER_HEADS_MAX))
         s = ng_fail(err, NG_EFORMAT, "%s: nanogrid.heads must be at most %d texts", r.path, NG_ENCODER_HEADS_MAX);
     if (!s && !(out->items = ng_arena_array(out->arena, names.len, sizeof *out->items))) s = no_memory(&r, err);

@@ -3,6 +3,7 @@
  * Float weights stay in the mapping; quantised ones are repacked into panels (kernel/panel.h) that all
  * processes share (repack.h).  A tensor that the architecture does not ask for is refused: a
  * weight that is silently left out gives a model that almost works. */
+#include "adapter.h"
 #include "arch.h"
 
 #include "core/cpu.h"
@@ -135,15 +136,35 @@ static void forget_header(const ng_gguf *g) {
     ng_map_forget(map, 0, end);
 }
 
-static ng_status open_into(ng_model *m, const char *path, bool header_only, ng_error *err) {
+/* How a model is opened. */
+typedef struct opening {
+    const char *path, *adapter; /* adapter: NULL for none */
+    double scale;
+    size_t cache_from_bytes;
+    bool header_only;
+} opening;
+
+/* Before the weights, which ask for its parts. */
+static ng_status open_adapter(ng_model *m, const opening *o, ng_error *err) {
+    if (!o->adapter || o->scale == 0) return NG_OK;
+    if (m->arch->kind != NG_MODEL_ENCODER)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: adapters run beside encoders; %s is a decoder (merge it: nanogrid finetune --merge)", o->adapter, o->path);
+    ng_status s = ng_adapter_open(&m->adapter, o->adapter, m, o->scale, err);
+    if (!s) m->bytes.tables += ng_adapter_bytes(m->adapter);
+    return s;
+}
+
+static ng_status open_into(ng_model *m, const opening *o, ng_error *err) {
+    bool header_only = o->header_only;
     ng_status s = ng_kernels_get(&m->kernels, err);
     if (s) return s;
-    if (ng_arena_new(&m->arena, 0) || !(m->info.path = ng_arena_strdup(m->arena, path)))
+    if (ng_arena_new(&m->arena, 0) || !(m->info.path = ng_arena_strdup(m->arena, o->path)))
         return ng_fail(err, NG_ENOMEM, "model: out of memory");
-    s = ng_gguf_open(&m->gguf, path, err);
+    s = ng_gguf_open(&m->gguf, o->path, err);
     if (!s) s = find_arch(m, err);
     if (!s) s = fill_info(m, err);
     if (!s) count_weights(m);
+    if (!s) s = open_adapter(m, o, err);
     if (!s) s = load_weights(m, header_only, err);
     if (s) return s;
     m->info.repack = header_only ? "none" : m->repack.how;
@@ -161,12 +182,12 @@ ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) {
     return ng_model_open_from(out, path, NG_REPACK_CACHE_FROM, err);
 }
 
-static ng_status open_model(ng_model **out, const char *path, size_t cache_from_bytes, bool header_only, ng_error *err) {
+static ng_status open_model(ng_model **out, const opening *o, ng_error *err) {
     *out = NULL;
     ng_model *m = calloc(1, sizeof *m);
     if (!m) return ng_fail(err, NG_ENOMEM, "model: out of memory");
-    m->cache_from_bytes = cache_from_bytes;
-    ng_status s = open_into(m, path, header_only, err);
+    m->cache_from_bytes = o->cache_from_bytes;
+    ng_status s = open_into(m, o, err);
     if (s) {
         ng_model_close(m);
         return s;
@@ -176,17 +197,22 @@ static ng_status open_model(ng_model **out, const char *path, size_t cache_from_
 }
 
 ng_status ng_model_open_from(ng_model **out, const char *path, size_t cache_from_bytes, ng_error *err) {
-    return open_model(out, path, cache_from_bytes, false, err);
+    return open_model(out, &(opening){.path = path, .cache_from_bytes = cache_from_bytes}, err);
 }
 
 ng_status ng_model_open_header(ng_model **out, const char *path, ng_error *err) {
-    return open_model(out, path, 0, true, err);
+    return open_model(out, &(opening){.path = path, .header_only = true}, err);
+}
+
+ng_status ng_model_open_adapted(ng_model **out, const char *path, const char *adapter, double scale, ng_error *err) {
+    return open_model(out, &(opening){path, adapter, scale, NG_REPACK_CACHE_FROM, false}, err);
 }
 
 void ng_model_close(ng_model *m) {
     if (!m) return;
     ng_tokenizer_close(m->tokenizer);
     ng_gguf_close(m->gguf);
+    ng_adapter_close(m->adapter);
     ng_repack_close(&m->repack);
     ng_arena_free(m->arena);
     free(m);

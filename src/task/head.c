@@ -101,6 +101,8 @@ ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
     if (!ops)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot serve the task %s",
                        spec->path ? spec->path : "(no model)", arch, ng_task_name(spec->task));
+    if (spec->adapter && ops != &ng_head_encoder && ops != &ng_head_embedding)
+        return ng_fail(err, NG_EINVALID, "%s: adapters stand beside encoders; this model is none", spec->adapter);
     ng_head *h = calloc(1, sizeof *h);
     if (!h) return ng_fail(err, NG_ENOMEM, "head: out of memory");
     h->ops = ops;

@@ -53,7 +53,7 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     if (!e) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
     pthread_mutex_init(&e->lock, NULL);
     ng_session_options opt = {.n_threads = spec->n_threads};
-    ng_status s = ng_model_open(&e->model, spec->path, err);
+    ng_status s = ng_model_open_adapted(&e->model, spec->path, spec->adapter, spec->adapter_scale, err);
     ng_model_info info = {0};
     if (!s) info = ng_model_get_info(e->model);
     if (!s && info.kind != NG_MODEL_ENCODER)

@@ -4,7 +4,7 @@
  * by labels that the request brings: by the cosines of the text's and the labels' vectors.
  *
  * Heads of one file share one encoder: its model and session are opened once a process (by path, size and
- * time of change, counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
+ * time of change, and by what adapter stands beside it; counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
  * several heads asked about one text cost one forward.  One lock an encoder: calls queue, as the session's
  * threads already work together. */
 #include "decide.h"
@@ -26,7 +26,8 @@
 typedef struct encoder {
     struct encoder *next; /* of all that are open; guarded by all_lock, as is n_users */
     size_t n_users;
-    char *path;
+    char *path, *adapter; /* adapter: NULL for none */
+    double scale;
     uint64_t bytes;
     int64_t changed_s;
     ng_model *model;
@@ -66,16 +67,22 @@ static void encoder_free(encoder *e) {
     free(e->labels);
     free(e->label_vectors);
     free(e->path);
+    free(e->adapter);
     free(e);
 }
 
-static ng_status encoder_open(encoder **out, const char *path, int n_threads, ng_error *err) {
+static ng_status encoder_open(encoder **out, const ng_head_spec *spec, ng_error *err) {
+    const char *path = spec->path;
     encoder *e = calloc(1, sizeof *e);
-    ng_session_options opt = {.n_threads = n_threads};
+    ng_session_options opt = {.n_threads = spec->n_threads};
     *out = NULL;
     if (!e) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     pthread_mutex_init(&e->lock, NULL);
-    ng_status s = (e->path = strdup(path)) ? ng_model_open(&e->model, path, err) : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    e->path = strdup(path);
+    e->adapter = spec->adapter ? strdup(spec->adapter) : NULL;
+    e->scale = spec->adapter_scale;
+    ng_status s = e->path && !e->adapter == !spec->adapter ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    if (!s) s = ng_model_open_adapted(&e->model, path, e->adapter, e->scale, err);
     if (!s) s = ng_encoder_heads_open(&e->heads, e->model, err);
     if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
@@ -91,15 +98,21 @@ static ng_status encoder_open(encoder **out, const char *path, int n_threads, ng
     return s;
 }
 
-static ng_status encoder_take(encoder **out, const char *path, int n_threads, ng_error *err) {
+/* Files by path; one that has changed is another. */
+static bool is_same(const encoder *e, const ng_head_spec *spec, uint64_t bytes, int64_t changed) {
+    bool adapter = !e->adapter || !spec->adapter ? !e->adapter == !spec->adapter : !strcmp(e->adapter, spec->adapter) && e->scale == spec->adapter_scale;
+    return adapter && !strcmp(e->path, spec->path) && e->bytes == bytes && e->changed_s == changed;
+}
+
+static ng_status encoder_take(encoder **out, const ng_head_spec *spec, ng_error *err) {
     uint64_t bytes = 0;
     int64_t changed = 0;
-    (void)ng_file_stat(path, &bytes, &changed);
+    (void)ng_file_stat(spec->path, &bytes, &changed);
     ng_status s = NG_OK;
     pthread_mutex_lock(&all_lock);
     encoder *e = all;
-    while (e && (strcmp(e->path, path) != 0 || e->bytes != bytes || e->changed_s != changed)) e = e->next;
-    if (!e && !(s = encoder_open(&e, path, n_threads, err))) {
+    while (e && !is_same(e, spec, bytes, changed)) e = e->next;
+    if (!e && !(s = encoder_open(&e, spec, err))) {
         e->bytes = bytes;
         e->changed_s = changed;
         e->next = all;
@@ -176,7 +189,7 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     encoder_head *h = calloc(1, sizeof *h);
     *self = NULL;
     if (!h) return ng_fail(err, NG_ENOMEM, "%s: out of memory", spec->path);
-    ng_status s = encoder_take(&h->e, spec->path, spec->n_threads, err);
+    ng_status s = encoder_take(&h->e, spec, err);
     if (!s && (s = choose(h, spec, err))) encoder_give(h->e);
     if (s) free(h);
     else *self = h;

@@ -353,12 +353,17 @@ static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags)
     text_ref word = fields[0], tag = fields[n - 1];
     if (n < 2) return bad_row(p, "a word without a tag (they are parted by a tab)", NULL);
     if (!is_tag(tag) || memchr(tag.data, ' ', tag.len)) return bad_row(p, "the tag is not O, B-kind or I-kind", NULL);
-    if (!word.len && *tag.data == 'O') return NG_OK; /* published files have these where a character was lost */
-    if (!word.len || memchr(word.data, ' ', word.len)) return bad_row(p, "the word is empty or holds a space", NULL);
-    if ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(words, word.data, word.len) ||
-        ng_buf_put(tags, tag.data, tag.len))
-        return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
-    return NG_OK;
+    bool outside = *tag.data == 'O';
+    if (!word.len && outside) return NG_OK; /* published files have these where a character was lost */
+    if (!word.len || (memchr(word.data, ' ', word.len) && !outside)) return bad_row(p, "the word is empty or holds a space", NULL);
+    for (size_t i = 0, part; i < word.len && !s; i += part + 1) { /* and some where a space is within a word */
+        const char *gap = memchr(word.data + i, ' ', word.len - i);
+        part = gap ? (size_t)(gap - word.data) - i : word.len - i;
+        if (part && ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(words, word.data + i, part) ||
+                  ng_buf_put(tags, tag.data, tag.len)))
+            s = ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
+    }
+    return s;
 }
 
 static ng_status parse_conll(parser *p, text_ref in, bool need_label, ng_row_fn *fn, void *ctx) {

@@ -23,7 +23,7 @@ typedef struct layer_at {
 } layer_at;
 
 typedef struct layer_run {
-    float *qkv, *mixed, *sum1, *x1, *up, *act, *sum2, *x2; /* [n, 3w | w | w | w | ff | ff | w | w] */
+    float *qkv, *mixed, *sum1, *x1, *up, *act, *sum2, *x2; /* [n, 3a | a | w | w | ff | ff | w | w]; a: attention's width */
     float *lse, *stat1, *stat2;                            /* [n, n_head], [n, 2] twice */
 } layer_run;
 
@@ -39,7 +39,7 @@ struct ng_encoder {
     void *block;                                /* of all activations */
     layer_run *run;                             /* [n_layer] */
     float *x0, *sum0, *stat0;                   /* after and before the embeddings' norm */
-    float *dx, *dh, *dwide;                     /* [n, w] twice, [n, max(3w, ff)] */
+    float *dx, *dh, *dwide;                     /* [n, w] twice, [n, max(3a, ff)] */
     int32_t *pos;                               /* [n] */
     size_t max_tok, max_seq, longest;
     size_t frozen;                              /* layers that stay; 0: the tables are trained too */
@@ -50,21 +50,27 @@ struct ng_encoder {
     float *tables, *layer, *words;              /* of the base: small tables, one layer, the batch's words [n, w] */
     size_t loaded;                              /* which layer `layer` has; SIZE_MAX: none */
     float *low, *dlow;                          /* [targets, n, rank], [n, rank] */
-    const float *add_qkv;                       /* [n, 3w] to the last layer's gradient, or NULL */
+    const float *add_qkv;                       /* [n, 3a] to the last layer's gradient, or NULL */
 };
 
 /* ---- shape and layout --------------------------------------------------------------------------- */
 
+size_t ng_encoder_attention_width(const ng_encoder_shape *s) { return s->n_head * (s->head_width ? s->head_width : s->width / s->n_head); }
+
+static size_t layer_weights(const ng_encoder_shape *s) {
+    size_t w = s->width, a = ng_encoder_attention_width(s);
+    return 4 * w * a + 3 * a + 6 * w + 2 * w * s->n_ff + s->n_ff;
+}
+
 size_t ng_encoder_n_weights(const ng_encoder_shape *s) {
-    size_t w = s->width, layer = 4 * w * w + 4 * w + 2 * w * s->n_ff + s->n_ff + w + 4 * w;
-    return (s->n_vocab + s->n_ctx + 1) * w + 2 * w + s->n_layer * layer;
+    return (s->n_vocab + s->n_ctx + 1) * s->width + 2 * s->width + s->n_layer * layer_weights(s);
 }
 
 ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) {
     const size_t most = 1 << 20;
     if (!s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff || s->n_vocab > most ||
         s->n_ctx > NG_NN_LENGTH_MAX || s->width > 4096 || s->n_layer > 64 || s->n_ff > 16384 || s->n_head > s->width ||
-        s->width % s->n_head || !(s->eps >= 0 && s->eps < 1))
+        (s->head_width ? s->head_width > s->width / s->n_head : s->width % s->n_head != 0) || !(s->eps >= 0 && s->eps < 1))
         return ng_fail(err, NG_EINVALID,
                        "encoder: %zu words, context %zu, width %zu of %zu heads, %zu layers, %zu inner: not trainable here "
                        "(at most 2^20 words, context 1024, width 4096, 64 layers, inner 16384; heads divide the width)",
@@ -89,15 +95,15 @@ static size_t place_in(ng_encoder *e, size_t layer, const char *name, size_t row
 }
 
 static void place_layer(ng_encoder *e, size_t i) {
-    size_t w = e->shape.width, ff = e->shape.n_ff;
+    size_t w = e->shape.width, ff = e->shape.n_ff, aw = ng_encoder_attention_width(&e->shape);
     layer_at *a = &e->at[i];
-    a->qkv = place_in(e, i, "attn_q.weight", w, w);
-    place_in(e, i, "attn_k.weight", w, w);
-    place_in(e, i, "attn_v.weight", w, w);
-    a->qkv_b = place_in(e, i, "attn_q.bias", 1, w);
-    place_in(e, i, "attn_k.bias", 1, w);
-    place_in(e, i, "attn_v.bias", 1, w);
-    a->o = place_in(e, i, "attn_output.weight", w, w);
+    a->qkv = place_in(e, i, "attn_q.weight", aw, w);
+    place_in(e, i, "attn_k.weight", aw, w);
+    place_in(e, i, "attn_v.weight", aw, w);
+    a->qkv_b = place_in(e, i, "attn_q.bias", 1, aw);
+    place_in(e, i, "attn_k.bias", 1, aw);
+    place_in(e, i, "attn_v.bias", 1, aw);
+    a->o = place_in(e, i, "attn_output.weight", w, aw);
     a->o_b = place_in(e, i, "attn_output.bias", 1, w);
     a->norm1 = place_in(e, i, "attn_output_norm.weight", 1, w);
     a->norm1_b = place_in(e, i, "attn_output_norm.bias", 1, w);
@@ -111,13 +117,10 @@ static void place_layer(ng_encoder *e, size_t i) {
 
 const char *const ng_lora_names[NG_LORA_TARGETS] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"};
 
-static size_t layer_weights(const ng_encoder *e) {
-    size_t w = e->shape.width;
-    return 4 * w * w + 9 * w + 2 * w * e->shape.n_ff + e->shape.n_ff;
-}
-
-static size_t target_in(const ng_encoder *e, size_t t) { return t == 5 ? e->shape.n_ff : e->shape.width; }
-static size_t target_out(const ng_encoder *e, size_t t) { return t == 4 ? e->shape.n_ff : e->shape.width; }
+static size_t target_in(const ng_encoder *e, size_t t) { return ng_lora_in(&e->shape, t); }
+static size_t target_out(const ng_encoder *e, size_t t) { return ng_lora_out(&e->shape, t); }
+size_t ng_lora_in(const ng_encoder_shape *s, size_t t) { return t == 5 ? s->n_ff : t == 3 ? ng_encoder_attention_width(s) : s->width; }
+size_t ng_lora_out(const ng_encoder_shape *s, size_t t) { return t == 4 ? s->n_ff : t < 3 ? ng_encoder_attention_width(s) : s->width; }
 
 /* Of a layer's targets before t. */
 static size_t adapter_weights(const ng_encoder *e, size_t t) {
@@ -151,7 +154,7 @@ static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, si
     e->norm_b = place(e, "token_embd_norm.bias", 1, shape->width, false);
     for (size_t i = 0; i < shape->n_layer; i++) place_layer(e, i);
     if (lora) {
-        size_t small = e->at[0].qkv - e->position, layer = layer_weights(e);
+        size_t small = e->at[0].qkv - e->position, layer = layer_weights(shape);
         e->adapts = true;
         e->lora = *lora;
         e->n_total = shape->n_layer * adapter_weights(e, NG_LORA_TARGETS);
@@ -234,7 +237,7 @@ static float *take(carve *c, size_t n) {
 }
 
 static void carve_all(ng_encoder *e, carve *c, size_t n) {
-    size_t w = e->shape.width, ff = e->shape.n_ff;
+    size_t w = e->shape.width, ff = e->shape.n_ff, aw = ng_encoder_attention_width(&e->shape);
     for (size_t i = 0; i < e->shape.n_layer; i++) {
         layer_run *r = &e->run[i];
         if (e->adapts && i) {
@@ -242,8 +245,8 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
             r->x2 = take(c, n * w);
             continue;
         }
-        r->qkv = take(c, n * 3 * w);
-        r->mixed = take(c, n * w);
+        r->qkv = take(c, n * 3 * aw);
+        r->mixed = take(c, n * aw);
         r->sum1 = take(c, n * w);
         r->x1 = take(c, n * w);
         r->up = take(c, n * ff);
@@ -259,7 +262,7 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
     e->stat0 = take(c, n * 2);
     e->dx = take(c, n * w);
     e->dh = take(c, n * w);
-    e->dwide = take(c, n * (ff > 3 * w ? ff : 3 * w));
+    e->dwide = take(c, n * (ff > 3 * aw ? ff : 3 * aw));
     e->pos = (int32_t *)take(c, n);
     if (!e->adapts) return;
     e->words = take(c, n * w);
@@ -268,10 +271,10 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
 }
 
 static size_t work_bytes(const ng_encoder *e, const ng_nn *nn) {
-    size_t w = e->shape.width, n = e->max_tok;
-    size_t all[] = {ng_nn_linear_bytes(nn, n, w, 3 * w), ng_nn_linear_bytes(nn, n, w, e->shape.n_ff),
+    size_t w = e->shape.width, n = e->max_tok, aw = ng_encoder_attention_width(&e->shape);
+    size_t all[] = {ng_nn_linear_bytes(nn, n, w, 3 * aw), ng_nn_linear_bytes(nn, n, aw, w), ng_nn_linear_bytes(nn, n, w, e->shape.n_ff),
                     ng_nn_linear_bytes(nn, n, e->shape.n_ff, w), ng_nn_norm_bytes(n, w),
-                    ng_nn_attention_bytes(nn, e->longest, w / e->shape.n_head),
+                    ng_nn_attention_bytes(nn, e->longest, aw / e->shape.n_head),
                     e->adapts ? ng_nn_linear_bytes(nn, n, w, e->lora.rank) : 0, e->adapts ? ng_nn_linear_bytes(nn, n, e->lora.rank, w) : 0,
                     e->adapts ? ng_nn_linear_bytes(nn, n, e->shape.n_ff, e->lora.rank) : 0,
                     e->adapts ? ng_nn_linear_bytes(nn, n, e->lora.rank, e->shape.n_ff) : 0};
@@ -347,7 +350,7 @@ static size_t n_rows(const ng_encoder *e) { return e->batch.begin[e->batch.n_seq
 static const float *weight_at(const ng_encoder *e, size_t at) {
     if (!e->adapts) return e->weights + at;
     if (at < e->at[0].qkv) return e->tables + (at - e->position);
-    return e->layer + (at - e->at[0].qkv) % layer_weights(e);
+    return e->layer + (at - e->at[0].qkv) % layer_weights(&e->shape);
 }
 static float *grad_at(const ng_encoder *e, size_t at) { return e->adapts ? NULL : e->grads + at; }
 
@@ -431,7 +434,7 @@ static ng_nn_embed embedding(const ng_encoder *e) {
 }
 
 static ng_nn_attention attention(const ng_encoder *e, const layer_run *r, size_t i) {
-    return (ng_nn_attention){.n_seq = e->batch.n_seq, .width = e->shape.width, .n_head = e->shape.n_head,
+    return (ng_nn_attention){.n_seq = e->batch.n_seq, .width = ng_encoder_attention_width(&e->shape), .n_head = e->shape.n_head,
                              .begin = e->batch.begin, .qkv = r->qkv, .y = r->mixed, .lse = r->lse, .drop = drop_of(e, 3 * i + 1)};
 }
 
@@ -440,16 +443,16 @@ static const float *input_of(const ng_encoder *e, size_t i) { return i ? e->run[
 static void layer_forward(ng_encoder *e, size_t i) {
     const layer_at *a = &e->at[i];
     layer_run *r = &e->run[i];
-    size_t w = e->shape.width, ff = e->shape.n_ff;
+    size_t w = e->shape.width, ff = e->shape.n_ff, aw = ng_encoder_attention_width(&e->shape);
     const float *x = input_of(e, i);
     load_layer(e, i);
-    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
+    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * aw), o = linear(e, a->o, a->o_b, aw, w);
     ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
     ng_nn_attention att = attention(e, r, i);
     ng_nn_norm norm1 = norm(e, a->norm1, a->norm1_b), norm2 = norm(e, a->norm2, a->norm2_b);
     qkv.x = x, qkv.y = r->qkv;
     ng_nn_linear_forward(e->nn, &qkv);
-    for (size_t t = 0; t < 3; t++) adapt_forward(e, i, t, x, r->qkv + t * w);
+    for (size_t t = 0; t < 3; t++) adapt_forward(e, i, t, x, r->qkv + t * aw);
     ng_nn_attention_forward(e->nn, &att);
     o.x = r->mixed, o.y = r->sum1;
     ng_nn_linear_forward(e->nn, &o);
@@ -504,16 +507,16 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
 float *ng_encoder_grad_out(ng_encoder *e) { return e->dx; }
 const float *ng_encoder_qkv(const ng_encoder *e) { return e->run[e->shape.n_layer - 1].qkv; }
 void ng_encoder_add_qkv(ng_encoder *e, const float *dqkv) { e->add_qkv = dqkv; }
-ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i) { return (ng_encoder_values){input_of(e, i), e->run[i].act, e->run[i].x2}; }
+ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i) { return (ng_encoder_values){input_of(e, i), e->run[i].mixed, e->run[i].act, e->run[i].x2}; }
 
 /* In: e->dx is the gradient of the layer's output; out: of its input. */
 static void layer_backward(ng_encoder *e, size_t i) {
     const layer_at *a = &e->at[i];
     layer_run *r = &e->run[i];
-    size_t w = e->shape.width, ff = e->shape.n_ff;
+    size_t w = e->shape.width, ff = e->shape.n_ff, aw = ng_encoder_attention_width(&e->shape);
     const float *x = input_of(e, i);
     load_layer(e, i);
-    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * w), o = linear(e, a->o, a->o_b, w, w);
+    ng_nn_linear qkv = linear(e, a->qkv, a->qkv_b, w, 3 * aw), o = linear(e, a->o, a->o_b, aw, w);
     ng_nn_linear up = linear(e, a->up, a->up_b, w, ff), down = linear(e, a->down, a->down_b, ff, w);
     ng_nn_attention att = attention(e, r, i);
     ng_nn_norm norm1 = norm(e, a->norm1, a->norm1_b), norm2 = norm(e, a->norm2, a->norm2_b);
@@ -535,10 +538,10 @@ static void layer_backward(ng_encoder *e, size_t i) {
     adapt_backward(e, i, 3, r->mixed, e->dh, r->sum1);
     att.dy = r->sum1, att.dqkv = e->dwide;
     ng_nn_attention_backward(e->nn, &att);
-    for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * w; k++) e->dwide[k] += e->add_qkv[k];
+    for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * aw; k++) e->dwide[k] += e->add_qkv[k];
     qkv.x = x, qkv.dy = e->dwide, qkv.dx = e->dx, qkv.add_dx = true;
     ng_nn_linear_backward(e->nn, &qkv);
-    for (size_t t = 0; t < 3; t++) adapt_backward(e, i, t, x, e->dwide + t * w, e->dx);
+    for (size_t t = 0; t < 3; t++) adapt_backward(e, i, t, x, e->dwide + t * aw, e->dx);
 }
 
 void ng_encoder_backward(ng_encoder *e) {

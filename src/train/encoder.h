@@ -24,7 +24,10 @@ typedef struct ng_encoder ng_encoder;
 typedef struct ng_encoder_shape {
     size_t n_vocab, n_ctx, width, n_layer, n_head, n_ff;
     float eps;
+    size_t head_width; /* 0: width / n_head; pruned heads leave those that stay as wide as they were */
 } ng_encoder_shape;
+/* Of queries, keys and values: n_head heads. */
+size_t ng_encoder_attention_width(const ng_encoder_shape *s);
 /* NG_EINVALID naming what is wrong: zero, a width that heads do not divide, more than 2^30 weights. */
 ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) NG_MUST_USE;
 size_t ng_encoder_n_weights(const ng_encoder_shape *s); /* without the extra ones */
@@ -51,6 +54,9 @@ typedef struct ng_encoder_lora {
 ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) NG_MUST_USE;
 /* Where the A of target t (0 .. 5) of a layer is in the weights, B behind it; SIZE_MAX: it is no target. */
 size_t ng_encoder_lora_at(const ng_encoder *e, size_t layer, size_t t);
+/* Columns and rows of target t's matrix. */
+size_t ng_lora_in(const ng_encoder_shape *s, size_t t);
+size_t ng_lora_out(const ng_encoder_shape *s, size_t t);
 extern const char *const ng_lora_names[NG_LORA_TARGETS]; /* "attn_q" .. "ffn_down" */
 
 /* ---- weights ------------------------------------------------------------------------------------ */
@@ -90,13 +96,13 @@ typedef struct ng_encoder_batch {
 const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b);
 float *ng_encoder_grad_out(ng_encoder *e); /* [n_tok, width] for dloss/dx */
 void ng_encoder_backward(ng_encoder *e);
-/* Of the last layer of the last forward: q, k and v [n_tok, 3 width].  What is given to _add_ is added to their gradient by the next
+/* Of the last layer of the last forward: q, k and v [n_tok, 3 attention widths].  What is given to _add_ is added to their gradient by the next
  * backward (a loss on attention); borrowed until then, NULL for none. */
 const float *ng_encoder_qkv(const ng_encoder *e);
 void ng_encoder_add_qkv(ng_encoder *e, const float *dqkv);
-/* What layer i read, had between its two inner matrices, and gave, in the last forward. */
+/* What layer i read, its heads gave, it had between its two inner matrices, and gave, in the last forward. */
 typedef struct ng_encoder_values {
-    const float *in, *inner, *out; /* [n_tok, width], [n_tok, n_ff], [n_tok, width] */
+    const float *in, *heads, *inner, *out; /* [n_tok, width], [n_tok, attention width], [n_tok, n_ff], [n_tok, width] */
 } ng_encoder_values;
 ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i);
 

@@ -32,7 +32,7 @@ static ng_status open_folder(ng_encoder_base *b, const char *folder, const char 
 
 static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
     ng_str arch;
-    uint32_t ctx, width, ff, heads, layers;
+    uint32_t ctx, width, ff, heads, layers, head_width;
     float eps;
     ng_status s = ng_gguf_get_str(b->g, "general.architecture", &arch, err);
     if (!s && (arch.len != 4 || memcmp(arch.data, "bert", 4) != 0))
@@ -43,6 +43,7 @@ static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
         (s = ng_gguf_get_u32(b->g, "bert.feed_forward_length", &ff, err)) ||
         (s = ng_gguf_get_u32(b->g, "bert.attention.head_count", &heads, err)) ||
         (s = ng_gguf_get_u32(b->g, "bert.block_count", &layers, err)) ||
+        (s = ng_gguf_get_u32_or(b->g, "bert.attention.key_length", 0, &head_width, err)) ||
         (s = ng_gguf_get_f32(b->g, "bert.attention.layer_norm_epsilon", &eps, err)))
         return s;
     const ng_encoder_base_recipe *r = &b->recipe->base;
@@ -56,7 +57,7 @@ static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
         b->layers[i] = (uint32_t)k;
     }
     size_t context = (size_t)r->context < ctx ? (size_t)r->context : ctx;
-    b->shape = (ng_encoder_shape){b->n_words, context, width, n, heads, ff, eps};
+    b->shape = (ng_encoder_shape){b->n_words, context, width, n, heads, ff, eps, head_width};
     return ng_encoder_shape_check(&b->shape, err);
 }
 
@@ -210,6 +211,11 @@ ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_ar
     ng_gguf_put_u32(w, "general.file_type", 0);
     ng_gguf_put_u32(w, "bert.block_count", (uint32_t)b->shape.n_layer);
     ng_gguf_put_u32(w, "bert.feed_forward_length", (uint32_t)b->shape.n_ff);
+    ng_gguf_put_u32(w, "bert.attention.head_count", (uint32_t)b->shape.n_head);
+    if (b->shape.head_width) {
+        ng_gguf_put_u32(w, "bert.attention.key_length", (uint32_t)b->shape.head_width);
+        ng_gguf_put_u32(w, "bert.attention.value_length", (uint32_t)b->shape.head_width);
+    }
     ng_gguf_put_u32(w, "bert.context_length", (uint32_t)b->shape.n_ctx);
     ng_gguf_put_u32(w, "nanogrid.max_seq_length", (uint32_t)b->shape.n_ctx);
     ng_gguf_put_u32(w, "tokenizer.ggml.token_type_count", 1);
@@ -316,19 +322,30 @@ ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, 
     return has ? NG_OK : ng_fail(err, NG_EFORMAT, "%s: head '%s' lacks its weights", ng_gguf_path(from), name);
 }
 
-ng_status ng_encoder_base_whole(const ng_encoder_base *b, ng_encoder **out, ng_error *err) {
-    uint32_t n;
+ng_status ng_encoder_base_whole(const ng_encoder_base *b, bool all_words, ng_encoder **out, ng_error *err) {
+    uint32_t n, ff, heads;
     ng_encoder_base whole = *b;
     *out = NULL;
     ng_status s = ng_gguf_get_u32(b->g, "bert.block_count", &n, err);
+    if (!s) s = ng_gguf_get_u32(b->g, "bert.feed_forward_length", &ff, err);
+    if (!s) s = ng_gguf_get_u32(b->g, "bert.attention.head_count", &heads, err);
     if (s) return s;
     whole.start = NULL;
     whole.shape.n_layer = n;
-    if (!(whole.layers = malloc((n + 1) * sizeof *whole.layers))) return no_memory(b, err);
+    whole.shape.n_ff = ff;
+    whole.shape.n_head = heads;
+    if (all_words) whole.shape.n_vocab = b->n_words;
+    whole.layers = malloc((n + 1) * sizeof *whole.layers);
+    whole.kept = malloc((whole.shape.n_vocab + 1) * sizeof *whole.kept);
+    if (!whole.layers || !whole.kept) {
+        free(whole.layers), free(whole.kept);
+        return no_memory(b, err);
+    }
     for (uint32_t i = 0; i < n; i++) whole.layers[i] = i;
+    for (size_t i = 0; i < whole.shape.n_vocab; i++) whole.kept[i] = all_words ? (int32_t)i : b->kept[i];
     s = ng_encoder_new(out, &whole.shape, 0, err);
     if (!s) s = ng_encoder_base_copy(&whole, *out, err);
-    free(whole.layers);
+    free(whole.layers), free(whole.kept);
     if (s) ng_encoder_free(*out), *out = NULL;
     return s;
 }

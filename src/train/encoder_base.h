@@ -37,8 +37,9 @@ ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r,
 ng_status ng_encoder_base_count(ng_encoder_base *b, const char *text, size_t len, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_choose(ng_encoder_base *b, const char *scratch_dir, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) NG_MUST_USE;
-/* An encoder of all layers of base.model over the student's words: what a student is compared with. */
-ng_status ng_encoder_base_whole(const ng_encoder_base *b, ng_encoder **out, ng_error *err) NG_MUST_USE;
+/* An encoder of all layers of base.model over the student's words, or over all its own (b->teacher's ids): what a student
+ * is compared with. */
+ng_status ng_encoder_base_whole(const ng_encoder_base *b, bool all_words, ng_encoder **out, ng_error *err) NG_MUST_USE;
 /* The weights and bias of a head that base.start (without one: base.model) has with the same labels, behind each other at `out`;
  * what it lacks stays as it is.  *shapes: whether those of shapes are wanted too; then whether they came, in the file's unit. */
 ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes, float *out, ng_error *err) NG_MUST_USE;

@@ -15,6 +15,7 @@ static const ng_config_field base_fields[] = {
     {"layers", NG_CONFIG_NUMS, AT(ng_encoder_base_recipe, layers), .help = "which layers; all when left out"},
     {"words", NG_CONFIG_INT, AT(ng_encoder_base_recipe, words), .dflt = "0", .min = 0, .max = 1 << 20},
     {"context", NG_CONFIG_INT, AT(ng_encoder_base_recipe, context), .dflt = "128", .min = 8, .max = NG_NN_LENGTH_MAX},
+    {"inner", NG_CONFIG_NUM, AT(ng_encoder_base_recipe, inner), .dflt = "0", .min = 0, .max = 0.95},
     {0}};
 static const ng_config_schema base_schema = {"base", sizeof(ng_encoder_base_recipe), base_fields};
 
@@ -26,6 +27,7 @@ static const ng_config_field head_fields[] = {
     {"share", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, share), .dflt = "1", .min = 1e-3, .max = 1},
     {"pooling", NG_CONFIG_ENUM, AT(ng_encoder_head_recipe, pooling), .dflt = "mean", .choices = "mean|first"},
     {"smoothing", NG_CONFIG_NUM, AT(ng_encoder_head_recipe, smoothing), .dflt = "0", .min = 0, .max = 0.5},
+    {"vectors", NG_CONFIG_BOOL, AT(ng_encoder_head_recipe, vectors), .dflt = "true"},
     {"teachers", NG_CONFIG_STRS, AT(ng_encoder_head_recipe, teachers), .help = "GGUF files with such a head, or recorded answers"},
     {"teacher_head", NG_CONFIG_STR, AT(ng_encoder_head_recipe, teacher_head)},
     {"", NG_CONFIG_LINE, AT(ng_encoder_head_recipe, line)},
@@ -49,6 +51,7 @@ static const ng_config_field training_fields[] = {
     {"checkpoint", NG_CONFIG_MS, AT(ng_encoder_training, checkpoint_ms), .dflt = "10m", .min = 0, .max = 1.2e6},
     {"shuffle", NG_CONFIG_BOOL, AT(ng_encoder_training, shuffle), .dflt = "true"},
     {"rounded", NG_CONFIG_BOOL, AT(ng_encoder_training, rounded), .dflt = "false"},
+    {"scores", NG_CONFIG_INT, AT(ng_encoder_training, scores), .dflt = "1", .min = 1, .max = 1000},
     {0}};
 static const ng_config_schema training_schema = {"training", sizeof(ng_encoder_training), training_fields};
 
@@ -57,11 +60,13 @@ static const ng_config_field distill_fields[] = {
     {"soft", NG_CONFIG_NUM, AT(ng_distill_recipe, soft), .dflt = "0.5", .min = 0, .max = 1},
     {"hidden", NG_CONFIG_NUM, AT(ng_distill_recipe, hidden), .dflt = "0", .min = 0, .max = 1e6},
     {"attention", NG_CONFIG_NUM, AT(ng_distill_recipe, attention), .dflt = "0", .min = 0, .max = 1e6},
+    {"vectors", NG_CONFIG_NUM, AT(ng_distill_recipe, vectors), .dflt = "0", .min = 0, .max = 1e6},
     {0}};
 static const ng_config_schema distill_schema = {"distill", sizeof(ng_distill_recipe), distill_fields};
 
 static const ng_config_field prune_fields[] = {
     {"inner", NG_CONFIG_NUM, AT(ng_prune_recipe, inner), .dflt = "0", .min = 0, .max = 0.95},
+    {"heads", NG_CONFIG_INT, AT(ng_prune_recipe, heads), .dflt = "0", .min = 0, .max = 255},
     {"layers", NG_CONFIG_INT, AT(ng_prune_recipe, layers), .dflt = "0", .min = 0, .max = 63},
     {"texts", NG_CONFIG_INT, AT(ng_prune_recipe, texts), .dflt = "1024", .min = 1, .max = 1e6},
     {0}};
@@ -134,8 +139,8 @@ static ng_status check_lora(ng_encoder_recipe *r, ng_error *err) {
         r->lora.mask |= 1u << k;
     }
     const ng_encoder_training *t = &r->training;
-    if (r->base.layers.len || r->base.words || r->base.start || has_key(r->path, "weights", NULL) || r->head_weights || t->freeze || t->rounded)
-        return ng_fail(err, NG_EINVALID, "%s: with lora the base stays as it is: no base.layers, .words, .start, weights, head_weights, freeze nor rounded", r->path);
+    if (r->base.layers.len || r->base.words || r->base.inner > 0 || r->base.start || has_key(r->path, "weights", NULL) || r->head_weights || t->freeze || t->rounded)
+        return ng_fail(err, NG_EINVALID, "%s: with lora the base stays as it is: no base.layers, .words, .inner, .start, weights, head_weights, freeze nor rounded", r->path);
     return NG_OK;
 }
 
@@ -149,13 +154,17 @@ static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
         if (s) return s;
     }
     if (r->stage == NG_STAGE_PRUNE && !r->limit.against) r->limit.against = r->base.model;
-    if (r->stage == NG_STAGE_PRUNE && (!(r->prune.inner > 0 || r->prune.layers > 0) || r->base.start))
-        return ng_fail(err, NG_EINVALID, "%s: prune needs inner or layers above 0, and no base.start", r->path);
+    if (r->stage == NG_STAGE_PRUNE && (!(r->prune.inner > 0 || r->prune.heads > 0 || r->prune.layers > 0) || r->base.start))
+        return ng_fail(err, NG_EINVALID, "%s: prune needs inner, heads or layers above 0, and no base.start", r->path);
+    if (r->prune.heads > 0 && r->distill.attention > 0)
+        return ng_fail(err, NG_EINVALID, "%s: with prune.heads there is no distill.attention: the heads that went have no counterpart", r->path);
+    if (r->base.inner > 0 && (r->base.start || r->base.layers.len || r->stage == NG_STAGE_PRUNE))
+        return ng_fail(err, NG_EINVALID, "%s: base.inner stands without base.start, base.layers and prune:", r->path);
     if (r->stage != NG_STAGE_PRUNE && has_key(r->path, "limit", NULL) && !r->limit.against)
         return ng_fail(err, NG_EINVALID, "%s: limit needs against: the model that the new one is compared with", r->path);
     if (r->training.rounded && !strcmp(r->weights, "F32"))
         return ng_fail(err, NG_EINVALID, "%s: training.rounded needs weights: a type that rounds", r->path);
-    bool teaches = r->distill.hidden > 0 || r->distill.attention > 0;
+    bool teaches = r->distill.hidden > 0 || r->distill.attention > 0 || r->distill.vectors > 0;
     for (size_t i = 0; i < r->heads.len; i++) {
         if (h[i].teachers.len && r->stage != NG_STAGE_DISTILL && r->stage != NG_STAGE_PRUNE)
             return ng_fail(err, NG_EINVALID, "%s:%d: teachers need a section distill: or prune:", r->path, h[i].line);
@@ -163,7 +172,7 @@ static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
         teaches |= h[i].teachers.len > 0;
     }
     if (r->stage == NG_STAGE_DISTILL && !teaches)
-        return ng_fail(err, NG_EINVALID, "%s: nothing to distil from: give heads teachers, or distill.hidden or .attention", r->path);
+        return ng_fail(err, NG_EINVALID, "%s: nothing to distil from: give heads teachers, or distill.hidden, .attention or .vectors", r->path);
     return NG_OK;
 }
 

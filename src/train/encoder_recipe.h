@@ -16,6 +16,7 @@
  *       words: 8000              [0: all] how many tokens stay: its special ones, ASCII letters, and the most
  *                                frequent ones of the training texts, then the base's first ones
  *       context: 128             [128] tokens of a text that are read
+ *       inner: 0.25              [0] share of the inner width that goes first, the least useful by prune.h's scores
  *     heads:
  *       - name: intent           r what `predict --head` calls it
  *         recipe: clinc150.yaml  r its data, labels and task: a recipe of recipe.h (beside this one); features and
@@ -25,6 +26,7 @@
  *         share: 1               [1] of its training texts, by their hashes; all of them count for the words
  *         pooling: mean          [mean] mean | first
  *         smoothing: 0           [0] of the labels
+ *         vectors: true          [true] whether distill.vectors counts for its texts
  *         teachers: [./a.gguf]   [none; prune: the base] models with such a head, or recorded answers (teacher.h): soft labels
  *         teacher_head: intent   [the head's name] what the teachers call it
  *     training: {epochs: 4, freeze: 0, batch: 32, accumulate: 1, rate: 1e-4, warmup: 0.06, schedule: linear, decay: 0.01,
@@ -33,13 +35,15 @@
  *                                rate: the greatest; warm-up is a share of all steps, then linear | cosine to 0 |
  *                                constant.  patience: epochs without a better dev score; the best are kept.
  *                                checkpoint: at most so far apart, beside the model, gone when it is done.
- *                                rounded: true: each step sees the layers as `weights` rounds them (recovery)
- *     distill: {temperature: 2, soft: 0.5, hidden: 0, attention: 0}         `distill`, and the recovery of `prune`
+ *                                rounded: true: each step sees the layers as `weights` rounds them (recovery).
+ *                                scores: how often an epoch the heads are scored on dev; the last time is its end
+ *     distill: {temperature: 2, soft: 0.5, hidden: 0, attention: 0, vectors: 0}     `distill`, and the recovery of `prune`
  *                                soft: share of the soft labels in a text's loss, the rest is its label's; hidden, attention:
  *                                weights of what the student's last layer differs from that of the base, all of whose
- *                                layers count: squares of its output, KL of its attention
- *     prune: {inner: 0.2, layers: 0, texts: 1024}                           `prune`: the share of the inner width, how many
- *                                layers go; texts: that the scores are taken from
+ *                                layers count: squares of its output, KL of its attention.  vectors: weight of 1 - the cosine of a
+ *                                text's mean output and that of the base with all its words: what `embed` gives stays
+ *     prune: {inner: 0.2, heads: 0, layers: 0, texts: 1024}                 `prune`: the share of the inner width, how many heads
+ *                                of each layer and how many layers go; texts: that the scores are taken from
  *     lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}                 `finetune`: low-rank adapters on a base that stays as it is,
  *                                quantised or not; targets also attn_k, attn_output, ffn_up, ffn_down
  *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
@@ -55,6 +59,7 @@ typedef struct ng_encoder_base_recipe {
     const char *model, *start;
     ng_config_nums layers;
     int64_t words, context;
+    double inner;
 } ng_encoder_base_recipe;
 
 typedef struct ng_encoder_head_recipe {
@@ -63,25 +68,26 @@ typedef struct ng_encoder_head_recipe {
     double weight, smoothing, share;
     int64_t repeat;
     int pooling; /* 0 mean, 1 first */
+    bool vectors;
     int line;
 } ng_encoder_head_recipe;
 
 typedef enum ng_schedule { NG_SCHEDULE_LINEAR, NG_SCHEDULE_COSINE, NG_SCHEDULE_CONSTANT } ng_schedule;
 
 typedef struct ng_encoder_training {
-    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze;
+    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze, scores;
     double rate, warmup, decay, clip, dropout;
     int schedule, precision; /* ng_schedule, ng_precision */
     bool shuffle, rounded;
 } ng_encoder_training;
 
 typedef struct ng_distill_recipe {
-    double temperature, soft, hidden, attention;
+    double temperature, soft, hidden, attention, vectors;
 } ng_distill_recipe;
 
 typedef struct ng_prune_recipe {
     double inner;
-    int64_t layers, texts;
+    int64_t heads, layers, texts;
 } ng_prune_recipe;
 
 typedef struct ng_lora_recipe {

@@ -81,6 +81,7 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
         ng_dataset_clear(&k->oos);
         free(k->held.items);
         free(k->soft);
+        free(k->vectors);
         ng_id_texts_clear(&k->train_ids);
         ng_id_texts_clear(&k->tune_ids);
     }
@@ -356,11 +357,43 @@ static double match_step(ng_encoder_tasks *t, const ng_encoder_batch *b, const f
     const float *want = ng_encoder_forward(t->teacher, &plain);
     ng_nn_hidden hidden = {n, shape.width, x, want, d->hidden * each, ng_encoder_grad_out(t->encoder)};
     if (d->hidden > 0) loss += d->hidden * each * ng_nn_hidden_loss(t->nn, &hidden);
-    ng_nn_attention_match match = {b->n_seq, shape.width, shape.n_head, b->begin, ng_encoder_qkv(t->encoder), ng_encoder_qkv(t->teacher),
+    ng_nn_attention_match match = {b->n_seq, ng_encoder_attention_width(&shape), shape.n_head, b->begin, ng_encoder_qkv(t->encoder), ng_encoder_qkv(t->teacher),
                                    d->attention * each, t->dqkv};
     if (d->attention > 0) loss += d->attention * each * ng_nn_attention_loss(t->nn, &match);
     ng_encoder_add_qkv(t->encoder, d->attention > 0 ? t->dqkv : NULL);
     return loss;
+}
+
+/* 1 - cosine of the mean of rows x [n, width] and the vector `want` of length 1; adds scale times its gradient to dx. */
+static double vector_loss(const float *x, const float *want, size_t n, size_t width, double scale, float *dx) {
+    double mean[NG_VECTOR_MAX], mm = 1e-12, mw = 0, of = 1 / (double)n;
+    for (size_t c = 0; c < width; c++) mean[c] = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < width; c++) mean[c] += (double)x[i * width + c];
+    for (size_t c = 0; c < width; c++) mean[c] *= of, mm += mean[c] * mean[c], mw += mean[c] * (double)want[c];
+    double length = sqrt(mm), cosine = mw / length;
+    for (size_t c = 0; c < width; c++) {
+        float g = (float)(scale * of * (cosine * mean[c] / length - (double)want[c]) / length);
+        for (size_t i = 0; i < n; i++) dx[i * width + c] += g;
+    }
+    return 1 - cosine;
+}
+
+/* How far the texts of the batch are from what the base says of them. */
+static double vectors_step(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *b, const float *x) {
+    size_t width = ng_encoder_get_shape(t->encoder).width, seq = 0;
+    double scale = t->recipe->distill.vectors / (double)b->n_seq, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const ng_encoder_task *task = &t->items[items[i].task];
+        size_t per = task->pairs ? 2 : 1;
+        for (size_t k = 0; k < per; k++, seq++) {
+            if (!task->vectors) continue;
+            size_t at = b->begin[seq], len = b->begin[seq + 1] - at;
+            const float *want = task->vectors + (items[i].text * per + k) * width;
+            sum += vector_loss(x + at * width, want, len, width, scale, ng_encoder_grad_out(t->encoder) + at * width);
+        }
+    }
+    return scale * sum;
 }
 
 double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how) {
@@ -376,6 +409,7 @@ double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items,
     t->n_tok = t->begin[n_seq];
     for (size_t k = 0; k < t->len; k++) loss += head_step(t, k, items, n, &b, x);
     if (t->teacher) loss += match_step(t, &b, x);
+    if (t->recipe->distill.vectors > 0) loss += vectors_step(t, items, n, &b, x);
     ng_encoder_backward(t->encoder);
     return loss;
 }

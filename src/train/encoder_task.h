@@ -10,7 +10,8 @@
  * A head is a linear layer behind the encoder's weights: head k's matrix [n_labels, width] at heads[k].at, its
  * bias behind it, then for extract what it learns of the words' shapes [n_labels, NG_SHAPE_INPUTS].  It reads the pooled output of a text, of each word (extract), or is no layer at all (embed:
  * the cosine of two pooled texts).  A batch may mix texts of all heads; its loss is the mean over its texts of
- * weight * loss, where a tagged text counts as the mean over the words of the batch. */
+ * weight * loss, where a tagged text counts as the mean over the words of the batch; with distill.vectors each sequence adds how far
+ * its mean is from the base's. */
 #ifndef NG_TRAIN_ENCODER_TASK_H
 #define NG_TRAIN_ENCODER_TASK_H
 
@@ -28,10 +29,13 @@ typedef struct ng_encoder_task {
     ng_dataset held;     /* the other half: models are compared on it; its items lie in tune's memory */
     ng_id_texts train_ids, tune_ids;
     float *soft;         /* soft labels of the training rows (teacher.h), or NULL */
+    float *vectors;      /* [train_ids.n, width] of the base, length 1 (base_vectors.h), or NULL */
     size_t at;   /* of its matrix in the encoder's weights */
     bool each, tokens, pairs; /* moderate, extract, embed */
     size_t n_dropped; /* training and dev texts that also stand in test */
 } ng_encoder_task;
+
+enum { NG_VECTOR_MAX = 2048 }; /* width of a base whose vectors are kept */
 
 /* Answers of one head against its labels: best label, yes or no to each that is known, or spans of tagged words. */
 typedef struct ng_head_tally {

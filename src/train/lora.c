@@ -2,8 +2,8 @@
 #include "lora.h"
 
 #include "core/arena.h"
-#include "core/hash.h"
 #include "kernel/dequant.h"
+#include "model/adapter.h"
 #include "quant/quantize_row.h"
 #include "train/encoder_export.h"
 #include <nanogrid/tools/train.h>
@@ -41,17 +41,12 @@ void ng_lora_read(void *self, size_t tensor, size_t row, size_t n, float *out) {
 
 /* ---- the adapter's file ------------------------------------------------------------------------- */
 
-static uint64_t base_hash(const ng_gguf *g) {
-    const ng_map *m = ng_gguf_map(g);
-    return ng_hash64(m->data, m->len, 0);
-}
-
 static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
     ng_encoder_shape s = ng_encoder_get_shape(t->encoder);
     size_t rank = (size_t)t->recipe->lora.rank;
     for (size_t i = 0; i < s.n_layer; i++)
         for (size_t k = 0; k < NG_LORA_TARGETS; k++) {
-            size_t at = ng_encoder_lora_at(t->encoder, i, k), in = k == 5 ? s.n_ff : s.width, out = k == 4 ? s.n_ff : s.width;
+            size_t at = ng_encoder_lora_at(t->encoder, i, k), in = ng_lora_in(&s, k), out = ng_lora_out(&s, k);
             if (at == SIZE_MAX) continue;
             const char *a = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_a", i, ng_lora_names[k]);
             const char *b = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_b", i, ng_lora_names[k]);
@@ -87,7 +82,7 @@ ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, con
         ng_gguf_put_str(w, "general.name", t->recipe->name);
         ng_gguf_put_str(w, "adapter.type", "lora");
         ng_gguf_put_f32(w, "adapter.lora.alpha", (float)t->recipe->lora.alpha);
-        ng_gguf_put_u64(w, "nanogrid.adapter.base", base_hash(b->g));
+        ng_gguf_put_u64(w, "nanogrid.adapter.base", ng_adapter_base_hash(b->g));
         s = put_adapters(t, w, arena, err);
     }
     if (!s) s = ng_encoder_export_heads(t, w, arena, err);
@@ -142,17 +137,9 @@ static bool is_head(const char *name) { return !strncmp(name, "head.", 5); }
 /* Heads and their keys are the adapter's, if it has any; else those of the base stay. */
 static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_gguf *adapter, double scale, ng_arena *arena, ng_error *err) {
     float alpha;
-    uint64_t hash;
     ng_gguf_array heads;
-    ng_str type;
-    ng_status s = ng_gguf_get_str(adapter, "general.type", &type, err);
-    if (!s) s = ng_gguf_get_f32(adapter, "adapter.lora.alpha", &alpha, err);
-    if (!s) s = ng_gguf_get_u64(adapter, "nanogrid.adapter.base", &hash, err);
+    ng_status s = ng_adapter_check(adapter, base, &alpha, err);
     if (s) return s;
-    if (type.len != 7 || memcmp(type.data, "adapter", 7) != 0) return ng_fail(err, NG_EFORMAT, "%s: not an adapter", ng_gguf_path(adapter));
-    if (hash != base_hash(base))
-        return ng_fail(err, NG_EINVALID, "%s: made for another base: its bytes have the hash %016llx, those of %s %016llx", ng_gguf_path(adapter),
-                       (unsigned long long)hash, ng_gguf_path(base), (unsigned long long)base_hash(base));
     bool own = !ng_gguf_get_array(adapter, "nanogrid.heads", &heads, NULL) && heads.kind == NG_GGUF_STRING;
     if (own) ng_gguf_put_strs(w, "nanogrid.heads", heads.strs, heads.len);
     ng_gguf_put_str(w, "general.type", "model");

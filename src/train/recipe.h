@@ -42,7 +42,7 @@
  *       - file: clinc150/train.tsv      below $NANOGRID_DATA; ./x is beside the recipe
  *         format: tsv                   [by extension] tsv (header line) | csv (RFC 4180, header line) | jsonl | lines |
  *                                       requests | conll (word, tab, .., tag in IOB2; blank lines end sentences;
- *                                       an empty word tagged O counts as none)
+ *                                       an empty word tagged O counts as none, one that holds a space as several)
  *         text: text                    [text] column or key of the text
  *         label: label                  [label] column or key of the label; extract in JSONL: of [[start, end, kind], ..],
  *                                       in characters

@@ -22,6 +22,7 @@
 #include "core/hash.h"
 #include "core/math.h"
 #include "model/token_spans.h"
+#include "train/base_vectors.h"
 #include "train/checkpoint.h"
 #include "train/encoder_export.h"
 #include "train/lora.h"
@@ -34,7 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT_STEPS = 20 };
+enum { REPORT_STEPS = 20, PRUNE_TEXTS = 1024 };
 
 typedef struct run {
     const ng_train_options *opt;
@@ -101,6 +102,7 @@ static ng_status take_digest(run *r) {
         for (size_t i = 0; i < t->train.len; i++) h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
         for (size_t i = 0; t->pairs && i < t->train.len; i++) h = ng_hash64(&t->train.items[i].score, sizeof(float), h);
         size_t rows = t->tokens ? t->train_ids.word_begin[t->train_ids.n] : t->train.len;
+        if (t->vectors) h = ng_hash64(t->vectors, t->train_ids.n * r->base.shape.width * sizeof(float), h);
         if (t->soft) h = ng_hash64(t->soft, rows * t->labels.len * sizeof(float), h);
         if (t->tokens) h = ng_hash64(t->train_ids.tags, t->train_ids.word_begin[t->train_ids.n] * sizeof(int32_t), h);
     }
@@ -108,11 +110,16 @@ static ng_status take_digest(run *r) {
     return s;
 }
 
+/* Whether the student's weights are what pruning leaves of the base. */
+static bool whole_first(const run *r) { return r->recipe.stage == NG_STAGE_PRUNE || r->recipe.base.inner > 0; }
+
 /* The student's first weights: chosen layers of the base, or what pruning leaves of it. */
 static ng_status first_weights(run *r, size_t n_extra, ng_encoder *whole) {
     ng_prune_plan p = {0};
-    bool prunes = r->recipe.stage == NG_STAGE_PRUNE;
-    ng_status s = prunes ? ng_prune_plan_new(&p, whole, &r->tasks, &r->recipe.prune, &r->nn, r->err) : NG_OK;
+    bool prunes = whole_first(r);
+    ng_prune_recipe inner = {.inner = r->recipe.base.inner, .texts = PRUNE_TEXTS};
+    const ng_prune_recipe *how_much = r->recipe.stage == NG_STAGE_PRUNE ? &r->recipe.prune : &inner;
+    ng_status s = prunes ? ng_prune_plan_new(&p, whole, &r->tasks, how_much, &r->nn, r->err) : NG_OK;
     if (prunes) r->base.shape = p.shape;
     if (!s && r->recipe.stage == NG_STAGE_FINETUNE) {
         const ng_lora_recipe *l = &r->recipe.lora;
@@ -145,13 +152,14 @@ static ng_status make_encoder(run *r) {
     const ng_distill_recipe *d = &r->recipe.distill;
     bool matches = r->recipe.stage != NG_STAGE_TRAIN && (d->hidden > 0 || d->attention > 0);
     ng_encoder *whole = NULL;
-    ng_status s = matches || r->recipe.stage == NG_STAGE_PRUNE ? ng_encoder_base_whole(&r->base, &whole, r->err) : NG_OK;
+    ng_status s = matches || whole_first(r) ? ng_encoder_base_whole(&r->base, false, &whole, r->err) : NG_OK;
     if (!s) s = first_weights(r, n_extra, whole);
     if (matches) ng_encoder_tasks_teach(&r->tasks, whole);
     else ng_encoder_free(whole);
     if (s) return s;
     ng_encoder_freeze(r->encoder, (size_t)r->recipe.training.freeze);
     if ((s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)) || (s = ask_teachers(r))) return s;
+    if (d->vectors > 0 && (s = ng_base_vectors(&r->tasks, &r->base, &r->nn, r->err))) return s;
     if (r->recipe.training.rounded) s = ng_rounded_new(&r->rounded, r->encoder, r->recipe.weights, &r->nn, r->err);
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
         const ng_encoder_task *t = &r->tasks.items[k];
@@ -233,10 +241,10 @@ static ng_status resume(run *r) {
     return NG_OK;
 }
 
-static ng_status report(run *r, const char *phase, double loss, double score) {
+static ng_status report(run *r, const char *phase, const char *head, double loss, double score) {
     double now = ng_clock_ms();
     ng_train_step step = {phase, (int64_t)r->step, (int64_t)r->n_steps, loss, score, rate_of(r, r->step),
-                          1e3 * (double)r->reported_tok / (now - r->reported_ms)};
+                          1e3 * (double)r->reported_tok / (now - r->reported_ms), head};
     r->reported_ms = now;
     r->reported_tok = r->n_reported = 0;
     r->reported_sum = 0;
@@ -287,6 +295,7 @@ static ng_status mean_score(double *mean, run *r) {
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
         s = ng_encoder_tasks_score(&score, &r->tasks, k, r->err);
         if (!s && !isnan(score)) sum += score, n++;
+        if (!s && !isnan(score)) s = report(r, "score", r->tasks.items[k].head->name, NAN, score);
     }
     if (r->rounded.exact) ng_rounded_restore(&r->rounded);
     *mean = n ? sum / (double)n : NAN;
@@ -307,14 +316,15 @@ static ng_status end_epoch(run *r, bool *stop) {
         memcpy(r->best, ng_encoder_weights(r->encoder), ng_encoder_n_total(r->encoder) * sizeof *r->best);
     }
     *stop = r->best && epoch - r->best_epoch >= patience;
-    return report(r, "epoch", loss, score);
+    return report(r, "epoch", NULL, loss, score);
 }
 
 static ng_status train(run *r) {
     bool stop = false;
     ng_status s = resume(r);
     if (s) return s;
-    uint64_t drawn = UINT64_MAX;
+    uint64_t drawn = UINT64_MAX, times = (uint64_t)r->recipe.training.scores, score_steps = (r->per_epoch + times - 1) / times;
+    double mean;
     r->reported_ms = ng_clock_ms();
     if (r->step && r->step % r->per_epoch == 0 && r->best) /* stopped between an epoch's end and the next step */
         stop = (int64_t)(r->step / r->per_epoch) - 1 - r->best_epoch >= r->recipe.training.patience;
@@ -322,8 +332,9 @@ static ng_status train(run *r) {
         uint64_t epoch = r->step / r->per_epoch;
         if (epoch != drawn) draw_order(r, drawn = epoch);
         if ((s = one_step(r))) return s;
-        if (r->n_reported == REPORT_STEPS) s = report(r, "train", r->reported_sum / REPORT_STEPS, NAN);
+        if (r->n_reported == REPORT_STEPS) s = report(r, "train", NULL, r->reported_sum / REPORT_STEPS, NAN);
         if (!s && r->step % r->per_epoch == 0) s = end_epoch(r, &stop);
+        else if (!s && r->step % r->per_epoch % score_steps == 0) s = mean_score(&mean, r);
         if (!s && ng_clock_ms() - r->saved_ms >= (double)r->recipe.training.checkpoint_ms) s = save(r);
     }
     if (!s && r->best) memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);

@@ -71,6 +71,19 @@ def main():
     check(student["bert.block_count"] == 1 and len(student["tokenizer.ggml.tokens"]) <= len(model[0]["tokenizer.ggml.tokens"]), "the student is smaller")
     check(last(run("predict", "-m", at("student/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "the student answers")
 
+    # a student of fewer inner values that keeps the base's vectors of its texts, and one that does not
+    cosines = {}
+    vector = lambda path: json.loads(run("embed", "-m", path, "--json", "bed egg").stdout)["embeddings"][0]
+    for weight in 20, 0.0001:
+        section = "distill: {soft: 0, vectors: %g}\n" % weight
+        write(at("vectors.yaml"), recipe(BASE, section, rate=0.01, scores=2).replace("context", "inner: 0.5, context"))
+        r = run("distill", at("vectors.yaml"), "--out", at("vectors"), "--json")
+        cosines[weight] = sum(a * b for a, b in zip(vector(BASE), vector(at("vectors/model.gguf"))))
+        scores = [json.loads(x)["head"] for x in r.stdout.splitlines() if '"score"' in x]
+        check(scores == ["first"] * 4, "two scores of the head an epoch: %s" % scores)
+    check(cosines[20] > 0.9 and cosines[20] > cosines[0.0001] + 0.05, "distill.vectors: %s" % cosines)
+    check(read_gguf(at("vectors/model.gguf"))[0]["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32), "base.inner")
+
     # pruning
     write(at("prune.yaml"), recipe("./teacher/model.gguf", "prune: {inner: 0.5, layers: %d}\nlimit: {drop: 15}\n" % (layers - 1)))
     p = last(run("prune", at("prune.yaml"), "--out", at("pruned"), "--json"))
@@ -90,6 +103,22 @@ def main():
         check(last(run("prune", at("prune.yaml"), "--out", at("cut"), "--json"))["resumed"], "the run went on")
         check(bytes_of(at("cut/model.gguf")) == whole, "to the bytes of the uninterrupted one")
         os.remove(at("cut/model.gguf"))
+
+    # heads of attention
+    n_head, width = model[0]["bert.attention.head_count"], model[0]["bert.embedding_length"]
+    write(at("heads.yaml"), recipe("./teacher/model.gguf", "prune: {heads: %d, inner: 0.25}\nlimit: {drop: 15}\n" % (n_head // 2)))
+    p = last(run("prune", at("heads.yaml"), "--out", at("heads"), "--json"))
+    keys, tensors = read_gguf(at("heads/model.gguf"))[:2]
+    check(keys["bert.attention.head_count"] == n_head - n_head // 2 and keys["bert.attention.key_length"] == width // n_head, "heads that stay: %s" % keys["bert.attention.head_count"])
+    check(len(tensors["blk.0.attn_output.weight"][2]) < len(model[1]["blk.0.attn_output.weight"][2]), "attention's matrices are smaller")
+    check(p["comparison"]["heads"]["first"]["after"] > 0.8, "without half of the heads: %s" % p)
+    check(last(run("predict", "-m", at("heads/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "it answers")
+    run("quantize", at("heads/model.gguf"), at("heads/q.gguf"), "Q8_0")
+    a, b = (json.loads(run("embed", "-m", at(f), "--json", "bed egg and more").stdout)["embeddings"][0] for f in ("heads/model.gguf", "heads/q.gguf"))
+    check(sum(x * y for x, y in zip(a, b)) > 0.99, "rounded to 8 bits it gives nearly the same vectors")
+    write(at("again.yaml"), recipe("./heads/model.gguf", "prune: {inner: 0.5}\nlimit: {drop: 15}\n"))
+    again = last(run("prune", at("again.yaml"), "--out", at("again"), "--json"))
+    check(again["comparison"]["heads"]["first"]["after"] > 0.8 and read_gguf(at("again/model.gguf"))[0]["bert.attention.key_length"] == width // n_head, "a pruned one is pruned again")
 
     # 4 bits: after a recovery that saw the rounding; a limit that nothing reaches keeps the old file
     four = recipe("./teacher/model.gguf", "distill: {soft: 0.5}\nlimit: {against: ./teacher/model.gguf, drop: 3}\n", ", pooling: first, teachers: [./teacher/model.gguf]",
@@ -125,6 +154,29 @@ def main():
     run("finetune", "--merge", at("lora/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
     embed = lambda path: run("embed", "-m", path, "--json", "bed egg").stdout
     check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("merged.gguf")), "with the adapter off: the base's outputs, to the bit")
+
+    # the adapter beside its base, not merged
+    beside = lambda *more: run("embed", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", *more, "bed egg").stdout
+    check(beside("--scale", "0") == embed(at("base.gguf")), "scale 0: the base's outputs, to the bit")
+    check(beside("-t", "1") == beside("-t", "2") != embed(at("base.gguf")), "the same bits with other threads")
+    a, b = (json.loads(x)["embeddings"][0] for x in (beside(), embed(at("merged.gguf"))))
+    check(sum(x * y for x, y in zip(a, b)) > 0.999, "beside and merged agree but for the merged one's rounding")
+    asked = last(run("predict", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", "abc def"))
+    check(asked["label"] == last(run("predict", "-m", at("merged.gguf"), "--json", "abc def"))["label"] and set(asked["scores"]) == {"long", "short"},
+          "the adapter's heads answer: %s" % asked)
+    check("first" in run("predict", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--scale", "0", "--head", "other", "a", want=1).stderr, "off: the base's heads")
+    check("another base" in run("embed", "-m", teacher, "--adapter", at("lora/adapter.gguf"), "a", want=2).stderr, "another base is refused")
+    check("adapter" in run("embed", "-m", at("base.gguf"), "--adapter", at("base.gguf"), "a", want=1).stderr, "a model is no adapter")
+    run("embed", "-m", at("base.gguf"), "--scale", "2", "a", want=2)
+    with open(at("short.gguf"), "wb") as f:
+        f.write(bytes_of(at("lora/adapter.gguf"))[:-200])
+    run("embed", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1)
+    spoiled = bytearray(bytes_of(at("lora/adapter.gguf")))
+    spoiled[-64:-60] = b"\x00\x00\xc0\x7f"  # a number that is none, in a head or an adapter
+    with open(at("short.gguf"), "wb") as f:
+        f.write(spoiled)
+    check("no number" in run("predict", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1).stderr, "a NaN in the adapter's file is refused")
+
     lora_whole = bytes_of(at("lora/model.gguf")), bytes_of(at("lora/adapter.gguf"))
     q = subprocess.Popen([NANOGRID, "finetune", at("lora.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
     q.stdout.readline()
@@ -146,6 +198,9 @@ def main():
         err = run(verb, at("bad.yaml"), "--out", at("bad"), want=want).stderr
         check(word in err, "%s, not '%s'" % (err, word))
         check(not os.path.exists(at("bad/model.gguf")), "no model of it")
+    refused("prune", recipe("./teacher/model.gguf", "prune: {heads: %d}\n" % n_head), "one must stay", 2)
+    refused("prune", recipe("./teacher/model.gguf", "prune: {heads: 1}\ndistill: {attention: 1}\n"), "distill.attention", 2)
+    refused("train", recipe(BASE, "").replace("context", "inner: 0.5, layers: [0], context"), "base.inner", 2)
     distill = bytes_of(at("distill.yaml")).decode()
     refused("train", distill, "nanogrid distill", 2)
     refused("prune", distill, "nanogrid distill", 2)

@@ -306,7 +306,7 @@ static void conll_sentences_and_tags(void **state) {
     refused("{file: ./b.conll}", "b.conll:1: the tag is not O, B-kind or I-kind");
     put_file("b.conll", "\tB-PER\n");
     refused("{file: ./b.conll}", "b.conll:1: the word is empty");
-    put_file("b.conll", "a b\tO\n");
+    put_file("b.conll", "a b\tB-PER\n");
     refused("{file: ./b.conll}", "b.conll:1: the word is empty or holds a space");
     put_file("a.conll", "Ann\tB-PER\n\tO\nLee\tO\n");
     put_recipe("extract", "{file: ./a.conll}");

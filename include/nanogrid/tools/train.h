@@ -15,11 +15,12 @@
 
 /* One pass over the training texts; of encoders some steps (their mean), and each end of an epoch. */
 typedef struct ng_train_step {
-    const char *phase; /* "select" finds the features worth keeping, "fit" their weights; "train", "epoch" */
+    const char *phase; /* "select" finds the features worth keeping, "fit" their weights; "train", "score", "epoch" */
     int64_t step, n_steps; /* of all phases together, from 1 */
-    double loss;           /* mean over the pass */
+    double loss;           /* mean over the pass; NaN: not taken */
     double dev_accuracy;   /* NaN where it is not measured; of encoders the mean over heads */
     double rate, tokens_per_s; /* encoders; else 0 */
+    const char *head;      /* "score": whose dev score it is; else NULL */
 } ng_train_step;
 
 /* Which verb asks: a recipe's sections must fit (encoder_recipe.h). */
