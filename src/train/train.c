@@ -18,6 +18,7 @@
 #include "train/calibrate.h"
 #include "train/encoder_recipe.h"
 #include "train/export.h"
+#include "train/finder_data.h"
 #include "train/near.h"
 #include "train/summary_data.h"
 #include "train/train_encoder.h"
@@ -327,6 +328,7 @@ ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train
     if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
     if (opt && opt->stage != NG_TRAIN)
         return ng_fail(err, NG_EINVALID, "%s: only recipes of `task: encoder` are distilled and pruned; `nanogrid train` is for the others", recipe_path);
+    if (ng_finder_recipe_is(recipe_path)) return ng_train_finder(out, recipe_path, opt ? opt : &defaults, err);
     if (ng_summary_recipe_is(recipe_path)) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();
