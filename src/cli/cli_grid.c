@@ -35,6 +35,7 @@ static int check_fit(const cli_ask *a, ng_task t) {
         {"offsets", offsetof(cli_ask, offsets), NG_TASK_EXTRACT, NG_TASK_EXTRACT},
         {"to", offsetof(cli_ask, to), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
         {"from", offsetof(cli_ask, from), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
+        {"context", offsetof(cli_ask, context), NG_TASK_ANSWER, NG_TASK_ANSWER},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const char *v = *(const char *const *)(const void *)((const char *)a + texts[i].at);
@@ -72,6 +73,24 @@ static int check_ranges(const cli_ask *a) {
     return 0;
 }
 
+/* TEXT, @FILE or - into the request; 0, or 1 after saying what is wrong. */
+static int take_context(cli_ask *a, ng_request *r) {
+    ng_error err = {0};
+    const char *c = a->context;
+    if (!c) return 0;
+    ng_buf *b = &a->context_text;
+    *b = ng_buf_init((size_t)64 << 20);
+    ng_status s = !strcmp(c, "-") ? cli_read(b, NULL, &err) : *c == '@' ? cli_read(b, c + 1, &err) : ng_buf_puts(b, c);
+    if (!s) s = ng_buf_putc(b, 0); /* its end; cli_read of nothing leaves no byte */
+    size_t len = s ? 0 : b->len - 1, bad = s ? 0 : ng_utf8_invalid_at(b->data, len);
+    if (!s && bad < len) s = ng_fail(&err, NG_EFORMAT, "the context is not valid UTF-8: byte %zu (0x%02x)", bad, (unsigned char)b->data[bad]);
+    else if (!s && strlen(b->data) != len) s = ng_fail(&err, NG_EFORMAT, "the context holds a zero byte at %zu", strlen(b->data));
+    if (s && !err.code) s = ng_fail(&err, s, "the context is larger than 64 MiB");
+    if (s) return cli_fail(&err);
+    r->params.context = b->data;
+    return 0;
+}
+
 int cli_ask_check(cli_ask *a, ng_request *r) {
     ng_task task = NG_TASK_AUTO;
     if (a->task && !ng_task_parse(&task, a->task)) {
@@ -102,6 +121,7 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
     r->params.labels = a->label_items;
     r->params.n_types = split(a->types, a->type_items);
     r->params.types = a->type_items;
+    if ((code = take_context(a, r))) return code;
     if (a->max_tokens && task == NG_TASK_GENERATE) {
         r->params.generate = ng_generate_options_default();
         r->params.generate.n_predict = (uint32_t)a->max_tokens;

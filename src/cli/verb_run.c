@@ -38,7 +38,7 @@ static void put_result(ng_buf *b, const ng_answer *a) {
             ng_buf_printf(b, "%s%.7g", i ? " " : "", (double)a->embedding[i]);
         break;
     default:
-        ng_buf_puts(b, a->answer ? a->answer : "(no answer)");
+        ng_buf_puts(b, a->answer ? a->answer : a->task == NG_TASK_ANSWER ? "(the text does not hold the answer)" : "(no answer)");
     }
 }
 
@@ -116,7 +116,7 @@ static int run_pipeline(int argc, char **argv) {
     ng_error err = {0}, unrecorded = {0};
     piped k;
     if (ask.task || ask.expert) return cli_usage("the steps of a pipeline name their task and expert; leave --%s out", ask.task ? "task" : "expert");
-    if (ask.to || ask.from || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
+    if (ask.to || ask.from || ask.context || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
         return cli_usage("the parameters of a pipeline's tasks stand in grid.yaml");
     int code = cli_ask_check(&ask, &k.request);
     if (code) return code;

@@ -29,6 +29,7 @@ static const char text[] =
     "  - {name: entities, task: extract, model: nanogrid/encoder-en, head: entities, tier: nano, languages: [en]}\n"
     "  - {name: pii, task: extract, tier: nano}\n"
     "  - {name: summarize, task: summarize, model: nanogrid/summarize, tier: nano}\n"
+    "  - {name: answer, task: answer, model: nanogrid/answer, tier: nano, languages: [en]}\n"
     "\n"
     "# Chat, embeddings and reranking come with a model of yours:\n"
     "#   models: {chat: {path: SmolLM2-135M-Instruct.Q4_1.gguf}, minilm: {path: "

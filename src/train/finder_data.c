@@ -334,3 +334,5 @@ uint32_t *ng_finder_others(const ng_finder_examples *e, uint64_t seed, ng_arena 
     }
     return other;
 }
+
+bool ng_finder_tunes(const ng_finder_example *e) { return ng_hash_mix(e->group) & 1; }

@@ -64,6 +64,9 @@ bool ng_answer_place(const ng_finder_example *e, size_t a, size_t k, size_t *sta
 /* For each example one of another group, drawn from the seed: its question is one that this passage does not answer. */
 uint32_t *ng_finder_others(const ng_finder_examples *e, uint64_t seed, ng_arena *arena) NG_MUST_USE;
 
+/* Which half of dev a question is in, by its story: what is fitted on dev is fitted on one half, contracts on the other. */
+bool ng_finder_tunes(const ng_finder_example *e);
+
 /* ng_train() for such a recipe: train_finder.c. */
 ng_status ng_train_finder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) NG_MUST_USE;
 

@@ -4,7 +4,7 @@
  *   2. fit      the chain of model/finder.h by its log-likelihood: the gradient of a weight is how often its feature
  *               stands in the answer, at its beginning, at its end, less how often the model believes so.  AdaGrad (Duchi
  *               et al. 2011), one question at a time, in an order drawn from the seed; eight bits, written
- *   3. judge    on dev, whose stories no weight has seen, by the rounded model: whether there is an answer (the same
+ *   3. judge    on the tuning half of dev, whose stories no weight has seen, by the rounded model: whether there is an answer (the same
  *               passage with another story's question has none), whether the span found is right (F1 of a half and more),
  *               and the threshold that refuses the recipe's share of questions without an answer
  *
@@ -240,6 +240,7 @@ static ng_status judge(learner *l, const ng_finder *m, ng_train_result *out) {
     for (size_t i = 0; i < d->len; i++) {
         const ng_finder_example *e = &d->items[i];
         ng_status s = NG_OK;
+        if (!ng_finder_tunes(e)) continue;
         if (e->literal) {
             ng_found *f = &right.found[right.n];
             if ((s = find(l, m, e->question, e, f))) return s;
