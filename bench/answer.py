@@ -52,7 +52,8 @@ def ask_package(s, q):
 
 def ask_chat(s, q, system, user):
     messages = ([{"role": "system", "content": system}] if system else []) + [{"role": "user", "content": user % q}]
-    r = s.post("/v1/chat/completions", {"model": "chat", "temperature": 0, "max_tokens": 32, "messages": messages})
+    body = {"model": "chat", "temperature": 0, "max_tokens": 32, "messages": messages}
+    r = s.request("POST", "/v1/chat/completions", body, timeout=600)
     return r.json["choices"][0]["message"]["content"]
 
 
@@ -71,7 +72,7 @@ def main():
     qs = questions(int(sys.argv[2]) if len(sys.argv) > 2 else 150)
     grid = "models: {chat: {path: %s}}\ncache: {exact: 0}\nexperts:\n  - {name: chat, task: generate, model: chat}\n" % os.path.abspath(sys.argv[1])
     print("%d questions" % len(qs))
-    with Served(grid) as s:
+    with Served(grid, ["-t", "1"]) as s:
         ours = measure("package answer", qs, lambda q: ask_package(s, q))
         theirs = max(measure("%s, %s" % (os.path.basename(sys.argv[1])[:16], how), qs, lambda q: ask_chat(s, q, *prompt))
                      for how, prompt in PROMPTS.items())

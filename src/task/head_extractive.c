@@ -1,11 +1,14 @@
-/* head_extractive.c: the task summarize by choosing sentences.
+/* head_extractive.c: the task summarize by choosing sentences, and by leaving words out of a single one.
  *
- * Holds one immutable model; any thread may apply it.  The answer has no confidence: whether a summary
+ * Holds one immutable model, and the shortener.gguf that may stand beside it; any thread may apply it.  The answer has no confidence: whether a summary
  * is right has no calibration set here. */
 #include "head_ops.h"
 
+#include "core/file.h"
 #include "summary.h"
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SUMMARY_BYTES_MAX = 4 << 20 };
@@ -14,12 +17,33 @@ static bool extractive_serves(ng_task task, const char *arch) {
     return task == NG_TASK_SUMMARIZE && !strcmp(arch, "nanogrid-extractive");
 }
 
+typedef struct summariser {
+    ng_extractive *model;
+    ng_shortener *shortener; /* NULL: none */
+} summariser;
+
+static void extractive_close(void *self) {
+    summariser *h = self;
+    ng_extractive_close(h->model);
+    ng_shortener_close(h->shortener);
+    free(h);
+}
+
 static ng_status extractive_open(void **self, const ng_head_spec *spec, ng_error *err) {
-    return ng_extractive_open((ng_extractive **)self, spec->path, err);
+    char beside[4096];
+    const char *slash = strrchr(spec->path, '/');
+    int n = snprintf(beside, sizeof beside, "%.*sshortener.gguf", (int)(slash ? slash - spec->path + 1 : 0), spec->path);
+    summariser *h = calloc(1, sizeof *h);
+    if (!h) return ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    ng_status s = ng_extractive_open(&h->model, spec->path, err);
+    if (!s && n > 0 && (size_t)n < sizeof beside && ng_file_exists(beside)) s = ng_shortener_open(&h->shortener, beside, err);
+    if (s) extractive_close(h);
+    else *self = h;
+    return s;
 }
 
 static ng_status warn_cut(ng_answer *a, ng_error *err) {
-    static const char text[] = "max_tokens is smaller than every sentence: the best one was cut";
+    static const char text[] = "max_tokens is smaller than every sentence: of the best one words were left out";
     a->warnings = ng_answer_alloc(a, sizeof *a->warnings);
     if (!a->warnings) return ng_fail(err, NG_ENOMEM, "summarize: out of memory");
     a->warnings[0] = text;
@@ -32,11 +56,12 @@ static ng_status extractive_apply(void *self, const ng_tier_request *req, ng_ans
     size_t len;
     bool cut = false;
     ng_buf out = ng_buf_init(SUMMARY_BYTES_MAX);
-    const ng_summary_options opt = {req->params.max_sentences, req->params.max_tokens};
+    const summariser *h = self;
+    const ng_summary_options opt = {req->params.max_sentences, req->params.max_tokens, h->shortener};
     ng_status s = ng_request_text(req, &text, &len, err);
     if (!s && len > SUMMARY_BYTES_MAX)
         s = ng_fail(err, NG_ELIMIT, "summarize: the text has %zu bytes; at most %d are taken", len, SUMMARY_BYTES_MAX);
-    if (!s) s = ng_summarize(&out, self, text, len, &opt, &cut, err);
+    if (!s) s = ng_summarize(&out, h->model, text, len, &opt, &cut, err);
     if (!s && cut) s = warn_cut(answer, err);
     if (!s) {
         answer->answer = ng_answer_strndup(answer, out.data, out.len);
@@ -50,8 +75,6 @@ static ng_status extractive_apply(void *self, const ng_tier_request *req, ng_ans
     answer->in_scope = true;
     return NG_OK;
 }
-
-static void extractive_close(void *self) { ng_extractive_close(self); }
 
 const ng_head_ops ng_head_extractive = {"extractive", extractive_serves, extractive_open, extractive_apply,
                                         extractive_close};

@@ -46,23 +46,33 @@ static void choose(choice *c, size_t max_sentences, size_t max_tokens) {
     }
 }
 
-/* The first max_tokens words of the best sentence that has any. */
-static bool cut_best(ng_buf *out, const choice *c, const char *text, const ng_span *spans, size_t max_tokens) {
-    size_t k = 0, pos = 0;
+/* The best sentence that has words, in at most max_tokens of them. */
+static ng_status cut_best(ng_buf *out, const choice *c, const char *text, const ng_span *spans, const ng_summary_options *opt, bool *cut) {
+    size_t k = 0, pos = 0, max_tokens = opt->max_tokens;
+    bool done = false;
     while (k < c->doc->len && c->doc->sentences[c->order[k].index].n_words == 0) k++;
-    if (k == c->doc->len) return false;
+    if (k == c->doc->len) return NG_OK;
     const ng_span *best = &spans[c->order[k].index];
     const char *s = text + best->start;
     ng_word w = {0};
+    *cut = true;
+    if (opt->shortener) {
+        ng_status st = ng_shorten(out, opt->shortener, s, best->end - best->start, max_tokens, &done, NULL);
+        if (st || done) return st;
+    }
     for (size_t n = 0; n < max_tokens; n++)
         if (!ng_word_next(s, best->end - best->start, &pos, &w)) break;
-    ng_buf_put(out, s, w.end);
-    return true;
+    return ng_buf_put(out, s, w.end);
 }
 
 static ng_status write_summary(ng_buf *out, choice *c, const char *text, const ng_span *spans,
                                const ng_summary_options *opt, bool *cut) {
     size_t n = c->doc->len, third = (n + 2) / 3;
+    bool short_already = false;
+    if (n == 1 && opt->shortener && !opt->max_tokens) {
+        ng_status s = ng_shorten(out, opt->shortener, text + spans[0].start, spans[0].end - spans[0].start, 0, &short_already, NULL);
+        if (s || short_already) return s;
+    }
     size_t max = opt->max_sentences ? opt->max_sentences : opt->max_tokens ? n : third < 3 ? third : 3;
     choose(c, max, opt->max_tokens);
     bool first = true;
@@ -72,7 +82,7 @@ static ng_status write_summary(ng_buf *out, choice *c, const char *text, const n
         ng_buf_put(out, text + spans[i].start, spans[i].end - spans[i].start);
         first = false;
     }
-    if (first && opt->max_tokens) *cut = cut_best(out, c, text, spans, opt->max_tokens);
+    if (first && opt->max_tokens) return cut_best(out, c, text, spans, opt, cut);
     return out->status;
 }
 
@@ -95,7 +105,8 @@ ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, si
         for (size_t i = 0; i < n; i++) order[i] = (ranked){scores[i], i};
         qsort(order, n, sizeof *order, best_first);
         s = write_summary(out, &c, text, spans, opt, cut);
-        if (s) (void)ng_fail(err, s, "summarize: the summary does not fit %zu bytes", out->max);
+        if (s == NG_ENOMEM) (void)ng_fail(err, s, "summarize: out of memory");
+        else if (s) (void)ng_fail(err, s, "summarize: the summary does not fit %zu bytes", out->max);
     }
     free(order);
     free(chosen);

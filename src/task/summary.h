@@ -9,15 +9,18 @@
 #define NG_TASK_SUMMARY_H
 
 #include "model/extractive.h"
+#include "model/shortener.h"
 #include <nanogrid/buf.h>
 
 typedef struct ng_summary_options {
     uint32_t max_sentences; /* 0: a third of the text's sentences, at least 1 and at most 3 */
     uint32_t max_tokens;    /* words in all; 0: no limit */
+    const ng_shortener *shortener; /* for texts of one sentence, and where none fits; NULL: sentences stay whole */
 } ng_summary_options;
 
-/* Appends the chosen sentences, one space between them.  A text without words gives nothing.  Where
- * not even one sentence fits max_tokens, the best is cut after so many words and *cut is true. */
+/* Appends the chosen sentences, one space between them.  A text without words gives nothing.  Of a
+ * text of one sentence the shortener leaves words out.  Where not even one sentence fits max_tokens, the best is shortened, or
+ * without a shortener cut after so many words, and *cut is true. */
 ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, size_t len,
                        const ng_summary_options *opt, bool *cut, ng_error *err) NG_MUST_USE;
 

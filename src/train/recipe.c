@@ -85,7 +85,7 @@ static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fi
 
 static const ng_config_field recipe_fields[] = {
     {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
-    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling", .required = true},
+    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling|compress", .required = true},
     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
     {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
     {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
@@ -103,7 +103,7 @@ static const ng_config_field recipe_fields[] = {
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
-    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling"};
+    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling", "compress"};
     return names[r->task];
 }
 

@@ -9,6 +9,7 @@
  *     task: classify          r classify | moderate (labels are independent) | detect-language; as data of an encoder's
  *                             head (encoder_recipe.h) also extract (tagged words) and embed (pairs of texts);
  *                             spelling: a list of words (train_spelling.h says which keys it reads)
+ *                             compress: words that a shorter sentence keeps (train_shortener.h)
  *     output: model.gguf      [model.gguf] the file in the package.  Card and scores are card.json and
  *                             scores.gguf; for another output X.gguf they are X.card.json, X.scores.gguf
  *     languages: [en]         \
@@ -128,7 +129,7 @@ typedef struct ng_recipe {
 } ng_recipe;
 
 typedef enum ng_duplicates { NG_DUPLICATES_KEEP, NG_DUPLICATES_DROP, NG_DUPLICATES_REFUSE } ng_duplicates;
-typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING } ng_recipe_task;
+typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING, NG_RECIPE_COMPRESS } ng_recipe_task;
 
 /* Strings live in `arena`. */
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;

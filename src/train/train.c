@@ -22,6 +22,7 @@
 #include "train/near.h"
 #include "train/summary_data.h"
 #include "train/train_encoder.h"
+#include "train/train_shortener.h"
 #include "train/train_spelling.h"
 #include <math.h>
 #include <stdio.h>
@@ -306,6 +307,7 @@ static ng_status run(trainer *t, const char *path) {
     ng_status s = ng_recipe_read(&t->recipe, path, t->arena, t->err);
     if (s) return s;
     if (t->recipe.task == NG_RECIPE_SPELLING) return ng_train_spelling(t->result, &t->recipe, t->opt->out_dir, t->arena, t->err);
+    if (t->recipe.task == NG_RECIPE_COMPRESS) return ng_train_shortener(t->result, &t->recipe, t->opt, t->arena, t->err);
     if (t->recipe.task > NG_RECIPE_DETECT_LANGUAGE)
         return ng_fail(t->err, NG_EUNSUPPORTED, "%s: the task %s is learned by a head of an encoder (task: encoder), not by a linear model",
                        path, ng_recipe_task_name(&t->recipe));

@@ -1,4 +1,4 @@
-/* Tests of rouge.c, extractive.c, summary.c and the head: figures by hand, limits, odd texts, faults. */
+/* Tests of rouge.c, extractive.c, shortener.c, summary.c and the head: figures by hand, limits, odd texts, faults. */
 #include "fault.h"
 #include "task/summary.h"
 #include "train/rouge.h"
@@ -80,6 +80,67 @@ static void limits_hold(void **state) {
     ng_extractive_close(m);
 }
 
+static const char sentence[] = "A woman was injured by a falling tree in the Gresham neighborhood, according to the Chicago Fire Department.";
+
+static void a_single_sentence_is_shortened(void **state) {
+    (void)state;
+    ng_extractive *m;
+    ng_shortener *shortener;
+    ng_error err = {0};
+    bool cut, done;
+    assert_int_equal(ng_extractive_open(&m, model_path, &err), NG_OK);
+    assert_int_equal(ng_shortener_open(&shortener, "models/summarize/shortener.gguf", &err), NG_OK);
+    const ng_summary_options o = {.shortener = shortener}, five = {.max_tokens = 5, .shortener = shortener};
+    char *s = summary(m, sentence, o, &cut);
+    assert_true(strstr(s, "A woman was injured by a falling tree") == s && strlen(s) < sizeof sentence - 30 && !cut);
+    assert_int_equal(s[strlen(s) - 1], '.');
+    free(s);
+    s = summary(m, sentence, five, &cut);
+    size_t words = 1;
+    for (const char *c = s; *c; c++) words += *c == ' ';
+    assert_true(cut && words <= 5 && words > 1);
+    free(s);
+    /* left as they are: short ones, several sentences, other languages; no word is more than the limit */
+    check(m, "Too short to cut.", o, "Too short to cut.");
+    const char *german = "Der Stadtrat hat am Dienstag beschlossen, dass die neue Br\xC3\xBC" "cke erst im Jahr darauf gebaut werden kann.";
+    check(m, german, o, german);
+    check(m, "bad \xFF byte here.", o, "bad \xFF byte here.");
+    check(m, "The thing", (ng_summary_options){.max_tokens = 1, .shortener = shortener}, "The");
+    ng_buf out = ng_buf_init(1 << 20);
+    char *many = malloc(3 * 2000 + 1);
+    for (int i = 0; i < 3 * 2000; i++) many[i] = "it "[i % 3];
+    many[3 * 2000] = 0;
+    assert_int_equal(ng_shorten(&out, shortener, many, strlen(many), 0, &done, &err), NG_OK);
+    assert_true(!done && out.len == 0);
+    free(many);
+    ng_buf_clear(&out);
+    ng_shortener_close(shortener);
+    ng_extractive_close(m);
+}
+
+/* The two passes agree with all ways through the chain written out. */
+static void beliefs_sum_over_ways(void **state) {
+    (void)state;
+    enum { N = 5 };
+    double score[N][2], pair[N][2], way[4 * N], all = 0, kept[N] = {0};
+    for (int i = 0; i < N; i++) score[i][0] = 0.4 * ((i * 5) % 7) - 1, score[i][1] = 0.3 * ((i * 3) % 5) - 0.5;
+    for (int w = 0; w < 1 << N; w++) {
+        double z = 0;
+        for (int i = 0; i < N; i++)
+            if (w >> i & 1) z += score[i][i && w >> (i - 1) & 1];
+        all += exp(z);
+        for (int i = 0; i < N; i++) kept[i] += w >> i & 1 ? exp(z) : 0;
+    }
+    assert_true(fabs(ng_brief_pass(pair, score, N, way) - log(all)) < 1e-9);
+    for (int i = 0; i < N; i++) assert_true(fabs(pair[i][0] + pair[i][1] - kept[i] / all) < 1e-9);
+    const float p[N] = {0.9f, 0.1f, 0.8f, 0.7f, 0.2f};
+    bool keep[N];
+    ng_brief_choose(keep, p, N, 0);
+    assert_true(keep[0] && !keep[1] && keep[2] && keep[3] && !keep[4]);
+    ng_brief_choose(keep, p, N, 2);
+    assert_true(keep[0] && !keep[1] && keep[2] && !keep[3] && !keep[4]);
+}
+
 static ng_status apply(ng_answer *a, const char *text, ng_error *err) {
     ng_part part = {NG_PART_TEXT, text, strlen(text)};
     ng_message message = {"user", &part, 1};
@@ -94,22 +155,27 @@ static ng_status apply(ng_answer *a, const char *text, ng_error *err) {
     return s;
 }
 
-static void every_allocation_fails_once(void **state) {
-    (void)state;
+static void sweep(const char *text, const char *want) {
     FAULT_SWEEP(FAULT_ALLOC) {
         ng_answer *a = NULL;
         ng_error err = {0};
         ng_status s = ng_answer_new(&a);
-        if (!s) s = apply(a, abstract, &err);
+        if (!s) s = apply(a, text, &err);
         assert_true(s == NG_OK || s == NG_ENOMEM);
         if (s == NG_OK) {
-            assert_non_null(strstr(a->answer, "we propose"));
+            assert_non_null(strstr(a->answer, want));
             assert_true(isnan(a->confidence));
             fault_passed();
         }
         ng_answer_free(a);
     }
     assert_true(fault_sweep_rounds() > 5);
+}
+
+static void every_allocation_fails_once(void **state) {
+    (void)state;
+    sweep(abstract, "we propose");
+    sweep(sentence, "A woman was injured");
 }
 
 static void long_texts_stay_fast(void **state) {
@@ -137,6 +203,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rouge_by_hand),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(a_single_sentence_is_shortened),
+        cmocka_unit_test(beliefs_sum_over_ways),
         cmocka_unit_test(every_allocation_fails_once),
         cmocka_unit_test(long_texts_stay_fast),
     };
