@@ -91,11 +91,11 @@ NG_API int ng_session_threads(const ng_session *s, size_t n_tok);
 NG_API void ng_session_rewind(ng_session *s, size_t n);
 
 /* An encoder's pooled, L2-normalised vector of one sequence: out[n_embd].  Sequences longer than
- * n_ctx_train are NG_ELIMIT with both counts. */
+ * n_ctx_train are NG_ELIMIT with both counts, damaged weights (a vector that is not finite) NG_EFORMAT. */
 NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, float *out,
                                    ng_error *err) NG_MUST_USE;
 
-/* An encoder's last layer, one vector a token: hidden[n, n_embd], what heads read. */
+/* An encoder's last layer, one vector a token: hidden[n, n_embd], what heads read; errors as above. */
 NG_API ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden,
                                    ng_error *err) NG_MUST_USE;
 

@@ -25,6 +25,15 @@ static ng_status check_sequence(const ng_session *s, const int32_t *tokens, size
     return ng_check_tokens(s->model, tokens, n, err);
 }
 
+/* A matrix is not read when it is loaded; what it spoils is seen here, in vectors of texts or tokens. */
+static ng_status check_vectors(const ng_session *s, const char *what, const float *v, size_t n, ng_error *err) {
+    size_t n_embd = s->model->info.n_embd;
+    for (size_t i = 0; i < n * n_embd; i++)
+        if (!isfinite(v[i]))
+            return ng_fail(err, NG_EFORMAT, "%s: the vector of %s %zu is not finite; the weights are damaged", s->model->info.path, what, i / n_embd);
+    return NG_OK;
+}
+
 ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, float *out, ng_error *err) {
     ng_status status = check_encoder(s, err);
     if (!status) status = check_sequence(s, tokens, n, err);
@@ -32,7 +41,7 @@ ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, floa
     ng_span span = {.n_tok = n};
     ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .out = out};
     ng_session_forward(s, &b);
-    return NG_OK;
+    return check_vectors(s, "text", out, 1, err);
 }
 
 ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden, ng_error *err) {
@@ -42,16 +51,7 @@ ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, floa
     ng_span span = {.n_tok = n};
     ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .hidden = hidden};
     ng_session_forward(s, &b);
-    return NG_OK;
-}
-
-/* A matrix is not read when it is loaded; what it spoils is seen here. */
-static ng_status check_vectors(const ng_session *s, const float *v, size_t n, ng_error *err) {
-    size_t n_embd = s->model->info.n_embd;
-    for (size_t i = 0; i < n * n_embd; i++)
-        if (!isfinite(v[i]))
-            return ng_fail(err, NG_EFORMAT, "%s: the vector of text %zu is not finite; the weights are damaged", s->model->info.path, i / n_embd);
-    return NG_OK;
+    return check_vectors(s, "token", hidden, n, err);
 }
 
 /* ---- many sequences ------------------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ ng_status ng_session_encode_batch(ng_session *s, const ng_sequence *seqs, size_t
     if (!status) status = pack_init(&p, s, out, err);
     for (size_t i = 0; !status && i < n; i++) pack_add(&p, seqs[i].ids, seqs[i].n);
     if (!status) pack_run(&p);
-    if (!status) status = check_vectors(s, out, n, err);
+    if (!status) status = check_vectors(s, "text", out, n, err);
     pack_clear(&p);
     return status;
 }
@@ -148,7 +148,7 @@ ng_status ng_session_embed_batch(ng_session *s, ng_embed_text *texts, size_t n, 
         texts[i].failed = status != NG_OK;
     }
     if (!status) pack_run(&p);
-    if (!status) status = check_vectors(s, out, n, err);
+    if (!status) status = check_vectors(s, "text", out, n, err);
     pack_clear(&p);
     return status;
 }
