@@ -3,6 +3,7 @@
 
 #include <nanogrid/system.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static int check_cpu(void) {
 }
 
 int main(int argc, char **argv) {
+    signal(SIGXFSZ, SIG_IGN); /* a file larger than `ulimit -f` allows is an error of its write, as a full disk is */
     if (argc < 2) {
         cli_print_overview(stderr);
         return 2;

@@ -16,6 +16,7 @@ enum {
     OS_MOST = 256 << 20,
     PAGE_TABLE_SHARE = 4096 / 8,
     PROCESS_GROWTH = 256 << 10, /* code and buffers that a process touches between the prediction and its peak */
+    SCRATCH_STAYS = 64 << 20, /* at most, of the scratch of any context */
     TEXT_MAX = 256,
 };
 
@@ -64,6 +65,10 @@ static void mend(char out[TEXT_MAX], const ng_memory_need *n, uint64_t available
     uint64_t fixed = ng_memory_resident(n) - n->process_bytes - n->kv_bytes;
     uint64_t page = n->kv_bytes_per_tok * NG_KV_PAGE_TOK;
     uint64_t n_fit = page && fixed < available ? (available - fixed) / page * NG_KV_PAGE_TOK : 0;
+    if (!n_fit && n->n_ctx) { /* most of the scratch of a long context is for its tokens, too */
+        uint64_t grows = (n->kv_bytes + n->scratch_bytes) / n->n_ctx * NG_KV_PAGE_TOK, stays = fixed - n->scratch_bytes + SCRATCH_STAYS;
+        if (page && grows && stays < available) n_fit = (available - stays) / grows * NG_KV_PAGE_TOK;
+    }
     if (n_fit && n_fit < n->n_ctx) {
         snprintf(out, TEXT_MAX, "a context of %llu tokens fits", (unsigned long long)n_fit);
         return;
