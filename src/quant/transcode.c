@@ -54,6 +54,7 @@ static const ng_format formats[] = {
 #undef ONE
     {"Q5_K_M", NG_TYPE_Q5_K, NG_TYPE_Q6_K, 17, 0.15, 0.98},
     {"Q4_K_M", NG_TYPE_Q4_K, NG_TYPE_Q6_K, 15, 0.4, 0.95},
+    {"NG4_M", NG_TYPE_NG4, NG_TYPE_Q8_0, NG_TYPE_NG4, 0.4, 0.95},
 };
 
 const ng_format *ng_format_find(const char *name) {
@@ -70,12 +71,14 @@ bool ng_format_is_too_small(const char *name) {
 }
 
 const char *ng_format_list(void) {
-    return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4, NG3";
+    return "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4_M, NG4, NG3";
 }
 
 /* llama.cpp's mixes give more to the output head, and to attn_v and ffn_down in the first and last
- * eighth of the layers and every third between. */
-static bool gets_more(const ng_weight_place *at) {
+ * eighth of the layers and every third between.  Ours to what attention reads and writes, attn_v and attn_output, in every
+ * layer: a fifth and less of the weights, where a bit saves most (bench/formats). */
+static bool gets_more(const ng_format *f, const ng_weight_place *at) {
+    if (f->base == NG_TYPE_NG4) return ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".attn_output.weight");
     if (ends_with(at->name, "output.weight") && strlen(at->name) == strlen("output.weight")) return true;
     if (at->tied && !strcmp(at->name, "token_embd.weight")) return true;
     if (strncmp(at->name, "blk.", 4) || !(ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".ffn_down.weight")))
@@ -98,7 +101,7 @@ static ng_type next_type(ng_type t) {
 ng_type ng_weight_type(const ng_format *f, const ng_weight_place *at, bool *fell_back) {
     *fell_back = false;
     if (at->n_dims < 2 || stays_f32(at->name)) return NG_TYPE_F32;
-    ng_type t = f->base != f->more && gets_more(at) ? f->more : f->base;
+    ng_type t = f->base != f->more && gets_more(f, at) ? f->more : f->base;
     while (at->dims[0] % ng_type_get_info(t).block_len) t = next_type(t), *fell_back = true;
     return t;
 }

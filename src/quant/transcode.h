@@ -43,7 +43,7 @@ typedef struct ng_transcode {
 /* An ng_gguf_make_fn over an ng_transcode.  NG_EFORMAT: a value is not finite or does not fit. */
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) NG_MUST_USE;
 
-/* What can be asked for: a type, or a mix in which some tensors get more bits. */
+/* What can be asked for: a type, or a mix (.._M) in which some tensors get more bits. */
 typedef struct ng_format {
     const char *name;
     ng_type base, more;  /* the same but in mixes */

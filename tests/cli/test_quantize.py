@@ -15,7 +15,7 @@ import gguf_read  # noqa: E402
 NG = os.environ.get("NANOGRID", "build/nanogrid")
 GOLDEN = os.path.join(HERE, "..", "golden")
 BERT, LLAMA = os.path.join(GOLDEN, "bert-tiny-f32.gguf"), os.path.join(GOLDEN, "llama-tiny-f32.gguf")
-TYPES = "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K Q5_1 Q5_0 Q4_K_M Q4_K Q4_1 Q4_0 NG4 NG3".split()
+TYPES = "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K Q5_1 Q5_0 Q4_K_M Q4_K Q4_1 Q4_0 NG4_M NG4 NG3".split()
 failed = 0
 
 
@@ -52,7 +52,7 @@ def every_type(folder):
             verb, more = ("embed", ["abc"]) if src == BERT else ("logits", ["--tokens", "1,2,3"])
             answers = {run(verb, "-m", out, *more, NG_CPU=level).stdout for level in ("ref", "avx2", "avx512")}
             check(len(answers) == 1 and answers != {""}, "%s: the levels differ" % kind)
-        check(sizes["NG3"] < sizes["NG4"] <= sizes["Q4_K"] < sizes["Q8_0"] < sizes["F16"], "sizes: %r" % sizes)
+        check(sizes["NG3"] < sizes["NG4"] < sizes["NG4_M"] and sizes["NG4"] <= sizes["Q4_K"] < sizes["Q8_0"] < sizes["F16"], "sizes: %r" % sizes)
     text = run("quantize", LLAMA, out, "NG4").stdout
     check("KL divergence" in text and "reading" in text and "rows do not fit" in text, "the table for people: %r" % text[-400:])
     rows = [l.split() for l in run("inspect", out).stdout.splitlines()]

@@ -294,6 +294,11 @@ static void formats_choose_types_as_documented(void **state) {
         {"Q5_K_M", "output.weight", 512, false, NG_TYPE_Q6_K, false},
         {"NG4", "token_embd.weight", 576, true, NG_TYPE_NG4, false},
         {"NG4", "blk.0.ffn_up.weight", 96, true, NG_TYPE_Q5_0, true},
+        {"NG4", "blk.0.attn_v.weight", 576, true, NG_TYPE_NG4, false},
+        {"NG4_M", "blk.4.attn_v.weight", 576, true, NG_TYPE_Q8_0, false},
+        {"NG4_M", "blk.0.attn_output.weight", 576, true, NG_TYPE_Q8_0, false},
+        {"NG4_M", "token_embd.weight", 576, true, NG_TYPE_NG4, false},
+        {"NG4_M", "blk.0.ffn_down.weight", 1536, true, NG_TYPE_NG4, false},
         {"NG3", "blk.0.ffn_up.weight", 96, true, NG_TYPE_Q4_0, true},
         {"NG3", "blk.0.ffn_up.weight", 50, true, NG_TYPE_F16, true},
         {"NG3", "blk.0.attn_norm.weight", 64, true, NG_TYPE_F32, false}};

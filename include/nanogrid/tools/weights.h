@@ -24,7 +24,7 @@
 typedef void ng_progress_fn(void *ctx, double done, double total);
 
 typedef struct ng_weights_options {
-    const char *type; /* F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4,
+    const char *type; /* F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K, Q5_1, Q5_0, Q4_K_M, Q4_K, Q4_1, Q4_0, NG4_M, NG4,
                          NG3, any case; convert: no mix, NULL is F16 */
     const char *heads; /* quantize: type of an encoder's heads (tensors head.*); NULL: as the others */
     const char *imatrix; /* quantize: file of an importance matrix (tools/imatrix.h), or NULL */
