@@ -1,6 +1,7 @@
 /* Tests that a weight that is infinite or not a number never becomes an answer: in each tensor of tiny models and of shipped
  * ones, float and quantised, decoder, encoder and head, one value of every row (of a block: its scale) is spoilt, and the
- * file is refused when it is opened or when it runs, with words that say why. */
+ * file is refused when it is opened or when it runs, with words that say why; so is a
+ * head of which a tensor is missing or has another shape. */
 #include "gguf/gguf.h"
 #include <nanogrid/generate.h>
 #include <nanogrid/head.h>
@@ -167,6 +168,35 @@ static void linear_models(void **state) {
     refuse_each("models/summarize/model.gguf", apply, 1, "");
 }
 
+/* Each tensor of a head, missing and with one row or value less. */
+static void heads_of_wrong_shape(void **state) {
+    (void)state;
+    static const char file[] = "models/encoder-en/model.gguf";
+    size_t n = 0;
+    task = NG_TASK_CLASSIFY, head = "intent", text = "please freeze my card";
+    for (size_t k = 0; *name_of(file, k); k++)
+        for (int cut = 0; cut < 2 && !strncmp(name_of(file, k), "head.intent.", 12); cut++, n++) {
+            ng_gguf *g;
+            ng_gguf_writer *w;
+            ng_error err = {0};
+            assert_int_equal(ng_gguf_open(&g, file, &err), NG_OK);
+            assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
+            ng_gguf_put_all(w, g);
+            for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
+                const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
+                uint64_t dims[4] = {t->dims[0], t->dims[1], t->dims[2], t->dims[3]};
+                if (i == k && !cut) continue;
+                if (i == k) dims[t->n_dims - 1]--;
+                ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, dims, t->data);
+            }
+            if (ng_gguf_writer_commit(w, path, &err)) fail_msg("%s", err.text);
+            ng_gguf_close(g);
+            assert_int_equal(apply(&err), NG_EFORMAT);
+            if (!strstr(err.text, name_of(file, k))) fail_msg("%s: \"%s\"", name_of(file, k), err.text);
+        }
+    assert_true(n >= 4);
+}
+
 static int setup(void **state) {
     (void)state;
     return close(mkstemp(path));
@@ -182,6 +212,7 @@ int main(void) {
         cmocka_unit_test(decoders),
         cmocka_unit_test(encoders),
         cmocka_unit_test(heads_of_encoders),
+        cmocka_unit_test(heads_of_wrong_shape),
         cmocka_unit_test(linear_models),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
