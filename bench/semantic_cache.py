@@ -130,7 +130,7 @@ def measure(sets, meaning, up):
             meaning.update({a: "%s-%d" % (name[0], i), b: "%s-%d%s" % (name[0], i, "" if right is not None else "b")})
         with Served(grid) as s:
             def ask(text):
-                r = s.post("/v1/chat/completions", {"model": "auto", "temperature": 0, "messages": [{"role": "user", "content": text}]}, {"x-nanogrid-debug": "true"})
+                r = s.request("POST", "/v1/chat/completions", {"model": "auto", "temperature": 0, "messages": [{"role": "user", "content": text}]}, {"x-nanogrid-debug": "true"}, timeout=600)
                 assert "nanogrid" in (r.json or {}), r
                 steps = {x["step"]: x["outcome"] for x in r.json["nanogrid"]["route"]}
                 return r.json["choices"][0]["message"]["content"], steps.get("semantic", "")

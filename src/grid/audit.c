@@ -113,7 +113,7 @@ typedef struct audited_set {
 static ng_status audit_set(audit *a, const grid_member *m, double threshold, audited_set *set) {
     ng_scores scores, oos;
     ng_error why = {0};
-    ng_status s = ng_scores_read(&scores, m->model_path, set->name, &why);
+    ng_status s = ng_scores_read(&scores, m->scores_path, set->name, &why);
     set->found = s == NG_OK;
     if (s == NG_ENOTFOUND) return NG_OK;
     if (s) return ng_fail(a->err, s, "%s", why.text);
@@ -121,7 +121,7 @@ static ng_status audit_set(audit *a, const grid_member *m, double threshold, aud
     r.risk = ng_risk_at(&scores, threshold);
     r.judged = !isnan(m->max_error) && set->judges;
     if (r.judged && m->contract_why) snprintf(r.why, sizeof r.why, "BROKEN: %s", m->contract_why);
-    if (ng_scores_read(&oos, m->model_path, "test_oos", NULL) == NG_OK) {
+    if (ng_scores_read(&oos, m->scores_path, "test_oos", NULL) == NG_OK) {
         r.oos_answered = ng_risk_at(&oos, threshold).coverage;
         ng_scores_clear(&oos);
     }

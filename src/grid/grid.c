@@ -103,16 +103,27 @@ static ng_status open_head(opening *o, ng_tier *out, const char *name, ng_head_s
     return g->hooks.open_head(g->hooks.ctx, out, name, spec, o->err);
 }
 
+/* Heads of one encoder have scores of their own: H.scores.gguf beside it (eval --card). */
+static ng_status find_scores(opening *o, const grid_expert_config *c, grid_member *m) {
+    const char *slash = m->model_path ? strrchr(m->model_path, '/') : NULL;
+    m->scores_path = m->model_path;
+    if (!slash || !c->head) return NG_OK;
+    char *path = ng_arena_printf(o->g->arena, "%.*s/%s.scores.gguf", (int)(slash - m->model_path), m->model_path, c->head);
+    if (!path) return no_memory(o);
+    if (o->g->hooks.file_exists(path)) m->scores_path = path;
+    return NG_OK;
+}
+
 static ng_status open_contract(opening *o, const grid_expert_config *c, grid_member *m) {
     m->threshold = NAN;
     m->max_error = c->contract.max_error;
     if (isnan(m->max_error) || m->why) return NG_OK;
     ng_error why = {0};
     ng_status s = m->model_path ? o->g->hooks.calibrate(o->g->hooks.ctx, &m->threshold,
-                                                        m->model_path, m->max_error, &why)
+                                                        m->scores_path, m->max_error, &why)
                                 : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
     const grid_hooks *h = &o->g->hooks;
-    if (!s && h->watch) s = h->watch(h->ctx, &m->drift, m->model_path, &why);
+    if (!s && h->watch) s = h->watch(h->ctx, &m->drift, m->scores_path, &why);
     if (!s || s == NG_ENOMEM) return s ? no_memory(o) : NG_OK;
     if (o->opt->keep_broken_contracts) {
         m->threshold = INFINITY;
@@ -198,6 +209,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
         return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name,
                        why.text);
     if (*path && !(m->model_path = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
+    if (find_scores(o, c, m)) return NG_ENOMEM;
     char *roots =
         strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
     if (!found && roots) *roots = 0;
@@ -404,7 +416,7 @@ static ng_status check_step(opening *o, const grid_pipeline_config *p, const gri
         double ignored;
         ng_error why = {0};
         if (m->why || (int)m->task != c->task + 1 || (c->expert && strcmp(c->expert, m->name))) continue;
-        ng_status s = m->model_path ? g->hooks.calibrate(g->hooks.ctx, &ignored, m->model_path, 0.5, &why)
+        ng_status s = m->model_path ? g->hooks.calibrate(g->hooks.ctx, &ignored, m->scores_path, 0.5, &why)
                                     : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
         if (s == NG_ENOMEM) return no_memory(o);
         if (s == NG_ENOTFOUND)

@@ -30,6 +30,7 @@ typedef struct grid_member {
     bool upstream;
     ng_tier tier;           /* self NULL: cannot run, see why */
     const char *model_path; /* NULL: upstreams, rules alone */
+    const char *scores_path; /* where its labelled scores are looked for: the model, or those of its head beside it */
     ng_tier route;          /* says whether a text is for this expert; self NULL: it brings no routing weights */
     const char *route_path;
     const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
