@@ -39,9 +39,9 @@ def write_scores(path, sets):
         f.write(out)
 
 
-def audit(home, contract, model=None):
+def audit(home, contract, model=None, name="nanogrid/intent"):
     grid = os.path.join(home, "grid.yaml")
-    name = "m" if model else "nanogrid/intent"
+    name = "m" if model else name
     with open(grid, "w") as f:
         f.write(f"models: {{m: {{path: {model}}}}}\n" if model else "")
         f.write(f"experts:\n  - {{name: intent, task: classify, model: {name}, contract: {{max_error: {contract}}}}}\n")
@@ -70,6 +70,18 @@ def shipped(home):
     check("a promise that nothing can keep is exit 1", code == 1 and not out["held"], out)
     check("and says what could be promised", "at best" in rows["test"]["why"], rows)
     check("a grid with it does not open", opens.returncode and "grid.yaml:2:" in opens.stderr, opens.stderr)
+
+
+def heads(home):
+    """Each head of an encoder is judged by its own scores."""
+    model = "nanogrid/encoder-en, head: intent"
+    code, out, rows, opens = audit(home, 0.1, name=model)
+    keys, _ = read_gguf(os.path.join(ROOT, "models", "encoder-en", "intent.scores.gguf"))
+    answered = sum(c >= rows["test"]["threshold"] for c in keys["nanogrid.test.confidence"])
+    check("the head's contract holds by its own scores", code == 0 and rows["test"]["judged"] and rows["test"]["n"] == answered, out)
+    check("a grid with it opens", opens.returncode == 0, opens.stderr)
+    code, out, rows, opens = audit(home, 0.1, name="nanogrid/encoder-en") # no head is named, so no scores are found
+    check("without them a contract has no evidence", code == 1, out)
 
 
 def broken(home):
@@ -137,6 +149,9 @@ def main():
         shipped(home)
     with tempfile.TemporaryDirectory() as home:
         broken(home)
+    if os.path.exists(os.path.join(ROOT, "models", "encoder-en", "intent.scores.gguf")):
+        with tempfile.TemporaryDirectory() as home:
+            heads(home)
     if os.path.exists(os.path.join(ROOT, "models", "router-en", "expert.gguf")):
         with tempfile.TemporaryDirectory() as home:
             misfits(home)
