@@ -9,8 +9,10 @@
 #include "grid/cache.h"
 #include "grid/drift.h"
 #include "model/spelling.h"
+#include "route/complexity.h"
 #include "route/reask.h"
 #include "route/route.h"
+#include "route/turns.h"
 #include "task/pii.h"
 #include "text/plain.h"
 #include <nanogrid/buf.h>
@@ -19,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADS = 6, SIGNALS = HEADS + 6, PATH_CAP = 1024 };
+enum { HEADS = 6, SIGNALS = HEADS + 9, PATH_CAP = 1024 };
 
 static const struct {
     const char *name, *file;
@@ -30,13 +32,16 @@ static const struct {
                   {"expert (domain)", "router-en/expert.gguf", NG_TASK_CLASSIFY},
                   {"in scope, label (intent)", "intent/model.gguf", NG_TASK_CLASSIFY},
                   {"moderation, injection", "moderation/model.gguf", NG_TASK_MODERATE}};
-static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch", "typing errors"};
+static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch", "typing errors", "structure", "complexity", "conversation"};
 
 typedef struct bench {
     ng_head *heads[HEADS];
     ng_cache *cache;
     ng_drift *drift;
     ng_spelling *spelling;
+    ng_structure structure;
+    double complexity; /* sums, so that the work is not thrown away */
+    size_t refers;
     char **texts;
     size_t n;
 } bench;
@@ -98,6 +103,12 @@ static void filter_ten(void) {
     }
 }
 
+static void talk(bench *b, const char *before, const char *text) {
+    const ng_part p[3] = {{NG_PART_TEXT, before, strlen(before)}, {NG_PART_TEXT, "fine", 4}, {NG_PART_TEXT, text, strlen(text)}};
+    const ng_message m[3] = {{"user", &p[0], 1}, {"assistant", &p[1], 1}, {"user", &p[2], 1}};
+    b->refers += ng_turns_of(m, 3).refers;
+}
+
 static void take_signal(bench *b, size_t s, size_t i) {
     const char *text = b->texts[i], *before = b->texts[i ? i - 1 : b->n - 1];
     ng_buf plain = ng_buf_init(1 << 20);
@@ -108,6 +119,9 @@ static void take_signal(bench *b, size_t s, size_t i) {
     else if (s == HEADS + 2) (void)ng_reask_of(before, strlen(before), text, strlen(text));
     else if (s == HEADS + 3) filter_ten();
     else if (s == HEADS + 4) ng_drift_add(b->drift, 0.5 + (double)(i % 500) / 1000);
+    else if (s == HEADS + 6) b->structure = ng_structure_of(text, strlen(text));
+    else if (s == HEADS + 7) b->complexity += ng_complexity_of(text, strlen(text), &b->structure);
+    else if (s == HEADS + 8) talk(b, before, text);
     else (void)ng_spelling_fix(b->spelling, &plain, text, strlen(text));
     ng_buf_clear(&plain);
 }

@@ -51,14 +51,6 @@ ng_digest ng_digest_of(const void *data, size_t len) {
                         fold(y ^ 0xa0761d6478bd642fULL, (uint64_t)len ^ 0xe7037ed1a0b428dbULL)}};
 }
 
-uint64_t ng_hash_mix(uint64_t x) {
-    x ^= x >> 30;
-    x *= 0xbf58476d1ce4e5b9ULL;
-    x ^= x >> 27;
-    x *= 0x94d049bb133111ebULL;
-    return x ^ (x >> 31);
-}
-
 ng_rng ng_rng_seed(uint64_t seed) {
     ng_rng r;
     for (int i = 0; i < 4; i++) r.s[i] = ng_hash_mix(seed += 0x9e3779b97f4a7c15ULL);

@@ -19,7 +19,13 @@ typedef struct ng_digest {
 } ng_digest;
 ng_digest ng_digest_of(const void *data, size_t len);
 /* A good mix of one word (splitmix64's finaliser, Steele et al. 2014). */
-uint64_t ng_hash_mix(uint64_t x);
+static inline uint64_t ng_hash_mix(uint64_t x) {
+    x ^= x >> 30;
+    x *= 0xbf58476d1ce4e5b9ULL;
+    x ^= x >> 27;
+    x *= 0x94d049bb133111ebULL;
+    return x ^ (x >> 31);
+}
 
 /* xoshiro256** (Blackman and Vigna 2018), seeded through splitmix64. */
 typedef struct ng_rng {

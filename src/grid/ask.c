@@ -45,11 +45,15 @@ bool ng_member_runs(const grid_member *m, const char **why) {
 }
 
 /* Four bytes a token and the most that may be generated: an upper estimate in practice. */
+static double prompt_tokens(const asking *a) { return 16 + (double)a->len / 4; }
+
+static double completion_tokens(const asking *a) { return a->req.params.has_generate ? a->req.params.generate.n_predict : 256; }
+
 double ng_member_cost(const grid_member *m, const asking *a) {
-    double prompt = 16 + (double)a->len / 4;
-    double completion = a->req.params.has_generate ? a->req.params.generate.n_predict : 256;
-    return (prompt * m->prompt_per_1m + completion * m->completion_per_1m) * 1e-6;
+    return (prompt_tokens(a) * m->prompt_per_1m + completion_tokens(a) * m->completion_per_1m) * 1e-6;
 }
+
+double ng_ask_tokens(const asking *a) { return prompt_tokens(a) + completion_tokens(a); }
 
 bool ng_ask_admits(asking *a, const grid_member *m, char *outcome) {
     const char *why = NULL;
@@ -97,7 +101,9 @@ ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer
     r.is_private = a->limits.privacy == NG_PRIVACY_LOCAL;
     r.expert = m->upstream ? m->upstream_model : m->name;
     uint64_t t0 = ng_clock_ns();
+    atomic_fetch_add(&a->grid->in_flight[m->index], 1);
     ng_status s = m->tier.submit(m->tier.self, &r, *out, err);
+    atomic_fetch_sub(&a->grid->in_flight[m->index], 1);
     uint64_t spent = ng_clock_ns() - t0;
     a->expert_ns += spent; /* with loading, which overhead_us leaves out too */
     *us = (double)spent * 1e-3;
@@ -210,12 +216,14 @@ static ng_status begin(asking *a, ng_grid *g, const ng_request *r, ng_error *err
                                .features_len = r->features_len};
     ng_ask_read(a);
     ng_record *rec = &a->rec;
+    rec->text_len = a->len;
     rec->time_ms = ng_clock_wall_ms();
     ng_decision_id(rec->id, rec->time_ms);
     rec->grid_version = g->config.version;
     rec->confidence = rec->threshold = NAN;
     rec->tasks.confidence = rec->experts.confidence = NAN;
     rec->pii = -1;
+    rec->complexity = NAN;
     rec->in_scope = true;
     rec->privacy = rec->asked.privacy = r->privacy;
     rec->asked.task = r->task;
@@ -471,7 +479,6 @@ static ng_status tell_signals(asking *a, ng_error *err) {
     if (!a->request->with_signals) return NG_OK;
     ng_buf b = ng_buf_init(1u << 20);
     ng_json j = ng_json_init(&b);
-    a->rec.text_len = a->len;
     ng_record_signals_json(&j, &a->rec);
     a->best->signals = b.status ? NULL : ng_answer_strndup(a->best, b.data, b.len);
     ng_buf_clear(&b);
@@ -533,7 +540,6 @@ static void complete_record(asking *a, ng_status s, const ng_error *err) {
     a->rec.important = s || a->rec.escalated || !a->rec.in_scope || a->rec.n_warnings > 0;
     a->rec.latency_us = (double)(ng_clock_ns() - a->t0_ns) * 1e-3;
     a->rec.keep_text = a->grid->config.records.text && a->rec.privacy != NG_PRIVACY_LOCAL;
-    a->rec.text_len = a->len;
     a->rec.asked.foreign = ng_has_foreign_letters(a->text, a->len);
     a->rec.asked.cut = a->payload != NULL || ng_ask_read_twice(a);
     a->rec.asked.cleaned = a->plain != NULL;

@@ -39,21 +39,11 @@ static void line_add(line *l, const grid_member *m) {
     if (l->n < GRID_CANDIDATES_MAX) l->m[l->n++] = m;
 }
 
-/* Upstreams from the lowest tier up, the cheapest first on each (policy.prefer: cost). */
-static void add_upstreams(const asking *a, line *l) {
+static void add_upstreams(asking *a, line *l) {
     const ng_grid *g = a->grid;
     size_t begin = l->n;
     for (size_t i = g->n_experts; i < g->n_members; i++) line_add(l, &g->members[i]);
-    for (size_t i = begin + 1; i < l->n; i++)
-        for (size_t k = i; k > begin; k--) {
-            const grid_member *x = l->m[k - 1], *y = l->m[k];
-            bool later =
-                x->tier_level > y->tier_level ||
-                (x->tier_level == y->tier_level && ng_member_cost(x, a) > ng_member_cost(y, a));
-            if (!later) break;
-            l->m[k - 1] = y;
-            l->m[k] = x;
-        }
+    ng_ask_weigh(a, l->m + begin, l->n - begin);
 }
 
 /* A conversation goes on where it has escalated to: what is below that comes last. */
@@ -65,7 +55,7 @@ static void start_at(line *l, ng_tier_level tier) {
     *l = sorted;
 }
 
-static line line_up(const asking *a) {
+static line line_up(asking *a) {
     const ng_grid *g = a->grid;
     line l = {.n = 0};
     if (a->pinned) {
@@ -333,7 +323,7 @@ static void keep_best(asking *a, const grid_member *m, ng_answer *said) {
 static bool is_worth_asking(asking *a, const line *l, size_t i, const ng_answer *said, ng_record_step *step) {
     const grid_member *m = l->m[i];
     if (!a->grid->gains || m->upstream || a->pinned || !said->label || !isnan(m->max_error)) return false;
-    double gain = ng_outcomes_gain(a->grid->gains, m, said, a->len);
+    double gain = ng_outcomes_gain(a->grid->gains, m, said, &a->rec);
     if (gain < a->grid->config.cascade.min_gain || !higher_admitted(a, l, i)) return false;
     snprintf(step->outcome, sizeof step->outcome, "gain %.3f", gain);
     return a->by_gain = true;

@@ -41,6 +41,21 @@ static void tell_scores(ng_buf *b, const char *what, const json_t *scores) {
     ng_buf_putc(b, '\n');
 }
 
+static void tell_shape(ng_buf *b, const json_t *signals) {
+    static const char *const kinds[] = {"code", "list", "table", "maths"};
+    const json_t *s = json_object_get(signals, "structure"), *c = json_object_get(signals, "conversation"), *w;
+    const char *name;
+    if (s) {
+        ng_buf_printf(b, "shape       complexity %.2f", num(signals, "complexity"));
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (json_is_true(json_object_get(s, kinds[i]))) ng_buf_printf(b, ", %s", kinds[i]);
+        ng_buf_printf(b, ", %.0f numbers, turn %.0f%s (%.1f us)\n", num(s, "numbers"), num(c, "turns"), json_is_true(json_object_get(c, "refers")) ? ", refers back" : "",
+                      num(signals, "shape_us"));
+    }
+    json_object_foreach(json_object_get(signals, "weighed"), name, w)
+        ng_buf_printf(b, "weighed     %s at %.6f USD, %.0f in flight\n", name, num(w, "usd"), num(w, "in_flight"));
+}
+
 static void tell_signals(ng_buf *b, const json_t *o) {
     const json_t *s = json_object_get(o, "signals"), *pii = json_object_get(s, "pii");
     ng_buf_printf(b, "signals     %lld bytes",
@@ -50,6 +65,7 @@ static void tell_signals(ng_buf *b, const json_t *o) {
     if (json_object_get(s, "language"))
         ng_buf_printf(b, ", language %s (%.1f us)", str(s, "language"), num(s, "language_us"));
     ng_buf_putc(b, '\n');
+    tell_shape(b, s);
     tell_scores(b, "tasks      ", json_object_get(json_object_get(s, "tasks"), "scores"));
     tell_scores(b, "experts    ", json_object_get(json_object_get(s, "experts"), "scores"));
 }

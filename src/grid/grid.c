@@ -236,6 +236,8 @@ static ng_status open_upstream(opening *o, const grid_upstream_config *c, grid_m
                        .tenants = c->tenants.items,
                        .n_tenants = c->tenants.len,
                        .min_battery = c->min_battery,
+                       .latency_ms = c->latency_ms,
+                       .joules_per_token = c->joules_per_token,
                        .prompt_per_1m = c->pricing.prompt_per_1m,
                        .completion_per_1m = c->pricing.completion_per_1m};
     const grid_hooks *h = &o->g->hooks;
@@ -268,7 +270,9 @@ static ng_status open_members(opening *o) {
     size_t n = g->config.experts.len + g->config.upstreams.len;
     ng_status s = NG_OK;
     g->members = ng_arena_array(g->arena, n, sizeof *g->members);
-    if (!g->members) return no_memory(o);
+    g->in_flight = ng_arena_array(g->arena, n + 1, sizeof *g->in_flight);
+    if (!g->members || !g->in_flight) return no_memory(o);
+    for (size_t i = 0; i < n; i++) atomic_init(&g->in_flight[i], 0);
     for (size_t i = 0; !s && i < g->config.experts.len; i++, g->n_members++)
         s = open_expert(o, &e[i], &g->members[i]);
     g->n_experts = g->n_members;

@@ -104,6 +104,10 @@ static const ng_config_field upstream_fields[] = {
      .help = "the environment variable that holds the key"},
     {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true,
      .help = "the name that the upstream knows"},
+    {"latency_ms", NG_CONFIG_NUM, AT(grid_upstream_config, latency_ms), .dflt = "0", .min = 0, .max = 1e6,
+     .help = "how long it takes to answer, for policy.prefer and weights; 0: not known"},
+    {"joules_per_token", NG_CONFIG_NUM, AT(grid_upstream_config, joules_per_token), .dflt = "0", .min = 0, .max = 1e6,
+     .help = "what a token costs there in energy, for the same; 0: not known"},
     {"region", NG_CONFIG_STR, AT(grid_upstream_config, region), .help = "where it is; policy.regions and requests may forbid others"},
     {"consent", NG_CONFIG_STR, AT(grid_upstream_config, consent),
      .help = "what a request must carry consent to before it may be asked"},
@@ -159,10 +163,21 @@ static const ng_config_field budget_fields[] = {
     {0}};
 static const ng_config_schema budget_schema = {"a budget", sizeof(grid_budget_config), budget_fields};
 
+#define IN_WEIGHTS(field) (offsetof(ng_grid_config, policy.weights.field) - offsetof(ng_grid_config, policy.weights))
+static const ng_config_field weights_fields[] = {
+    {"cost", NG_CONFIG_NUM, IN_WEIGHTS(cost), .dflt = "1", .min = 0, .max = 1e6, .help = "of a US dollar of the estimated price"},
+    {"latency", NG_CONFIG_NUM, IN_WEIGHTS(latency), .dflt = "0", .min = 0, .max = 1e6, .help = "US dollars that a second of waiting is worth"},
+    {"energy", NG_CONFIG_NUM, IN_WEIGHTS(energy), .dflt = "0", .min = 0, .max = 1e6, .help = "US dollars that a kWh is worth"},
+    {"load", NG_CONFIG_NUM, IN_WEIGHTS(load), .dflt = "0", .min = 0, .max = 1e6, .help = "US dollars for each request that it is serving already"},
+    {"", NG_CONFIG_LINE, IN_WEIGHTS(line)},
+    {0}};
+static const ng_config_schema weights_schema = {"weights", sizeof(((ng_grid_config *)0)->policy.weights), weights_fields};
+
 static const ng_config_field policy_fields[] = {
     {"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
-    {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost",
-     .help = "among those that may answer on one tier"},
+    {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost|latency|energy|load",
+     .help = "among upstreams of one tier the one with least of it first; the cheaper one where that is equal"},
+    {"weights", NG_CONFIG_GROUP, IN(policy, weights), .sub = &weights_schema},
     {"regions", NG_CONFIG_STRS, IN(policy, regions), .help = "text goes to upstreams of these regions alone; none: anywhere"},
     {"budgets", NG_CONFIG_LIST, IN(policy, budgets), .sub = &budget_schema},
     {"on_long", NG_CONFIG_ENUM, IN(policy, on_long), .dflt = "escalate",
@@ -512,7 +527,7 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
             return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
-    if ((s = check_policies(&m)) || (s = check_regions(&m)) || (s = check_budgets(&m)) || (s = ng_pipelines_check(out, name, err))) return s;
+    if ((s = check_policies(&m)) || (s = check_regions(&m)) || (s = check_budgets(&m)) || (s = ng_grid_check_weights(out, name, err)) || (s = ng_pipelines_check(out, name, err))) return s;
     mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);

@@ -55,6 +55,7 @@ typedef struct grid_upstream_config {
     struct {
         double prompt_per_1m, completion_per_1m;
     } pricing;
+    double latency_ms, joules_per_token; /* 0: not known */
     const char *region, *consent;
     ng_config_strs tenants; /* none: any */
     double min_battery;
@@ -70,6 +71,8 @@ typedef struct grid_budget_config {
 } grid_budget_config;
 
 typedef enum grid_abstain { GRID_ABSTAIN_ESCALATE, GRID_ABSTAIN_ANSWER } grid_abstain;
+
+typedef enum grid_prefer { GRID_PREFER_COST, GRID_PREFER_LATENCY, GRID_PREFER_ENERGY, GRID_PREFER_LOAD } grid_prefer;
 
 typedef enum grid_on_long { GRID_ON_LONG_ESCALATE, GRID_ON_LONG_REFUSE, GRID_ON_LONG_COMPRESS } grid_on_long;
 
@@ -92,7 +95,11 @@ typedef struct ng_grid_config {
             const char *pii;
             int line;
         } privacy;
-        int prefer;
+        int prefer; /* grid_prefer */
+        struct {
+            double cost, latency, energy, load;
+            int line;
+        } weights; /* line 0: prefer decides */
         ng_config_strs regions; /* none: anywhere */
         ng_config_list budgets; /* grid_budget_config */
         int on_long; /* grid_on_long */
@@ -133,6 +140,8 @@ typedef struct ng_grid_config {
 
 ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len, const char *name,
                               ng_arena *arena, ng_error *err) NG_MUST_USE;
+/* weigh.c: refuses weights that contradict each other or change nothing. */
+ng_status ng_grid_check_weights(const ng_grid_config *c, const char *name, ng_error *err) NG_MUST_USE;
 /* A Markdown table of all keys. */
 void ng_grid_config_doc(ng_buf *out);
 

@@ -53,7 +53,7 @@ static const char text[] =
     "router: {model: nanogrid/router-en, abstain: escalate, spelling: true, learn: false}   # out of scope: escalate | answer\n"
     "policy:\n"
     "  privacy: {pii: local}   # text with personal data stays here: local | mesh | any\n"
-    "  prefer: cost            # among upstreams of one tier\n"
+    "  prefer: cost            # among upstreams of one tier: cost | latency | energy | load; or weights\n"
     "  on_long: escalate       # a prompt that does not fit: escalate | refuse | compress\n"
     "  deadline_ms: 0          # of a request that names none; 0: none\n"
     "cascade: {hold_tokens: 32, escalate: contract, sticky: true, reask: true}   # escalate: contract | gain\n"

@@ -46,6 +46,7 @@ typedef struct grid_member {
     const char *const *languages;
     size_t n_languages;
     double prompt_per_1m, completion_per_1m;
+    double latency_ms, joules_per_token; /* upstreams, as configured; 0: not known */
     const char *region, *consent; /* upstreams; NULL: not known, none needed */
     const char *const *tenants;
     size_t n_tenants; /* 0: all */
@@ -67,6 +68,8 @@ typedef struct grid_hooks {
     void (*on_record)(void *ctx, const ng_record *r);
     double (*battery)(void *ctx); /* NULL: the real one */
     bool one_by_one; /* route.gguf are asked through open_head's tiers alone, never together */
+    unsigned (*in_flight)(void *ctx, const char *member); /* requests that it serves now; NULL: the real ones */
+    void (*recall_shape)(void *ctx, ng_record *r); /* fills in the shape of the request; NULL: from the text */
 } grid_hooks;
 extern const grid_hooks ng_grid_real_hooks;
 
@@ -80,6 +83,7 @@ struct ng_grid {
     int n_threads;
     grid_member *members; /* experts, then upstreams, in configuration order */
     size_t n_experts, n_members;
+    _Atomic uint32_t *in_flight; /* [n_members]: requests that each serves now */
     ng_tier task_router, expert_router, pii; /* self NULL: absent */
     ng_spelling *spelling;                   /* of the router's package; NULL: absent, or router.spelling is false */
     const char *router_paths[2];             /* of task and expert; NULL: absent */
@@ -229,6 +233,9 @@ enum { GRID_SHORTEN_TRIES = 6 };
 /* Puts a compressed text into the request, 1 / 2^(round + 1) of its words.  NG_ELIMIT: it cannot be. */
 ng_status ng_ask_shorten(asking *a, int round, ng_error *err);
 
+/* weigh.c: sorts upstreams by tier and then by what the policy's weights say of them; the record tells it. */
+void ng_ask_weigh(asking *a, const grid_member **m, size_t n);
+
 /* limits.c: where, for whom and on what power: the limits of a request that do not depend on its text. */
 ng_status ng_grid_open_limits(ng_grid *g, ng_error *err) NG_MUST_USE;
 void ng_ask_limits(asking *a);
@@ -261,6 +268,7 @@ ng_record_step *ng_ask_step(asking *a, const char *step, const grid_member *m);
 void ng_ask_warn(asking *a, const char *fmt, ...) NG_PRINTF(2, 3);
 bool ng_member_runs(const grid_member *m, const char **why);
 double ng_member_cost(const grid_member *m, const asking *a);
+double ng_ask_tokens(const asking *a); /* prompt and completion, the estimate that the cost rests on */
 bool ng_ask_admits(asking *a, const grid_member *m, char *outcome);
 /* Sends the request to a member with `task`; answer is new.  Adds to expert_ns and *us. */
 ng_status ng_ask_member(asking *a, const grid_member *m, ng_task task, ng_answer **out, double *us,

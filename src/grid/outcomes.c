@@ -66,9 +66,13 @@ static bool take_outcome(ng_outcome *o, const json_t *was, const char *truth) {
                       .large = is_right(step[2], truth),
                       .mid_cost = step[1] ? number_of(step[1], "cost_usd") : 0,
                       .large_cost = number_of(step[2], "cost_usd")};
-    o->lesson = (ng_gain_lesson){.confidence = number_of(step[0], "confidence"),
-                                 .margin = number_of(step[0], "margin"),
-                                 .bytes = number_of(json_object_get(was, "signals"), "bytes"),
+    const json_t *signals = json_object_get(was, "signals");
+    o->lesson = (ng_gain_lesson){.facts = {.confidence = number_of(step[0], "confidence"),
+                                           .margin = number_of(step[0], "margin"),
+                                           .bytes = number_of(signals, "bytes"),
+                                           .complexity = number_of(signals, "complexity"),
+                                           .turns = number_of(json_object_get(signals, "conversation"), "turns"),
+                                           .technical = json_is_true(json_object_get(json_object_get(signals, "structure"), "technical"))},
                                  .differs = strcmp(here, there) != 0};
     if (o->small >= 0 && o->large >= 0) o->lesson.fixed = (signed char)(o->large - o->small);
     return true;
@@ -171,10 +175,12 @@ void ng_outcomes_refresh(ng_grid *g) {
     pthread_mutex_unlock(&g->gains->refreshing);
 }
 
-double ng_outcomes_gain(ng_outcomes_model *m, const grid_member *expert, const ng_answer *said, size_t bytes) {
+double ng_outcomes_gain(ng_outcomes_model *m, const grid_member *expert, const ng_answer *said, const ng_record *rec) {
     size_t i = expert->index;
     pthread_rwlock_rdlock(&m->lock);
     ng_gain g = m->gains[i];
     pthread_rwlock_unlock(&m->lock);
-    return ng_gain_of(&g, said->confidence, ng_answer_margin(said), (double)bytes);
+    ng_gain_facts f = {.confidence = (float)said->confidence, .margin = (float)ng_answer_margin(said), .bytes = (float)rec->text_len,
+                       .complexity = (float)rec->complexity, .turns = (float)rec->turns.users, .technical = ng_structure_is_technical(&rec->structure)};
+    return ng_gain_of(&g, &f);
 }

@@ -1,7 +1,7 @@
 /* outcomes.h: what escalations came to, read back from the records: what learns when to escalate, and judges it.
  *
  *     ng_outcomes_open(&g->gains, g, &err);           fits a gain for each expert that has enough outcomes
- *     double gain = ng_outcomes_gain(g->gains, m, said, bytes);
+ *     double gain = ng_outcomes_gain(g->gains, m, said, &record);
  *     ng_outcomes_refresh(g);                         after feedback
  *     ng_outcome *o; size_t n;
  *     ng_outcomes_read(g, "intent", &o, &n, &err);    for audits; free(o)
@@ -22,14 +22,15 @@ typedef struct ng_outcome {
 } ng_outcome;
 
 struct grid_member;
+struct ng_record;
 typedef struct ng_outcomes_model ng_outcomes_model;
 
 /* Fails for want of memory only; without records nothing is known. */
 ng_status ng_outcomes_open(ng_outcomes_model **out, struct ng_grid *g, ng_error *err) NG_MUST_USE;
 void ng_outcomes_close(ng_outcomes_model *m); /* NULL is fine */
 void ng_outcomes_refresh(struct ng_grid *g);
-/* 0 when nothing is known. */
-double ng_outcomes_gain(ng_outcomes_model *m, const struct grid_member *expert, const ng_answer *said, size_t bytes);
+/* From the answer and the signals of its record; 0 when nothing is known. */
+double ng_outcomes_gain(ng_outcomes_model *m, const struct grid_member *expert, const ng_answer *said, const struct ng_record *rec);
 
 /* The newest outcomes of one expert, oldest first; NULL for all experts.  NG_ENOTFOUND: no database yet. */
 ng_status ng_outcomes_read(struct ng_grid *g, const char *expert, ng_outcome **out, size_t *n, ng_error *err) NG_MUST_USE;

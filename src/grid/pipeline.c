@@ -224,6 +224,7 @@ static void record(const piping *k, ng_status status) {
     rec->cost_usd = p->cost_usd;
     rec->latency_us = p->latency_ms * 1e3;
     rec->text_len = k->text->len;
+    rec->complexity = NAN;
     ng_records_push(k->g->records, rec);
 }
 

@@ -44,6 +44,43 @@ static void put_decision(ng_json *j, const char *key, const ng_decision *d) {
     ng_json_end(j);
 }
 
+static void put_shape(ng_json *j, const ng_record *r) {
+    const ng_structure *s = &r->structure;
+    put_num(j, "complexity", r->complexity, 6);
+    ng_json_key(j, "structure");
+    ng_json_object(j);
+    put_bool(j, "technical", ng_structure_is_technical(s));
+    if (s->code) put_bool(j, "code", true);
+    if (s->list) put_bool(j, "list", true);
+    if (s->table) put_bool(j, "table", true);
+    if (s->maths) put_bool(j, "maths", true);
+    ng_json_key(j, "numbers"), ng_json_uint(j, s->numbers);
+    ng_json_key(j, "lines"), ng_json_uint(j, s->lines);
+    ng_json_end(j);
+    ng_json_key(j, "conversation");
+    ng_json_object(j);
+    ng_json_key(j, "turns"), ng_json_uint(j, r->turns.users);
+    ng_json_key(j, "bytes"), ng_json_uint(j, r->turns.bytes);
+    if (r->turns.system) put_bool(j, "system", true);
+    if (r->turns.refers) put_bool(j, "refers", true);
+    ng_json_end(j);
+    put_num(j, "shape_us", r->shape_us, 2);
+}
+
+static void put_weighed(ng_json *j, const ng_record *r) {
+    if (!r->n_weighed) return;
+    ng_json_key(j, "weighed");
+    ng_json_object(j);
+    for (size_t i = 0; i < r->n_weighed; i++) {
+        ng_json_key(j, r->weighed[i].name);
+        ng_json_object(j);
+        put_num(j, "usd", r->weighed[i].usd, 9);
+        ng_json_key(j, "in_flight"), ng_json_uint(j, r->weighed[i].in_flight);
+        ng_json_end(j);
+    }
+    ng_json_end(j);
+}
+
 void ng_record_signals_json(ng_json *j, const ng_record *r) {
     ng_json_object(j);
     ng_json_key(j, "bytes"), ng_json_uint(j, r->text_len);
@@ -52,6 +89,8 @@ void ng_record_signals_json(ng_json *j, const ng_record *r) {
     if (r->spelling_us > 0) put_num(j, "spelling_us", r->spelling_us, 2);
     if (*r->language)
         put_str(j, "language", r->language), put_num(j, "language_us", r->language_us, 2);
+    if (!isnan(r->complexity)) put_shape(j, r);
+    put_weighed(j, r);
     if (r->reask_us > 0) put_str(j, "reask", ng_reask_name(r->reask)), put_num(j, "reask_us", r->reask_us, 2);
     put_decision(j, "tasks", &r->tasks);
     put_decision(j, "experts", &r->experts);

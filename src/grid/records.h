@@ -21,8 +21,10 @@
 
 #include "route/reask.h"
 #include "route/route.h"
+#include "route/structure.h"
+#include "route/turns.h"
 
-enum { NG_RECORD_STEPS = 16, NG_RECORD_SCORES = 8, NG_RECORD_WARNINGS = 4 };
+enum { NG_RECORD_STEPS = 16, NG_RECORD_SCORES = 8, NG_RECORD_WARNINGS = 4, NG_RECORD_WEIGHED = 6 };
 
 typedef struct ng_record_step {
     char step[24], expert[48], outcome[NG_OUTCOME_MAX];
@@ -69,6 +71,16 @@ typedef struct ng_record {
     double spelling_us; /* 0: not looked for */
     char language[12]; /* "" not known */
     double language_us;
+    double complexity;  /* NaN: the text was not looked at, for the answer came from the cache */
+    ng_structure structure;
+    ng_turns turns;
+    double shape_us;    /* of these three */
+    struct {            /* what the policy's weights said of those that could be asked, as far as there is room */
+        char name[48];
+        double usd;
+        uint32_t in_flight;
+    } weighed[NG_RECORD_WEIGHED];
+    size_t n_weighed;
     ng_reask reask;     /* of a conversation that goes on */
     double reask_us;
     ng_decision tasks, experts; /* n_scores 0: not asked */

@@ -176,6 +176,28 @@ static ng_status open_upstream(void *ctx, ng_tier *out, const ng_upstream_config
     return new_tier(ctx, out, c->name, true, err);
 }
 
+static uint32_t count_of(const json_t *o, const char *key) {
+    double n = number_of(o, key);
+    return n > 0 && n < UINT32_MAX ? (uint32_t)n : 0;
+}
+
+static unsigned in_flight_then(void *ctx, const char *member) {
+    const replay *p = ctx;
+    const json_t *w = json_object_get(json_object_get(json_object_get(p->was, "signals"), "weighed"), member);
+    return count_of(w, "in_flight");
+}
+
+static void shape_then(void *ctx, ng_record *rec) {
+    const replay *p = ctx;
+    const json_t *signals = json_object_get(p->was, "signals"), *s = json_object_get(signals, "structure"), *c = json_object_get(signals, "conversation");
+    if (!s) return; /* recorded by a version that did not look */
+    rec->complexity = number_of(signals, "complexity");
+    rec->structure = (ng_structure){.code = is_true(s, "code"), .list = is_true(s, "list"), .table = is_true(s, "table"), .maths = is_true(s, "maths"),
+                                    .numbers = count_of(s, "numbers"), .lines = count_of(s, "lines")};
+    rec->turns = (ng_turns){.users = count_of(c, "turns"), .bytes = count_of(c, "bytes"), .system = is_true(c, "system"),
+                            .refers = is_true(c, "refers")};
+}
+
 static void on_record(void *ctx, const ng_record *r) {
     replay *p = ctx;
     p->now = *r;
@@ -499,6 +521,8 @@ ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf *out, n
     hooks.open_upstream = open_upstream;
     hooks.on_record = on_record;
     hooks.one_by_one = true; /* from recorded features */
+    hooks.in_flight = in_flight_then;
+    hooks.recall_shape = shape_then;
     hooks.ctx = r;
     ng_grid_options o = {.path = opt->path, .no_records = true, .n_threads = 1};
     ng_status s = NG_OK;

@@ -1,4 +1,4 @@
-/* signals.c: what the grid looks at before it decides: personal data and language.
+/* signals.c: what the grid looks at before it decides: personal data, language, and the shape of the request.
  *
  * Each signal is taken only where it can change something: personal data where an upstream could be
  * asked or the text could be kept, the language where an expert names the languages that it serves.
@@ -7,6 +7,7 @@
 #include "grid_parts.h"
 
 #include "core/clock.h"
+#include "route/complexity.h"
 #include "task/pii.h"
 #include "text/plain.h"
 #include <math.h>
@@ -116,7 +117,24 @@ void ng_ask_language(asking *a) {
     ng_answer_free(said);
 }
 
+/* What the text looks like and where the conversation stands: the cascade learns from it (outcomes.c), records tell it.  A replay has
+ * no text and takes what was seen then. */
+static void look_at_shape(asking *a) {
+    const grid_hooks *h = &a->grid->hooks;
+    ng_record *rec = &a->rec;
+    if (h->recall_shape) {
+        h->recall_shape(h->ctx, rec);
+        return;
+    }
+    uint64_t t0 = ng_clock_ns();
+    rec->structure = ng_structure_of(a->text, a->len);
+    rec->complexity = ng_complexity_of(a->text, a->len, &rec->structure);
+    rec->turns = ng_turns_of(a->request->messages, a->request->n_messages);
+    rec->shape_us = (double)(ng_clock_ns() - t0) * 1e-3;
+}
+
 void ng_ask_signals(asking *a) {
+    look_at_shape(a);
     a->rec.pii = -1;
     if (pii_matters(a)) {
         uint64_t t0 = ng_clock_ns();

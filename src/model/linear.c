@@ -198,7 +198,7 @@ static ng_status read_model(ng_linear *m, ng_error *err) {
     if ((s = ng_gguf_get_u32(m->gguf, KEY "version", &version, err))) return s;
     if (version != 1)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: " KEY "version is %u, this program reads 1", m->name, version);
-    if ((s = read_features(m, err)) || (s = read_labels(m, err)) || (s = read_weights(m, err))) return s;
+    if ((s = ng_kernels_get(&m->kernels, err)) || (s = read_features(m, err)) || (s = read_labels(m, err)) || (s = read_weights(m, err))) return s;
     return read_calibration(m, err);
 }
 
@@ -293,6 +293,13 @@ static void fetch_row(const ng_linear *m, uint32_t row) {
     for (size_t at = 0; at < m->row_bytes; at += LINE_BYTES) __builtin_prefetch(w + at);
 }
 
+/* The builtin is a call where the machine of the build may lack the instruction. */
+static uint32_t count_bits(uint64_t x) {
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    return (uint32_t)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
+}
+
 /* Counts the text's features by row; *unknown: how many have none. */
 static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unknown) {
     size_t n = 0;
@@ -306,7 +313,7 @@ static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unkno
             ++*unknown;
             continue;
         }
-        uint32_t row = m->rank[b >> 6] + (uint32_t)__builtin_popcountll(word & (bit - 1));
+        uint32_t row = m->rank[b >> 6] + count_bits(word & (bit - 1));
         if (!s->counts[row]) {
             s->touched[n++] = row;
             fetch_row(m, row);
@@ -316,26 +323,36 @@ static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unkno
     return n;
 }
 
-/* Factors of 16 bits: such a product is two instructions on every machine, one of 32 bits is eight on the oldest. */
-static void add_row8(int32_t *restrict sums, const int8_t *restrict w, size_t n, int16_t u) {
-    for (size_t c = 0; c < n; c++) sums[c] += (int32_t)u * (int16_t)w[c];
-}
-
 /* sums[n2 * 2]: the low nibbles are the first half of the labels. */
 static void add_row4(int32_t *restrict low, int32_t *restrict high, const int8_t *restrict w, size_t n2, int16_t u) {
     for (size_t j = 0; j < n2; j++) low[j] += (int32_t)u * (int16_t)((w[j] & 15) - 8);
     for (size_t j = 0; j < n2; j++) high[j] += (int32_t)u * (int16_t)(((w[j] >> 4) & 15) - 8);
 }
 
+static int16_t scaled(const ng_linear *m, const ng_linear_scratch *s, uint32_t row, double unit) {
+    return (int16_t)(ng_linear_value(s->counts[row], m->idf[row], m->log_tf) * unit + 0.5);
+}
+
+/* Four at a time; what is missing of the last four counts nothing. */
+static void sum_rows8(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
+    for (size_t i = 0; i < n; i += 4) {
+        const int8_t *w[4];
+        int16_t u[4];
+        for (size_t k = 0; k < 4; k++) {
+            uint32_t row = s->touched[i + k < n ? i + k : i];
+            w[k] = m->weight + row * m->row_bytes;
+            u[k] = i + k < n ? scaled(m, s, row, unit) : 0;
+        }
+        m->kernels->add_rows_i8(s->sums, w, u, m->n_labels);
+    }
+}
+
 static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
     memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t row = s->touched[i];
-        int16_t u = (int16_t)(ng_linear_value(s->counts[row], m->idf[row], m->log_tf) * unit + 0.5);
-        const int8_t *w = m->weight + row * m->row_bytes;
-        if (m->weight_bits == 8) add_row8(s->sums, w, m->n_labels, u);
-        else add_row4(s->sums, s->sums + m->row_bytes, w, m->row_bytes, u);
-    }
+    if (m->weight_bits == 8) sum_rows8(m, s, n, unit);
+    else
+        for (size_t i = 0; i < n; i++)
+            add_row4(s->sums, s->sums + m->row_bytes, m->weight + s->touched[i] * m->row_bytes, m->row_bytes, scaled(m, s, s->touched[i], unit));
 }
 
 static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, ng_error *err) {

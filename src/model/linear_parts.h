@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 #include "gguf/gguf.h"
+#include "kernel/kernel.h"
 
 struct ng_linear {
     ng_arena *arena;
@@ -22,6 +23,7 @@ struct ng_linear {
     float *scale, *bias;       /* [n_labels] */
     const int8_t *weight;      /* [n_rows, row_bytes], mapped */
     const uint8_t *idf;        /* [n_rows], mapped */
+    const ng_kernels *kernels;
     uint64_t *used;            /* [2^bits / 64] */
     uint32_t *rank;            /* [2^bits / 64]: rows before this word */
 };

@@ -16,10 +16,10 @@
 
 enum { FILTER_BITS = 18, WORDS_OF_TEXT_MAX = 512, CANDIDATES_MAX = 64, PAIR_LEVELS = 16 };
 
-/* Natural logarithms of how likely a slip is against none. */
-static const double LEFT_OUT = -5, SWAPPED = -4, BESIDE = -5, DOUBLED = -4, ADDED = -6.5, REPLACED = -8;
-/* A word of the list is no error until its neighbours speak clearly. */
-static const double KNOWN = 2;
+/* How likely a slip is against none: e^-5, e^-4, e^-5, e^-4, e^-6.5, e^-8. */
+static const double LEFT_OUT = 6.7379e-3, SWAPPED = 1.83156e-2, BESIDE = 6.7379e-3, DOUBLED = 1.83156e-2, ADDED = 1.50344e-3, REPLACED = 3.35463e-4;
+/* A word of the list is no error until its neighbours speak clearly: e^2. */
+static const double KNOWN = 7.38906;
 /* How often a word is taken to be seen that is not in the list. */
 static const double UNKNOWN_COUNT = 0.3;
 /* What pairs say against single words. */
@@ -212,7 +212,7 @@ size_t ng_spelling_file_bytes(const ng_spelling *s) { return ng_gguf_file_bytes(
 
 typedef struct candidate {
     uint64_t key;
-    double slip; /* log of how likely */
+    double slip, count; /* how likely; how often it was seen */
 } candidate;
 
 typedef struct candidates {
@@ -221,13 +221,14 @@ typedef struct candidates {
 } candidates;
 
 static void offer(const ng_spelling *s, candidates *c, uint64_t key, double slip) {
-    if (c->n == CANDIDATES_MAX || word_count(s, key) <= 0) return;
+    double count = c->n < CANDIDATES_MAX ? word_count(s, key) : 0;
+    if (count <= 0) return;
     for (size_t i = 0; i < c->n; i++)
         if (c->item[i].key == key) {
             if (slip > c->item[i].slip) c->item[i].slip = slip;
             return;
         }
-    c->item[c->n++] = (candidate){key, slip};
+    c->item[c->n++] = (candidate){key, slip, count};
 }
 
 /* Keys beside a letter on QWERTY, as a bit each. */
@@ -262,13 +263,22 @@ static double seen(const ng_spelling *s, uint64_t key) {
     return n > 0 ? n : UNKNOWN_COUNT;
 }
 
-/* log P(key | before) + log P(after | key), smoothed by how often words are seen at all. */
-static double fits(const ng_spelling *s, uint64_t before, uint64_t key, uint64_t after) {
-    double here = seen(s, key), first = before == NG_SPELLING_EDGE ? s->total / 20 : seen(s, before);
-    double next = after == NG_SPELLING_EDGE ? s->total / 20 : seen(s, after);
-    double p = PAIR_SHARE * pair_count(s, before, key) / first + (1 - PAIR_SHARE) * here / s->total;
-    double q = PAIR_SHARE * pair_count(s, key, after) / here + (1 - PAIR_SHARE) * next / s->total;
-    return ng_log(p + FLOOR) + ng_log(q + FLOOR);
+/* Between what stands before and after, and how often these were seen. */
+typedef struct place {
+    uint64_t before, after;
+    double n_before, n_after;
+} place;
+
+static place place_of(const ng_spelling *s, uint64_t before, uint64_t after) {
+    return (place){before, after, before == NG_SPELLING_EDGE ? s->total / 20 : seen(s, before),
+                   after == NG_SPELLING_EDGE ? s->total / 20 : seen(s, after)};
+}
+
+/* P(key | before) P(after | key), smoothed by how often words are seen at all; `here`: how often key was. */
+static double fits(const ng_spelling *s, const place *at, uint64_t key, double here) {
+    double p = PAIR_SHARE * pair_count(s, at->before, key) / at->n_before + (1 - PAIR_SHARE) * here / s->total;
+    double q = PAIR_SHARE * pair_count(s, key, at->after) / here + (1 - PAIR_SHARE) * at->n_after / s->total;
+    return (p + FLOOR) * (q + FLOOR);
 }
 
 /* ---- a text ------------------------------------------------------------------------------------- */
@@ -305,12 +315,13 @@ static bool in_doubt(const ng_spelling *s, const reading *r, size_t i) {
 
 static bool mend(const ng_spelling *s, reading *r, size_t i) {
     candidates c = {.n = 0};
-    uint64_t key = r->word[i].key, best = key, before = r->now[i], after = r->now[i + 2];
+    uint64_t key = r->word[i].key, best = key;
     find_candidates(s, &c, key);
     if (!c.n) return false;
-    double top = fits(s, before, key, after) + (word_count(s, key) > 0 ? KNOWN : 0);
+    place at = place_of(s, r->now[i], r->now[i + 2]);
+    double top = fits(s, &at, key, seen(s, key)) * (word_count(s, key) > 0 ? KNOWN : 1);
     for (size_t k = 0; k < c.n; k++) {
-        double score = fits(s, before, c.item[k].key, after) + c.item[k].slip;
+        double score = fits(s, &at, c.item[k].key, c.item[k].count) * c.item[k].slip;
         if (score > top) top = score, best = c.item[k].key;
     }
     bool changed = best != r->now[i + 1];

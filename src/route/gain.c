@@ -1,6 +1,6 @@
 /* gain.c: see gain.h.
  *
- * Newton's method on the logistic loss with a small ridge: four weights, so it settles in a few steps.  Nobody judged an
+ * Newton's method on the logistic loss with a small ridge: seven weights, so it settles in a few steps.  Nobody judged an
  * answer: one that differs is trusted as if three of four had been right. */
 #include "gain.h"
 
@@ -11,12 +11,20 @@
 enum { STEPS = 25, W = NG_GAIN_WEIGHTS };
 static const double RIDGE = 0.5, PRIOR_FIXED = 3, PRIOR_HARMED = 1;
 
-static void features(double x[W], double confidence, double margin, double bytes) {
-    double p = isnan(confidence) ? 0.5 : confidence < 1e-6 ? 1e-6 : confidence > 1 - 1e-6 ? 1 - 1e-6 : confidence;
+/* What is not known counts as the usual. */
+static double or_else(float v, double usual) { return isnan(v) ? usual : (double)v; }
+
+static void features(double x[W], const ng_gain_facts *f) {
+    static const double USUAL_COMPLEXITY = 0.25;
+    double p = or_else(f->confidence, 0.5);
+    p = p < 1e-6 ? 1e-6 : p > 1 - 1e-6 ? 1 - 1e-6 : p;
     x[0] = 1;
     x[1] = ng_log(p / (1 - p)) / 4;
-    x[2] = isnan(margin) ? 0 : margin;
-    x[3] = ng_log(1 + (bytes > 0 ? bytes : 0)) / 4 - 1;
+    x[2] = or_else(f->margin, 0);
+    x[3] = ng_log(1 + (f->bytes > 0 ? (double)f->bytes : 0)) / 4 - 1;
+    x[4] = or_else(f->complexity, USUAL_COMPLEXITY) - USUAL_COMPLEXITY;
+    x[5] = f->technical;
+    x[6] = ng_log(or_else(f->turns, 1) > 1 ? (double)f->turns : 1) / 2;
 }
 
 static double probability(const double w[W], const double x[W]) {
@@ -44,7 +52,7 @@ static void newton(double w[W], const ng_gain_lesson *l, size_t n) {
     for (int i = 0; i < W; i++) g[i] = RIDGE * w[i], h[i][i] = RIDGE;
     for (size_t k = 0; k < n; k++) {
         double x[W];
-        features(x, (double)l[k].confidence, (double)l[k].margin, (double)l[k].bytes);
+        features(x, &l[k].facts);
         double p = probability(w, x), v = p * (1 - p);
         for (int i = 0; i < W; i++) {
             g[i] += (p - l[k].differs) * x[i];
@@ -74,9 +82,9 @@ bool ng_gain_fit(ng_gain *out, const ng_gain_lesson *l, size_t n) {
     return true;
 }
 
-double ng_gain_of(const ng_gain *g, double confidence, double margin, double bytes) {
+double ng_gain_of(const ng_gain *g, const ng_gain_facts *f) {
     double x[W];
     if (!g->n) return 0;
-    features(x, confidence, margin, bytes);
+    features(x, f);
     return probability(g->weight, x) * g->trust;
 }

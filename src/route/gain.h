@@ -2,22 +2,29 @@
  *
  *     ng_gain g;
  *     ng_gain_fit(&g, lessons, n);                                false: too few, nothing is learnt
- *     if (ng_gain_of(&g, confidence, margin, bytes) >= 0.1) ..    ask the next tier
+ *     if (ng_gain_of(&g, &facts) >= 0.1) ..                       ask the next tier
  *
  * The gain of asking is P(its answer is another one) times how much more often that one is right than wrong.  The first
- * is a logistic regression on three things that cost nothing: the log odds of the confidence, its lead over the second
- * label, the length of the text.  The second is a share of the answers that people judged. */
+ * is a logistic regression on what costs nothing: the log odds of the confidence, its lead over the second label, and signals
+ * of the text (its length, how complex it is, whether it is more than sentences, which turn of a conversation).  The second is
+ * a share of the answers that people judged. */
 #ifndef NG_ROUTE_GAIN_H
 #define NG_ROUTE_GAIN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NG_GAIN_LESSONS_MIN = 50, NG_GAIN_EACH_MIN = 8, NG_GAIN_WEIGHTS = 4 };
+enum { NG_GAIN_LESSONS_MIN = 50, NG_GAIN_EACH_MIN = 8, NG_GAIN_WEIGHTS = 7 };
 
-typedef struct ng_gain_lesson {
+typedef struct ng_gain_facts {
     float confidence, margin; /* of the answer here; its lead over the second label */
     float bytes;
+    float complexity, turns;  /* NaN: not known, as in records of before */
+    bool technical;           /* ng_structure_is_technical */
+} ng_gain_facts;
+
+typedef struct ng_gain_lesson {
+    ng_gain_facts facts;
     bool differs;             /* the next tier said something else */
     signed char fixed;        /* 1 the next tier was right and here was wrong, -1 the other way round, 0 neither or not known */
 } ng_gain_lesson;
@@ -33,6 +40,6 @@ typedef struct ng_gain {
  * lessons in the same order give the same bits. */
 bool ng_gain_fit(ng_gain *out, const ng_gain_lesson *lessons, size_t n);
 /* -1..1; 0 when nothing is known. */
-double ng_gain_of(const ng_gain *g, double confidence, double margin, double bytes);
+double ng_gain_of(const ng_gain *g, const ng_gain_facts *f);
 
 #endif

@@ -7,6 +7,8 @@
 #include "core/hash.h"
 #include "core/utf8.h"
 #include "text/unicode.h"
+#include <assert.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -57,22 +59,41 @@ static bool is_repeated(const words *a, const words *b) {
     return n_a >= REPEATED_MIN && n_b >= REPEATED_MIN && 10 * shared >= 7 * (n_a + n_b - shared);
 }
 
-static bool says(const words *w, const char *phrase) {
-    words p;
-    read_words(&p, phrase, strlen(phrase));
-    for (size_t i = 0; i + p.n <= w->n; i++)
-        if (!memcmp(w->hash + i, p.hash, p.n * sizeof *p.hash)) return true;
+enum { PHRASE_WORDS = 5 };
+static const char *const phrases[] = {
+    "thats wrong", "that is wrong", "thats not right", "that is not right", "not what i asked", "not what i meant", "wrong answer",
+    "you are wrong", "youre wrong", "thats incorrect", "that is incorrect", "thats not correct", "that is not correct",
+    "not helpful", "didnt answer my question", "did not answer my question", "doesnt answer my question", "does not answer my question",
+    "try again", "that makes no sense", "read my question again", "you misunderstood"};
+enum { PHRASES = sizeof phrases / sizeof phrases[0] };
+
+/* Read once: to hash them again for each turn took longer than all else here. */
+static struct {
+    uint64_t hash[PHRASE_WORDS];
+    size_t n;
+} known[PHRASES];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void read_phrases(void) {
+    words w;
+    for (size_t i = 0; i < PHRASES; i++) {
+        read_words(&w, phrases[i], strlen(phrases[i]));
+        assert(w.n <= PHRASE_WORDS);
+        memcpy(known[i].hash, w.hash, w.n * sizeof *w.hash);
+        known[i].n = w.n;
+    }
+}
+
+static bool says(const words *w, size_t phrase) {
+    for (size_t i = 0; i + known[phrase].n <= w->n; i++)
+        if (!memcmp(w->hash + i, known[phrase].hash, known[phrase].n * sizeof *w->hash)) return true;
     return false;
 }
 
 static bool is_dissatisfied(const words *w) {
-    static const char *const phrases[] = {
-        "thats wrong", "that is wrong", "thats not right", "that is not right", "not what i asked", "not what i meant", "wrong answer",
-        "you are wrong", "youre wrong", "thats incorrect", "that is incorrect", "thats not correct", "that is not correct",
-        "not helpful", "didnt answer my question", "did not answer my question", "doesnt answer my question", "does not answer my question",
-        "try again", "that makes no sense", "read my question again", "you misunderstood"};
-    for (size_t i = 0; w->n <= DISSATISFIED_MAX && i < sizeof phrases / sizeof phrases[0]; i++)
-        if (says(w, phrases[i])) return true;
+    pthread_once(&once, read_phrases);
+    for (size_t i = 0; w->n <= DISSATISFIED_MAX && i < PHRASES; i++)
+        if (says(w, i)) return true;
     return false;
 }
 

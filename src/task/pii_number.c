@@ -169,6 +169,21 @@ bool ng_pii_match_iban(const pii_text *t, size_t at, pii_match *m) {
     return true;
 }
 
+/* Whatever stands before it, with up to three signs between any two of its characters. */
+bool ng_pii_is_spread_iban(const pii_text *t, size_t at) {
+    size_t want = pii_is_letter(pii_at(t, at + 1)) ? iban_length(pii_at(t, at), pii_at(t, at + 1)) : 0, n = 0, i = at;
+    char s[IBAN_MAX];
+    while (n < want) {
+        size_t gap = 0;
+        while (n && gap < 3 && i < t->len && t->s[i] && strchr(" -./_\t\n", t->s[i])) i++, gap++;
+        bool dash;
+        i += n ? ng_pii_separator(t, i, &dash) : 0;
+        if (!pii_alnum_at(t, i) || (unsigned char)t->s[i] >= 0x80) return false;
+        s[n++] = t->s[i++];
+    }
+    return want && pii_is_digit((unsigned char)s[2]) && pii_is_digit((unsigned char)s[3]) && mod97_is_one(s, n);
+}
+
 /* ---- US social security numbers ----------------------------------------------------------------- */
 
 /* AAA-GG-SSSS.  Never issued: area 000, 666, 9xx; group 00; serial 0000 (SSA, "SSN randomization").

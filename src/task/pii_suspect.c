@@ -7,6 +7,8 @@
  * This decides where a text may go, not what is redacted: to hold back a text too many costs an escalation, one too few a leak. */
 #include "pii.h"
 
+#include "pii_wide.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -120,7 +122,7 @@ static void begin_behind(run *r, const token *word) {
 /* Signs that stand within numbers; others, such as the comma of a sum or the colon of a time, end a run. */
 static size_t sign_len(const char *s, size_t left) {
     if (strchr(" -./()+\n\t_", *s)) return 1;
-    if (left >= 2 && !memcmp(s, "\xC2\xA0", 2)) return 2;
+    if (left >= 2 && (!memcmp(s, "\xC2\xA0", 2) || !memcmp(s, "\xC2\xB7", 2))) return 2; /* space, dot in the middle */
     if (left >= 3 && !memcmp(s, "\xE2\x80", 2) && ((unsigned char)s[2] >= 0x80 && (unsigned char)s[2] <= 0xAF)) return 3; /* spaces, dashes */
     return 0;
 }
@@ -143,6 +145,7 @@ static bool is_mail(mail *m, const token *t) {
 }
 
 bool ng_pii_suspected(const char *text, size_t len) {
+    if (ng_pii_wide(text, len)) return true;
     run r = {0};
     mail m = {0};
     char sign = 0;

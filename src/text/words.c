@@ -29,7 +29,20 @@ static bool is_glue(uint32_t cp) {
 
 enum { WORD_PART = NG_U_LETTER | NG_U_MARK | NG_U_NUMBER };
 
+static bool is_ascii_letter(char c) { return (unsigned)((c | 32) - 'a') < 26; }
+
+/* Most words are ASCII letters before a space or the end; true for these alone.  *at skips what is no word. */
+static bool next_plain(const char *text, size_t len, size_t *at, ng_word *out) {
+    size_t i = *at;
+    while (i < len && (unsigned char)text[i] < 0x80 && !is_ascii_letter(text[i]) && (unsigned)(text[i] - '0') > 9) i++;
+    *at = i;
+    while (i < len && is_ascii_letter(text[i])) i++;
+    *out = (ng_word){*at, i, NG_WORD_LETTERS};
+    return i > *at && (i == len || text[i] == ' ');
+}
+
 bool ng_word_next(const char *text, size_t len, size_t *pos, ng_word *out) {
+    if (next_plain(text, len, pos, out)) return *pos = out->end, true;
     size_t i = *pos, n = 0;
     uint32_t cp = 0;
     for (; i < len; i += n) {

@@ -61,28 +61,48 @@ static void figures_are_those_of_hand(void **state) {
     assert_true(ng_cascade_judge(&o, up).is_void);
 }
 
+static double gain_at(const ng_gain *g, float confidence, float margin) {
+    ng_gain_facts f = {.confidence = confidence, .margin = margin, .bytes = isnan(margin) ? 0 : 40, .complexity = NAN, .turns = NAN};
+    return ng_gain_of(g, &f);
+}
+
+/* The confidence is the same everywhere; only what the text looks like tells when the next tier says something else. */
+static void gain_learns_from_signals(void **state) {
+    (void)state;
+    ng_gain_lesson l[200];
+    ng_gain g;
+    for (int i = 0; i < 200; i++)
+        l[i] = (ng_gain_lesson){.facts = {.confidence = 0.6f, .margin = 0.3f, .bytes = 40, .complexity = i % 2 ? 0.8f : 0.1f, .turns = 1, .technical = i % 2},
+                                .differs = i % 2 ? i % 10 != 1 : i % 10 == 0};
+    assert_true(ng_gain_fit(&g, l, 200));
+    assert_true(ng_gain_of(&g, &l[1].facts) > 2 * ng_gain_of(&g, &l[0].facts));
+    for (int i = 0; i < 200; i++) l[i].facts = (ng_gain_facts){.confidence = 0.6f, .margin = 0.3f, .bytes = 40, .complexity = 0.2f, .turns = i % 2 ? 6 : 1};
+    assert_true(ng_gain_fit(&g, l, 200));
+    assert_true(ng_gain_of(&g, &l[1].facts) > 2 * ng_gain_of(&g, &l[0].facts));
+}
+
 static void gain_is_learnt(void **state) {
     (void)state;
     ng_gain_lesson l[200];
     for (int i = 0; i < 200; i++) {
         float c = 0.3f + 0.0035f * (float)i;
-        l[i] = (ng_gain_lesson){.confidence = c, .margin = c / 2, .bytes = 40, .differs = c < 0.6f ? i % 5 != 0 : i % 10 == 0};
+        l[i] = (ng_gain_lesson){.facts = {.confidence = c, .margin = c / 2, .bytes = 40, .complexity = NAN, .turns = NAN}, .differs = c < 0.6f ? i % 5 != 0 : i % 10 == 0};
     }
     ng_gain g, again, none;
     assert_true(ng_gain_fit(&g, l, 200) && ng_gain_fit(&again, l, 200));
     assert_memory_equal(&g, &again, sizeof g);
     assert_true(fabs(g.trust - 0.5) < 1e-12); /* nobody judged */
-    assert_true(ng_gain_of(&g, 0.35, 0.17, 40) > 0.3 && ng_gain_of(&g, 0.95, 0.47, 40) < 0.1);
+    assert_true(gain_at(&g, 0.35f, 0.17f) > 0.3 && gain_at(&g, 0.95f, 0.47f) < 0.1);
     for (int i = 0; i < 200; i++) l[i].fixed = l[i].differs ? -1 : 0;
     assert_true(ng_gain_fit(&g, l, 200) && g.trust < 0);
-    assert_true(ng_gain_of(&g, 0.35, 0.17, 40) < 0); /* the next tier is the worse one */
+    assert_true(gain_at(&g, 0.35f, 0.17f) < 0); /* the next tier is the worse one */
     assert_false(ng_gain_fit(&none, l, NG_GAIN_LESSONS_MIN - 1));
     for (int i = 0; i < 200; i++) l[i].differs = true;
     assert_false(ng_gain_fit(&none, l, 200));
-    assert_true(ng_gain_of(&none, 0.1, 0, 40) == 0);
-    l[0].confidence = NAN, l[0].margin = NAN, l[1].confidence = 1, l[2].confidence = 0, l[3].differs = false;
+    assert_true(gain_at(&none, 0.1f, 0) == 0);
+    l[0].facts.confidence = NAN, l[0].facts.margin = NAN, l[1].facts.confidence = 1, l[2].facts.confidence = 0, l[3].differs = false;
     for (int i = 3; i < 40; i++) l[i].differs = false;
-    assert_true(ng_gain_fit(&g, l, 200) && isfinite(ng_gain_of(&g, NAN, NAN, 0)));
+    assert_true(ng_gain_fit(&g, l, 200) && isfinite(gain_at(&g, NAN, NAN)));
 }
 
 /* ---- the grid -------------------------------------------------------------------------------- */
@@ -354,6 +374,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(figures_are_those_of_hand, fresh),
         cmocka_unit_test_setup(gain_is_learnt, fresh),
+        cmocka_unit_test(gain_learns_from_signals),
         cmocka_unit_test_setup(exploring_hears_every_tier, fresh),
         cmocka_unit_test_setup(learns_when_to_escalate, fresh),
         cmocka_unit_test_setup(without_outcomes_nothing_escalates, fresh),

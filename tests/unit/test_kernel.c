@@ -434,6 +434,29 @@ static void check_from_f16(void) {
     }
 }
 
+static void check_add_rows_i8(void) {
+    for (size_t n = 1; n < 200; n++) {
+        guarded gw[4], ga, gb;
+        const int8_t *w[4];
+        int16_t u[4];
+        for (int i = 0; i < 4; i++) {
+            int8_t *row = guarded_new(&gw[i], n, n % 5);
+            for (size_t k = 0; k < n; k++) row[k] = (int8_t)ng_rng_next(&rng);
+            w[i] = row;
+            u[i] = (int16_t)(ng_rng_next(&rng) & 0x7FFF);
+        }
+        int32_t *a = guarded_new(&ga, n * 4, 4), *b = guarded_new(&gb, n * 4, 4);
+        for (size_t k = 0; k < n; k++) {
+            a[k] = b[k] = (int32_t)ng_rng_next(&rng) >> 4;
+            for (int i = 0; i < 4; i++) a[k] += u[i] * w[i][k];
+        }
+        fast->add_rows_i8(b, w, u, n);
+        assert_memory_equal(a, b, n * 4);
+        for (int i = 0; i < 4; i++) guarded_end(&gw[i]);
+        guarded_end(&ga), guarded_end(&gb);
+    }
+}
+
 /* ---- 8-bit rows ------------------------------------------------------------------------------------- */
 
 static void check_quantize_u8(void) {

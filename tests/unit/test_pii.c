@@ -373,10 +373,13 @@ static void suspicions(void **state) {
     static const char *const yes[] = {"8 (938) 792-64-78", "(0171 3195976)", "(11) 91042-4837", "4654-084-741-826", "call 612 345 678",
                                       "zero seven nine one two three four five", "4l1l 1O11 llll l11l", "0.7.9.1.2.3.4.5", "192 dot 168 dot 17 dot 4",
                                       "bob (at) example dot com", "(06.32.24.01.07)", "fax0425/23.93.83", "bob [at] example [dot] com", "b o b @ e x a m p l e . c o m", "faxn0684649081",
-                                      "48\xC2\xA0" "12\xE2\x80\x89" "34 56 78", "41112222 and then 33334444", "2024-11-21 0171 3195976"};
+                                      "48\xC2\xA0" "12\xE2\x80\x89" "34 56 78", "41112222 and then 33334444", "2024-11-21 0171 3195976",
+                                      "\"kim.lee\"@post.is", "ref=kim%40post.is&x", "kim\\u0040post.is", "kim&#64;post.is", "kim@\npost.is", "\xD9\xA0\xD9\xA1\xD9\xA2 \xD9\xA3\xD9\xA4-\xD9\xA5\xD9\xA6",
+                                      "4000\xC2\xB7" "6614\xC2\xB7" "4628\xC2\xB7" "5356", "IBANDE89370400440532013000", "x=de89.3704.0044.0532.0130.00", "DE89\t3704\t0044\t0532\t0130\t00",
+                                      "ref=2a02:8b36::a557&y", "kim:9dc7:768a:1e83:d6a8:2d10:3cf4:91c3:dd8a"};
     static const char *const no[] = {"", "in 2024", "from 2019-2020", "on 2024-11-21 at 12:30", "11/21/2024, 21.11.2024 and 1.2.24", "10,000,000 people", "flight 1234 to gate 56",
                                      "set a timer for 15 minutes", "one or two of the three", "meet me at noon", "the cost is 1,234.56", "3 + 4 - 5 = 2", "room 101, floor 12", "@bob look at this. now",
-                                     "one two three go", "at that point", "MH370 and B52"};
+                                     "one two three go", "at that point", "MH370 and B52", "thanks @ann", "a @ b", "std::vector<int> x; abc::def()", "at 12:30:45", "50%4 is 2", "DE89 3704 0044 0532 0130 01", "\xE0\xA5\xA8\xE0\xA5\xA6\xE0\xA5\xA8\xE0\xA5\xAA"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         if (!ng_pii_suspected(yes[i], strlen(yes[i]))) fail_msg("not suspected: %s", yes[i]);
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)
