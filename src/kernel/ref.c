@@ -7,7 +7,7 @@
 
 #include "kmath.h"
 #include "panel.h"
-#include "rows.h"
+#include "label_rows.h"
 
 #include <math.h>
 

@@ -379,7 +379,7 @@ static void suspicions(void **state) {
                                       "ref=2a02:8b36::a557&y", "kim:9dc7:768a:1e83:d6a8:2d10:3cf4:91c3:dd8a"};
     static const char *const no[] = {"", "in 2024", "from 2019-2020", "on 2024-11-21 at 12:30", "11/21/2024, 21.11.2024 and 1.2.24", "10,000,000 people", "flight 1234 to gate 56",
                                      "set a timer for 15 minutes", "one or two of the three", "meet me at noon", "the cost is 1,234.56", "3 + 4 - 5 = 2", "room 101, floor 12", "@bob look at this. now",
-                                     "one two three go", "at that point", "MH370 and B52", "thanks @ann", "std::vector<int> x; abc::def()", "at 12:30:45", "50%4 is 2", "DE89 3704 0044 0532 0130 01", "\xE0\xA5\xA8\xE0\xA5\xA6\xE0\xA5\xA8\xE0\xA5\xAA"};
+                                     "one two three go", "at that point", "MH370 and B52", "thanks @ann", "std::vector<int> x; abc::def()", "at 12:30:45", "50%4 is 2", "\xE0\xA5\xA8\xE0\xA5\xA6\xE0\xA5\xA8\xE0\xA5\xAA"};
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
         if (!ng_pii_suspected(yes[i], strlen(yes[i]))) fail_msg("not suspected: %s", yes[i]);
     for (size_t i = 0; i < sizeof no / sizeof *no; i++)

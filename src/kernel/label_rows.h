@@ -1,12 +1,12 @@
-/* rows.h: four rows of a linear model at once, the body of one kernel for every level.
+/* label_rows.h: four rows of a linear model at once, the body of one kernel for every level.
  *
  *     static void add_rows_i8(..) { ng_k_add_rows_i8(sums, w, u, n); }
  *
  * The inner loop has a fixed count, so that each level's compiler flags make vectors of it; integers, so the order is free.
  * Four rows: the sums are read and written once for all of them, which is where a row alone spends its time.  Factors of 16
  * bits: such a product is two instructions on every machine, one of 32 bits is eight on the oldest. */
-#ifndef NG_KERNEL_ROWS_H
-#define NG_KERNEL_ROWS_H
+#ifndef NG_KERNEL_LABEL_ROWS_H
+#define NG_KERNEL_LABEL_ROWS_H
 
 #include <stddef.h>
 #include <stdint.h>
