@@ -14,7 +14,9 @@ from safetensors.numpy import load_file
 N = int((sys.argv + ["100"])[1])
 DATA = os.environ["NANOGRID_DATA"]
 SHARE, NEAR, NEAR_MIN = 0.2, 8, 0.5
-HEADS = (("intent", "clinc150/test.tsv", "text", "label"), ("sentiment", "sst2/test.tsv", "text", "label"), ("topic", "tagmynews/test.tsv", "title", "label"), ("question-type", "trec/test.tsv", "text", "label"))
+HEADS = (("intent", "clinc150/test.tsv", "text", "label"), ("sentiment", "sst2/test.tsv", "text", "label"), ("topic", "tagmynews/test.tsv", "title", "label"),
+         ("question-type", "trec/test.tsv", "text", "coarse"))
+NAMES = {"0": "negative", "1": "positive", "ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"}
 KEYS = {k: v for k, v in zip("qwertyuiopasdfghjklzxcvbnm", "wa qe wr et ry tu yi uo ip ol qs ad sf dg fh gj hk jl ko xa zc xv cb vn bm nk".split())}
 DIGITS = dict(zip("oielsat", "0113547"))
 
@@ -106,7 +108,7 @@ def main():
         lines = [l.rstrip("\n").split("\t") for l in open(os.path.join(DATA, path), encoding="utf-8")]
         rows = [dict(zip(lines[0], l)) for l in lines[1:]]
         random.Random(1).shuffle(rows)
-        texts, labels = [r[column] for r in rows[:N]], [r[label] for r in rows[:N]]
+        texts, labels = [r[column] for r in rows[:N]], [NAMES.get(r[label], r[label]) for r in rows[:N]]
         for kind in ("linear", "as shipped"):
             with tempfile.TemporaryDirectory() as home:
                 if kind == "linear":
