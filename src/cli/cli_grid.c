@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "a,b" to items, in place of the text's own commas. */
@@ -36,6 +37,7 @@ static int check_fit(const cli_ask *a, ng_task t) {
         {"to", offsetof(cli_ask, to), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
         {"from", offsetof(cli_ask, from), NG_TASK_TRANSLATE, NG_TASK_TRANSLATE},
         {"context", offsetof(cli_ask, context), NG_TASK_ANSWER, NG_TASK_ANSWER},
+        {"documents", offsetof(cli_ask, documents), NG_TASK_RERANK, NG_TASK_RERANK},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         const char *v = *(const char *const *)(const void *)((const char *)a + texts[i].at);
@@ -73,21 +75,43 @@ static int check_ranges(const cli_ask *a) {
     return 0;
 }
 
-/* TEXT, @FILE or - into the request; 0, or 1 after saying what is wrong. */
-static int take_context(cli_ask *a, ng_request *r) {
+/* TEXT, @FILE or - into b, as a string; 0, or 1 after saying what is wrong. */
+static int take_text(ng_buf *b, const char *from, const char *what) {
     ng_error err = {0};
-    const char *c = a->context;
-    if (!c) return 0;
-    ng_buf *b = &a->context_text;
     *b = ng_buf_init((size_t)64 << 20);
-    ng_status s = !strcmp(c, "-") ? cli_read(b, NULL, &err) : *c == '@' ? cli_read(b, c + 1, &err) : ng_buf_puts(b, c);
-    if (!s) s = ng_buf_putc(b, 0); /* its end; cli_read of nothing leaves no byte */
+    ng_status s = !strcmp(from, "-") ? cli_read(b, NULL, &err) : *from == '@' ? cli_read(b, from + 1, &err) : ng_buf_puts(b, from);
+    if (!s) s = ng_buf_putc(b, 0);
     size_t len = s ? 0 : b->len - 1, bad = s ? 0 : ng_utf8_invalid_at(b->data, len);
-    if (!s && bad < len) s = ng_fail(&err, NG_EFORMAT, "the context is not valid UTF-8: byte %zu (0x%02x)", bad, (unsigned char)b->data[bad]);
-    else if (!s && strlen(b->data) != len) s = ng_fail(&err, NG_EFORMAT, "the context holds a zero byte at %zu", strlen(b->data));
-    if (s && !err.code) s = ng_fail(&err, s, "the context is larger than 64 MiB");
-    if (s) return cli_fail(&err);
-    r->params.context = b->data;
+    if (!s && bad < len) s = ng_fail(&err, NG_EFORMAT, "the %s is not valid UTF-8: byte %zu (0x%02x)", what, bad, (unsigned char)b->data[bad]);
+    else if (!s && strlen(b->data) != len) s = ng_fail(&err, NG_EFORMAT, "the %s holds a zero byte at %zu", what, strlen(b->data));
+    if (s && !err.code) s = ng_fail(&err, s, "the %s is larger than 64 MiB", what);
+    return s ? cli_fail(&err) : 0;
+}
+
+static int take_context(cli_ask *a, ng_request *r) {
+    int code = a->context ? take_text(&a->context_text, a->context, "context") : 0;
+    if (!code && a->context) r->params.context = a->context_text.data;
+    return code;
+}
+
+/* Lines without text are no documents, but count: an index is a line's. */
+static int take_documents(cli_ask *a, ng_request *r) {
+    if (!a->documents) return 0;
+    if (*a->documents != '@' && strcmp(a->documents, "-")) return cli_usage("--documents takes @FILE or -, a document a line");
+    int code = take_text(&a->document_text, a->documents, "file of documents");
+    if (code) return code;
+    char *text = a->document_text.data;
+    size_t n = 0, max = 1;
+    for (const char *c = text; *c; c++) max += *c == '\n';
+    a->document_items = calloc(max, sizeof *a->document_items);
+    if (!a->document_items) return cli_fail(&(ng_error){NG_ENOMEM, "out of memory"});
+    while (text && *text) {
+        a->document_items[n++] = text;
+        text = strchr(text, '\n');
+        if (text) *text++ = 0;
+    }
+    r->params.documents = a->document_items;
+    r->params.n_documents = n;
     return 0;
 }
 
@@ -121,7 +145,7 @@ int cli_ask_check(cli_ask *a, ng_request *r) {
     r->params.labels = a->label_items;
     r->params.n_types = split(a->types, a->type_items);
     r->params.types = a->type_items;
-    if ((code = take_context(a, r))) return code;
+    if ((code = take_context(a, r)) || (code = take_documents(a, r))) return code;
     if (a->max_tokens && task == NG_TASK_GENERATE) {
         r->params.generate = ng_generate_options_default();
         r->params.generate.n_predict = (uint32_t)a->max_tokens;

@@ -15,13 +15,14 @@
 
 typedef struct cli_ask {
     const char *grid, *task, *expert, *privacy, *regions, *consents, *tenant;
-    const char *to, *from, *labels, *types, *offsets, *context;
+    const char *to, *from, *labels, *types, *offsets, *context, *documents;
     double max_cost;
     long deadline_ms, max_sentences, max_tokens, top_k, threads;
     bool lines, json;
     /* made by cli_ask_check */
     const char *label_items[CLI_LIST_MAX], *type_items[CLI_LIST_MAX];
-    ng_buf context_text;
+    ng_buf context_text, document_text;
+    const char **document_items; /* into document_text */
 } cli_ask;
 
 #define CLI_ASK_DEFAULT {.max_cost = NAN}
@@ -52,6 +53,7 @@ typedef struct cli_ask {
     {"max-sentences", 0, CLI_INT, &(a)->max_sentences, "N", "summarize: at most N sentences", NULL}, \
     {"max-tokens", 0, CLI_INT, &(a)->max_tokens, "N", "summarize, generate: at most N tokens", NULL}, \
     {"context", 0, CLI_STR, &(a)->context, "TEXT", "answer: the text that holds the answer; @FILE: a file, -: standard input", NULL}, \
+    {"documents", 0, CLI_STR, &(a)->documents, "@FILE", "rerank: the documents to order, one a line; -: standard input", NULL}, \
     {"to", 0, CLI_STR, &(a)->to, "LANG", "translate: into this language (required there)", NULL},  \
     {"from", 0, CLI_STR, &(a)->from, "LANG", "translate: from this language", NULL}
 
@@ -65,7 +67,7 @@ typedef struct cli_asking {
 /* The whole verb: opens the grid, asks about TEXT or each line, waits for the records, closes. */
 int cli_ask_run(const cli_asking *v, int argc, char **argv);
 
-/* Fills the request from the options, all but the text; 0, or 1 or 2 after saying what is wrong.  A context lives in `a`. */
+/* Fills the request from the options, all but the text; 0, or 1 or 2 after saying what is wrong.  Context and documents live in `a`. */
 int cli_ask_check(cli_ask *a, ng_request *r);
 ng_status cli_grid_open(ng_grid **out, const cli_ask *a, bool records, ng_error *err) NG_MUST_USE;
 

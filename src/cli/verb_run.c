@@ -37,6 +37,10 @@ static void put_result(ng_buf *b, const ng_answer *a) {
         for (size_t i = 0; i < a->n_embedding; i++)
             ng_buf_printf(b, "%s%.7g", i ? " " : "", (double)a->embedding[i]);
         break;
+    case NG_TASK_RERANK:
+        for (size_t i = 0; i < a->n_results; i++)
+            ng_buf_printf(b, "%s%zu (%.1f %%)", i ? ", " : "", a->results[i].index, 100 * (double)a->results[i].score);
+        break;
     default:
         ng_buf_puts(b, a->answer ? a->answer : a->task == NG_TASK_ANSWER ? "(the text does not hold the answer)" : "(no answer)");
     }
@@ -116,7 +120,7 @@ static int run_pipeline(int argc, char **argv) {
     ng_error err = {0}, unrecorded = {0};
     piped k;
     if (ask.task || ask.expert) return cli_usage("the steps of a pipeline name their task and expert; leave --%s out", ask.task ? "task" : "expert");
-    if (ask.to || ask.from || ask.context || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
+    if (ask.to || ask.from || ask.context || ask.documents || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
         return cli_usage("the parameters of a pipeline's tasks stand in grid.yaml");
     int code = cli_ask_check(&ask, &k.request);
     if (code) return code;

@@ -85,6 +85,56 @@ static ng_status ask_all(evaluation *e, const ng_finder_examples *set, bool cali
 static void put(const evaluation *e, const char *name, double value) { ng_eval_put(e->out, name, value, false); }
 static double share(double part, size_t n) { return n ? part / (double)n : NAN; }
 
+static ng_status weigh(const evaluation *e, const char *question, const ng_finder_example *at, double *p_answerable, double *cover) {
+    ng_passage *p;
+    ng_found f = {0};
+    ng_status s = ng_passage_new(&p, ng_finder_rarity(e->model), question, strlen(question), at->passage, at->passage_len, e->err);
+    if (s) return s;
+    s = ng_finder_find(e->model, p, &f, e->err);
+    *p_answerable = f.p_answerable;
+    *cover = (double)p->cover;
+    ng_passage_free(p);
+    return s;
+}
+
+/* Passages of x's story, each once, that share no section with x's. */
+static bool rivals(const ng_finder_examples *set, const ng_finder_example *x, size_t k) {
+    const ng_finder_example *y = &set->items[k];
+    if (y->group != x->group || strstr(x->passage, y->passage) || strstr(y->passage, x->passage)) return false;
+    for (size_t i = 0; i < k; i++)
+        if (set->items[i].group == y->group && !strcmp(set->items[i].passage, y->passage)) return false;
+    return true;
+}
+
+/* A question's own passage among all of its story: at which place the probability of an answer puts it, and the plain share
+ * of the question's weight that a passage covers (ties count half). */
+static ng_status rank_passages(const evaluation *e) {
+    const ng_finder_examples *set = &e->test;
+    double mrr = 0, plain_mrr = 0, p, own, cover, own_cover;
+    size_t n = 0, n_first = 0, n_passages = 0;
+    for (size_t i = 0; i < set->len; i++) {
+        const ng_finder_example *x = &set->items[i];
+        size_t above = 0;
+        double plainly = 0;
+        if (!x->literal) continue;
+        ng_status s = weigh(e, x->question, x, &own, &own_cover);
+        for (size_t k = 0; !s && k < set->len; k++) {
+            if (!rivals(set, x, k)) continue;
+            s = weigh(e, x->question, &set->items[k], &p, &cover);
+            above += p > own, plainly += cover > own_cover ? 1 : cover < own_cover ? 0 : 0.5;
+            n_passages++;
+        }
+        if (s) return s;
+        n++, n_first += above == 0;
+        mrr += 1 / (1 + (double)above), plain_mrr += 1 / (1 + plainly);
+    }
+    put(e, "rerank.passages", 1 + (double)n_passages / (double)n);
+    put(e, "rerank.first", (double)n_first / (double)n);
+    put(e, "rerank.mrr", mrr / (double)n);
+    put(e, "rerank.cover_mrr", plain_mrr / (double)n);
+    return NG_OK;
+}
+
 static void put_figures(const evaluation *e, const tally *t) {
     const decided *d = &e->on_test;
     size_t right = 0;
@@ -145,6 +195,7 @@ static ng_status run_all(evaluation *e, const char *path, const ng_eval_options 
     if (!s && !test.literal) s = ng_fail(e->err, NG_EFORMAT, "%s: no test question has its answer in its passage", path);
     if (s) return s;
     put_figures(e, &test);
+    if ((s = rank_passages(e))) return s;
     return opt->card ? write_card(e, opt) : NG_OK;
 }
 

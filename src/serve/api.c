@@ -195,7 +195,7 @@ static bool matches(const char *path, const char *url) {
 
 /* What clients of the APIs that we speak may ask for and this version does not serve: 501, so that they can tell a
  * missing feature from a wrong address. */
-static const char *const absent[] = {"/v1/completions", "/v1/rerank", "/v1/responses", "/v1/messages", "/api/chat",
+static const char *const absent[] = {"/v1/completions", "/v1/responses", "/v1/messages", "/api/chat",
                                      "/api/generate",   "/api/embed", "/api/tags",      "/api/show",    "/api/ps",
                                      "/api/version",    "/tokenize",  "/detokenize"};
 
@@ -320,9 +320,6 @@ static bool read_limits(ng_call *c) {
     if (!read_words(c, "x-nanogrid-regions", &c->regions) || !read_words(c, "x-nanogrid-consents", &c->consents) ||
         !read_words(c, "x-nanogrid-tenant", &c->tenant))
         return false;
-    const char *task = ng_http_header(c->x, "x-nanogrid-task");
-    if (task && strcmp(task, "auto") && !ng_task_parse(&c->task, task))
-        return bad_header(c, "x-nanogrid-task", "the name of a task, or auto");
     const char *cost = ng_http_header(c->x, "x-nanogrid-max-cost-usd");
     char *end = NULL;
     if (cost) {

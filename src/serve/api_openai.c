@@ -1,5 +1,5 @@
-/* api_openai.c: OpenAI's POST /v1/embeddings and /v1/moderations over our experts.  Both take a batch and
- * answer it whole or not at all, as OpenAI does. */
+/* api_openai.c: OpenAI's POST /v1/embeddings and /v1/moderations over our experts, which take a batch and answer it whole or
+ * not at all, as OpenAI does; and POST /v1/rerank, in the form that Cohere, Jina and llama.cpp share. */
 #include "serve/api.h"
 
 #include <stdlib.h>
@@ -146,4 +146,49 @@ void ng_api_moderations(ng_call *c) {
     ng_task_request t;
     if (ng_moderate_request_read(&t, c->body, c->arena, &c->problem))
         serve_batch(c, &t, put_moderations);
+}
+
+static void put_ranking(ng_call *c, const ng_task_request *t, const ng_answer *a) {
+    ng_json j = ng_json_init(&c->out);
+    size_t n = t->top_n && t->top_n < a->n_results ? t->top_n : a->n_results;
+    ng_json_object(&j);
+    ng_json_key(&j, "object"), ng_json_str(&j, "list");
+    ng_json_key(&j, "model"), ng_json_str(&j, a->expert);
+    ng_json_key(&j, "results");
+    ng_json_array(&j);
+    for (size_t i = 0; i < n; i++) {
+        const ng_part *d = &t->documents.items[a->results[i].index];
+        ng_json_object(&j);
+        ng_json_key(&j, "index"), ng_json_uint(&j, a->results[i].index);
+        ng_json_key(&j, "relevance_score"), ng_json_f32(&j, a->results[i].score);
+        if (t->return_documents) {
+            ng_json_key(&j, "document"), ng_json_object(&j);
+            ng_json_key(&j, "text"), ng_json_strn(&j, d->text, d->len);
+            ng_json_end(&j);
+        }
+        ng_json_end(&j);
+    }
+    ng_json_end(&j);
+    ng_json_key(&j, "usage");
+    ng_json_object(&j);
+    ng_json_key(&j, "prompt_tokens"), ng_json_uint(&j, a->prompt_tokens);
+    ng_json_key(&j, "total_tokens"), ng_json_uint(&j, a->prompt_tokens);
+    ng_json_end(&j);
+    if (c->debug) ng_json_key(&j, "nanogrid"), ng_answer_json(&j, a);
+    ng_json_end(&j);
+}
+
+void ng_api_rerank(ng_call *c) {
+    ng_task_request t;
+    ng_request r;
+    ng_answer *a = NULL;
+    if (!ng_rerank_request_read(&t, c->body, c->arena, &c->problem) || !ng_call_request(c, &r, t.task, t.model, t.user)) return;
+    ng_request_set_text(&r, t.input.items[0].text, t.input.items[0].len);
+    r.params = t.params;
+    if (ng_call_ask(c, &r, &a) && !ng_call_over(c)) {
+        put_ranking(c, &t, a);
+        ng_call_decision_headers(c, a);
+        ng_call_send(c, 200);
+    }
+    ng_answer_free(a);
 }

@@ -99,13 +99,17 @@ typedef struct ng_task_request {
     ng_texts input;
     ng_params params;
     bool base64; /* embeddings: encoding_format */
+    bool return_documents; /* rerank */
+    uint32_t top_n;        /* rerank: how many results; 0: all */
+    ng_texts documents;    /* rerank */
     /* read by the table */
-    json_t *json_input, *json_labels, *json_types;
+    json_t *json_input, *json_labels, *json_types, *json_documents;
     const char *offsets, *encoding, *task_name;
 } ng_task_request;
 bool ng_task_request_read(ng_task_request *out, ng_task task, const json_t *body, ng_arena *a,
                           ng_problem *p);
 bool ng_embed_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
+bool ng_rerank_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_moderate_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_pipeline_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);
 bool ng_route_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p);

@@ -1,5 +1,5 @@
 /* request_task.c: the bodies that hold texts: the task API (DESIGN 4), OpenAI's embeddings and
- * moderations, /v1/route and pipelines, and /v1/feedback about what came of them.  One table of fields
+ * moderations, /v1/rerank, /v1/route and pipelines, and /v1/feedback about what came of them.  One table of fields
  * a body; a task's own parameters stand in its table alone, so that a parameter of another task is an unknown one. */
 #include "serve/request.h"
 
@@ -50,6 +50,14 @@ static const ng_field embed_fields[] = {INPUT,
                                         {"encoding_format", NG_FIELD_STR, AT(encoding), 0, 0, NULL},
                                         {"dimensions", NG_FIELD_REFUSED, 0, 0, 0, NULL},
                                         {0}};
+
+static const ng_field rerank_fields[] = {{"query", NG_FIELD_JSON, AT(json_input), 0, 0, NULL},
+                                         {"documents", NG_FIELD_JSON, AT(json_documents), 0, 0, NULL},
+                                         {"top_n", NG_FIELD_U32, AT(top_n), 1, 1e6, NULL},
+                                         {"return_documents", NG_FIELD_BOOL, AT(return_documents), 0, 0, NULL},
+                                         MODEL,
+                                         USER,
+                                         {0}};
 
 static const ng_field *fields_of(ng_task t) {
     switch (t) {
@@ -129,6 +137,23 @@ bool ng_embed_request_read(ng_task_request *out, const json_t *body, ng_arena *a
         return ng_problem_set(p, 400, "invalid_value", "encoding_format",
                               "encoding_format must be float or base64");
     out->base64 = out->encoding && !strcmp(out->encoding, "base64");
+    return true;
+}
+
+bool ng_rerank_request_read(ng_task_request *out, const json_t *body, ng_arena *a, ng_problem *p) {
+    *out = (ng_task_request){.task = NG_TASK_RERANK};
+    if (!ng_fields_read(out, body, rerank_fields, p)) return false;
+    if (out->json_input && !json_is_string(out->json_input))
+        return ng_problem_set(p, 400, "invalid_type", "query", "query must be a string");
+    if (out->json_documents && !json_is_array(out->json_documents))
+        return ng_problem_set(p, 400, "invalid_type", "documents", "documents must be an array of strings");
+    if (!ng_texts_read(&out->input, out->json_input, "query", a, p) || !ng_texts_read(&out->documents, out->json_documents, "documents", a, p))
+        return false;
+    const char **texts = ng_arena_array(a, out->documents.len, sizeof *texts);
+    if (!texts) return ng_problem_set(p, 503, NULL, NULL, "out of memory");
+    for (size_t i = 0; i < out->documents.len; i++) texts[i] = out->documents.items[i].text;
+    out->params.documents = texts;
+    out->params.n_documents = out->documents.len;
     return true;
 }
 

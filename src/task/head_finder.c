@@ -1,4 +1,5 @@
-/* head_finder.c: the task answer by a span of the context, or the word that the context does not hold the answer.
+/* head_finder.c: the task answer by a span of the context, or the word that the context does not hold the answer; and the
+ * task rerank, documents by how probably they hold the answer to the query.
  *
  * Holds one immutable model; any thread may apply it.  Confidence: of a span, that there is an answer and that this is it
  * (F1 of a half and more); of a refusal, that there is none.  A request without a context brings both in one text: what
@@ -9,11 +10,12 @@
 #include "model/finder.h"
 #include "text/sentence.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { CONTEXT_BYTES_MAX = 4 << 20, LABEL_BYTES = 12 };
 
-static bool finder_serves(ng_task task, const char *arch) { return task == NG_TASK_ANSWER && !strcmp(arch, "nanogrid-finder"); }
+static bool finder_serves(ng_task task, const char *arch) { return (task == NG_TASK_ANSWER || task == NG_TASK_RERANK) && !strcmp(arch, "nanogrid-finder"); }
 
 static ng_status finder_open(void **self, const ng_head_spec *spec, ng_error *err) {
     return ng_finder_open((ng_finder **)self, spec->path, err);
@@ -80,13 +82,48 @@ static ng_status find(const ng_finder *m, const asked *k, ng_found *f, bool *com
     return s;
 }
 
-static ng_status finder_apply(void *self, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
+static int best_first(const void *a, const void *b) {
+    const ng_ranked *x = a, *y = b;
+    if (x->score > y->score) return -1;
+    if (x->score < y->score) return 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Texts without a word have probability 0; so has every one where the query is function words alone. */
+static ng_status rerank(const ng_finder *m, const ng_tier_request *req, ng_answer *a, ng_error *err) {
+    const ng_params *p = &req->params;
+    asked k = {0};
+    ng_status s = ng_request_text(req, &k.question, &k.n_question, err);
+    if (!s && !p->n_documents) s = ng_fail(err, NG_EINVALID, "rerank needs documents to order");
+    if (!s && !(a->results = ng_answer_alloc(a, p->n_documents * sizeof *a->results))) s = ng_fail(err, NG_ENOMEM, "rerank: out of memory");
+    a->in_scope = false;
+    for (size_t i = 0; !s && i < p->n_documents; i++) {
+        ng_found f = {0};
+        uint32_t n_words = 0;
+        bool complete = false;
+        k.text = p->documents[i], k.len = strlen(k.text);
+        if (k.len > CONTEXT_BYTES_MAX)
+            return ng_fail(err, NG_ELIMIT, "rerank: document %zu has %zu bytes; at most %d are taken", i, k.len, CONTEXT_BYTES_MAX);
+        s = find(m, &k, &f, &complete, &n_words, err);
+        a->results[i] = (ng_ranked){i, complete ? (float)f.p_answerable : 0};
+        a->prompt_tokens += n_words;
+        a->in_scope |= complete;
+    }
+    if (s) return s;
+    a->n_results = p->n_documents;
+    qsort(a->results, a->n_results, sizeof *a->results, best_first);
+    a->task = NG_TASK_RERANK;
+    a->confidence = NAN;
+    return NG_OK;
+}
+
+static ng_status answer_question(const ng_finder *m, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
     ng_found f = {0};
     uint32_t n_words = 0;
     asked k = {0};
     bool complete = false;
     ng_status s = read_request(&k, &complete, req, err);
-    if (!s && complete) s = find(self, &k, &f, &complete, &n_words, err);
+    if (!s && complete) s = find(m, &k, &f, &complete, &n_words, err);
     if (s) return s;
     answer->answerable = f.answerable;
     answer->start = answer->end = -1;
@@ -100,6 +137,10 @@ static ng_status finder_apply(void *self, const ng_tier_request *req, ng_answer 
     answer->prompt_tokens = n_words;
     answer->in_scope = complete;
     return NG_OK;
+}
+
+static ng_status finder_apply(void *self, const ng_tier_request *req, ng_answer *answer, ng_error *err) {
+    return req->task == NG_TASK_RERANK ? rerank(self, req, answer, err) : answer_question(self, req, answer, err);
 }
 
 static void finder_close(void *self) { ng_finder_close(self); }

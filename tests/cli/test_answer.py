@@ -1,4 +1,4 @@
-"""Questions over a given text, from outside: run --context, POST /v1/answer, refusals, bad input, the recipe on made-up stories."""
+"""Questions over a given text, from outside: run --context, POST /v1/answer, refusals, rerank by the answer, bad input, the recipe on made-up stories."""
 import json, os, subprocess, sys, tempfile
 
 NANOGRID = os.environ["NANOGRID"]
@@ -70,6 +70,29 @@ def served():
         check("answer" in [m["id"] for m in s.get("/v1/models").json["data"]], "the expert is listed")
 
 
+def documents(home):
+    path = os.path.join(home, "documents.txt")
+    with open(path, "w") as f:
+        f.write("The weather was nice.\n\n%s\nParis is the capital of France.\n" % TEXT)
+    a = json.loads(run("run", "--json", "--task", "rerank", "--documents", "@" + path, "Where was Marie Curie born?"))
+    check([r["index"] for r in a["results"]][0] == 2 and len(a["results"]) == 4 and a["results"][0]["score"] > 0.9, "documents in order: %s" % a)
+    check(run("run", "--task", "rerank", "--documents", "@" + path, "Where was Marie Curie born?").startswith("2 ("), "the same in words")
+    check("needs documents" in run("run", "--task", "rerank", "Where?", code=2), "no documents")
+    check("@FILE" in run("run", "--task", "rerank", "--documents", "some text", "Where?", code=2), "documents as text")
+    check("UTF-8" in run("run", "--task", "rerank", "--documents", "-", "Where?", text=b"\xff\n", code=1), "documents of other bytes")
+    with Served() as s:
+        docs = ["The weather was nice.", TEXT, "Paris is the capital of France."]
+        r = s.post("/v1/rerank", {"query": "Where was Marie Curie born?", "documents": docs, "top_n": 2, "return_documents": True})
+        first = r.json["results"][0] if r.status == 200 else {}
+        check(first.get("index") == 1 and first["document"]["text"] == TEXT and len(r.json["results"]) == 2, "POST /v1/rerank: %s" % r)
+        check(r.headers["x-nanogrid-expert"] == "rerank" and r.json["usage"]["prompt_tokens"] > 10, "its headers and usage: %s" % r.headers)
+        for body, param in (({"query": "x"}, "documents"), ({"documents": docs}, "query"), ({"query": "x", "documents": []}, "documents"),
+                            ({"query": "x", "documents": "y"}, "documents"), ({"query": ["x"], "documents": docs}, "query"),
+                            ({"query": "x", "documents": docs, "top_n": 0}, "top_n")):
+            r = s.post("/v1/rerank", body)
+            check(r.status == 400 and r.error["param"] == param, "%s: %s" % (body, r))
+
+
 def story(i):
     names = ["Anna", "Bruno", "Clara", "David", "Emma", "Felix", "Greta", "Hugo"]
     things = ["lamp", "crown", "basket", "violin", "ladder", "candle", "mirror", "kettle"]
@@ -112,6 +135,7 @@ def main():
         command_line(home)
         bad_input()
         recipe(home)
+        documents(home)
     served()
     print("failed: %d" % len(failed))
     return 1 if failed else 0

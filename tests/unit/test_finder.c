@@ -139,6 +139,37 @@ static void the_package_answers_and_refuses(void **state) {
     ng_head_close(h);
 }
 
+static ng_status order(ng_answer *a, const char *query, const char *const *documents, size_t n, ng_error *err) {
+    ng_head *h;
+    ng_head_spec spec = {.task = NG_TASK_RERANK, .path = model_path};
+    ng_part part = {NG_PART_TEXT, query, strlen(query)};
+    ng_message message = {"user", &part, 1};
+    ng_tier_request req = {.task = NG_TASK_RERANK, .messages = &message, .n_messages = 1, .params = {.documents = documents, .n_documents = n}};
+    ng_status s = ng_head_open(&h, &spec, err);
+    if (s) return s;
+    s = ng_head_apply(h, &req, a, err);
+    ng_head_close(h);
+    return s;
+}
+
+static void documents_are_ordered_by_the_answer(void **state) {
+    (void)state;
+    const char *const documents[] = {"The weather was nice in Rome.", "", passage, "Paris is the capital of France.", " ?! \xFF"};
+    ng_answer *a;
+    ng_error err = {0};
+    assert_int_equal(ng_answer_new(&a), NG_OK);
+    assert_int_equal(order(a, "Where was Marie Curie born?", documents, 5, &err), NG_OK);
+    assert_int_equal(a->n_results, 5);
+    assert_int_equal(a->results[0].index, 2);
+    assert_true(a->results[0].score > 0.9f && a->results[1].score < 0.5f && a->in_scope);
+    for (size_t i = 1; i < 5; i++) assert_true(a->results[i].score <= a->results[i - 1].score && a->results[i].score >= 0);
+    assert_int_equal(order(a, "why?", documents, 5, &err), NG_OK); /* nothing to look for: as they came */
+    for (size_t i = 0; i < 5; i++) assert_int_equal(a->results[i].index, i);
+    assert_false(a->in_scope);
+    assert_int_equal(order(a, "why?", documents, 0, &err), NG_EINVALID);
+    ng_answer_free(a);
+}
+
 static void long_texts_are_read_or_refused(void **state) {
     (void)state;
     size_t len = 5 << 20;
@@ -236,6 +267,7 @@ int main(void) {
         cmocka_unit_test(words_of_the_question_are_found),
         cmocka_unit_test(beliefs_sum_over_spans),
         cmocka_unit_test(the_package_answers_and_refuses),
+        cmocka_unit_test(documents_are_ordered_by_the_answer),
         cmocka_unit_test(long_texts_are_read_or_refused),
         cmocka_unit_test(every_allocation_fails_once),
         cmocka_unit_test(damaged_models_are_refused),
