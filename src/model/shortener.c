@@ -81,16 +81,16 @@ static bool ends(const folded *f, const char *with, size_t least) {
     return f->n >= n + least && !memcmp(f->s + f->n - n, with, n);
 }
 
-static uint8_t class_of(const folded *f, const char *word) {
+static uint8_t class_of(const folded *f, const char *word, size_t len) {
     char key[44] = " ";
     memcpy(key + 1, f->s, f->n);
     memcpy(key + 1 + f->n, " ", 2);
-    for (int k = DETERMINER; f->n && f->n < 12 && k <= DO; k++)
+    for (int k = DETERMINER; f->n && f->n < 12 && !memchr(f->s, 0, f->n) && k <= DO; k++)
         if (strstr(lists[k], key)) return (uint8_t)k;
     for (size_t i = 0; i < f->n; i++)
         if (isdigit((unsigned char)f->s[i])) return NUMBER;
-    while (*word && is_mark(*word)) word++;
-    if (*word >= 'A' && *word <= 'Z') return CAPITAL;
+    while (len && is_mark(*word)) word++, len--;
+    if (len && *word >= 'A' && *word <= 'Z') return CAPITAL;
     return ends(f, "ly", 2) ? LY : ends(f, "ing", 2) ? ING : ends(f, "ed", 2) ? ED : OTHER;
 }
 
@@ -125,7 +125,7 @@ static void read_words(ng_brief *b, const char *text, size_t len) {
         if (end > i) {
             ng_brief_word *w = &b->words[b->len++];
             *w = (ng_brief_word){.start = i, .end = end, .hash = ng_hash64(f.s, f.n, 0) | 1};
-            w->class = class_of(&f, text + i);
+            w->class = class_of(&f, text + i, end - i);
             w->suffix2 = (uint16_t)ng_hash64(f.s + f.n - least(f.n, 2), least(f.n, 2), 2);
             w->suffix3 = (uint16_t)ng_hash64(f.s + f.n - least(f.n, 3), least(f.n, 3), 3);
             w->before = mark_of(text + i, end - i, false);

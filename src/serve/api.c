@@ -320,6 +320,9 @@ static bool read_limits(ng_call *c) {
     if (!read_words(c, "x-nanogrid-regions", &c->regions) || !read_words(c, "x-nanogrid-consents", &c->consents) ||
         !read_words(c, "x-nanogrid-tenant", &c->tenant))
         return false;
+    const char *task = ng_http_header(c->x, "x-nanogrid-task");
+    if (task && strcmp(task, "auto") && !ng_task_parse(&c->task, task))
+        return bad_header(c, "x-nanogrid-task", "the name of a task, or auto");
     const char *cost = ng_http_header(c->x, "x-nanogrid-max-cost-usd");
     char *end = NULL;
     if (cost) {

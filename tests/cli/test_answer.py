@@ -47,6 +47,18 @@ def command_line(home):
     check(len(lines) == 2 and json.loads(lines[1])["in_scope"] is False, "one question a line: %s" % lines)
 
 
+def contract(home):
+    """A promise of at most 10 % error: what is less sure is told so, or asked of a higher tier where there is one."""
+    path = os.path.join(home, "contract.yaml")
+    with open(path, "w") as f:
+        f.write("experts:\n  - {name: answer, task: answer, model: nanogrid/answer, contract: {max_error: 0.1}}\n")
+    sure, unsure = (json.loads(run("run", "--json", "--grid", path, "--task", "answer", "--context", TEXT, q))
+                    for q in ("Where was Marie Curie born?", "Who did Marie meet in Paris?"))
+    check(sure["route"][-1]["outcome"] == "answered" and not sure["warnings"], "above the contract: %s" % sure)
+    check(unsure["route"][-1]["outcome"] == "below-contract" and unsure["warnings"], "below the contract: %s" % unsure)
+    check("answer" in run("audit", "--grid", path), "audit judges it")
+
+
 def bad_input():
     check("not valid UTF-8" in run("run", "--task", "answer", "--context", "-", "who?", text=b"a \xff b", code=1), "invalid UTF-8")
     check("zero byte" in run("run", "--task", "answer", "--context", "-", "who?", text=b"a \0 b", code=1), "a zero byte")
@@ -134,6 +146,7 @@ def main():
         os.environ["NANOGRID_HOME"] = home
         command_line(home)
         bad_input()
+        contract(home)
         recipe(home)
         documents(home)
     served()
