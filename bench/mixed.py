@@ -15,7 +15,7 @@ from replay_upstream import Replay
 DATA, CHAT = os.environ["NANOGRID_DATA"], os.path.abspath(sys.argv[1])
 EACH = int(sys.argv[2]) if len(sys.argv) > 2 else 150
 ERROR, SECONDS, PROMPT_USD, COMPLETION_USD = 0.05, 0.1, 0.15e-6, 0.6e-6
-CONTRACTS = [0.05, 0.1, 0.15, 0.1, 0.2]
+CONTRACTS = [0.05, 0.1, 0.15, 0.15, 0.2]
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pl": "Polish", "nl": "Dutch", "pt": "Portuguese"}
 KINDS = {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"}
 EXPERTS = """experts:
