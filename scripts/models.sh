@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
 # models.sh BUILD [RECIPE..]: trains the shipped packages again, in place, and writes their cards; recipes of no package go to
 # BUILD/trained.  Needs NANOGRID_DATA; encoder-en also MINILM_DIR, the folder of all-MiniLM-L6-v2 (config.json,
-# model.safetensors, vocab.txt, tokenizer.json).  Minutes for the linear models, about an hour on two cores for the encoder, which is
-# trained in three parts, each from the one before (by name in this order).
+# model.safetensors, vocab.txt, tokenizer.json).  Minutes for the linear models, less than an hour on two cores for the encoder.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "$0")/.."
 build=$1; shift
-export ENCODER_FIRST=$build/trained/encoder-en-first/model.gguf ENCODER_SECOND=$build/trained/encoder-en-second/model.gguf
 [ -n "${NANOGRID_DATA:-}" ] || { echo "models: set NANOGRID_DATA to the folder of the data sets (see docs/recipes.md)" >&2; exit 1; }
 for recipe in ${*:-recipes/*.yaml}; do
   echo "== $recipe"
@@ -15,7 +13,9 @@ for recipe in ${*:-recipes/*.yaml}; do
   if grep -q '^task: extract' "$recipe"; then
     "$build/nanogrid" eval "$recipe" --card # rules, alone or with a head of encoder-en: nothing is trained
   elif [ -d "models/$name" ]; then
-    "$build/nanogrid" train "$recipe"
+    verb=train
+    if grep -q '^distill:' "$recipe"; then verb=distill; fi
+    "$build/nanogrid" "$verb" "$recipe"
     "$build/nanogrid" eval "$recipe" --card
   else
     "$build/nanogrid" train "$recipe" --out "$build/trained/$name"

@@ -51,6 +51,8 @@ static const ng_config_field training_fields[] = {
     {"checkpoint", NG_CONFIG_MS, AT(ng_encoder_training, checkpoint_ms), .dflt = "10m", .min = 0, .max = 1.2e6},
     {"shuffle", NG_CONFIG_BOOL, AT(ng_encoder_training, shuffle), .dflt = "true"},
     {"rounded", NG_CONFIG_BOOL, AT(ng_encoder_training, rounded), .dflt = "false"},
+    {"steps", NG_CONFIG_INT, AT(ng_encoder_training, steps), .dflt = "0", .min = 0, .max = 9e15},
+    {"settle", NG_CONFIG_INT, AT(ng_encoder_training, settle), .dflt = "0", .min = 0, .max = 9e15},
     {"scores", NG_CONFIG_INT, AT(ng_encoder_training, scores), .dflt = "1", .min = 1, .max = 1000},
     {0}};
 static const ng_config_schema training_schema = {"training", sizeof(ng_encoder_training), training_fields};
@@ -164,6 +166,8 @@ static ng_status check_stage(ng_encoder_recipe *r, ng_error *err) {
         return ng_fail(err, NG_EINVALID, "%s: limit needs against: the model that the new one is compared with", r->path);
     if (r->training.rounded && !strcmp(r->weights, "F32"))
         return ng_fail(err, NG_EINVALID, "%s: training.rounded needs weights: a type that rounds", r->path);
+    if (r->training.settle > r->training.steps || (r->training.steps && r->training.patience))
+        return ng_fail(err, NG_EINVALID, "%s: training.settle is at most training.steps, which stands without patience", r->path);
     bool teaches = r->distill.hidden > 0 || r->distill.attention > 0 || r->distill.vectors > 0;
     for (size_t i = 0; i < r->heads.len; i++) {
         if (h[i].teachers.len && r->stage != NG_STAGE_DISTILL && r->stage != NG_STAGE_PRUNE)

@@ -36,6 +36,8 @@
  *                                constant.  patience: epochs without a better dev score; the best are kept.
  *                                checkpoint: at most so far apart, beside the model, gone when it is done.
  *                                rounded: true: each step sees the layers as `weights` rounds them (recovery).
+ *                                steps: the run ends after so many [all].  settle: from that step on the rate is that of a run of
+ *                                `steps`, before it that of one over all epochs: for a run that had to end sooner than was meant.
  *                                scores: how often an epoch the heads are scored on dev; the last time is its end
  *     distill: {temperature: 2, soft: 0.5, hidden: 0, attention: 0, vectors: 0}     `distill`, and the recovery of `prune`
  *                                soft: share of the soft labels in a text's loss, the rest is its label's; hidden, attention:
@@ -75,7 +77,7 @@ typedef struct ng_encoder_head_recipe {
 typedef enum ng_schedule { NG_SCHEDULE_LINEAR, NG_SCHEDULE_COSINE, NG_SCHEDULE_CONSTANT } ng_schedule;
 
 typedef struct ng_encoder_training {
-    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze, scores;
+    int64_t epochs, batch, accumulate, seed, patience, checkpoint_ms, freeze, scores, steps, settle;
     double rate, warmup, decay, clip, dropout;
     int schedule, precision; /* ng_schedule, ng_precision */
     bool shuffle, rounded;

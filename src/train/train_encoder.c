@@ -54,7 +54,7 @@ typedef struct run {
     ng_encoder_item *items; /* [n_items] of an epoch */
     uint32_t *order;        /* [n_items] */
     size_t n_items;
-    uint64_t step, n_steps, per_epoch;
+    uint64_t step, n_steps, n_all, per_epoch; /* n_all: of all epochs */
     double *curve;          /* [n_steps] */
     float *best;            /* [n_total] with patience */
     double best_score, sum; /* sum: of the epoch's losses */
@@ -188,7 +188,8 @@ static ng_status read_all(run *r, const char *path) {
         return s;
     uint64_t a_step = (uint64_t)(t->batch * t->accumulate);
     r->per_epoch = (r->n_items + a_step - 1) / a_step;
-    r->n_steps = r->per_epoch * (uint64_t)t->epochs;
+    r->n_all = r->n_steps = r->per_epoch * (uint64_t)t->epochs;
+    if (t->steps && (uint64_t)t->steps < r->n_steps) r->n_steps = (uint64_t)t->steps;
     r->order = malloc((r->n_items + 1) * sizeof *r->order);
     r->curve = malloc(r->n_steps * sizeof *r->curve);
     if (t->patience) r->best = malloc(ng_encoder_n_total(r->encoder) * sizeof *r->best);
@@ -206,9 +207,9 @@ static void draw_order(run *r, uint64_t epoch) {
 /* The rate of step `step` (from 1). */
 static double rate_of(const run *r, uint64_t step) {
     const ng_encoder_training *t = &r->recipe.training;
-    double warm = t->warmup * (double)r->n_steps, at = (double)step;
+    double n = (double)(step < (uint64_t)t->settle ? r->n_all : r->n_steps), warm = t->warmup * n, at = (double)step;
     if (at < warm) return t->rate * at / warm;
-    double rest = (at - warm) / ((double)r->n_steps - warm + 1); /* [0, 1) */
+    double rest = (at - warm) / (n - warm + 1); /* [0, 1) */
     if (t->schedule == NG_SCHEDULE_LINEAR) return t->rate * (1 - rest);
     if (t->schedule == NG_SCHEDULE_CONSTANT) return t->rate;
     double half = 1.5707963267948966 * rest, s = half, term = half; /* sin by its series: cos(pi x) = 1 - 2 sin^2(pi x / 2) */
@@ -338,6 +339,7 @@ static ng_status train(run *r) {
         if (!s && ng_clock_ms() - r->saved_ms >= (double)r->recipe.training.checkpoint_ms) s = save(r);
     }
     if (!s && r->best) memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);
+    if (r->step % r->per_epoch) r->result->loss = r->sum / (double)(r->step % r->per_epoch); /* ended within an epoch */
     r->result->n_steps = (int64_t)r->step;
     return s;
 }

@@ -161,6 +161,15 @@ def main():
     r = json.loads(run("train", at("accumulate.yaml"), "--out", at("accumulate"), "--json").stdout.splitlines()[-1])
     check(r["steps"] == last["steps"] and r["heads"]["first"]["dev_accuracy"] > 0.85, "two batches of 8 a step: %s" % r)
 
+    short = recipe(patience=0, steps=100, settle=60)
+    write(at("short.yaml"), short)
+    lines = [json.loads(x) for x in run("train", at("short.yaml"), "--out", at("short"), "--json").stdout.splitlines()]
+    rates = {x["step"]: x["rate"] for x in lines if x.get("phase") == "train"}
+    check(lines[-1]["steps"] == 100 and lines[-1]["loss"] > 0 and max(rates) == 100, "a run ends after `steps`: %s" % lines[-1])
+    check(rates[40] > 0.002 and rates[60] < 0.0016 and rates[100] < 0.0001, "and settles to their schedule: %s" % rates)
+    write(at("bad.yaml"), recipe(steps=100))
+    check("training.steps" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr, "steps with patience are refused")
+
     goes_on = recipe(epochs=1, freeze=1, patience=0).replace("words: 40", "words: 60, start: %s" % model).replace("name: tiny", "name: more")
     goes_on = goes_on.replace("{name: names", "{name: names, share: 0.5")
     write(at("more.yaml"), goes_on)
