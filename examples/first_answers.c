@@ -75,7 +75,6 @@ static char *words_of(const request *r, const json_t *answer) {
         snprintf(out, sizeof out, "%s (toxicity %.2f)", json_is_true(json_object_get(answer, "flagged")) ? "flagged" : "not flagged",
                  json_number_value(json_object_get(v, "toxicity")));
     else if ((v = json_object_get(answer, "answer")) && json_is_string(v)) snprintf(out, sizeof out, "%s", json_string_value(v));
-    else if ((v = json_object_get(answer, "embedding"))) snprintf(out, sizeof out, "%zu numbers", json_array_size(v));
     else snprintf(out, sizeof out, "%s", json_is_string(json_object_get(answer, "label")) ? json_string_value(json_object_get(answer, "label")) : "(abstained)");
     (void)r;
     return strdup(out);
@@ -112,9 +111,11 @@ static int ask(CURL *curl, const char *base, const request *r) {
     json_t *root = reply.data ? json_loadb(reply.data, reply.len, 0, NULL) : NULL;
     const char *why = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
     const json_t *answer = answer_of(root);
+    const json_t *vector = json_object_get(json_array_get(json_object_get(root, "data"), 0), "embedding"); /* OpenAI's form has no more */
     int result = 2;
     if (code) printf("%-16s %s\n", r->title, curl_easy_strerror(code));
     else if (answer) print_answer(r, answer), result = 0;
+    else if (vector) printf("%-16s %-14s %-6s %10s %9s  %zu numbers\n", r->title, "embed", "nano", "-", "-", json_array_size(vector)), result = 0;
     else if (why) printf("%-16s not served: %s\n", r->title, why), result = 1;
     else printf("%-16s unreadable reply: %.80s\n", r->title, reply.data ? reply.data : "");
     free(json);
