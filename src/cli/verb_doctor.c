@@ -1,10 +1,12 @@
-/* verb_doctor.c: `nanogrid doctor`: this machine, which sizes of model fit it, and what one model needs. */
+/* verb_doctor.c: `nanogrid doctor`: this machine, which sizes of model fit it, what one model needs, and whether the grid would open. */
 #include "cli.h"
 #include "cli_model.h"
 
 #include <nanogrid/energy.h>
+#include <nanogrid/grid.h>
 #include <nanogrid/memory.h>
 #include <nanogrid/system.h>
+#include <nanogrid/tools/upstream.h>
 
 #include <stdio.h>
 
@@ -135,6 +137,15 @@ static int run_model(const ng_machine *m) {
     return s ? 1 : code;
 }
 
+/* Policies that contradict each other, thresholds that nothing can satisfy, packages that are missing: what `serve` would refuse. */
+static bool grid_opens(ng_error *why) {
+    ng_grid_options opt = {.open_upstream = ng_upstream_open, .no_records = true, .n_threads = 1};
+    ng_grid *g;
+    ng_status s = ng_grid_open(&g, &opt, why);
+    if (!s) ng_grid_close(g);
+    return !s;
+}
+
 static int run(int argc, char **argv) {
     (void)argv;
     if (argc) return cli_usage("doctor takes no words");
@@ -145,12 +156,17 @@ static int run(int argc, char **argv) {
     ng_machine m;
     if (ng_machine_get(&m, &err)) return cli_fail(&err);
     if (o.model) return run_model(&m);
-    if (o.json) return print_json(&m, NULL, "");
-    print_machine(&m);
-    return 0;
+    ng_error why = {0};
+    bool opens = grid_opens(&why);
+    int code = 0;
+    if (o.json) code = print_json(&m, NULL, opens ? "" : why.text);
+    else print_machine(&m), printf("grid       %s%s\n", opens ? "opens" : "is refused: ", opens ? "" : why.text);
+    return opens ? code : 1;
 }
 
-const cli_verb cli_verb_doctor = {"doctor", "[-m FILE [-c N]] [--json]", "this machine: kernels, memory, what fits",
+const cli_verb cli_verb_doctor = {"doctor", "[-m FILE [-c N]] [--json]", "this machine: kernels, memory, what fits, whether the grid opens",
+    "Opens the grid as `serve` would, and says why it is refused: policies that contradict each other, promises that no\n"
+    "confidence keeps, packages that are missing; exit 1 then.\n"
     "With -m it says what that model will need, before any of it is taken: the peak resident set with the\n"
     "context full, and what the system keeps; exit 1 when it does not fit. NANOGRID_MEMORY (512MB, 2GB)\n"
     "lowers what may be used, cgroup limits do too. NG_CPU=ref|avx2|avx512|amx|neon|dotprod|i8mm caps the\n"

@@ -71,7 +71,8 @@ bool ng_pii_wide(const char *text, size_t len) {
     size_t end = 0; /* of the last run that could have been an IPv6 address */
     for (size_t i = 0; i < len; i++) {
         char c = text[i];
-        if (strchr("@%\\&", c) && c && is_at_sign(text, len, i)) return true;
+        bool begins_at = c == '@' || c == '%' || c == '\\' || c == '&';
+        if (begins_at && is_at_sign(text, len, i)) return true;
         foreign |= (unsigned char)c >= 0xD9; /* the first byte of the lowest digit beyond ASCII */
         if (pii_is_letter((unsigned char)c) && i + 3 < len && pii_is_digit((unsigned char)text[i + 2]) && ng_pii_is_spread_iban(&t, i)) return true;
         bool begins = i >= end && (is_hex(c) || (c == ':' && i + 1 < len && text[i + 1] == ':'));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What every verb owes: help, JSON on one line, exit codes, errors on stderr, man pages, completion."""
-import json, os, re, subprocess, sys
+import json, os, re, subprocess, sys, tempfile
 
 NANOGRID = os.environ["NANOGRID"]
 bad = []
@@ -31,6 +31,13 @@ c = run("help", "--completion")
 check("completion", c.returncode == 0 and subprocess.run(["bash", "-n"], input=c.stdout).returncode == 0 and b"doctor" in c.stdout)
 d = run("doctor", "--json")
 check("doctor --json", d.returncode == 0 and d.stdout.count(b"\n") == 1 and json.loads(d.stdout)["cores"] >= 1, d)
+for wrong, why in ((b"policy:\n  prefer: load\n  weights: {cost: 1}\n", b":3: policy: prefer and weights contradict"),
+                   (b"experts:\n  - {name: intent, task: classify, model: nanogrid/intent, contract: {max_error: 0.0001}}\n", b"the contract of 'intent'")):
+    with tempfile.TemporaryDirectory() as home:
+        with open(os.path.join(home, "grid.yaml"), "wb") as f:
+            f.write(wrong)
+        d = run("doctor", env={"NANOGRID_HOME": home})
+        check("doctor refuses a grid", d.returncode == 1 and b"grid       is refused: " in d.stdout and why in d.stdout, d)
 d = run("doctor", env={"NG_CPU": "ref"})
 check("NG_CPU caps", d.returncode == 0 and b"kernels    ref" in d.stdout, d)
 for level in ("sse9", "neon" if os.uname().machine == "x86_64" else "avx2"):
