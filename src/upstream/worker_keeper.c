@@ -147,6 +147,7 @@ static bool hear(worker *w, char why[128]) {
         ok = !ng_wire_get_f64(&w->load_ms, &in, &err);
         if (ok && w->state == WORKER_STARTING) w->state = WORKER_READY;
         w->loaded = ok;
+        w->ready_ms = ng_clock_ms();
     } else if (h.kind == NG_WIRE_BROKEN) {
         ok = false;
         hear_broken(w, &in, why);
@@ -205,6 +206,8 @@ static void bury(worker *w, const char *why) {
     ng_process p;
     pthread_mutex_lock(&w->lock);
     bool in_peace = w->state == WORKER_CLOSING && w->loaded;
+    /* Somebody else ended it: neither its loading nor a request did, so there is nothing to wait for. */
+    if (w->loaded && !w->calls && ng_clock_ms() - w->ready_ms > WORKER_STEADY_MS) w->deaths = 0;
     w->loaded = false;
     pthread_mutex_unlock(&w->lock);
     if (in_peace) ng_process_leave(&w->process, WORKER_LEAVE_MS); /* it writes what waits for its files */

@@ -56,11 +56,12 @@ typedef struct worker {
     ng_process process;
     worker_call *calls;
     uint64_t next_id, restarts;
-    int deaths;              /* in a row, without an answer between them */
+    int deaths;              /* in a row, without an answer or a quiet while between them */
     double wake_ms, load_ms;
     char last_death[128];
     ng_error broken;
     double heard_ms;         /* keeper only: of the last frame, or the last time that no call waited */
+    double ready_ms;         /* keeper only: of READY */
 } worker;
 
 struct ng_workers {
@@ -71,7 +72,8 @@ struct ng_workers {
     void *log_ctx;
 };
 
-enum { WORKER_HANG_MS = 30000, WORKER_LOAD_MS = 120000, WORKER_BACK_OFF_MS = 100, WORKER_BACK_OFF_MAX_MS = 10000, WORKER_LEAVE_MS = 2500 };
+enum { WORKER_HANG_MS = 30000, WORKER_LOAD_MS = 120000, WORKER_BACK_OFF_MS = 100, WORKER_BACK_OFF_MAX_MS = 10000, WORKER_LEAVE_MS = 2500,
+       WORKER_STEADY_MS = 500 };
 
 /* worker_keeper.c: the thread that starts the process, reads what it says, and starts it again. */
 void *ng_worker_keeper(void *worker);

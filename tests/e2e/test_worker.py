@@ -104,6 +104,23 @@ def killed_under_load(model):
               (len(done), " ".join("%.0f" % (1e3 * b) for b in back)))
 
 
+def killed_while_idle(model):
+    """No answer lies between two deaths, and yet none is the model's fault: nobody waits longer for the third than for the first."""
+    with Served(CHAT % (model, "")) as s:
+        chat(s, "Count to three.")
+        back = []
+        for _ in range(4):
+            time.sleep(0.8)
+            pids = wait_for(lambda: of_model(s, model))
+            t0 = time.time()
+            os.kill(pids[0], signal.SIGKILL)
+            wait_for(lambda: [p for p in of_model(s, model) if p not in pids])
+            wait_for(lambda: metric(s, "nanogrid_worker_up", model) == 1)
+            back.append(time.time() - t0)
+            print("killed while idle: ready again after %.0f ms" % (1e3 * back[-1]))
+        check("no back-off", max(back) < 4 * min(back) + 0.1, back)
+
+
 def a_stream_survives(model):
     """The successor says the same bits, so the client sees one text, whole and once."""
     body = {"model": "chat", "max_tokens": 120, "temperature": 0.8, "seed": 7, "logprobs": True,
@@ -170,6 +187,7 @@ def main():
     import tempfile
     same_answers_as_in_process(model)
     killed_under_load(model)
+    killed_while_idle(model)
     a_stream_survives(model)
     hang_is_ended(model)
     parent_dies(model)
