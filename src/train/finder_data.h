@@ -49,8 +49,6 @@ typedef struct ng_finder_examples {
     size_t len, cap;
 } ng_finder_examples;
 
-/* Whether the file is a recipe with `task: answer`; false also when it cannot be read. */
-bool ng_finder_recipe_is(const char *path);
 ng_status ng_finder_recipe_read(ng_finder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* models/NAME/FILE beside the recipe's folder, or dir/FILE; NULL when memory is out. */
 char *ng_finder_recipe_path(const ng_finder_recipe *r, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;

@@ -1,6 +1,8 @@
 /* recipe.c: the schema of recipes.  See recipe.h. */
 #include "recipe.h"
 
+#include "config/yaml_tree.h"
+#include "core/file.h"
 #include "model/linear.h"
 #include <string.h>
 
@@ -138,4 +140,18 @@ char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_a
     if (!strcmp(what, "model")) return ng_arena_printf(arena, "%s/%s", folder, r->output);
     if (!strcmp(r->output, "model.gguf")) return ng_arena_printf(arena, "%s/%s.%s", folder, what, ext);
     return ng_arena_printf(arena, "%s/%.*s.%s.%s", folder, stem, r->output, what, ext);
+}
+
+bool ng_recipe_has_task(const char *path, const char *task) {
+    ng_buf text = ng_buf_init(1 << 20);
+    ng_yaml_node *root = NULL;
+    ng_arena *arena = NULL;
+    bool is = false;
+    if (!ng_arena_new(&arena, 0) && !ng_file_read(&text, path, NULL) &&
+        !ng_yaml_parse(&root, text.data, text.len, path, arena, NULL) && root && root->kind == NG_YAML_MAPPING)
+        for (const ng_yaml_node *c = root->child; c; c = c->next)
+            is |= !strcmp(c->key, "task") && c->kind == NG_YAML_SCALAR && !strcmp(c->text, task);
+    ng_buf_clear(&text);
+    ng_arena_free(arena);
+    return is;
 }

@@ -131,6 +131,8 @@ typedef struct ng_recipe {
 typedef enum ng_duplicates { NG_DUPLICATES_KEEP, NG_DUPLICATES_DROP, NG_DUPLICATES_REFUSE } ng_duplicates;
 typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING, NG_RECIPE_COMPRESS } ng_recipe_task;
 
+/* Whether the file is a recipe of this task, also one of those with a schema of their own; false when it cannot be read. */
+bool ng_recipe_has_task(const char *path, const char *task);
 /* Strings live in `arena`. */
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* "classify" and so on. */

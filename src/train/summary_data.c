@@ -1,7 +1,6 @@
 /* summary_data.c: see summary_data.h.  A line that lacks its fields is an error that names it. */
 #include "summary_data.h"
 
-#include "config/yaml_tree.h"
 #include "core/file.h"
 #include "train/rouge.h"
 #include <jansson.h>
@@ -53,20 +52,6 @@ static const ng_config_field recipe_fields[] = {
     {"training", NG_CONFIG_GROUP, offsetof(recipe_file, training), .sub = &training_schema},
     {0}};
 static const ng_config_schema recipe_schema = {"the recipe", sizeof(recipe_file), recipe_fields};
-
-bool ng_summary_recipe_is(const char *path) {
-    ng_buf text = ng_buf_init(1 << 20);
-    ng_yaml_node *root = NULL;
-    ng_arena *arena = NULL;
-    bool is = false;
-    if (!ng_arena_new(&arena, 0) && !ng_file_read(&text, path, NULL) &&
-        !ng_yaml_parse(&root, text.data, text.len, path, arena, NULL) && root && root->kind == NG_YAML_MAPPING)
-        for (const ng_yaml_node *c = root->child; c; c = c->next)
-            is |= !strcmp(c->key, "task") && c->kind == NG_YAML_SCALAR && !strcmp(c->text, "summarize");
-    ng_buf_clear(&text);
-    ng_arena_free(arena);
-    return is;
-}
 
 ng_status ng_summary_recipe_read(ng_summary_recipe *out, const char *path, ng_arena *arena, ng_error *err) {
     recipe_file f;

@@ -48,8 +48,6 @@ typedef struct ng_summary_docs {
     size_t len, cap;
 } ng_summary_docs;
 
-/* Whether the file is a recipe with `task: summarize`; false also when it cannot be read. */
-bool ng_summary_recipe_is(const char *path);
 ng_status ng_summary_recipe_read(ng_summary_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* models/NAME/FILE beside the recipe's folder, or dir/FILE; NULL when memory is out. */
 char *ng_summary_recipe_path(const ng_summary_recipe *r, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;

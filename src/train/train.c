@@ -330,8 +330,8 @@ ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train
     if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
     if (opt && opt->stage != NG_TRAIN)
         return ng_fail(err, NG_EINVALID, "%s: only recipes of `task: encoder` are distilled and pruned; `nanogrid train` is for the others", recipe_path);
-    if (ng_finder_recipe_is(recipe_path)) return ng_train_finder(out, recipe_path, opt ? opt : &defaults, err);
-    if (ng_summary_recipe_is(recipe_path)) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
+    if (ng_recipe_has_task(recipe_path, "answer")) return ng_train_finder(out, recipe_path, opt ? opt : &defaults, err);
+    if (ng_recipe_has_task(recipe_path, "summarize")) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();
     trainer t = {.opt = opt ? opt : &defaults, .result = out, .err = err ? err : &local};
