@@ -25,6 +25,9 @@ static const request requests[] = {
     {"summarize", "/v1/summarize", "", "The city council met on Tuesday to discuss the new bridge. Several residents "
      "complained about noise. The mayor said that the bridge would cut the average commute by twenty minutes and "
      "create four hundred jobs. A vote is expected in March. Coffee was served afterwards.", ", \"max_sentences\": 1"},
+    {"answer", "/v1/answer", "", "What would the bridge cut?", ", \"context\": \"The mayor said that the bridge would cut the average commute by "
+     "twenty minutes. A vote is expected in March.\""},
+    {"rerank", "/v1/rerank", "", "When is the vote?", ", \"documents\": [\"The bridge would create four hundred jobs.\", \"A vote is expected in March.\"], \"return_documents\": true"},
     {"translate", "/v1/translate", "", "Where is the station?", ", \"to\": \"fr\""},
     {"generate", "/v1/chat/completions", "", "Write a short poem about the sea.", ""},
     {"embed", "/v1/embeddings", "", "a cat sits on the windowsill", ""},
@@ -51,9 +54,9 @@ static json_t *body_of(const request *r) {
     if (strstr(r->path, "chat"))
         body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "auto", "max_tokens", 16, "messages", "role", "user", "content", r->text);
     else
-        body = json_pack("{s:s, s:s}", "input", r->text, "model", *r->expert ? r->expert : "auto");
+        body = json_pack("{s:s, s:s}", strstr(r->path, "rerank") ? "query" : "input", r->text, "model", *r->expert ? r->expert : "auto");
     if (*r->extra) {
-        char more[256];
+        char more[384];
         snprintf(more, sizeof more, "{%s}", r->extra + 1);
         json_t *extra = json_loads(more, 0, NULL);
         json_object_update(body, extra);
@@ -74,6 +77,7 @@ static char *words_of(const request *r, const json_t *answer) {
     else if ((v = json_object_get(answer, "categories")))
         snprintf(out, sizeof out, "%s (toxicity %.2f)", json_is_true(json_object_get(answer, "flagged")) ? "flagged" : "not flagged",
                  json_number_value(json_object_get(v, "toxicity")));
+    else if (json_object_get(answer, "relevance_score")) snprintf(out, sizeof out, "%s", json_string_value(json_object_get(json_object_get(answer, "document"), "text")));
     else if ((v = json_object_get(answer, "answer")) && json_is_string(v)) snprintf(out, sizeof out, "%s", json_string_value(v));
     else snprintf(out, sizeof out, "%s", json_is_string(json_object_get(answer, "label")) ? json_string_value(json_object_get(answer, "label")) : "(abstained)");
     (void)r;

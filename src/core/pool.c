@@ -1,25 +1,28 @@
-/* pool.c: spin, then park.  See pool.h.
+/* pool.c: spin, then sleep.  See pool.h.
  *
  * A job is published by a new `generation`, whose low bits say how many parts it has; workers that
  * spin see it in well under a microsecond, parked ones are woken through their condition variable.
  * `left` counts the parts still running; the caller runs part 0 itself and then waits, spinning first
  * too.  A worker whose part the job lacks sleeps on: it may miss such generations, and as it reads
- * number and parts in one load, it never takes a part of a job that does not wait for it.  With fewer
- * processors than threads a spinner would burn the time slice that the other thread needs, so the spin
- * is short and yields.
+ * number and parts in one load, it never takes a part of a job that does not wait for it.
  *
- * Lock order: only `lock`.  Sleeping on `wake` is guarded by lock; generation, parked and left are
- * atomics, n_parts, fn and ctx are published by the store of generation. */
+ * Every wait spins for some fifty microseconds at most and then sleeps: with fewer processors than threads, or others
+ * that want them, a spinner burns the time slice that the awaited thread needs.  It never yields: on a busy machine that
+ * gives the rest of a time slice away two hundred times a token, and nobody gives it back.
+ *
+ * Nobody sleeps through what it waits for: who waits raises a flag (`parked`, `asleep`) before it looks once more, who
+ * makes it come true does so before it reads the flag, both sequentially consistent, so one of the two sees the other; the
+ * look and the sleep are one step under `lock`, as is the signal.  Lock order: only `lock`.  n_parts, fn and ctx are
+ * published by the store of generation. */
 #include "pool.h"
 
 #include "cpu.h"
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { SPINS = 4096, THREADS_MAX = 256, PARTS_BITS = 16 };
+enum { SPINS = 4096, SPINS_CROWDED = 64, THREADS_MAX = 256, PARTS_BITS = 16 };
 
 typedef struct worker {
     ng_pool *pool;
@@ -31,11 +34,14 @@ typedef struct worker {
 
 struct ng_pool {
     int n_threads;
+    int spins; /* before a thread sleeps */
     atomic_ullong generation; /* number << PARTS_BITS | parts */
     atomic_int left;
     atomic_bool stop;
     atomic_int barrier_count;
     atomic_uint barrier_round;
+    atomic_int asleep;       /* threads that wait on `again`, for a round or for left == 0 */
+    pthread_cond_t again;
     int n_parts;    /* of this job; published by generation, as are .. */
     ng_pool_fn *fn;
     void *ctx;
@@ -52,9 +58,32 @@ static inline void relax(void) {
 #endif
 }
 
-static void spin_wait(int i) {
-    if ((i & 255) == 255) sched_yield();
-    else relax();
+static bool round_over(ng_pool *p, unsigned round) { return atomic_load(&p->barrier_round) != round; }
+
+static bool parts_done(ng_pool *p, unsigned unused) {
+    (void)unused;
+    return atomic_load(&p->left) == 0;
+}
+
+/* Until what is awaited has come: spins, then sleeps. */
+static void await(ng_pool *p, bool (*has_come)(ng_pool *, unsigned), unsigned round) {
+    for (int i = 0; i < p->spins; i++) {
+        if (has_come(p, round)) return;
+        relax();
+    }
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->asleep, 1);
+    while (!has_come(p, round)) pthread_cond_wait(&p->again, &p->lock);
+    atomic_fetch_sub(&p->asleep, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* After what may be awaited was made true. */
+static void rouse(ng_pool *p) {
+    if (atomic_load(&p->asleep) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->again);
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* The first generation after `seen` that has a part for w; `seen` itself while there is none. */
@@ -69,9 +98,9 @@ static void *worker_main(void *arg) {
     unsigned long long seen = 0;
     for (;;) {
         unsigned long long now = seen;
-        for (int i = 0; i < SPINS && now == seen; i++) {
+        for (int i = 0; i < p->spins && now == seen; i++) {
             now = news(w, seen);
-            if (now == seen) spin_wait(i);
+            if (now == seen) relax();
         }
         if (now == seen) {
             pthread_mutex_lock(&p->lock);
@@ -83,13 +112,11 @@ static void *worker_main(void *arg) {
         seen = now;
         if (atomic_load(&p->stop)) return NULL;
         p->fn(p->ctx, w->part, p->n_parts);
-        atomic_fetch_sub_explicit(&p->left, 1, memory_order_release);
+        if (atomic_fetch_sub(&p->left, 1) == 1) rouse(p);
     }
 }
 
-/* Publishes a new generation of n_parts and wakes those of its workers that sleep.  The generation is raised
- * before `parked` is read and a worker raises `parked` before it reads generation (both sequentially
- * consistent), so one of the two sees the other. */
+/* Publishes a new generation of n_parts and wakes those of its workers that sleep. */
 static void publish(ng_pool *p, int n_parts) {
     unsigned long long number = (atomic_load(&p->generation) >> PARTS_BITS) + 1;
     atomic_store(&p->generation, number << PARTS_BITS | (unsigned)n_parts);
@@ -109,8 +136,10 @@ ng_status ng_pool_new(ng_pool **out, int n_threads, ng_error *err) {
     ng_pool *p = calloc(1, sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "thread pool: out of memory");
     p->n_threads = n_threads;
+    p->spins = n_threads > ng_cpu_count() ? SPINS_CROWDED : SPINS;
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);
     pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->again, NULL);
     if (!p->workers) {
         ng_pool_free(p);
         return ng_fail(err, NG_ENOMEM, "thread pool: out of memory");
@@ -139,6 +168,7 @@ void ng_pool_free(ng_pool *p) {
         pthread_join(p->workers[i].thread, NULL);
         pthread_cond_destroy(&p->workers[i].wake);
     }
+    pthread_cond_destroy(&p->again);
     pthread_mutex_destroy(&p->lock);
     free(p->workers);
     free(p);
@@ -158,7 +188,7 @@ void ng_pool_run_parts(ng_pool *p, int n_parts, ng_pool_fn *fn, void *ctx) {
     atomic_store_explicit(&p->left, n_parts - 1, memory_order_relaxed);
     publish(p, n_parts);
     fn(ctx, 0, n_parts);
-    for (int i = 0; atomic_load_explicit(&p->left, memory_order_acquire) > 0; i++) spin_wait(i);
+    await(p, parts_done, 0);
 }
 
 void ng_pool_run(ng_pool *p, ng_pool_fn *fn, void *ctx) { ng_pool_run_parts(p, p->n_threads, fn, ctx); }
@@ -168,8 +198,9 @@ void ng_pool_barrier(ng_pool *p) {
     unsigned round = atomic_load_explicit(&p->barrier_round, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&p->barrier_count, 1, memory_order_acq_rel) == p->n_parts - 1) {
         atomic_store_explicit(&p->barrier_count, 0, memory_order_relaxed);
-        atomic_store_explicit(&p->barrier_round, round + 1, memory_order_release);
+        atomic_store(&p->barrier_round, round + 1);
+        rouse(p);
         return;
     }
-    for (int i = 0; atomic_load_explicit(&p->barrier_round, memory_order_acquire) == round; i++) spin_wait(i);
+    await(p, round_over, round);
 }
