@@ -27,7 +27,7 @@ static const request requests[] = {
      "create four hundred jobs. A vote is expected in March. Coffee was served afterwards.", ", \"max_sentences\": 1"},
     {"answer", "/v1/answer", "", "What would the bridge cut?", ", \"context\": \"The mayor said that the bridge would cut the average commute by "
      "twenty minutes. A vote is expected in March.\""},
-    {"rerank", "/v1/rerank", "", "When is the vote?", ", \"documents\": [\"The bridge would create four hundred jobs.\", \"A vote is expected in March.\"], \"return_documents\": true"},
+    {"rerank", "/v1/rerank", "", "When is the vote?", ", \"documents\": [\"The bridge would create four hundred jobs.\", \"A vote is expected in March.\"]"},
     {"translate", "/v1/translate", "", "Where is the station?", ", \"to\": \"fr\""},
     {"generate", "/v1/chat/completions", "", "Write a short poem about the sea.", ""},
     {"embed", "/v1/embeddings", "", "a cat sits on the windowsill", ""},
@@ -77,7 +77,8 @@ static char *words_of(const request *r, const json_t *answer) {
     else if ((v = json_object_get(answer, "categories")))
         snprintf(out, sizeof out, "%s (toxicity %.2f)", json_is_true(json_object_get(answer, "flagged")) ? "flagged" : "not flagged",
                  json_number_value(json_object_get(v, "toxicity")));
-    else if (json_object_get(answer, "relevance_score")) snprintf(out, sizeof out, "%s", json_string_value(json_object_get(json_object_get(answer, "document"), "text")));
+    else if ((v = json_array_get(json_object_get(answer, "results"), 0)))
+        snprintf(out, sizeof out, "document %d first (%.3f)", 1 + (int)json_integer_value(json_object_get(v, "index")), json_number_value(json_object_get(v, "score")));
     else if ((v = json_object_get(answer, "answer")) && json_is_string(v)) snprintf(out, sizeof out, "%s", json_string_value(v));
     else snprintf(out, sizeof out, "%s", json_is_string(json_object_get(answer, "label")) ? json_string_value(json_object_get(answer, "label")) : "(abstained)");
     (void)r;

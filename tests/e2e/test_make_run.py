@@ -13,5 +13,6 @@ print(done.stderr, file=sys.stderr)
 assert done.returncode == 0, done.returncode
 for wanted in (r"intent +intent +nano .* freeze_account", r"sentiment .* positive", r"topic +topic ", r"question type .* number",
                r"moderate .* flagged", r"extract .* anna@example\.org", r"detect-language .* de$", r"summarize +summarize ",
-               r"translate +not served", r"\d+ of 11 tasks answered on this device"):
+               r"answer +answer .* twenty minutes", r"rerank +rerank .* document 2 first", r"translate +not served", r"embed +embed .* 384 numbers",
+               r"\d+ of 13 tasks answered on this device"):
     assert re.search("^" + wanted if not wanted.startswith(r"\d") else wanted, done.stdout, re.M), wanted
