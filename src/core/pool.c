@@ -6,9 +6,10 @@
  * too.  A worker whose part the job lacks sleeps on: it may miss such generations, and as it reads
  * number and parts in one load, it never takes a part of a job that does not wait for it.
  *
- * Every wait spins for some fifty microseconds at most and then sleeps: with fewer processors than threads, or others
- * that want them, a spinner burns the time slice that the awaited thread needs.  It never yields: on a busy machine that
- * gives the rest of a time slice away two hundred times a token, and nobody gives it back.
+ * Every wait spins for some three hundred microseconds at most and then sleeps: with fewer processors than threads, or
+ * others that want them, a spinner burns the time slice that the awaited thread needs.  A shorter spin suits a busy machine
+ * and costs short texts on an idle one, where a sleeper is back late.  Nobody yields: that gives the rest of a time slice away
+ * two hundred times a token, and nobody gives it back.
  *
  * Nobody sleeps through what it waits for: who waits raises a flag (`parked`, `asleep`) before it looks once more, who
  * makes it come true does so before it reads the flag, both sequentially consistent, so one of the two sees the other; the
@@ -22,7 +23,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { SPINS = 4096, SPINS_CROWDED = 64, THREADS_MAX = 256, PARTS_BITS = 16 };
+enum { SPINS = 20000, SPINS_CROWDED = 64, THREADS_MAX = 256, PARTS_BITS = 16 };
 
 typedef struct worker {
     ng_pool *pool;
