@@ -10,6 +10,7 @@
 #include "gguf/gguf.h"
 #include "model/finder.h"
 #include "train/finder_data.h"
+#include "train/recipe.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,8 +160,8 @@ static void put_figures(const evaluation *e, const tally *t) {
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     const ng_finder_recipe *r = &e->recipe;
-    const char *card = ng_finder_recipe_path(r, opt->model_dir, "card.json", e->arena);
-    const char *scores = ng_finder_recipe_path(r, opt->model_dir, "scores.gguf", e->arena);
+    const char *card = ng_package_file(r->path, r->name, opt->model_dir, "card.json", e->arena);
+    const char *scores = ng_package_file(r->path, r->name, opt->model_dir, "scores.gguf", e->arena);
     const char *slash = strrchr(r->path, '/');
     ng_gguf_writer *w;
     if (!card || !scores || ng_gguf_writer_new(&w)) return no_memory(e);
@@ -184,7 +185,7 @@ static ng_status run_all(evaluation *e, const char *path, const ng_eval_options 
     tally dev = {0}, test = {0};
     ng_status s = ng_finder_recipe_read(&e->recipe, path, e->arena, e->err);
     if (s) return s;
-    const char *model = ng_finder_recipe_path(&e->recipe, opt->model_dir, "model.gguf", e->arena);
+    const char *model = ng_package_file(e->recipe.path, e->recipe.name, opt->model_dir, "model.gguf", e->arena);
     if (!model) return no_memory(e);
     snprintf(e->out->model_path, sizeof e->out->model_path, "%s", model);
     s = ng_finder_open(&e->model, model, e->err);

@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/file.h"
 #include "eval/figures.h"
+#include "train/recipe.h"
 #include <jansson.h>
 #include <math.h>
 #include <nanogrid/head.h>
@@ -207,9 +208,7 @@ static void put_figures(const evaluation *e) {
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     const recipe *r = &e->recipe;
     const char *slash = strrchr(e->path, '/');
-    char *dir = opt->model_dir ? ng_arena_strdup(e->arena, opt->model_dir)
-                               : ng_arena_printf(e->arena, "%.*s/../models/%s", slash ? (int)(slash - e->path) : 1,
-                                                 slash ? e->path : ".", r->name);
+    char *dir = ng_package_folder(e->path, r->name, opt->model_dir, e->arena);
     char *card = dir ? ng_arena_printf(e->arena, "%s/card.json", dir) : NULL;
     if (!card) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     ng_status s = ng_dir_make(dir, e->err);

@@ -9,6 +9,7 @@
 #include "eval/figures.h"
 #include "gguf/gguf.h"
 #include "model/extractive.h"
+#include "train/recipe.h"
 #include "train/summary_data.h"
 #include <math.h>
 #include <stdio.h>
@@ -88,8 +89,8 @@ static ng_status put_source(const evaluation *e, size_t source) {
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     const ng_summary_recipe *r = &e->recipe;
-    const char *card = ng_summary_recipe_path(r, opt->model_dir, "card.json", e->arena);
-    const char *scores = ng_summary_recipe_path(r, opt->model_dir, "scores.gguf", e->arena);
+    const char *card = ng_package_file(r->path, r->name, opt->model_dir, "card.json", e->arena);
+    const char *scores = ng_package_file(r->path, r->name, opt->model_dir, "scores.gguf", e->arena);
     const char *slash = strrchr(r->path, '/');
     ng_gguf_writer *w;
     if (!card || !scores || ng_gguf_writer_new(&w)) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", r->path);
@@ -109,7 +110,7 @@ static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
 static ng_status run_all(evaluation *e, const char *path, const ng_eval_options *opt) {
     ng_status s = ng_summary_recipe_read(&e->recipe, path, e->arena, e->err);
     if (s) return s;
-    const char *model = ng_summary_recipe_path(&e->recipe, opt->model_dir, "model.gguf", e->arena);
+    const char *model = ng_package_file(e->recipe.path, e->recipe.name, opt->model_dir, "model.gguf", e->arena);
     if (!model) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", path);
     snprintf(e->out->model_path, sizeof e->out->model_path, "%s", model);
     if ((s = ng_extractive_open(&e->model, model, e->err)) ||

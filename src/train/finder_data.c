@@ -72,13 +72,6 @@ ng_status ng_finder_recipe_read(ng_finder_recipe *out, const char *path, ng_aren
     return NG_OK;
 }
 
-char *ng_finder_recipe_path(const ng_finder_recipe *r, const char *dir, const char *file, ng_arena *arena) {
-    if (dir) return ng_arena_printf(arena, "%s/%s", dir, file);
-    const char *slash = strrchr(r->path, '/');
-    return ng_arena_printf(arena, "%.*s/../models/%s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", r->name,
-                           file);
-}
-
 /* ---- answers in passages ------------------------------------------------------------------------ */
 
 typedef struct token {

@@ -50,8 +50,6 @@ typedef struct ng_finder_examples {
 } ng_finder_examples;
 
 ng_status ng_finder_recipe_read(ng_finder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
-/* models/NAME/FILE beside the recipe's folder, or dir/FILE; NULL when memory is out. */
-char *ng_finder_recipe_path(const ng_finder_recipe *r, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;
 /* Texts live in `arena`. */
 ng_status ng_finder_examples_read(ng_finder_examples *out, const ng_config_list *sources, ng_arena *arena,
                                   ng_error *err) NG_MUST_USE;

@@ -131,11 +131,21 @@ ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_e
     return NG_OK;
 }
 
+char *ng_package_folder(const char *recipe_path, const char *name, const char *dir, ng_arena *arena) {
+    if (dir) return ng_arena_strdup(arena, dir);
+    const char *slash = strrchr(recipe_path, '/');
+    return ng_arena_printf(arena, "%.*s/../models/%s", slash ? (int)(slash - recipe_path) : 1, slash ? recipe_path : ".", name);
+}
+
+char *ng_package_file(const char *recipe_path, const char *name, const char *dir, const char *file, ng_arena *arena) {
+    const char *folder = ng_package_folder(recipe_path, name, dir, arena);
+    return folder ? ng_arena_printf(arena, "%s/%s", folder, file) : NULL;
+}
+
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) {
-    const char *slash = strrchr(r->path, '/');
-    int n = slash ? (int)(slash - r->path) : 1, stem = (int)strlen(r->output) - 5;
-    const char *base = slash ? r->path : ".", *ext = strcmp(what, "card") ? "gguf" : "json";
-    char *folder = dir ? ng_arena_strdup(arena, dir) : ng_arena_printf(arena, "%.*s/../models/%s", n, base, r->name);
+    const int stem = (int)strlen(r->output) - 5;
+    const char *ext = strcmp(what, "card") ? "gguf" : "json";
+    char *folder = ng_package_folder(r->path, r->name, dir, arena);
     if (!folder) return NULL;
     if (!strcmp(what, "model")) return ng_arena_printf(arena, "%s/%s", folder, r->output);
     if (!strcmp(r->output, "model.gguf")) return ng_arena_printf(arena, "%s/%s.%s", folder, what, ext);

@@ -137,9 +137,14 @@ bool ng_recipe_has_task(const char *path, const char *task);
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* "classify" and so on. */
 const char *ng_recipe_task_name(const ng_recipe *r);
-/* The file `what` of the recipe's package ("model", "card", "scores"), below `dir` or, when that is
- * NULL, below models/NAME beside the recipe's folder; NULL when memory is out. */
+/* The file `what` of the recipe's package ("model", "card", "scores") in its folder (ng_package_folder below); NULL when memory
+ * is out. */
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) NG_MUST_USE;
+
+/* The folder of a recipe's package: `dir` or, when that is NULL, models/NAME beside the recipe's folder; and a file in it.
+ * NULL when memory is out. */
+char *ng_package_folder(const char *recipe_path, const char *name, const char *dir, ng_arena *arena) NG_MUST_USE;
+char *ng_package_file(const char *recipe_path, const char *name, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;
 
 extern const ng_config_schema ng_recipe_schema, ng_source_schema;
 

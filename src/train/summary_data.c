@@ -67,13 +67,6 @@ ng_status ng_summary_recipe_read(ng_summary_recipe *out, const char *path, ng_ar
     return NG_OK;
 }
 
-char *ng_summary_recipe_path(const ng_summary_recipe *r, const char *dir, const char *file, ng_arena *arena) {
-    if (dir) return ng_arena_printf(arena, "%s/%s", dir, file);
-    const char *slash = strrchr(r->path, '/');
-    return ng_arena_printf(arena, "%.*s/../models/%s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".",
-                           r->name, file);
-}
-
 /* ---- documents ---------------------------------------------------------------------------------- */
 
 static ng_status join_sentences(ng_summary_doc *d, const json_t *list, ng_arena *arena) {

@@ -49,8 +49,6 @@ typedef struct ng_summary_docs {
 } ng_summary_docs;
 
 ng_status ng_summary_recipe_read(ng_summary_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
-/* models/NAME/FILE beside the recipe's folder, or dir/FILE; NULL when memory is out. */
-char *ng_summary_recipe_path(const ng_summary_recipe *r, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;
 /* Texts live in `arena`. */
 ng_status ng_summary_docs_read(ng_summary_docs *out, const ng_config_list *sources,
                                ng_arena *arena, ng_error *err) NG_MUST_USE;

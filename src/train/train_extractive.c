@@ -11,6 +11,7 @@
 #include "core/math.h"
 #include "gguf/gguf.h"
 #include "model/extractive.h"
+#include "train/recipe.h"
 #include "train/summary_data.h"
 #include <math.h>
 #include <stdio.h>
@@ -118,8 +119,8 @@ static ng_status learn(learner *l, ng_train_result *out, const char *path, const
     if (!s) s = prepare(l, err);
     if (!s) s = fit(l, out, opt, err);
     if (s) return s;
-    const char *dir = ng_summary_recipe_path(&l->recipe, opt->out_dir, ".", l->arena);
-    const char *model = ng_summary_recipe_path(&l->recipe, opt->out_dir, "model.gguf", l->arena);
+    const char *dir = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, ".", l->arena);
+    const char *model = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, "model.gguf", l->arena);
     if (!dir || !model) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     s = ng_dir_make(dir, err);
     if (!s) s = write_model(l, model, err);

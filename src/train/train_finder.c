@@ -19,6 +19,7 @@
 #include "text/sentence.h"
 #include "train/export.h"
 #include "train/finder_data.h"
+#include "train/recipe.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,8 +278,8 @@ static ng_status learn(learner *l, ng_train_result *out, const char *path, const
     if (!s) s = prepare(l);
     if (!s) s = fit(l, out, opt);
     if (s) return s;
-    const char *dir = ng_finder_recipe_path(&l->recipe, opt->out_dir, ".", l->arena);
-    const char *path_out = ng_finder_recipe_path(&l->recipe, opt->out_dir, "model.gguf", l->arena);
+    const char *dir = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, ".", l->arena);
+    const char *path_out = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, "model.gguf", l->arena);
     if (!dir || !path_out) return no_memory(l);
     ng_finder *m = NULL;
     s = ng_dir_make(dir, l->err);
