@@ -73,6 +73,7 @@ static void put_heads_json(ng_buf *b, const ng_train_result *r) {
     ng_json_key(&j, "model"), ng_json_str(&j, r->model_path);
     ng_json_key(&j, "model_mb"), ng_json_fixed(&j, (double)r->model_bytes / 1e6, 6);
     ng_json_key(&j, "steps"), ng_json_int(&j, r->n_steps);
+    ng_json_key(&j, "kernel"), ng_json_str(&j, r->kernel);
     ng_json_key(&j, "resumed"), ng_json_bool(&j, r->resumed);
     ng_json_key(&j, "duplicates_dropped"), ng_json_uint(&j, r->n_duplicates);
     ng_json_key(&j, "loss"), ng_json_fixed(&j, r->loss, 6);
@@ -99,8 +100,8 @@ static void put_heads_json(ng_buf *b, const ng_train_result *r) {
 }
 
 static void put_heads_text(ng_buf *b, const ng_train_result *r) {
-    ng_buf_printf(b, "%s: %.2f MB, %zu heads, %lld steps%s in %.1f s; %zu texts that also stand in a test set were left out", r->model_path,
-                  (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps, r->resumed ? " (gone on from a checkpoint)" : "", r->seconds,
+    ng_buf_printf(b, "%s: %.2f MB, %zu heads, %lld steps%s by %s in %.1f s; %zu texts that also stand in a test set were left out", r->model_path,
+                  (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps, r->resumed ? " (gone on from a checkpoint)" : "", r->kernel, r->seconds,
                   r->n_duplicates);
     if (r->n_base)
         ng_buf_printf(b, "\n%zu weights of adapters on %zu: %.0f times fewer; %zu with the heads", r->n_adapters, r->n_base,

@@ -6,6 +6,7 @@
 #include <nanogrid/grid.h>
 #include <nanogrid/memory.h>
 #include <nanogrid/system.h>
+#include <nanogrid/tools/train.h>
 #include <nanogrid/tools/upstream.h>
 
 #include <stdio.h>
@@ -43,6 +44,7 @@ static void machine_json(ng_json *j, const ng_machine *m) {
     ng_json_key(j, "kernel"), ng_json_str(j, m->kernel);
     ng_json_key(j, "kernel_best"), ng_json_str(j, m->kernel_best);
     if (*m->kernel_note) ng_json_key(j, "kernel_note"), ng_json_str(j, m->kernel_note);
+    ng_json_key(j, "training_kernel"), ng_json_str(j, ng_train_kernel());
     ng_json_key(j, "memory_total_bytes"), ng_json_uint(j, m->memory_total_bytes);
     ng_json_key(j, "memory_available_bytes"), ng_json_uint(j, m->memory_available_bytes);
     ng_json_key(j, "memory_limited_by"), ng_json_str(j, m->memory_limited_by);
@@ -99,6 +101,7 @@ static void print_machine(const ng_machine *m) {
     printf("kernels    %s", m->kernel);
     if (m->kernel != m->kernel_best) printf(" (NG_CPU caps it; this machine offers %s)", m->kernel_best);
     if (*m->kernel_note) printf("\n           %s", m->kernel_note);
+    printf("\ntraining   %s, where a recipe leaves the precision open", ng_train_kernel());
     printf("\nmemory     %.1f GiB, %.1f GiB available to this process (limited by: %s)\n", (double)m->memory_total_bytes / gib,
            (double)m->memory_available_bytes / gib, m->memory_limited_by);
     printf("fits       ");

@@ -32,10 +32,11 @@ static bool on_bench(void *ctx, const ng_train_bench_row *r) {
         ng_json_key(&j, "batch"), ng_json_int(&j, r->batch);
         ng_json_key(&j, "length"), ng_json_int(&j, r->length);
         ng_json_key(&j, "dtype"), ng_json_str(&j, r->dtype);
+        ng_json_key(&j, "kernel"), ng_json_str(&j, r->kernel);
         ng_json_key(&j, "tokens_per_s"), ng_json_fixed(&j, r->tokens_per_s, 1);
         ng_json_end(&j);
     } else {
-        ng_buf_printf(&b, "batch %d  length %d  %s  %.0f tokens/s", r->batch, r->length, r->dtype, r->tokens_per_s);
+        ng_buf_printf(&b, "batch %d  length %d  %s (%s)  %.0f tokens/s", r->batch, r->length, r->dtype, r->kernel, r->tokens_per_s);
     }
     bool ok = cli_print(&b) == 0;
     ng_buf_clear(&b);

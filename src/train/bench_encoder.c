@@ -122,7 +122,7 @@ ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_
         if (ng_gemm_ops_get(&ops, (ng_precision)p, NULL)) continue;
         for (size_t i = 0; !s && i < sizeof cells / sizeof cells[0]; i++) {
             if ((size_t)cells[i][1] > base.shape.n_ctx) continue; /* a base that holds less */
-            ng_train_bench_row r = {cells[i][0], cells[i][1], ng_precision_name((ng_precision)p), 0};
+            ng_train_bench_row r = {cells[i][0], cells[i][1], ng_precision_name((ng_precision)p), ops.name, 0};
             s = one_cell(&base, n_threads, &r, (ng_precision)p, err);
             if (!s && !row(ctx, &r)) s = ng_fail(err, NG_ECANCELLED, "%s: stopped", recipe_path);
         }
@@ -130,4 +130,9 @@ ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_
     ng_encoder_base_close(&base);
     ng_arena_free(arena);
     return s;
+}
+
+const char *ng_train_kernel(void) {
+    ng_gemm_ops ops;
+    return ng_gemm_ops_get(&ops, NG_PRECISION_AUTO, NULL) ? NULL : ops.name;
 }

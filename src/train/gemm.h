@@ -11,12 +11,12 @@
  * forward (x w^T), the gradient of the input (dy w) and of the weights (dy^T x) are one function.
  *
  * Precision.  F32: products and sums in float.  BF16: both factors are rounded to bfloat16 (nearest
- * even), products and sums stay in float (VDPBF16PS): the usual mixed precision, weights and gradients
- * themselves are never rounded.
+ * even), products and sums stay in float (TDPBF16PS on AMX, else VDPBF16PS): the usual mixed precision,
+ * weights and gradients themselves are never rounded.
  *
- * Bits.  Every output has one accumulator a block of GEMM_K columns, blocks in rising order: the same
- * bits for any number of threads and any m or n; not the same between levels (fused multiply-add) nor
- * between precisions.  docs/decisions/009-training-gemm.md has the choice of own kernels, measured. */
+ * Bits.  How an output is summed depends on k and the level alone: the same bits for any number of threads
+ * and any m or n; not the same between levels (fused multiply-add, the order of TDPBF16PS) nor between
+ * precisions.  docs/decisions/009-training-gemm.md has the choice of own kernels, measured. */
 #ifndef NG_TRAIN_GEMM_H
 #define NG_TRAIN_GEMM_H
 
@@ -40,11 +40,12 @@ typedef struct ng_product {
     bool add;          /* go on from what C holds */
 } ng_product;
 
-/* One tile: `rows` rows (12, 4 or 1) by `n` columns of C over k columns of A. */
+/* One tile: rows by `n` columns of C over k columns of A. */
 typedef struct ng_tile {
     const char *a;      /* element (i, k) or pair (i, k / 2) at a + i * a_row + k * a_col */
     size_t a_row, a_col; /* bytes; a_col a step of k (F32) or of two (BF16) */
     const void *b;      /* one panel */
+    size_t rows;        /* offered; a level takes as many as it likes */
     size_t k;           /* steps */
     float *c;
     size_t c_stride, n; /* floats; n columns are written, at most n_panel */
@@ -52,28 +53,32 @@ typedef struct ng_tile {
     bool add;
 } ng_tile;
 
-/* What one level provides.  Packed rows of A: k elements (an even number of bf16).  Panels of B: n_panel
- * columns, zero beyond n; panel j holds steps [k], each n_panel elements (or pairs of bf16). */
+/* What one level provides.  A step is one column of A (F32) or two (BF16), an element a float or a pair of
+ * bf16; steps are k's, rounded up to a multiple of n_steps with zeros.  Panels of B: n_panel columns, zero
+ * beyond n. */
 typedef struct ng_gemm_ops {
     const char *name; /* "avx512", "avx512 bf16" */
     ng_precision precision;
-    size_t n_panel;
-    void (*tile12)(const ng_tile *t), (*tile4)(const ng_tile *t), (*tile1)(const ng_tile *t);
-    /* A's rows [begin, end) in row form: out[m, k].  NULL: floats are read where they lie. */
-    void (*pack_rows)(void *out, const ng_operand *a, size_t k, size_t begin, size_t end);
-    /* A's rows [begin, end) in groups of 12 (begin is a multiple): out[m / 12][k][12], for a.row == 1. */
+    size_t n_rows, n_panel, n_steps; /* of its largest tile; threads begin at multiples of n_rows */
+    /* The first rows of a tile; returns how many: all, or all but less than n_rows. */
+    size_t (*tile)(const ng_tile *t);
+    /* A's rows [begin, end) in row form: out[m, steps].  NULL: floats are read where they lie. */
+    void (*pack_rows)(void *out, const ng_product *p, size_t steps, size_t begin, size_t end);
+    /* The same for a.row == 1, in groups of n_rows (begin is a multiple): out[m / n_rows][steps][n_rows].
+     * NULL: pack_rows takes both. */
     void (*pack_groups)(void *out, const ng_product *p, size_t begin, size_t end);
-    /* B's panels [begin, end): out[n / n_panel][k][n_panel]. */
-    void (*pack_panels)(void *out, const ng_product *p, size_t begin, size_t end);
+    /* B's panels [begin, end): out[n / n_panel][steps][n_panel]. */
+    void (*pack_panels)(void *out, const ng_product *p, size_t steps, size_t begin, size_t end);
+    void (*begin)(void), (*end)(void); /* around a thread's tiles; or NULL */
 } ng_gemm_ops;
 
-enum { NG_GEMM_ROWS = 12, NG_GEMM_PANEL_MAX = 32 };
+enum { NG_GEMM_PANEL_MAX = 32 };
 
-/* AUTO: BF16 where the processor multiplies it (AVX512_BF16), else F32.  NG_EUNSUPPORTED for BF16 on a
- * machine without it. */
+/* AUTO: BF16 where the processor multiplies it (AMX, AVX512_BF16), else F32.  NG_EUNSUPPORTED for BF16 on
+ * a machine without it. */
 ng_status ng_gemm_ops_get(ng_gemm_ops *out, ng_precision precision, ng_error *err) NG_MUST_USE;
 /* All that could run here, whatever NG_CPU says, the plain one first; returns how many. */
-enum { NG_GEMM_LEVELS_MAX = 4 };
+enum { NG_GEMM_LEVELS_MAX = 5 };
 size_t ng_gemm_ops_all(const ng_gemm_ops *out[NG_GEMM_LEVELS_MAX]);
 const char *ng_precision_name(ng_precision p); /* "f32", "bf16" */
 
@@ -84,6 +89,8 @@ void ng_product_run(const ng_product *p, const ng_gemm_ops *ops, ng_pool *pool, 
 void ng_product_run_alone(const ng_product *p, const ng_gemm_ops *ops, void *work);
 
 /* The levels' own; the first three are F32. */
-extern const ng_gemm_ops ng_gemm_plain, ng_gemm_avx2, ng_gemm_avx512, ng_gemm_bf16;
+extern const ng_gemm_ops ng_gemm_plain, ng_gemm_avx2, ng_gemm_avx512, ng_gemm_bf16, ng_gemm_amx;
+/* AMX's loops on tiles in plain C: for tests, where ng_gemm_bf16 runs. */
+extern const ng_gemm_ops ng_gemm_amx_emulated;
 
 #endif

@@ -341,6 +341,7 @@ static ng_status train(run *r) {
     if (!s && r->best) memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);
     if (r->step % r->per_epoch) r->result->loss = r->sum / (double)(r->step % r->per_epoch); /* ended within an epoch */
     r->result->n_steps = (int64_t)r->step;
+    r->result->kernel = r->nn.gemm.name;
     return s;
 }
 

@@ -38,6 +38,8 @@ for wrong, why in ((b"policy:\n  prefer: load\n  weights: {cost: 1}\n", b":3: po
             f.write(wrong)
         d = run("doctor", env={"NANOGRID_HOME": home})
         check("doctor refuses a grid", d.returncode == 1 and b"grid       is refused: " in d.stdout and why in d.stdout, d)
+d = json.loads(run("doctor", "--json", env={"NG_CPU": "ref"}).stdout)
+check("doctor names what training multiplies with", d["training_kernel"] == "plain", d)
 d = run("doctor", env={"NG_CPU": "ref"})
 check("NG_CPU caps", d.returncode == 0 and b"kernels    ref" in d.stdout, d)
 for level in ("sse9", "neon" if os.uname().machine == "x86_64" else "avx2"):

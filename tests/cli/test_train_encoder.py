@@ -120,6 +120,7 @@ def main():
     lines = [json.loads(x) for x in out.stdout.splitlines()]
     last = lines[-1]
     check(set(last["heads"]) == {"first", "marks", "names", "alike"} and last["heads"]["first"]["dev_accuracy"] > 0.9, "heads are learned: %s" % last)
+    check(last["kernel"] == json.loads(run("doctor", "--json").stdout)["training_kernel"], "what multiplied is told: %s" % last)
     check({"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]), "a step's fields: %s" % lines[0])
     check(lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"], "the loss falls")
     check(bytes_of(at("loss.svg")).startswith(b"<svg"), "--plot writes an SVG")
@@ -187,7 +188,7 @@ def main():
     check("nowhere" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr, "a missing start is named")
 
     bench = [json.loads(x) for x in run("train", at("recipe.yaml"), "--bench", "--json", "-t", "1").stdout.splitlines()]
-    check(bench and all(set(b) == {"batch", "length", "dtype", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench), "--bench: %s" % bench)
+    check(bench and all(set(b) == {"batch", "length", "dtype", "kernel", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench), "--bench: %s" % bench)
 
     check(interrupted(at("recipe.yaml"), at("other"), 1), "a killed run leaves a checkpoint")
     err = run("train", at("recipe.yaml"), "--out", at("other"), "--seed", "2", want=2).stderr

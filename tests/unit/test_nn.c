@@ -65,25 +65,80 @@ static void check_product(const ng_gemm_ops *ops, ng_pool *pool, ng_product p) {
     free(c), free(bias), free(first), free(work);
 }
 
+static void check_level(const ng_gemm_ops *ops) {
+    static const size_t shapes[][3] = {{1, 1, 1}, {12, 32, 8}, {13, 33, 7}, {5, 3, 65}, {31, 50, 33}, {24, 64, 801}, {500, 9, 40}, {2, 70, 1}};
+    ng_pool *pool;
+    assert_int_equal(ng_pool_new(&pool, 2, NULL), NG_OK);
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
+        for (int form = 0; form < 8; form++) {
+            size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+            float *a = fill(m * k, 1), *b = fill(k * n, 2);
+            bool ta = form & 1, tb = form & 2;
+            ng_product p = {.m = m, .n = n, .k = k, .a = {a, ta ? 1 : k, ta ? m : 1}, .b = {b, tb ? 1 : n, tb ? k : 1},
+                            .c_stride = n + 3, .add = form & 4};
+            check_product(ops, pool, p);
+            free(a), free(b);
+        }
+    ng_pool_free(pool);
+}
+
 static void products_of_every_level(void **state) {
     (void)state;
     const ng_gemm_ops *all[NG_GEMM_LEVELS_MAX];
     size_t n_levels = ng_gemm_ops_all(all);
-    static const size_t shapes[][3] = {{1, 1, 1}, {12, 32, 8}, {13, 33, 7}, {5, 3, 65}, {31, 50, 33}, {24, 64, 801}, {500, 9, 40}, {2, 70, 1}};
-    ng_pool *pool;
-    assert_int_equal(ng_pool_new(&pool, 2, NULL), NG_OK);
-    for (size_t l = 0; l < n_levels; l++)
-        for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
-            for (int form = 0; form < 8; form++) {
-                size_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
-                float *a = fill(m * k, 1), *b = fill(k * n, 2);
-                bool ta = form & 1, tb = form & 2;
-                ng_product p = {.m = m, .n = n, .k = k, .a = {a, ta ? 1 : k, ta ? m : 1}, .b = {b, tb ? 1 : n, tb ? k : 1},
-                                .c_stride = n + 3, .add = form & 4};
-                check_product(all[l], pool, p);
-                free(a), free(b);
+    for (size_t l = 0; l < n_levels; l++) check_level(all[l]);
+}
+
+/* AMX's loops with its tile instructions in C, or NULL where the AVX-512 around them does not run. */
+static const ng_gemm_ops *emulated(void) {
+#if defined(__x86_64__)
+    const ng_gemm_ops *all[NG_GEMM_LEVELS_MAX];
+    for (size_t i = ng_gemm_ops_all(all); i-- > 0;)
+        if (all[i] == &ng_gemm_bf16) return &ng_gemm_amx_emulated;
+#endif
+    print_message("SKIP emulated AMX: it needs AVX512_BF16 around the tiles\n");
+    return NULL;
+}
+
+static void products_of_amx_loops(void **state) {
+    (void)state;
+    const ng_gemm_ops *ops = emulated();
+    if (!ops) skip();
+    check_level(ops);
+}
+
+/* TDPBF16PS by the book for one output: even and odd columns apart over 32, both added, then to what is there. */
+static float by_the_book(const float *a, const float *b, size_t k, float sum) {
+    for (size_t i = 0; i < k; i += 32) {
+        float of[2] = {0, 0};
+        for (size_t j = i; j < i + 32 && j < k; j++) of[j % 2] = fmaf((float)round_bf16(a[j]), (float)round_bf16(b[j]), of[j % 2]);
+        sum += of[0] + of[1];
+    }
+    return sum;
+}
+
+/* The bits of an output follow from its factors: not from where in which product it lies, nor from who computes it. */
+static void amx_bits_follow_from_k_alone(void **state) {
+    (void)state;
+    enum { M = 75, N = 70, K = 801 };
+    const ng_gemm_ops *ops = emulated();
+    if (!ops) skip();
+    float *a = fill(M * K, 1), *b = fill(N * K, 2), *bias = fill(N, 3), *c = malloc(M * N * sizeof *c);
+    ng_product p = {.m = M, .n = N, .k = K, .a = {a, K, 1}, .b = {b, 1, K}, .c = c, .c_stride = N, .bias = bias};
+    void *work = aligned_alloc(64, ng_product_bytes(&p, ops) / 64 * 64 + 64);
+    for (int threads = 1; threads <= 7; threads += 3) {
+        ng_pool *pool;
+        assert_int_equal(ng_pool_new(&pool, threads, NULL), NG_OK);
+        memset(c, 0xff, M * N * sizeof *c);
+        ng_product_run(&p, ops, pool, work);
+        for (size_t i = 0; i < M; i++)
+            for (size_t j = 0; j < N; j++) {
+                float want = by_the_book(a + i * K, b + j * K, K, bias[j]);
+                assert_memory_equal(&c[i * N + j], &want, sizeof want);
             }
-    ng_pool_free(pool);
+        ng_pool_free(pool);
+    }
+    free(a), free(b), free(bias), free(c), free(work);
 }
 
 static void threads_change_no_bit(void **state) {
@@ -670,7 +725,7 @@ static void memory_that_is_missing_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products_of_every_level), cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(products_of_every_level), cmocka_unit_test(products_of_amx_loops), cmocka_unit_test(amx_bits_follow_from_k_alone), cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(linear_gradients), cmocka_unit_test(embedding_gradients), cmocka_unit_test(norm_gradients),
         cmocka_unit_test(element_gradients), cmocka_unit_test(dropout_keeps_its_share), cmocka_unit_test(attention_gradients),
         cmocka_unit_test(pool_gradients), cmocka_unit_test(loss_gradients), cmocka_unit_test(teaching_gradients), cmocka_unit_test(adapters_agree_with_the_whole), cmocka_unit_test(encoder_agrees_with_pytorch),

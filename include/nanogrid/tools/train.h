@@ -52,6 +52,7 @@ typedef struct ng_train_result {
     double seconds;
     bool resumed;                /* encoders: went on from a checkpoint */
     int64_t n_steps;             /* encoders: optimiser steps of the run */
+    const char *kernel;          /* encoders: what multiplied, as ng_train_kernel names it; static */
     struct ng_train_head {       /* encoders: [n_heads]; dev_accuracy above is their mean */
         char name[48];
         size_t n_train, n_labels;
@@ -75,7 +76,8 @@ NG_API ng_status ng_adapter_merge(const char *base, const char *adapter, double 
  * vocabulary, without dropout, as peers are measured. */
 typedef struct ng_train_bench_row {
     int batch, length; /* texts, tokens a text */
-    const char *dtype; /* "f32", "bf16" */
+    const char *dtype;  /* "f32", "bf16" */
+    const char *kernel; /* what multiplies: "avx512", "avx512 bf16", "amx bf16"; static */
     double tokens_per_s;
 } ng_train_bench_row;
 typedef bool ng_train_bench_fn(void *ctx, const ng_train_bench_row *row);
@@ -83,5 +85,9 @@ typedef bool ng_train_bench_fn(void *ctx, const ng_train_bench_row *row);
  * only; nothing is read but the base, nothing is written. */
 NG_API ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_fn *row, void *ctx,
                                 ng_error *err) NG_MUST_USE;
+
+/* What an encoder's training multiplies with here where its recipe does not say (precision: auto), as NG_CPU
+ * allows: "plain", "avx2", "avx512", "avx512 bf16", "amx bf16".  Static; NULL only where NG_CPU is wrong. */
+NG_API const char *ng_train_kernel(void);
 
 #endif
