@@ -7,7 +7,9 @@
 
 speed: forward, backward and AdamW of all-MiniLM-L6-v2 with a head of two labels, random words, 32 texts of 32 tokens and
 16 of 128, on two cores; ours is `train --bench`.  memory: one epoch over 256 made-up texts of about 30 words, batches of
-32; `train` has all weights as floats, `finetune` (rank 8 on attn_q and attn_v) a base of Q8_0."""
+32; `train` has all weights as floats, `finetune` a base of Q8_0: rank 8 on attn_q and attn_v of all layers, and rank 1 on
+attn_v of the last one, which with the head of two labels is less than a ten-thousandth of the base's weights.  Each adapter is then
+switched off (merged with scale 0, and beside the base with scale 0): the vectors of 32 texts must be the base's to the bit."""
 import json
 import os
 import random
@@ -97,13 +99,32 @@ def memory(nanogrid, work):
         f.write("name: h\ntask: classify\nlicence: none\ndata: {train: [{file: ./train.tsv}], dev: [{file: ./dev.tsv}]}\n")
     subprocess.run([nanogrid, "convert", BASE, work + "/f32.gguf", "--type", "F32"], check=True, capture_output=True)
     subprocess.run([nanogrid, "quantize", work + "/f32.gguf", work + "/q8.gguf", "Q8_0"], check=True, capture_output=True)
-    for name, text in ("full", recipe(work + "/f32.gguf", "")), ("lora", recipe(work + "/q8.gguf", "lora: {rank: 8, alpha: 16}\n")):
+    adapters = ("lora", "rank 8, attn_q and attn_v", "{rank: 8, alpha: 16}"), ("thin", "rank 1, attn_v of the last layer", "{rank: 1, alpha: 2, targets: [attn_v], layers: [5]}")
+    for name, text in ("full", recipe(work + "/f32.gguf", "")), *((name, recipe(work + "/q8.gguf", "lora: %s\n" % how)) for name, _, how in adapters):
         with open("%s/%s.yaml" % (work, name), "w") as f:
             f.write(text)
     full, _ = peak([nanogrid, "train", work + "/full.yaml", "--out", work + "/full", "--json"])
-    lora, r = peak([nanogrid, "finetune", work + "/lora.yaml", "--out", work + "/lora", "--json"])
-    print("train     %6.0f MB\nfinetune  %6.0f MB  ratio %.3f" % (full / 1e6, lora / 1e6, lora / full))
-    print("weights of the base %d, of adapters %d: %.0f times fewer" % (r["base_weights"], r["adapter_weights"], r["base_weights"] / r["adapter_weights"]))
+    print("%-34s %6.0f MB" % ("train", full / 1e6))
+    for name, title, _ in adapters:
+        lora, r = peak([nanogrid, "finetune", "%s/%s.yaml" % (work, name), "--out", "%s/%s" % (work, name), "--json"])
+        print("%-34s %6.0f MB, %.3f of train; %d weights of %d, %.0f times fewer (%d, %.0f times, with the head); switched off: %s" % (
+            "finetune " + title, lora / 1e6, lora / full, r["adapter_weights"], r["base_weights"], r["base_weights"] / r["adapter_weights"],
+            r["trained_weights"], r["base_weights"] / r["trained_weights"], "the same bits" if off_is_base(nanogrid, work, name) else "OTHER BITS"))
+
+
+def off_is_base(nanogrid, work, name):
+    """Whether base, merged with scale 0 and beside with scale 0 give the same vectors, and the adapter switched on others."""
+    with open(work + "/train.tsv") as f:
+        texts = "\n".join(line.split("\t")[0] for line in f.readlines()[1:33])
+    adapter, base = "%s/%s/adapter.gguf" % (work, name), work + "/q8.gguf"
+    subprocess.run([nanogrid, "finetune", "--merge", adapter, "-m", base, "--out", work + "/off.gguf", "--scale", "0"], check=True, capture_output=True)
+
+    def vectors(*how):
+        return subprocess.run([nanogrid, "embed", "--json", *how], input=texts, check=True, capture_output=True, text=True).stdout
+
+    want = vectors("-m", base)
+    beside = "-m", base, "--adapter", adapter
+    return vectors("-m", work + "/off.gguf") == want == vectors(*beside, "--scale", "0") != vectors(*beside)
 
 
 def main():

@@ -130,9 +130,21 @@ static size_t adapter_weights(const ng_encoder *e, size_t t) {
     return n;
 }
 
+static bool adapts_layer(const ng_encoder *e, size_t layer) { return !e->lora.layers || (e->lora.layers >> layer & 1); }
+
 size_t ng_encoder_lora_at(const ng_encoder *e, size_t layer, size_t t) {
-    if (!e->adapts || !(e->lora.targets >> t & 1)) return SIZE_MAX;
-    return layer * adapter_weights(e, NG_LORA_TARGETS) + adapter_weights(e, t);
+    if (!e->adapts || !adapts_layer(e, layer) || !(e->lora.targets >> t & 1)) return SIZE_MAX;
+    size_t before = 0;
+    for (size_t i = 0; i < layer; i++) before += adapts_layer(e, i);
+    return before * adapter_weights(e, NG_LORA_TARGETS) + adapter_weights(e, t);
+}
+
+/* The lowest layer that backward must reach. */
+static size_t lowest_layer(const ng_encoder *e) {
+    size_t i = 0;
+    if (!e->adapts) return e->frozen;
+    while (i + 1 < e->shape.n_layer && !adapts_layer(e, i)) i++;
+    return i;
 }
 
 static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) {
@@ -157,7 +169,9 @@ static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, si
         size_t small = e->at[0].qkv - e->position, layer = layer_weights(shape);
         e->adapts = true;
         e->lora = *lora;
-        e->n_total = shape->n_layer * adapter_weights(e, NG_LORA_TARGETS);
+        e->n_total = 0;
+        for (size_t i = 0; i < shape->n_layer; i++)
+            if (adapts_layer(e, i)) e->n_total += adapter_weights(e, NG_LORA_TARGETS);
         e->loaded = SIZE_MAX;
         if (!(e->tables = malloc(small * sizeof *e->tables)) || !(e->layer = malloc(layer * sizeof *e->layer))) goto no_memory;
     }
@@ -545,7 +559,7 @@ static void layer_backward(ng_encoder *e, size_t i) {
 }
 
 void ng_encoder_backward(ng_encoder *e) {
-    for (size_t i = e->shape.n_layer; i-- > e->frozen;) {
+    for (size_t i = e->shape.n_layer, lowest = lowest_layer(e); i-- > lowest;) {
         if (e->adapts && i + 1 < e->shape.n_layer) layer_forward(e, i); /* the last one's values are still there */
         layer_backward(e, i);
     }

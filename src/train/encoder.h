@@ -42,17 +42,19 @@ ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_s
  * The base is read, not trained: `read` gives rows of a tensor as floats (threads call it), a layer at a time, so it may stay
  * quantised; it has no gradient and no moments.  Of a layer's values only its output is kept: backward makes the others again.
  * What is trained: for each target of each layer A [rank, in] and B [out, rank], y += alpha / rank * B A x, then the extra weights.
- * B is 0 at first: the outputs are those of the base.  `read` is first called by ng_encoder_bind. */
+ * B is 0 at first: the outputs are those of the base.  Backward ends at the lowest layer that has adapters.  `read` is first called
+ * by ng_encoder_bind. */
 enum { NG_LORA_Q = 1, NG_LORA_K = 2, NG_LORA_V = 4, NG_LORA_O = 8, NG_LORA_UP = 16, NG_LORA_DOWN = 32, NG_LORA_TARGETS = 6 };
 typedef struct ng_encoder_lora {
     size_t rank;
     double alpha;
     uint32_t targets; /* NG_LORA_* */
+    uint64_t layers;  /* bit i: layer i has adapters; 0: all have */
     void (*read)(void *self, size_t tensor, size_t row, size_t n, float *out);
     void *self;
 } ng_encoder_lora;
 ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) NG_MUST_USE;
-/* Where the A of target t (0 .. 5) of a layer is in the weights, B behind it; SIZE_MAX: it is no target. */
+/* Where the A of target t (0 .. 5) of a layer is in the weights, B behind it; SIZE_MAX: it has none. */
 size_t ng_encoder_lora_at(const ng_encoder *e, size_t layer, size_t t);
 /* Columns and rows of target t's matrix. */
 size_t ng_lora_in(const ng_encoder_shape *s, size_t t);

@@ -78,6 +78,7 @@ static const ng_config_field lora_fields[] = {
     {"rank", NG_CONFIG_INT, AT(ng_lora_recipe, rank), .dflt = "8", .min = 1, .max = 256},
     {"alpha", NG_CONFIG_NUM, AT(ng_lora_recipe, alpha), .dflt = "16", .min = 1e-3, .max = 4096},
     {"targets", NG_CONFIG_STRS, AT(ng_lora_recipe, targets), .help = "attn_q, attn_v when left out"},
+    {"layers", NG_CONFIG_NUMS, AT(ng_lora_recipe, layers), .help = "which layers, from 0; all when left out"},
     {0}};
 static const ng_config_schema lora_schema = {"lora", sizeof(ng_lora_recipe), lora_fields};
 
@@ -139,6 +140,12 @@ static ng_status check_lora(ng_encoder_recipe *r, ng_error *err) {
             return ng_fail(err, NG_EINVALID, "%s: lora.targets: '%s' is none of attn_q, attn_k, attn_v, attn_output, ffn_up, ffn_down", r->path,
                            r->lora.targets.items[i]);
         r->lora.mask |= 1u << k;
+    }
+    for (size_t i = 0; i < r->lora.layers.len; i++) {
+        double layer = r->lora.layers.items[i];
+        if (!(layer >= 0 && layer < 64) || layer != (double)(int)layer)
+            return ng_fail(err, NG_EINVALID, "%s: lora.layers: %g is no layer; they count from 0", r->path, layer);
+        r->lora.layer_mask |= 1ull << (int)layer;
     }
     const ng_encoder_training *t = &r->training;
     if (r->base.layers.len || r->base.words || r->base.inner > 0 || r->base.start || has_key(r->path, "weights", NULL) || r->head_weights || t->freeze || t->rounded)

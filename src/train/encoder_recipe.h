@@ -47,7 +47,8 @@
  *     prune: {inner: 0.2, heads: 0, layers: 0, texts: 1024}                 `prune`: the share of the inner width, how many heads
  *                                of each layer and how many layers go; texts: that the scores are taken from
  *     lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}                 `finetune`: low-rank adapters on a base that stays as it is,
- *                                quantised or not; targets also attn_k, attn_output, ffn_up, ffn_down
+ *                                quantised or not; targets also attn_k, attn_output, ffn_up, ffn_down; layers: [4, 5]: only these
+                                of the base, counted from 0 [all]
  *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
  *                                of dev [prune: the base].  A head that loses more than `drop` points, or a model that is not
  *                                `speed` times as fast, is not kept */
@@ -96,7 +97,9 @@ typedef struct ng_lora_recipe {
     int64_t rank;
     double alpha;
     ng_config_strs targets;
-    uint32_t mask; /* NG_LORA_* */
+    ng_config_nums layers;
+    uint32_t mask;       /* NG_LORA_* of targets */
+    uint64_t layer_mask; /* bits of layers; 0: all */
 } ng_lora_recipe;
 
 typedef struct ng_limit_recipe {

@@ -1,7 +1,7 @@
 /* lora.h: adapters of an encoder that stays as it is: its tensors for training, the adapter's file, the merged model.
  *
  *     ng_lora_base l;
- *     ng_encoder_lora how = {8, 16, NG_LORA_Q | NG_LORA_V, ng_lora_read, &l};
+ *     ng_encoder_lora how = {8, 16, NG_LORA_Q | NG_LORA_V, 0, ng_lora_read, &l};
  *     ng_encoder_new_lora(&e, &base.shape, n_extra, &how, &err);
  *     ng_lora_base_open(&l, &base, e, &err);                        before ng_encoder_bind
  *     ..train..

@@ -123,7 +123,9 @@ static ng_status first_weights(run *r, size_t n_extra, ng_encoder *whole) {
     if (prunes) r->base.shape = p.shape;
     if (!s && r->recipe.stage == NG_STAGE_FINETUNE) {
         const ng_lora_recipe *l = &r->recipe.lora;
-        ng_encoder_lora how = {(size_t)l->rank, l->alpha, l->mask, ng_lora_read, &r->lora};
+        ng_encoder_lora how = {(size_t)l->rank, l->alpha, l->mask, l->layer_mask, ng_lora_read, &r->lora};
+        if (r->base.shape.n_layer < 64 && l->layer_mask >> r->base.shape.n_layer)
+            return ng_fail(r->err, NG_EINVALID, "%s: lora.layers: the base has %zu layers, counted from 0", r->recipe.path, r->base.shape.n_layer);
         s = ng_encoder_new_lora(&r->encoder, &r->base.shape, n_extra, &how, r->err);
         if (!s) s = ng_lora_base_open(&r->lora, &r->base, r->encoder, r->err);
         if (!s) ng_encoder_randomize(r->encoder, r->seed);

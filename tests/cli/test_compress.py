@@ -155,6 +155,14 @@ def main():
     embed = lambda path: run("embed", "-m", path, "--json", "bed egg").stdout
     check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("merged.gguf")), "with the adapter off: the base's outputs, to the bit")
 
+    write(at("thin.yaml"), lora.replace("rank: 4", "rank: 1, layers: [%d]" % (layers - 1)))
+    thin = last(run("finetune", at("thin.yaml"), "--out", at("thin"), "--json"))
+    tensors = read_gguf(at("thin/adapter.gguf"))[1]
+    check(thin["adapter_weights"] * 4 * layers == f["adapter_weights"] and {n.split(".")[1] for n in tensors if n.startswith("blk.")} == {str(layers - 1)},
+          "adapters of one layer alone: %s" % sorted(tensors))
+    run("finetune", "--merge", at("thin/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
+    check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("thin/model.gguf")), "of one layer and off: the base's outputs, to the bit")
+
     # the adapter beside its base, not merged
     beside = lambda *more: run("embed", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", *more, "bed egg").stdout
     check(beside("--scale", "0") == embed(at("base.gguf")), "scale 0: the base's outputs, to the bit")
@@ -206,6 +214,8 @@ def main():
     refused("prune", distill, "nanogrid distill", 2)
     refused("finetune", distill, "nanogrid distill", 2)
     refused("finetune", lora.replace("ffn_up", "ffn"), "lora.targets", 2)
+    refused("finetune", lora.replace("rank: 4", "rank: 4, layers: [%d]" % layers), "lora.layers", 2)
+    refused("finetune", lora.replace("rank: 4", "rank: 4, layers: [0.5]"), "lora.layers", 2)
     refused("finetune", lora.replace("task:", "weights: Q4_0\ntask:"), "stays as it is", 2)
     refused("distill", recipe(BASE, "distill: {soft: 0.5}\n"), "nothing to distil from", 2)
     refused("prune", recipe(BASE, "prune: {inner: 0.5}\n"), "bert-tiny", 1)
