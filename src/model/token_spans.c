@@ -166,6 +166,12 @@ size_t ng_tags_to_spans(ng_tag_span *spans, const int32_t *tags, size_t n, const
     return count;
 }
 
+bool ng_span_gap(const char *text, size_t len) {
+    size_t i = 0;
+    while (i < len && i < 12 && text[i] && strchr(" \t\r\n,>|-*?/()", text[i])) i++;
+    return i == len;
+}
+
 /* ---- tagging ------------------------------------------------------------------------------------ */
 
 /* Words [from, to) that fit the session together; to > from while a word fits by itself. */

@@ -62,6 +62,9 @@ typedef struct ng_tag_span {
  * how many. */
 size_t ng_tags_to_spans(ng_tag_span *spans, const int32_t *tags, size_t n, const char *const *labels);
 
+/* Whether a text is no more than what parts the pieces of one address: white space, line marks ("> ", "- "), commas, up to 12 bytes. */
+bool ng_span_gap(const char *text, size_t len);
+
 typedef struct ng_tag_source {
     ng_session *session;
     const ng_tokenizer *tokenizer;

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "train/kept.h"
+#include "train/marks.h"
 #include "train/task_requests.h"
 #include "train/typos.h"
 #include <stdio.h>
@@ -256,6 +257,7 @@ static ng_status tag_sample(const sample_scan *c, const ng_row *row, ng_sample *
         if (label < 0) return unknown_label(c, row, kind, kind_len, err);
         out[k] = (int16_t)label;
     }
+    if (c->source->join) ng_tags_join(out, k, row->text, row->text_len, c->labels, c->source->join);
     s->tags = out;
     s->n_words = (uint32_t)k;
     return NG_OK;

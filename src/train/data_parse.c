@@ -345,6 +345,11 @@ static ng_status end_sentence(parser *p, ng_buf *words, ng_buf *tags, bool need_
     return s;
 }
 
+static bool ends_with_word(const ng_buf *words, const char *word) {
+    size_t n = word ? strlen(word) : 0;
+    return n && words->len >= n && !memcmp(words->data + words->len - n, word, n) && (words->len == n || words->data[words->len - n - 1] == ' ');
+}
+
 static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags) {
     text_ref fields[COLUMNS_MAX];
     size_t n;
@@ -359,9 +364,11 @@ static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags)
     for (size_t i = 0, part; i < word.len && !s; i += part + 1) { /* and some where a space is within a word */
         const char *gap = memchr(word.data + i, ' ', word.len - i);
         part = gap ? (size_t)(gap - word.data) - i : word.len - i;
-        if (part && ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(words, word.data + i, part) ||
-                  ng_buf_put(tags, tag.data, tag.len)))
-            s = ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
+        bool glued = ends_with_word(words, p->source->glue);
+        if (part && !glued && ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(tags, tag.data, tag.len)))
+            s = NG_ENOMEM;
+        if (part && !s) s = ng_buf_put(words, word.data + i, part);
+        if (s) return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
     }
     return s;
 }

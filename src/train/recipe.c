@@ -36,6 +36,8 @@ static const ng_config_field source_fields[] = {
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
     {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of the other text (embed)"},
     {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},
+    {"join", NG_CONFIG_STR, AT(ng_source, join), .help = "kind whose neighbours become one where a digit is within (extract)"},
+    {"glue", NG_CONFIG_STR, AT(ng_source, glue), .help = "a word that is one with the next (extract, CoNLL)"},
     {"limit", NG_CONFIG_INT, AT(ng_source, limit), .help = "most rows", .dflt = "0", .min = 0, .max = 1e9},
     {"", NG_CONFIG_LINE, AT(ng_source, line)},
     {0}};

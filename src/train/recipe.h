@@ -60,6 +60,8 @@
  *         second: short                 extract, with `value`: column of the text's shortened form; words it keeps are of that kind
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
  *         scale: 5                      they are, from 0 to this
+ *         join: location                extract: neighbours of this kind become one where a digit is within (an address marked in pieces)
+ *         glue: "@"                     extract, CoNLL: this word and the next are one, with the tag of this one ("@" "ada": "@ada")
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
  * The text hash is ng_text_hash (train/data.h): it does not depend on order, file or machine, nor on
@@ -89,6 +91,7 @@ typedef struct ng_source {
     ng_source_typos typos;
     int64_t limit;
     const char *second; /* embed */
+    const char *join, *glue; /* extract */
     double scale;
     int line; /* in the recipe */
 } ng_source;

@@ -12,11 +12,12 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "text/sentence.h"
+#include "train/marks.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTS_MAX = 64, REQUEST_MAX = 64 << 10, TRIES = 50 };
+enum { LISTS_MAX = 128, REQUEST_MAX = 64 << 10, TRIES = 50, DEPTH_MAX = 8 };
 
 /* ---- the description ---------------------------------------------------------------------------- */
 
@@ -97,6 +98,10 @@ typedef struct maker {
     size_t n_lists;
     ng_rng rng;
     ng_buf out;
+    bool marked;           /* the recipe's task is extract: templates mark kinds, lists are templates too */
+    ng_marks marks;        /* of this request */
+    ng_buf words, tags;    /* of it */
+    int depth;             /* of lists within lists */
     bool lower; /* this request is typed without capitals */
     bool typos; /* and carelessly */
 } maker;
@@ -242,8 +247,37 @@ static ng_status some_sentences(maker *m, const ng_config_nums *range, item *it)
     return NG_OK;
 }
 
+static ng_status put_template(maker *m, const char *t, size_t len);
+
+/* "{99}", "{A9 9AA}": 9 and 0 are digits (the first 9 is not 0), A is a capital. */
+static bool put_pattern(maker *m, const char *name, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (!memchr("09A -", name[i], 5)) return false;
+    for (size_t i = 0; i < len; i++) {
+        bool first = name[i] == '9' && (i == 0 || name[i - 1] != '9');
+        char c = name[i];
+        if (c == 'A') c = (char)('A' + ng_rng_below(&m->rng, 26));
+        else if (c == '9' || c == '0') c = (char)('0' + first + ng_rng_below(&m->rng, first ? 9 : 10));
+        ng_buf_putc(&m->out, c);
+    }
+    return true;
+}
+
+static ng_status put_item(maker *m, const list *l, const item *it) {
+    if (!m->marked || l->filler) {
+        ng_buf_put(&m->out, it->text, it->len);
+        return NG_OK;
+    }
+    if (m->depth == DEPTH_MAX) return ng_fail(m->err, NG_EFORMAT, "%s: the list %s holds itself", m->path, l->name);
+    m->depth++;
+    ng_status s = put_template(m, it->text, it->len);
+    m->depth--;
+    return s;
+}
+
 static ng_status put_filler(maker *m, const char *name, size_t len) {
     char inline_name[32] = "@";
+    if (m->marked && put_pattern(m, name, len)) return NG_OK;
     list *l = find_list(m, name, len);
     if (!l && len + 2 < sizeof inline_name) {
         memcpy(inline_name + 1, name, len);
@@ -257,10 +291,7 @@ static ng_status put_filler(maker *m, const char *name, size_t len) {
         it = *draw(m, l);
         ng_status s = l->filler && l->filler->sentences.len ? some_sentences(m, &l->filler->sentences, &it) : NG_OK;
         if (s) return s;
-        if (it.len && (!l->filler || it.len <= (size_t)l->filler->max_bytes)) {
-            ng_buf_put(&m->out, it.text, it.len);
-            return NG_OK;
-        }
+        if (it.len && (!l->filler || it.len <= (size_t)l->filler->max_bytes)) return put_item(m, l, &it);
     }
     return ng_fail(m->err, NG_EFORMAT, "%s: filler %s: no text of at most %lld bytes in %d draws", m->path, l->name,
                    (long long)l->filler->max_bytes, TRIES);
@@ -295,8 +326,6 @@ static bool put_break(maker *m, const char *t, size_t i, size_t len) {
     return true;
 }
 
-static ng_status put_template(maker *m, const char *t, size_t len);
-
 /* "[a|b|c]" at i: one of them, any may be empty. */
 static ng_status put_alternative(maker *m, const char *t, size_t len) {
     uint32_t n = 1;
@@ -308,8 +337,29 @@ static ng_status put_alternative(maker *m, const char *t, size_t len) {
     return put_template(m, t + start, bar ? (size_t)(bar - t) - start : len - start);
 }
 
+/* "<kind:what is marked>" at t, *len bytes of it; *len 0: there is none. */
+static ng_status put_marked(maker *m, const char *t, size_t *len) {
+    const char *close = m->marked && *t == '<' ? memchr(t, '>', *len) : NULL;
+    const char *colon = close ? memchr(t, ':', (size_t)(close - t)) : NULL;
+    *len = 0;
+    if (!colon) return NG_OK;
+    if (m->marks.len == NG_MARKS_MAX) return ng_fail(m->err, NG_ELIMIT, "%s: over %d marks in one request", m->path, NG_MARKS_MAX);
+    size_t start = m->out.len;
+    ng_status s = put_template(m, colon + 1, (size_t)(close - colon) - 1);
+    *len = (size_t)(close - t) + 1;
+    m->marks.items[m->marks.len++] = (ng_mark){start, m->out.len, t + 1, (size_t)(colon - t) - 1};
+    return s;
+}
+
 static ng_status put_template(maker *m, const char *t, size_t len) {
     for (size_t i = 0; i < len;) {
+        size_t marked = len - i;
+        ng_status of_mark = put_marked(m, t + i, &marked);
+        if (of_mark) return of_mark;
+        if (marked) {
+            i += marked;
+            continue;
+        }
         const char *end = t[i] == '[' ? memchr(t + i, ']', len - i) : NULL;
         if (end) {
             ng_status s = put_alternative(m, t + i + 1, (size_t)(end - t) - i - 1);
@@ -347,6 +397,7 @@ static ng_status put_request(maker *m, const item *t) {
     m->lower = chance(m, m->spec.noise.lower);
     m->typos = chance(m, 0.33);
     ng_buf_reset(&m->out);
+    m->marks.len = 0;
     if (bare) return put_template(m, text, len);
     if (imperative) text++, len--;
     put_from(m, "@greeting", m->spec.noise.greeting);
@@ -382,8 +433,14 @@ static ng_status make_rows(maker *m, ng_row_fn *row, void *ctx) {
         if (s) return s;
         if (m->out.status) return ng_fail(m->err, m->out.status, "%s: a request of over %d bytes", m->path, REQUEST_MAX);
         if (!m->out.len) continue;
-        const ng_row r = {.text = m->out.data, .label = task->name, .text_len = m->out.len,
-                          .label_len = strlen(task->name), .line = i + 1};
+        ng_row r = {.text = m->out.data, .label = task->name, .text_len = m->out.len,
+                    .label_len = strlen(task->name), .line = i + 1};
+        if (m->marked) {
+            if (ng_marks_to_tags(&m->words, &m->tags, &m->marks, m->out.data, m->out.len, m->lower))
+                return ng_fail(m->err, NG_ENOMEM, "%s: out of memory, or a request of over %d bytes", m->path, REQUEST_MAX);
+            if (!m->words.len) continue;
+            r.text = m->words.data, r.text_len = m->words.len, r.label = m->tags.data, r.label_len = m->tags.len;
+        }
         s = row(ctx, &r, m->err);
         if (s) return s;
     }
@@ -397,7 +454,8 @@ ng_status ng_requests_make(const ng_source *s, const ng_recipe *r, const char *p
     maker *m = calloc(1, sizeof *m);
     if (!m) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     m->source = s, m->recipe = r, m->path = path, m->err = err;
-    m->out = ng_buf_init(REQUEST_MAX);
+    m->out = ng_buf_init(REQUEST_MAX), m->words = ng_buf_init(2 * REQUEST_MAX), m->tags = ng_buf_init(32 * REQUEST_MAX);
+    m->marked = r->task == NG_RECIPE_EXTRACT;
     ng_status st = ng_arena_new(&m->arena, 0) ? no_memory(m) : NG_OK;
     if (!st) st = ng_config_read_file(&m->spec, &spec_schema, path, m->arena, err);
     if (!st) st = read_templates(m);
@@ -413,6 +471,8 @@ ng_status ng_requests_make(const ng_source *s, const ng_recipe *r, const char *p
     ng_map_close(&m->templates);
     ng_arena_free(m->arena);
     ng_buf_clear(&m->out);
+    ng_buf_clear(&m->words);
+    ng_buf_clear(&m->tags);
     free(m);
     return st;
 }

@@ -18,7 +18,11 @@
  * politely.  A task that begins with "@" is no task but a list of fillers of that name ("@lang"); the
  * lists @greeting, @polite and @closing stand around requests.  Split is train, dev, test or *.  Tasks
  * come in turn, so they are equally frequent.  The same seed gives the same requests on every machine;
- * each split draws its own. */
+ * each split draws its own.
+ *
+ * In a recipe of the task extract a template marks what is to be found, "<person:{given} {surname}> lives at <location:{street}>",
+ * and rows have words and their tags.  There the texts of a list are templates too (a fresh address each time it is drawn), and
+ * {99}, {A9 9AA} are digits and capitals; a request typed without capitals has none in its fillers either.  Marks do not nest. */
 #ifndef NG_TRAIN_TASK_REQUESTS_H
 #define NG_TRAIN_TASK_REQUESTS_H
 

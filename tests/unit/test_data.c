@@ -315,6 +315,57 @@ static void conll_sentences_and_tags(void **state) {
     unload(&l);
 }
 
+static void mentions_are_glued(void **state) {
+    (void)state;
+    loaded l;
+    put_file("a.conll", "RT\tO\n@\tO\nann\tB-PER\n:\tO\nme@\tO\nwork\tO\n@\tB-PER\n\nLee\tI-PER\n");
+    put_recipe("extract", "{file: ./a.conll, glue: \"@\"}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2);
+    assert_string_equal(l.data.items[0].text, "RT @ann : me@ work @"); /* the last one has no next word */
+    const int16_t want[] = {0, 0, 0, 0, 0, 1};
+    assert_int_equal(l.data.items[0].n_words, 6);
+    assert_memory_equal(l.data.items[0].tags, want, sizeof want);
+    assert_int_equal(l.data.items[1].tags[0], 2);
+    unload(&l);
+}
+
+static void pieces_of_an_address_are_joined(void **state) {
+    (void)state;
+    loaded l;
+    static const struct {
+        const char *words, *tags, *want;
+    } rows[] = {{"at 5 Elm Rd , Rome .", "O B I B O B O", "0 1 2 2 2 2 0"},
+                {"> Rome > Italy > 123", "O B O B O B", "0 1 2 2 2 2"},
+                {"Paris , France", "B O B", "1 0 1"},          /* no digit */
+                {"5 Elm and 6 Oak", "B I O B I", "1 2 0 1 2"}, /* a word between */
+                {"5 Elm ; Rome", "B I O B", "1 2 0 1"},
+                {"5 , , , , , , , Rome", "B O O O O O O O B", "1 0 0 0 0 0 0 0 1"}, /* too far apart */
+                {"Rome 7 Ann", "B I P", "1 2 3"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512], *w, *t, *save_w, *save_t, words[64], tags[64], got[64] = "";
+        snprintf(words, sizeof words, "%s", rows[i].words);
+        snprintf(tags, sizeof tags, "%s", rows[i].tags);
+        text[0] = 0;
+        for (w = strtok_r(words, " ", &save_w), t = strtok_r(tags, " ", &save_t); w && t; w = strtok_r(NULL, " ", &save_w), t = strtok_r(NULL, " ", &save_t)) {
+            char line[64];
+            snprintf(line, sizeof line, "%s\t%s%s\n", w, *t == 'P' ? "B" : t, *t == 'O' ? "" : *t == 'P' ? "-PER" : "-LOC");
+            strcat(text, line);
+        }
+        strcat(text, "\nAnn\tB-PER\nRome\tB-LOC\n");
+        put_file("a.conll", text);
+        put_recipe("extract", "{file: ./a.conll, join: LOC}");
+        assert_int_equal(load(&l, NULL), NG_OK);
+        for (size_t k = 0; k < l.data.items[0].n_words; k++) {
+            char one[8];
+            snprintf(one, sizeof one, "%s%d", k ? " " : "", l.data.items[0].tags[k]);
+            strcat(got, one);
+        }
+        assert_string_equal(got, rows[i].want);
+        unload(&l);
+    }
+}
+
 static void marked_spans_become_tags(void **state) {
     (void)state;
     loaded l;
@@ -488,6 +539,7 @@ int main(void) {
         cmocka_unit_test(broken_data_name_file_and_line), cmocka_unit_test(missing_data_folder_is_told),
         cmocka_unit_test(recipes_are_checked),          cmocka_unit_test(files_of_a_package),
         cmocka_unit_test(csv_as_spreadsheets_write_it),  cmocka_unit_test(conll_sentences_and_tags),
+        cmocka_unit_test(mentions_are_glued), cmocka_unit_test(pieces_of_an_address_are_joined),
         cmocka_unit_test(marked_spans_become_tags),
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),

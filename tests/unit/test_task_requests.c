@@ -42,13 +42,22 @@ static int set_up(void **state) {
     put_file("broken.yaml", "templates: broken.tsv\n");
     put_file("lacking.tsv", "task\tsplit\tweight\ttemplate\nalpha\ttrain\t1\tsay {nothing}\n");
     put_file("lacking.yaml", "templates: lacking.tsv\n");
+    put_file("marks.tsv", "task\tsplit\tweight\ttemplate\n"
+                          "letters\ttrain\t1\tTo <name:{who}>, [<place:{99} {street}, {A9}>]!\n"
+                          "@who\t*\t1\tÉva <Lee\n"
+                          "@street\t*\t1\t[{way}]\n"
+                          "@way\t*\t1\tElm Rd\n");
+    put_file("marks.yaml", "templates: marks.tsv\nnoise: {typo: 0, lower: 0, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("lower.yaml", "templates: marks.tsv\nnoise: {typo: 0, lower: 1, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("loop.tsv", "task\tsplit\tweight\ttemplate\nletters\ttrain\t1\t{a}\n@a\t*\t1\t{b}\n@b\t*\t1\t{a}\n");
+    put_file("loop.yaml", "templates: loop.tsv\n");
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
     static const char *const names[] = {"t.tsv", "train.txt", "test.txt", "r.yaml", "broken.tsv", "broken.yaml",
-                                        "lacking.tsv", "lacking.yaml"};
+                                        "lacking.tsv", "lacking.yaml", "marks.tsv", "marks.yaml", "lower.yaml", "loop.tsv", "loop.yaml"};
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -64,13 +73,45 @@ static ng_status collect(void *ctx, const ng_row *row, ng_error *err) {
     return out->status;
 }
 
-static ng_status make(ng_buf *out, const char *file, const char *split, int64_t limit, ng_error *err) {
+static ng_status make_for(int task, ng_buf *out, const char *file, const char *split, int64_t limit, ng_error *err) {
     char path[256], recipe_path[256];
     snprintf(path, sizeof path, "%s/%s", dir, file);
     snprintf(recipe_path, sizeof recipe_path, "%s/recipe.yaml", dir);
-    ng_recipe r = {.path = recipe_path};
+    ng_recipe r = {.path = recipe_path, .task = task};
     ng_source s = {.file = file, .format = NG_FORMAT_REQUESTS, .split = split, .limit = limit};
     return ng_requests_make(&s, &r, path, collect, out, err);
+}
+
+static ng_status make(ng_buf *out, const char *file, const char *split, int64_t limit, ng_error *err) {
+    return make_for(NG_RECIPE_CLASSIFY, out, file, split, limit, err);
+}
+
+/* Digits and capitals that were drawn become 9 and A. */
+static void general(char *s) {
+    for (; *s; s++) *s = *s >= '1' && *s <= '9' ? '9' : *s == '0' ? '9' : *s;
+}
+
+static void marks_become_tags(void **state) {
+    (void)state;
+    ng_buf a = ng_buf_init(1 << 16), b = ng_buf_init(1 << 16), c = ng_buf_init(1 << 16);
+    ng_error err = {0};
+    assert_int_equal(make_for(NG_RECIPE_EXTRACT, &a, "marks.yaml", "train", 1, &err), NG_OK);
+    general(a.data);
+    const char *tags = "O B-name I-name O B-place I-place I-place I-place O|To Éva <Lee , 99 Elm Rd, ";
+    assert_memory_equal(a.data, tags, strlen(tags));
+    const char *code = a.data + strlen(tags);
+    assert_true(code[0] >= 'A' && code[0] <= 'Z' && !strcmp(code + 1, "9 !\n"));
+    assert_int_equal(make_for(NG_RECIPE_EXTRACT, &b, "lower.yaml", "train", 1, &err), NG_OK);
+    assert_non_null(strstr(b.data, "|to éva <lee")); /* fillers too */
+    assert_non_null(strstr(b.data, "B-place"));
+    assert_int_equal(make(&c, "marks.yaml", "train", 1, &err), NG_EFORMAT); /* other tasks know neither marks nor digits */
+    assert_non_null(strstr(err.text, "{99}"));
+    err = (ng_error){0};
+    assert_int_equal(make_for(NG_RECIPE_EXTRACT, &c, "loop.yaml", "train", 1, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "holds itself"));
+    ng_buf_clear(&a);
+    ng_buf_clear(&b);
+    ng_buf_clear(&c);
 }
 
 static void splits_do_not_mix(void **state) {
@@ -125,11 +166,20 @@ static void every_allocation_fails_once(void **state) {
         if (s == NG_OK) fault_passed();
     }
     assert_true(fault_sweep_rounds() > 5);
+    FAULT_SWEEP(FAULT_ALLOC) {
+        ng_buf b = ng_buf_init(1 << 16);
+        ng_error err = {0};
+        ng_status s = make_for(NG_RECIPE_EXTRACT, &b, "marks.yaml", "train", 3, &err);
+        ng_buf_clear(&b);
+        assert_true(s == NG_OK || s == NG_ENOMEM);
+        if (s == NG_OK) fault_passed();
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits_do_not_mix),
+        cmocka_unit_test(marks_become_tags),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(every_allocation_fails_once),
     };
