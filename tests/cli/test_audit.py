@@ -2,22 +2,13 @@
 import json
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 
-NANOGRID = os.environ["NANOGRID"]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from checks import attempt, check  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
-
-failed = []
-
-
-def check(what, ok, shown=None):
-    if not ok:
-        failed.append(what)
-        print("FAILED:", what, shown if shown is not None else "")
 
 
 def write_scores(path, sets):
@@ -45,11 +36,10 @@ def audit(home, contract, model=None, name="nanogrid/intent"):
     with open(grid, "w") as f:
         f.write(f"models: {{m: {{path: {model}}}}}\n" if model else "")
         f.write(f"experts:\n  - {{name: intent, task: classify, model: {name}, contract: {{max_error: {contract}}}}}\n")
-    env = dict(os.environ, NANOGRID_HOME=home)
-    p = subprocess.run([NANOGRID, "audit", "--json", "--grid", grid], capture_output=True, text=True, env=env)
+    p = attempt("audit", "--json", "--grid", grid, NANOGRID_HOME=home)
     out = json.loads(p.stdout) if p.stdout else {}
     rows = {r["source"]: r for r in out.get("routes", []) if r["route"] == "intent"}
-    opens = subprocess.run([NANOGRID, "route", "--grid", grid, "freeze my card"], capture_output=True, text=True, env=env)
+    opens = attempt("route", "--grid", grid, "freeze my card", NANOGRID_HOME=home)
     return p.returncode, out, rows, opens
 
 
@@ -124,8 +114,7 @@ def misfits(home):
         grid = os.path.join(home, "grid.yaml")
         with open(grid, "w") as f:
             f.write(text)
-        env = dict(os.environ, NANOGRID_HOME=home)
-        return subprocess.run([NANOGRID, "route", "--grid", grid, "freeze my card"], capture_output=True, text=True, env=env)
+        return attempt("route", "--grid", grid, "freeze my card", NANOGRID_HOME=home)
 
     package("no-tasks", "topic/model.gguf", "router-en/expert.gguf")
     package("no-experts", "router-en/task.gguf", "topic/model.gguf")
@@ -155,8 +144,7 @@ def main():
     if os.path.exists(os.path.join(ROOT, "models", "router-en", "expert.gguf")):
         with tempfile.TemporaryDirectory() as home:
             misfits(home)
-    print("ok" if not failed else f"{len(failed)} failed")
-    return 1 if failed else 0
+    return check.done()
 
 
 sys.exit(main())

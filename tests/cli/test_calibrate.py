@@ -5,25 +5,17 @@ import json
 import os
 import random
 import struct
-import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from made_up import check, write  # noqa: E402
+from checks import check, read, run, write  # noqa: E402
 
-NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
 TOKENS = ["<|im_start|>", "<|im_end|>", "\u010a", "\u0120"] + [chr(97 + i) for i in range(26)] + [chr(65 + i) for i in range(18)]
 TEMPLATE = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 RECIPE = "name: toy\ntask: confidence\ntrain: [./train.jsonl]\ntest: [./test.jsonl]\ntraining: {hidden: 8, epochs: %d, rate: 3e-3, dropout: 0.1, seed: 1}\n"
-
-
-def run(*args, want=0, env=None):
-    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=200)
-    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
-    return r
 
 
 def text(s):
@@ -67,11 +59,6 @@ def prompts(n, seed, **more):
     return "".join(json.dumps(row("letters" if i % 8 else "rare")) + "\n" for i in range(n))
 
 
-def read(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
 def main():
     work = tempfile.mkdtemp()
     at = lambda name: os.path.join(work, name)
@@ -84,29 +71,29 @@ def main():
     os.mkdir(at("trials"))
 
     told = json.loads(run("calibrate", at("recipe.yaml"), fine, coarse, "--trials", at("trials"), "--json").stdout)
-    check(told["train"] > 800 and 40 < told["calibration"] < 110, "both precisions' prompts are fitted to, one's are held out: %s" % told)
-    check([m["file"] for m in told["models"]] == [at("fine.confidence.gguf"), at("coarse.confidence.gguf")], "a file beside each: %s" % told)
+    check("both precisions' prompts are fitted to, one's are held out: %s" % told, told["train"] > 800 and 40 < told["calibration"] < 110)
+    check("a file beside each: %s" % told, [m["file"] for m in told["models"]] == [at("fine.confidence.gguf"), at("coarse.confidence.gguf")])
     for m in told["models"]:
         rare, letters = m["tasks"]
-        check(letters["task"] == "letters" and letters["n"] == 350 and 50 <= letters["right"] <= 300, "the letters are judged: %s" % letters)
-        check(letters["auroc"] > 0.7 and m["auroc"] == letters["auroc"] and 0 <= m["ece"] < 0.3, "what is right is told from what is wrong: %s" % m)
-        check(rare["n"] == 50 and rare["auroc"] is None, "fewer than 50 right or wrong are void: %s" % rare)
-    check(len(os.listdir(at("trials"))) == 4, "the trials are kept")
+        check("the letters are judged: %s" % letters, letters["task"] == "letters" and letters["n"] == 350 and 50 <= letters["right"] <= 300)
+        check("what is right is told from what is wrong: %s" % m, letters["auroc"] > 0.7 and m["auroc"] == letters["auroc"] and 0 <= m["ece"] < 0.3)
+        check("fewer than 50 right or wrong are void: %s" % rare, rare["n"] == 50 and rare["auroc"] is None)
+    check("the trials are kept", len(os.listdir(at("trials"))) == 4)
     before = read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))
-    check(before[0] != before[1], "each has its own calibration")
+    check("each has its own calibration", before[0] != before[1])
     again = run("calibrate", at("recipe.yaml"), fine, coarse, "--trials", at("trials"))
-    check("void: fewer than 50" in again.stdout and "AUROC" in again.stdout, "the table: %s" % again.stdout)
-    check(before == (read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))), "the same bytes from kept trials")
+    check("the table: %s" % again.stdout, "void: fewer than 50" in again.stdout and "AUROC" in again.stdout)
+    check("the same bytes from kept trials", before == (read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))))
     run("calibrate", at("recipe.yaml"), fine)
-    check(read(at("fine.confidence.gguf")) != before[0], "alone it has a fit of its own")
+    check("alone it has a fit of its own", read(at("fine.confidence.gguf")) != before[0])
 
     write(at("grid.yaml"), "embedded: false\nmodels: {m: {path: fine.gguf}}\nexperts: [{name: chat, task: generate, model: m}]\n")
     home = {"NANOGRID_HOME": at("home")}
-    said = json.loads(run("run", "--grid", at("grid.yaml"), "--json", "abc", env=home).stdout)
-    check(said["expert"] == "chat" and 0 <= said["confidence"] <= 1, "the grid uses it: %s" % said)
+    said = json.loads(run("run", "--grid", at("grid.yaml"), "--json", "abc", **home).stdout)
+    check("the grid uses it: %s" % said, said["expert"] == "chat" and 0 <= said["confidence"] <= 1)
     os.replace(coarse, fine)
-    r = run("run", "--grid", at("grid.yaml"), "--json", "abc", want=2, env=home)
-    check("digest" in r.stderr, "what was fitted on another file is refused: %s" % r.stderr)
+    r = run("run", "--grid", at("grid.yaml"), "--json", "abc", want=2, **home)
+    check("what was fitted on another file is refused: %s" % r.stderr, "digest" in r.stderr)
 
     speaking(os.path.join(GOLDEN, "llama-tiny-f32.gguf"), fine)
     for name, body, recipe, message, code in (("few", prompts(150, 1), None, "too few", 2), ("match", prompts(300, 1, match="taste"), None, ": needs match", 1),
@@ -117,7 +104,7 @@ def main():
         write(at("train.jsonl"), body)
         write(at("recipe.yaml"), recipe or RECIPE % 4)
         r = run("calibrate", at("recipe.yaml"), fine, want=code)
-        check(message in r.stderr, "%s: %r does not say %r" % (name, r.stderr, message))
+        check("%s: %r does not say %r" % (name, r.stderr, message), message in r.stderr)
     run("calibrate", at("recipe.yaml"), want=2)
     run("calibrate", at("recipe.yaml"), at("none.gguf"), want=1)
     sys.exit(check.done())

@@ -9,16 +9,9 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from made_up import check, write  # noqa: E402
+from checks import NANOGRID, check, run, write  # noqa: E402
 
-NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 LETTERS = {"x": "abc", "y": "def", "z": "ghi", "w": "jkl"}
-
-
-def run(*args, want=0, **env):
-    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **env}, timeout=200)
-    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
-    return r
 
 
 def texts(name, n, seed):
@@ -51,9 +44,9 @@ def main():
         p = subprocess.run([NANOGRID, "run", "--task", "classify", "--lines", "--json"], stdin=f, capture_output=True, text=True, env={**os.environ, "NANOGRID_HOME": home})
     said = [json.loads(line) for line in p.stdout.splitlines()]
     right = sum(a["expert"] == n for a, (n, _) in zip(said, asked))
-    check(len(said) == 100 and right >= 90, "%d of 100 find their expert: %s" % (right, p.stderr[-200:]))
+    check("%d of 100 find their expert: %s" % (right, p.stderr[-200:]), len(said) == 100 and right >= 90)
     again = json.loads(run("replay", "--json", "--flips", "5", NANOGRID_HOME=home).stdout)
-    check(again["replayed"] == 100 and not again["changed"] if "replayed" in again and "changed" in again else False, "one by one they say the same: %s" % json.dumps(again)[:600])
+    check("one by one they say the same: %s" % json.dumps(again)[:600], again["replayed"] == 100 and not again["changed"] if "replayed" in again and "changed" in again else False)
 
     route = os.path.join(home, "packages", "y", "route.gguf")
     with open(route, "rb") as f:
@@ -62,7 +55,7 @@ def main():
     with open(route, "wb") as f:
         f.write(data[:len(data) // 2])
     a = json.loads(run("route", "--task", "classify", "--json", asked[0][1], NANOGRID_HOME=home).stdout)
-    check(a["expert"] == "x" and "y" not in a["scores"], "a damaged one has no word, the others go on: %s" % a)
+    check("a damaged one has no word, the others go on: %s" % a, a["expert"] == "x" and "y" not in a["scores"])
     sys.exit(check.done())
 
 

@@ -10,27 +10,16 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import NANOGRID, check, read, run, write  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
-from made_up import check, texts, write  # noqa: E402
+from made_up import texts  # noqa: E402
 
-NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.abspath(os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf"))
 
 
-def run(*args, want=0):
-    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True)
-    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-400:]))
-    return r
-
-
 def last(r):
     return json.loads(r.stdout.splitlines()[-1])
-
-
-def bytes_of(path):
-    with open(path, "rb") as f:
-        return f.read()
 
 
 def recipe(base, more, heads=", pooling: first", **training):
@@ -66,10 +55,10 @@ def main():
     write(at("distill.yaml"), recipe(BASE, section, taught, epochs=4).replace("context", "layers: [0], words: 40, context"))
     d = last(run("distill", at("distill.yaml"), "--out", at("student"), "--json"))
     c = d["comparison"]
-    check(set(c) == {"heads", "before_ms", "after_ms", "speed", "before_mb", "after_mb"} and c["heads"]["first"]["after"] > 0.8, "the student's table: %s" % c)
+    check("the student's table: %s" % c, set(c) == {"heads", "before_ms", "after_ms", "speed", "before_mb", "after_mb"} and c["heads"]["first"]["after"] > 0.8)
     student = read_gguf(at("student/model.gguf"))[0]
-    check(student["bert.block_count"] == 1 and len(student["tokenizer.ggml.tokens"]) <= len(model[0]["tokenizer.ggml.tokens"]), "the student is smaller")
-    check(last(run("predict", "-m", at("student/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "the student answers")
+    check("the student is smaller", student["bert.block_count"] == 1 and len(student["tokenizer.ggml.tokens"]) <= len(model[0]["tokenizer.ggml.tokens"]))
+    check("the student answers", last(run("predict", "-m", at("student/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y")
 
     # a student of fewer inner values that keeps the base's vectors of its texts, and one that does not
     cosines = {}
@@ -80,18 +69,18 @@ def main():
         r = run("distill", at("vectors.yaml"), "--out", at("vectors"), "--json")
         cosines[weight] = sum(a * b for a, b in zip(vector(BASE), vector(at("vectors/model.gguf"))))
         scores = [json.loads(x)["head"] for x in r.stdout.splitlines() if '"score"' in x]
-        check(scores == ["first"] * 4, "two scores of the head an epoch: %s" % scores)
-    check(cosines[20] > 0.9 and cosines[20] > cosines[0.0001] + 0.05, "distill.vectors: %s" % cosines)
-    check(read_gguf(at("vectors/model.gguf"))[0]["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32), "base.inner")
+        check("two scores of the head an epoch: %s" % scores, scores == ["first"] * 4)
+    check("distill.vectors: %s" % cosines, cosines[20] > 0.9 and cosines[20] > cosines[0.0001] + 0.05)
+    check("base.inner", read_gguf(at("vectors/model.gguf"))[0]["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32))
 
     # pruning
     write(at("prune.yaml"), recipe("./teacher/model.gguf", "prune: {inner: 0.5, layers: %d}\nlimit: {drop: 15}\n" % (layers - 1)))
     p = last(run("prune", at("prune.yaml"), "--out", at("pruned"), "--json"))
     pruned = read_gguf(at("pruned/model.gguf"))[0]
-    check(pruned["bert.block_count"] == 1 and pruned["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32), "what stays: %s" % pruned["bert.feed_forward_length"])
-    check(p["comparison"]["after_mb"] < p["comparison"]["before_mb"] and p["comparison"]["heads"]["first"]["after"] > 0.8, "the pruned file: %s" % p)
-    check(last(run("predict", "-m", at("pruned/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "it answers")
-    whole = bytes_of(at("pruned/model.gguf"))
+    check("what stays: %s" % pruned["bert.feed_forward_length"], pruned["bert.block_count"] == 1 and pruned["bert.feed_forward_length"] == max(32, ff // 2 // 32 * 32))
+    check("the pruned file: %s" % p, p["comparison"]["after_mb"] < p["comparison"]["before_mb"] and p["comparison"]["heads"]["first"]["after"] > 0.8)
+    check("it answers", last(run("predict", "-m", at("pruned/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y")
+    whole = read(at("pruned/model.gguf"))
     for steps in 1, 2:
         q = subprocess.Popen([NANOGRID, "prune", at("prune.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
         for _ in range(steps):
@@ -99,9 +88,9 @@ def main():
         q.send_signal(signal.SIGKILL)
         q.wait()
         q.stdout.close()
-        check(os.path.exists(at("cut/model.gguf.checkpoint")) and not os.path.exists(at("cut/model.gguf")), "a killed run leaves a checkpoint and no model")
-        check(last(run("prune", at("prune.yaml"), "--out", at("cut"), "--json"))["resumed"], "the run went on")
-        check(bytes_of(at("cut/model.gguf")) == whole, "to the bytes of the uninterrupted one")
+        check("a killed run leaves a checkpoint and no model", os.path.exists(at("cut/model.gguf.checkpoint")) and not os.path.exists(at("cut/model.gguf")))
+        check("the run went on", last(run("prune", at("prune.yaml"), "--out", at("cut"), "--json"))["resumed"])
+        check("to the bytes of the uninterrupted one", read(at("cut/model.gguf")) == whole)
         os.remove(at("cut/model.gguf"))
 
     # heads of attention
@@ -109,94 +98,94 @@ def main():
     write(at("heads.yaml"), recipe("./teacher/model.gguf", "prune: {heads: %d, inner: 0.25}\nlimit: {drop: 15}\n" % (n_head // 2)))
     p = last(run("prune", at("heads.yaml"), "--out", at("heads"), "--json"))
     keys, tensors = read_gguf(at("heads/model.gguf"))[:2]
-    check(keys["bert.attention.head_count"] == n_head - n_head // 2 and keys["bert.attention.key_length"] == width // n_head, "heads that stay: %s" % keys["bert.attention.head_count"])
-    check(len(tensors["blk.0.attn_output.weight"][2]) < len(model[1]["blk.0.attn_output.weight"][2]), "attention's matrices are smaller")
-    check(p["comparison"]["heads"]["first"]["after"] > 0.8, "without half of the heads: %s" % p)
-    check(last(run("predict", "-m", at("heads/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y", "it answers")
+    check("heads that stay: %s" % keys["bert.attention.head_count"], keys["bert.attention.head_count"] == n_head - n_head // 2 and keys["bert.attention.key_length"] == width // n_head)
+    check("attention's matrices are smaller", len(tensors["blk.0.attn_output.weight"][2]) < len(model[1]["blk.0.attn_output.weight"][2]))
+    check("without half of the heads: %s" % p, p["comparison"]["heads"]["first"]["after"] > 0.8)
+    check("it answers", last(run("predict", "-m", at("heads/model.gguf"), "--head", "first", "--json", "bed egg"))["label"] == "y")
     run("quantize", at("heads/model.gguf"), at("heads/q.gguf"), "Q8_0")
     a, b = (json.loads(run("embed", "-m", at(f), "--json", "bed egg and more").stdout)["embeddings"][0] for f in ("heads/model.gguf", "heads/q.gguf"))
-    check(sum(x * y for x, y in zip(a, b)) > 0.99, "rounded to 8 bits it gives nearly the same vectors")
+    check("rounded to 8 bits it gives nearly the same vectors", sum(x * y for x, y in zip(a, b)) > 0.99)
     write(at("again.yaml"), recipe("./heads/model.gguf", "prune: {inner: 0.5}\nlimit: {drop: 15}\n"))
     again = last(run("prune", at("again.yaml"), "--out", at("again"), "--json"))
-    check(again["comparison"]["heads"]["first"]["after"] > 0.8 and read_gguf(at("again/model.gguf"))[0]["bert.attention.key_length"] == width // n_head, "a pruned one is pruned again")
+    check("a pruned one is pruned again", again["comparison"]["heads"]["first"]["after"] > 0.8 and read_gguf(at("again/model.gguf"))[0]["bert.attention.key_length"] == width // n_head)
 
     # 4 bits: after a recovery that saw the rounding; a limit that nothing reaches keeps the old file
     four = recipe("./teacher/model.gguf", "distill: {soft: 0.5}\nlimit: {against: ./teacher/model.gguf, drop: 3}\n", ", pooling: first, teachers: [./teacher/model.gguf]",
                   rounded="true", rate=0.0005).replace("name: tiny", "name: tiny\nweights: Q4_0\nhead_weights: F32")
     write(at("four.yaml"), four)
     out = run("distill", at("four.yaml"), "--out", at("four"))
-    check("held-out dev texts" in out.stdout and "ms a text" in out.stdout, "the table for people: %s" % out.stdout[-600:])
-    check(read_gguf(at("four/model.gguf"))[1]["blk.0.attn_q.weight"][0] == "Q4_0", "four bits")
-    old = bytes_of(at("four/model.gguf"))
+    check("the table for people: %s" % out.stdout[-600:], "held-out dev texts" in out.stdout and "ms a text" in out.stdout)
+    check("four bits", read_gguf(at("four/model.gguf"))[1]["blk.0.attn_q.weight"][0] == "Q4_0")
+    old = read(at("four/model.gguf"))
     write(at("four.yaml"), four.replace("drop: 3", "drop: -50"))
     out = run("distill", at("four.yaml"), "--out", at("four"), "--json", want=1)
-    check("limit.drop" in out.stderr and "comparison" in last(out), "a drop beyond the limit is refused, with the table: %s" % out.stderr)
-    check(bytes_of(at("four/model.gguf")) == old and not os.path.exists(at("four/model.gguf.made")), "the old file stays")
+    check("a drop beyond the limit is refused, with the table: %s" % out.stderr, "limit.drop" in out.stderr and "comparison" in last(out))
+    check("the old file stays", read(at("four/model.gguf")) == old and not os.path.exists(at("four/model.gguf.made")))
 
     # adapters on a quantised base
     run("quantize", teacher, at("base.gguf"), "Q8_0")
-    base = bytes_of(at("base.gguf"))
+    base = read(at("base.gguf"))
     write(at("other.tsv"), "text\tlabel\n" + "".join("%s\t%s\n" % (t, "long" if len(t) > 12 else "short") for t, _ in texts(400, 7)))
     write(at("other.yaml"), "name: other\ntask: classify\nlicence: none\ndata: {train: [{file: other.tsv, hash: {of: 4, keep: [0, 1, 2]}}], dev: [{file: other.tsv, hash: {of: 4, keep: [3]}}]}\n")
     lora = recipe("./base.gguf", "lora: {rank: 4, alpha: 8, targets: [attn_q, attn_k, attn_v, attn_output, ffn_up, ffn_down]}\n", "", epochs=6, rate=0.01)
     lora = lora.replace("{name: first, recipe: first.yaml}", "{name: other, recipe: other.yaml}")
     write(at("lora.yaml"), lora)
     f = last(run("finetune", at("lora.yaml"), "--out", at("lora"), "--json"))
-    check(f["heads"]["other"]["dev_accuracy"] > 0.85 and f["adapter_weights"] < f["base_weights"] / 2 and f["trained_weights"] > f["adapter_weights"], "adapters learn: %s" % f)
-    check(bytes_of(at("base.gguf")) == base, "the base is as it was")
+    check("adapters learn: %s" % f, f["heads"]["other"]["dev_accuracy"] > 0.85 and f["adapter_weights"] < f["base_weights"] / 2 and f["trained_weights"] > f["adapter_weights"])
+    check("the base is as it was", read(at("base.gguf")) == base)
     keys, tensors = read_gguf(at("lora/adapter.gguf"))[:2]
-    check(keys["general.type"] == "adapter" and keys["adapter.type"] == "lora" and keys["adapter.lora.alpha"] == 8, "the adapter's keys")
-    check("blk.0.ffn_down.weight.lora_a" in tensors and "blk.0.attn_q.weight.lora_b" in tensors and "head.other.weight" in tensors and "blk.0.ffn_down.weight" not in tensors,
-          "the adapter's tensors: %s" % sorted(tensors))
+    check("the adapter's keys", keys["general.type"] == "adapter" and keys["adapter.type"] == "lora" and keys["adapter.lora.alpha"] == 8)
+    check("the adapter's tensors: %s" % sorted(tensors),
+          "blk.0.ffn_down.weight.lora_a" in tensors and "blk.0.attn_q.weight.lora_b" in tensors and "head.other.weight" in tensors and "blk.0.ffn_down.weight" not in tensors)
     run("finetune", "--merge", at("lora/adapter.gguf"), "-m", at("base.gguf"), "--out", at("merged.gguf"))
     ask = lambda path: last(run("predict", "-m", path, "--head", "other", "--json", "abc def"))["scores"]
-    check(read_gguf(at("merged.gguf"))[1] == read_gguf(at("lora/model.gguf"))[1] and ask(at("merged.gguf")) == ask(at("lora/model.gguf")), "merging again gives the same model")
+    check("merging again gives the same model", read_gguf(at("merged.gguf"))[1] == read_gguf(at("lora/model.gguf"))[1] and ask(at("merged.gguf")) == ask(at("lora/model.gguf")))
     run("finetune", "--merge", at("lora/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
     embed = lambda path: run("embed", "-m", path, "--json", "bed egg").stdout
-    check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("merged.gguf")), "with the adapter off: the base's outputs, to the bit")
+    check("with the adapter off: the base's outputs, to the bit", embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("merged.gguf")))
 
     write(at("thin.yaml"), lora.replace("rank: 4", "rank: 1, layers: [%d]" % (layers - 1)))
     thin = last(run("finetune", at("thin.yaml"), "--out", at("thin"), "--json"))
     tensors = read_gguf(at("thin/adapter.gguf"))[1]
-    check(thin["adapter_weights"] * 4 * layers == f["adapter_weights"] and {n.split(".")[1] for n in tensors if n.startswith("blk.")} == {str(layers - 1)},
-          "adapters of one layer alone: %s" % sorted(tensors))
+    check("adapters of one layer alone: %s" % sorted(tensors),
+          thin["adapter_weights"] * 4 * layers == f["adapter_weights"] and {n.split(".")[1] for n in tensors if n.startswith("blk.")} == {str(layers - 1)})
     run("finetune", "--merge", at("thin/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
-    check(embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("thin/model.gguf")), "of one layer and off: the base's outputs, to the bit")
+    check("of one layer and off: the base's outputs, to the bit", embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("thin/model.gguf")))
 
     # the adapter beside its base, not merged
     beside = lambda *more: run("embed", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", *more, "bed egg").stdout
-    check(beside("--scale", "0") == embed(at("base.gguf")), "scale 0: the base's outputs, to the bit")
-    check(beside("-t", "1") == beside("-t", "2") != embed(at("base.gguf")), "the same bits with other threads")
+    check("scale 0: the base's outputs, to the bit", beside("--scale", "0") == embed(at("base.gguf")))
+    check("the same bits with other threads", beside("-t", "1") == beside("-t", "2") != embed(at("base.gguf")))
     a, b = (json.loads(x)["embeddings"][0] for x in (beside(), embed(at("merged.gguf"))))
-    check(sum(x * y for x, y in zip(a, b)) > 0.999, "beside and merged agree but for the merged one's rounding")
+    check("beside and merged agree but for the merged one's rounding", sum(x * y for x, y in zip(a, b)) > 0.999)
     asked = last(run("predict", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", "abc def"))
-    check(asked["label"] == last(run("predict", "-m", at("merged.gguf"), "--json", "abc def"))["label"] and set(asked["scores"]) == {"long", "short"},
-          "the adapter's heads answer: %s" % asked)
-    check("first" in run("predict", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--scale", "0", "--head", "other", "a", want=1).stderr, "off: the base's heads")
-    check("another base" in run("embed", "-m", teacher, "--adapter", at("lora/adapter.gguf"), "a", want=2).stderr, "another base is refused")
-    check("adapter" in run("embed", "-m", at("base.gguf"), "--adapter", at("base.gguf"), "a", want=1).stderr, "a model is no adapter")
+    check("the adapter's heads answer: %s" % asked,
+          asked["label"] == last(run("predict", "-m", at("merged.gguf"), "--json", "abc def"))["label"] and set(asked["scores"]) == {"long", "short"})
+    check("off: the base's heads", "first" in run("predict", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--scale", "0", "--head", "other", "a", want=1).stderr)
+    check("another base is refused", "another base" in run("embed", "-m", teacher, "--adapter", at("lora/adapter.gguf"), "a", want=2).stderr)
+    check("a model is no adapter", "adapter" in run("embed", "-m", at("base.gguf"), "--adapter", at("base.gguf"), "a", want=1).stderr)
     run("embed", "-m", at("base.gguf"), "--scale", "2", "a", want=2)
     with open(at("short.gguf"), "wb") as f:
-        f.write(bytes_of(at("lora/adapter.gguf"))[:-200])
+        f.write(read(at("lora/adapter.gguf"))[:-200])
     run("embed", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1)
-    spoiled = bytearray(bytes_of(at("lora/adapter.gguf")))
+    spoiled = bytearray(read(at("lora/adapter.gguf")))
     spoiled[-64:-60] = b"\x00\x00\xc0\x7f"  # a number that is none, in a head or an adapter
     with open(at("short.gguf"), "wb") as f:
         f.write(spoiled)
-    check("no number" in run("predict", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1).stderr, "a NaN in the adapter's file is refused")
+    check("a NaN in the adapter's file is refused", "no number" in run("predict", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1).stderr)
 
-    lora_whole = bytes_of(at("lora/model.gguf")), bytes_of(at("lora/adapter.gguf"))
+    lora_whole = read(at("lora/model.gguf")), read(at("lora/adapter.gguf"))
     q = subprocess.Popen([NANOGRID, "finetune", at("lora.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
     q.stdout.readline()
     q.send_signal(signal.SIGKILL)
     q.wait()
     q.stdout.close()
-    check(os.path.exists(at("cut/model.gguf.checkpoint")), "a killed run leaves a checkpoint")
+    check("a killed run leaves a checkpoint", os.path.exists(at("cut/model.gguf.checkpoint")))
     run("finetune", at("lora.yaml"), "--out", at("cut"), "-t", "1")
-    check((bytes_of(at("cut/model.gguf")), bytes_of(at("cut/adapter.gguf"))) == lora_whole, "it goes on to the same bytes, at another number of threads")
+    check("it goes on to the same bytes, at another number of threads", (read(at("cut/model.gguf")), read(at("cut/adapter.gguf"))) == lora_whole)
     os.remove(at("cut/model.gguf"))
     err = run("finetune", "--merge", at("lora/adapter.gguf"), "-m", teacher, "--out", at("no.gguf"), want=2).stderr
-    check("another base" in err and not os.path.exists(at("no.gguf")), "another base is refused: %s" % err)
+    check("another base is refused: %s" % err, "another base" in err and not os.path.exists(at("no.gguf")))
     run("finetune", "--merge", at("base.gguf"), "-m", at("base.gguf"), "--out", at("no.gguf"), want=1)
     run("finetune", "--scale", "2", at("lora.yaml"), want=2)
 
@@ -204,12 +193,12 @@ def main():
     def refused(verb, text, word, want):
         write(at("bad.yaml"), text)
         err = run(verb, at("bad.yaml"), "--out", at("bad"), want=want).stderr
-        check(word in err, "%s, not '%s'" % (err, word))
-        check(not os.path.exists(at("bad/model.gguf")), "no model of it")
+        check("%s, not '%s'" % (err, word), word in err)
+        check("no model of it", not os.path.exists(at("bad/model.gguf")))
     refused("prune", recipe("./teacher/model.gguf", "prune: {heads: %d}\n" % n_head), "one must stay", 2)
     refused("prune", recipe("./teacher/model.gguf", "prune: {heads: 1}\ndistill: {attention: 1}\n"), "distill.attention", 2)
     refused("train", recipe(BASE, "").replace("context", "inner: 0.5, layers: [0], context"), "base.inner", 2)
-    distill = bytes_of(at("distill.yaml")).decode()
+    distill = read(at("distill.yaml")).decode()
     refused("train", distill, "nanogrid distill", 2)
     refused("prune", distill, "nanogrid distill", 2)
     refused("finetune", distill, "nanogrid distill", 2)
@@ -228,7 +217,6 @@ def main():
     write(at("recorded.jsonl"), '{"text": "a", "scores": \n')
     refused("distill", distill, "recorded.jsonl:1", 1)
     subprocess.run(["rm", "-rf", work], check=True)
-    print("test_compress: %s" % ("%d failures" % check.failures if check.failures else "ok"))
     sys.exit(check.done())
 
 

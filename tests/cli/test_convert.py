@@ -14,27 +14,12 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, run  # noqa: E402
 from gguf_read import read_gguf, write_safetensors  # noqa: E402
 
-BIN = os.environ["NANOGRID"]
 PEERS = os.environ.get("PEERS_DIR", "")
 PEERS_PYTHON = os.environ.get("PEERS_PYTHON", "")
 MINILM = os.environ.get("MINILM_DIR", "")
-failures = []
-
-
-def check(good, what):
-    if not good:
-        failures.append(what)
-        print("FAIL", what)
-
-
-def run(*args, code=0, says=None):
-    p = subprocess.run([BIN, *args], capture_output=True, text=True)
-    check(p.returncode == code, f"{' '.join(args)}: exit {p.returncode}, not {code}: {p.stderr.strip()}")
-    if says:
-        check(says in p.stderr, f"{' '.join(args)}: says {p.stderr.strip()!r}, not {says!r}")
-    return p.stdout
 
 
 rng = random.Random(5)
@@ -154,8 +139,8 @@ def rope_order(heads, n):
 def test_llama(tmp):
     folder, out = tmp + "/llama", tmp + "/llama.gguf"
     tensors = llama_folder(folder)
-    report = json.loads(run("convert", folder, out, "--type", "f32", "--json"))
-    check(report["arch"] == "llama" and report["types"] == {"F32": len(tensors)}, f"report {report}")
+    report = json.loads(run("convert", folder, out, "--type", "f32", "--json").stdout)
+    check(f"report {report}", report["arch"] == "llama" and report["types"] == {"F32": len(tensors)})
     keys, got = read_gguf(out)
     want = {"general.architecture": "llama", "general.name": "llama", "llama.block_count": L, "llama.embedding_length": E,
             "llama.feed_forward_length": F, "llama.attention.head_count": H, "llama.attention.head_count_kv": KV,
@@ -164,17 +149,17 @@ def test_llama(tmp):
             "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.unknown_token_id": 0, "tokenizer.ggml.padding_token_id": 2,
             "tokenizer.ggml.add_space_prefix": False, "tokenizer.chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"}
     for k, v in want.items():
-        check(keys.get(k) == v, f"key {k} is {keys.get(k)!r}, not {v!r}")
-    check(keys["tokenizer.ggml.merges"] == ["h e", "l l", "he ll", "hell o", "Ġ w"], "merges")
-    check(len(keys["tokenizer.ggml.tokens"]) == V and keys["tokenizer.ggml.tokens"][V - 1] == f"[PAD{V - 1}]", "tokens")
+        check(f"key {k} is {keys.get(k)!r}, not {v!r}", keys.get(k) == v)
+    check("merges", keys["tokenizer.ggml.merges"] == ["h e", "l l", "he ll", "hell o", "Ġ w"])
+    check("tokens", len(keys["tokenizer.ggml.tokens"]) == V and keys["tokenizer.ggml.tokens"][V - 1] == f"[PAD{V - 1}]")
     types = keys["tokenizer.ggml.token_type"]
-    check(types[:4] == [3, 3, 3, 1] and types[264] == 4 and types[-1] == 5, f"token types {types[:4]} {types[264]} {types[-1]}")
+    check(f"token types {types[:4]} {types[264]} {types[-1]}", types[:4] == [3, 3, 3, 1] and types[264] == 4 and types[-1] == 5)
     q = tensors["model.layers.0.self_attn.q_proj.weight"]
-    check(got["blk.0.attn_q.weight"][2] == rows(q, rope_order(H, E)), "rows of attn_q")
+    check("rows of attn_q", got["blk.0.attn_q.weight"][2] == rows(q, rope_order(H, E)))
     k = tensors["model.layers.0.self_attn.k_proj.weight"]
-    check(got["blk.0.attn_k.weight"][2] == rows(k, rope_order(KV, E // H * KV)), "rows of attn_k")
-    check(got["blk.0.ffn_down.weight"][1] == [F, E], "dims of ffn_down")
-    check(got["output.weight"][2] == tensors["lm_head.weight"][2], "output")
+    check("rows of attn_k", got["blk.0.attn_k.weight"][2] == rows(k, rope_order(KV, E // H * KV)))
+    check("dims of ffn_down", got["blk.0.ffn_down.weight"][1] == [F, E])
+    check("output", got["output.weight"][2] == tensors["lm_head.weight"][2])
     return folder, out
 
 
@@ -183,7 +168,7 @@ def test_llama_variants(tmp, first):
     folder = tmp + "/sharded"
     llama_folder(folder, shards=3)
     run("convert", folder, tmp + "/sharded.gguf", "--type", "f32", "--name", "llama")
-    check(open(tmp + "/sharded.gguf", "rb").read() == open(first, "rb").read(), "shards give another file")
+    check("shards give another file", open(tmp + "/sharded.gguf", "rb").read() == open(first, "rb").read())
 
     folder = tmp + "/tied"
     tied = llama_tensors(bias=True)
@@ -191,15 +176,15 @@ def test_llama_variants(tmp, first):
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}), tied)
     run("convert", folder, tmp + "/tied.gguf", "--type", "F32")
     keys, got = read_gguf(tmp + "/tied.gguf")
-    check("output.weight" not in got, "a tied head is written")
+    check("a tied head is written", "output.weight" not in got)
     tied.pop("lm_head.weight")  # as transformers saves it, and as llama.cpp's converter is asked below
     write_safetensors(folder + "/model.safetensors", tied)
     run("convert", folder, tmp + "/tied2.gguf", "--type", "F32")
-    check(open(tmp + "/tied2.gguf", "rb").read() == open(tmp + "/tied.gguf", "rb").read(), "a tied head changes the file")
+    check("a tied head changes the file", open(tmp + "/tied2.gguf", "rb").read() == open(tmp + "/tied.gguf", "rb").read())
     bias = tied["model.layers.1.self_attn.q_proj.bias"]
-    check(got["blk.1.attn_q.bias"][2] == rows(bias, rope_order(H, E)), "rows of the bias of attn_q")
+    check("rows of the bias of attn_q", got["blk.1.attn_q.bias"][2] == rows(bias, rope_order(H, E)))
     freqs = struct.unpack(f"<{E // H // 2}f", got["rope_freqs.weight"][2])
-    check(freqs[0] == 1.0 and freqs[-1] == 8.0 and 1 < freqs[1] < 8 or list(freqs) == sorted(freqs), f"rope_freqs {freqs}")
+    check(f"rope_freqs {freqs}", freqs[0] == 1.0 and freqs[-1] == 8.0 and 1 < freqs[1] < 8 or list(freqs) == sorted(freqs))
     return folder
 
 
@@ -223,16 +208,16 @@ def test_bert(tmp):
     dump(folder, "vocab.txt", "\n".join(vocab) + "\n")
     dump(folder, "modules.json", [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}])
     dump(folder + "/1_Pooling", "config.json", {"pooling_mode_cls_token": True})
-    report = json.loads(run("convert", folder, out, "--type", "q8_0", "--json"))
+    report = json.loads(run("convert", folder, out, "--type", "q8_0", "--json").stdout)
     # ffn_down has rows of 48: no multiple of 32
-    check(report["fell_back"] == ["blk.0.ffn_down.weight"], f"fell_back {report['fell_back']}")
+    check(f"fell_back {report['fell_back']}", report["fell_back"] == ["blk.0.ffn_down.weight"])
     keys, got = read_gguf(out)
-    check(keys["tokenizer.ggml.tokens"] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁hello", "ing", "▁é"], keys["tokenizer.ggml.tokens"])
-    check(keys["tokenizer.ggml.token_type"] == [3, 3, 3, 3, 3, 1, 1, 1], "token types of BERT")
-    check(keys["bert.pooling_type"] == 2 and keys["bert.attention.causal"] is False, "pooling")
-    check([keys[f"tokenizer.ggml.{k}_token_id"] for k in ("bos", "eos", "unknown", "seperator", "padding", "mask")] == [2, 3, 1, 3, 0, 4], "ids")
-    check(got["token_embd.weight"][0] == "Q8_0" and got["position_embd.weight"][0] == "F32" and got["blk.0.ffn_down.weight"][0] == "F16", "types")
-    check(got["token_embd_norm.weight"][2] == t["embeddings.LayerNorm.gamma"][2], "gamma")
+    check(keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.tokens"] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁hello", "ing", "▁é"])
+    check("token types of BERT", keys["tokenizer.ggml.token_type"] == [3, 3, 3, 3, 3, 1, 1, 1])
+    check("pooling", keys["bert.pooling_type"] == 2 and keys["bert.attention.causal"] is False)
+    check("ids", [keys[f"tokenizer.ggml.{k}_token_id"] for k in ("bos", "eos", "unknown", "seperator", "padding", "mask")] == [2, 3, 1, 3, 0, 4])
+    check("types", got["token_embd.weight"][0] == "Q8_0" and got["position_embd.weight"][0] == "F32" and got["blk.0.ffn_down.weight"][0] == "F16")
+    check("gamma", got["token_embd_norm.weight"][2] == t["embeddings.LayerNorm.gamma"][2])
 
 
 def test_refusals(tmp, good):
@@ -244,8 +229,8 @@ def test_refusals(tmp, good):
                 change(what)
         llama_folder(folder, config, tensors, tok)
         out = f"{tmp}/broken-{name}.gguf"
-        run("convert", folder, out, code=code, says=says)
-        check(not os.path.exists(out), f"broken-{name} leaves an output")
+        run("convert", folder, out, want=code, says=says)
+        check(f"broken-{name} leaves an output", not os.path.exists(out))
         return folder
 
     q = "model.layers.1.self_attn.q_proj.weight"
@@ -263,34 +248,34 @@ def test_refusals(tmp, good):
     broken("unigram", "the tokenizer is Unigram", change_tokenizer=lambda t: t["model"].update(type="Unigram"))
     pre = broken("pre", "the pre-tokenizer (Metaspace) is none of", change_tokenizer=lambda t: t.update(pre_tokenizer={"type": "Metaspace"}))
     run("convert", pre, tmp + "/pre.gguf", "--pre", "default")
-    check(read_gguf(tmp + "/pre.gguf")[0]["tokenizer.ggml.pre"] == "default", "--pre")
+    check("--pre", read_gguf(tmp + "/pre.gguf")[0]["tokenizer.ggml.pre"] == "default")
     folder = broken("escape", "no whole number", change_config=lambda c: c.update(vocab_size="x"))
     dump(folder, "config.json", llama_config())
     dump(folder, "model.safetensors.index.json", {"weight_map": {q: "../llama/model.safetensors"}})
-    run("convert", folder, tmp + "/x.gguf", code=1, says='"../llama/model.safetensors" is no file name')
+    run("convert", folder, tmp + "/x.gguf", want=1, says='"../llama/model.safetensors" is no file name')
     dump(folder, "model.safetensors.index.json", "{")
-    run("convert", folder, tmp + "/x.gguf", code=1, says="model.safetensors.index.json:1:")
-    run("convert", tmp + "/nowhere", tmp + "/x.gguf", code=1, says="is no folder")
-    run("convert", tmp, tmp + "/x.gguf", code=1, says="config.json")
-    run("convert", good, tmp + "/x.gguf", "--type", "q2_k", code=1, says="2 bits and less")
-    run("convert", good, code=2)
-    run("convert", good, "/nonexistent/x.gguf", code=1, says="/nonexistent/x.gguf")
-    run("quantize", good + "/model.safetensors", tmp + "/x.gguf", "q8_0", code=1, says="this is no GGUF file")
+    run("convert", folder, tmp + "/x.gguf", want=1, says="model.safetensors.index.json:1:")
+    run("convert", tmp + "/nowhere", tmp + "/x.gguf", want=1, says="is no folder")
+    run("convert", tmp, tmp + "/x.gguf", want=1, says="config.json")
+    run("convert", good, tmp + "/x.gguf", "--type", "q2_k", want=1, says="2 bits and less")
+    run("convert", good, want=2)
+    run("convert", good, "/nonexistent/x.gguf", want=1, says="/nonexistent/x.gguf")
+    run("quantize", good + "/model.safetensors", tmp + "/x.gguf", "q8_0", want=1, says="this is no GGUF file")
 
 
 def same_model(mine, theirs, what, loose=()):
     a_keys, a = read_gguf(mine)
     b_keys, b = read_gguf(theirs)
-    check(set(a) == set(b), f"{what}: tensors differ: {sorted(set(a) ^ set(b))[:5]}")
+    check(f"{what}: tensors differ: {sorted(set(a) ^ set(b))[:5]}", set(a) == set(b))
     for name in set(a) & set(b):
         if name in loose:
             x, y = (struct.unpack(f"<{len(t[2]) // 4}f", t[2]) for t in (a[name], b[name]))
-            check(all(abs(i - j) <= 1e-5 * abs(j) for i, j in zip(x, y)), f"{what}: {name} differs: {x} {y}")
+            check(f"{what}: {name} differs: {x} {y}", all(abs(i - j) <= 1e-5 * abs(j) for i, j in zip(x, y)))
         else:
-            check(a[name] == b[name], f"{what}: {name} differs ({a[name][:2]} {b[name][:2]})")
+            check(f"{what}: {name} differs ({a[name][:2]} {b[name][:2]})", a[name] == b[name])
     for key in sorted(set(a_keys) | set(b_keys)):
         if not key.startswith(("general.", "nanogrid.")) or key in ("general.architecture", "general.file_type", "general.size_label"):
-            check(a_keys.get(key) == b_keys.get(key), f"{what}: {key} is {str(a_keys.get(key))[:60]}, not {str(b_keys.get(key))[:60]}")
+            check(f"{what}: {key} is {str(a_keys.get(key))[:60]}, not {str(b_keys.get(key))[:60]}", a_keys.get(key) == b_keys.get(key))
 
 
 CONVERTER = """
@@ -314,7 +299,7 @@ def test_against_llama_cpp(tmp, plain, tied):
     for folder in (plain, tied):
         out, mine = folder + ".theirs.gguf", folder + ".mine.gguf"
         p = subprocess.run([PEERS_PYTHON, "-c", CONVERTER, source, folder, "--outfile", out, "--outtype", "f16"], capture_output=True, text=True)
-        check(p.returncode == 0, f"llama.cpp's converter fails on {folder}: {p.stderr[-800:]}")
+        check(f"llama.cpp's converter fails on {folder}: {p.stderr[-800:]}", p.returncode == 0)
         if p.returncode == 0:
             run("convert", folder, mine)
             same_model(mine, out, "llama.cpp's converter", loose=("rope_freqs.weight",))
@@ -328,9 +313,9 @@ def test_quantize_against_llama_cpp(tmp, path):
     for kind in ("Q8_0", "Q4_0", "Q4_1"):
         p = subprocess.run([tool, "--pure", path, tmp + "/theirs.gguf", kind, "1"], capture_output=True, text=True,
                            env={**os.environ, "LD_LIBRARY_PATH": os.path.dirname(tool)})
-        check(p.returncode == 0, f"llama-quantize fails: {p.stderr[-400:]}")
-        report = json.loads(run("quantize", path, tmp + "/mine.gguf", kind, "--json"))
-        check(report["type"] == kind and report["bytes_after"] == os.path.getsize(tmp + "/mine.gguf"), f"report {report}")
+        check(f"llama-quantize fails: {p.stderr[-400:]}", p.returncode == 0)
+        report = json.loads(run("quantize", path, tmp + "/mine.gguf", kind, "--json").stdout)
+        check(f"report {report}", report["type"] == kind and report["bytes_after"] == os.path.getsize(tmp + "/mine.gguf"))
         if p.returncode == 0:
             same_model(tmp + "/mine.gguf", tmp + "/theirs.gguf", f"llama-quantize {kind}")
 
@@ -355,5 +340,4 @@ try:
     test_minilm(tmp)
 finally:
     shutil.rmtree(tmp)
-print(f"{len(failures)} failures")
-sys.exit(1 if failures else 0)
+sys.exit(check.done())

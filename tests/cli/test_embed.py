@@ -6,37 +6,24 @@ pairs of STS-B in NANOGRID_DATA (stsb/en.test.tsv): 8 bit lose at most 0.3 point
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from checks import attempt, check  # noqa: E402
 import models  # noqa: E402
 
-NG = os.environ.get("NANOGRID", "build/nanogrid")
 GOLDEN = os.path.join(HERE, "..", "golden")
 TINY = os.path.join(GOLDEN, "bert-tiny-f32.gguf")
-failed = 0
-
-
-def check(ok, what):
-    global failed
-    if not ok:
-        failed += 1
-        print("FAIL", what)
-
-
-def run(*args, stdin=b"", **env):
-    return subprocess.run([NG, *args], input=stdin, capture_output=True, env=dict(os.environ, **env), timeout=1200)
 
 
 def embed(model, texts, *args, **env):
-    r = run("embed", "-m", model, "--json", *args, stdin="".join(t + "\n" for t in texts).encode(), **env)
+    r = attempt("embed", "-m", model, "--json", *args, stdin="".join(t + "\n" for t in texts), **env)
     if r.returncode:
-        check(False, "embed %s: exit %d: %s" % (model, r.returncode, r.stderr.decode().strip()))
+        check("embed %s: exit %d: %s" % (model, r.returncode, r.stderr.strip()), False)
         return [[0.0]] * len(texts)
-    check(r.stdout.count(b"\n") == 1, "one line of JSON")
+    check("one line of JSON", r.stdout.count("\n") == 1)
     return json.loads(r.stdout)["embeddings"]
 
 
@@ -54,39 +41,39 @@ def tiny():
         text = "".join(" " + letters[i - 5] if i < 31 else letters[i - 31] for i in ids[1:-1])
         answers = {level: embed(os.path.join(GOLDEN, file), [text], NG_CPU=level)[0] for level in levels}
         got = answers["ref"]
-        check(max(abs(a - b) for a, b in zip(got, want)) <= float(limit), "%s: %d ids" % (file, len(ids)))
-        check(all(a == got for a in answers.values()), "%s: the levels differ" % file)
+        check("%s: %d ids" % (file, len(ids)), max(abs(a - b) for a, b in zip(got, want)) <= float(limit))
+        check("%s: the levels differ" % file, all(a == got for a in answers.values()))
     many = embed(TINY, ["abc", "", "x y", "abc"])
-    check(len(many) == 4 and many[0] == many[3] and len(many[1]) == 32, "four lines, one of them empty")
-    check(embed(TINY, []) == [], "no input, no vectors")
-    r = run("predict", "-m", TINY, "--json", "-t", "2", "abc")
-    p = json.loads(r.stdout or b"{}")
-    check(r.returncode == 0 and p.get("task") == "embed" and p["embedding"] == many[0], "predict takes an encoder for what it is: %s" % r.stderr)
-    r = run("predict", "-m", TINY, "abc", NANOGRID_THREADS="many")
-    check(r.returncode == 2 and b"$NANOGRID_THREADS: 'many'" in r.stderr, "a variable of a wrong value is named: %s" % r.stderr)
-    r = run("bench", "-e", "8", "-r", "1", "--json", NANOGRID_MODEL=TINY, NANOGRID_THREADS="2")
-    check(r.returncode == 0 and json.loads(r.stdout)[0]["threads"] == 2, "model and threads from the environment: %s" % r.stderr)
-    r = run("embed", "-m", TINY, "abc")
-    check(all(abs(float(a) - b) < 1e-8 for a, b in zip(r.stdout.split(), many[0], strict=True)), "TEXT and plain output give the same vector")
-    check(run("embed", "-m", TINY, stdin=b"abc\nx y").stdout.count(b"\n") == 2, "plain output has one line a text")
+    check("four lines, one of them empty", len(many) == 4 and many[0] == many[3] and len(many[1]) == 32)
+    check("no input, no vectors", embed(TINY, []) == [])
+    r = attempt("predict", "-m", TINY, "--json", "-t", "2", "abc")
+    p = json.loads(r.stdout or "{}")
+    check("predict takes an encoder for what it is: %s" % r.stderr, r.returncode == 0 and p.get("task") == "embed" and p["embedding"] == many[0])
+    r = attempt("predict", "-m", TINY, "abc", NANOGRID_THREADS="many")
+    check("a variable of a wrong value is named: %s" % r.stderr, r.returncode == 2 and "$NANOGRID_THREADS: 'many'" in r.stderr)
+    r = attempt("bench", "-e", "8", "-r", "1", "--json", NANOGRID_MODEL=TINY, NANOGRID_THREADS="2")
+    check("model and threads from the environment: %s" % r.stderr, r.returncode == 0 and json.loads(r.stdout)[0]["threads"] == 2)
+    r = attempt("embed", "-m", TINY, "abc")
+    check("TEXT and plain output give the same vector", all(abs(float(a) - b) < 1e-8 for a, b in zip(r.stdout.split(), many[0], strict=True)))
+    check("plain output has one line a text", attempt("embed", "-m", TINY, stdin="abc\nx y").stdout.count("\n") == 2)
 
 
 def limits():
     long = " ".join(["d"] * 95)  # 97 tokens with [CLS] and [SEP]; the model holds 96
-    r = run("embed", "-m", TINY, "--json", stdin=("abc\n" + long + "\n").encode())
-    check(r.returncode == 1 and b"line 2" in r.stderr and b"97" in r.stderr and b"96" in r.stderr and not r.stdout,
-          "a text that is too long is refused with both counts: %r" % r.stderr)
-    r = run("embed", "-m", TINY, "--json", "--truncate", stdin=long.encode())
-    check(r.returncode == 0 and b"97 tokens" in r.stderr, "--truncate cuts and says so: %r" % r.stderr)
-    check(json.loads(r.stdout)["embeddings"] == embed(TINY, [" ".join(["d"] * 94)]), "the cut text's vector")
+    r = attempt("embed", "-m", TINY, "--json", stdin=("abc\n" + long + "\n"))
+    check("a text that is too long is refused with both counts: %r" % r.stderr,
+          r.returncode == 1 and "line 2" in r.stderr and "97" in r.stderr and "96" in r.stderr and not r.stdout)
+    r = attempt("embed", "-m", TINY, "--json", "--truncate", stdin=long)
+    check("--truncate cuts and says so: %r" % r.stderr, r.returncode == 0 and "97 tokens" in r.stderr)
+    check("the cut text's vector", json.loads(r.stdout)["embeddings"] == embed(TINY, [" ".join(["d"] * 94)]))
     for args, stdin, code, words in (
-            (["embed"], b"", 2, b"-m FILE"), (["embed", "-m", TINY, "a", "b"], b"", 2, b"one TEXT"),
+            (["embed"], "", 2, "-m FILE"), (["embed", "-m", TINY, "a", "b"], "", 2, "one TEXT"),
             (["embed", "-m", TINY], b"ok\n\xff\n", 1, b"line 2 is not valid UTF-8"),
-            (["embed", "-m", TINY, "-t", "999"], b"a", 2, b"-t"),
-            (["embed", "-m", "/nonexistent.gguf"], b"a", 1, b"/nonexistent.gguf"),
-            (["embed", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf")], b"a", 1, b"decoder")):
-        r = run(*args, stdin=stdin)
-        check(r.returncode == code and words in r.stderr and not r.stdout, "%s: exit %d, %r" % (args, r.returncode, r.stderr))
+            (["embed", "-m", TINY, "-t", "999"], "a", 2, "-t"),
+            (["embed", "-m", "/nonexistent.gguf"], "a", 1, "/nonexistent.gguf"),
+            (["embed", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf")], "a", 1, "decoder")):
+        r = attempt(*args, stdin=stdin)
+        check("%s: exit %d, %r" % (args, r.returncode, r.stderr), r.returncode == code and words in r.stderr and not r.stdout)
 
 
 def ranks(v):
@@ -118,7 +105,7 @@ def stsb(files):
         v = embed(file, [r[1] for r in rows] + [r[2] for r in rows])
         points[name] = 100 * spearman([cosine(v[i], v[i + len(rows)]) for i in range(len(rows))], [float(r[0]) for r in rows])
     print("STS-B, %d pairs: F32 %.2f, Q8_0 %.2f" % (len(rows), points["f32"], points["q8_0"]))
-    check(points["f32"] > 80 and points["f32"] - points["q8_0"] <= 0.3, "STS-B: %s" % points)
+    check("STS-B: %s" % points, points["f32"] > 80 and points["f32"] - points["q8_0"] <= 0.3)
 
 
 def minilm():
@@ -134,25 +121,25 @@ def minilm():
     with tempfile.TemporaryDirectory() as tmp:
         files = {"f32": tmp + "/minilm-f32.gguf", "q8_0": tmp + "/minilm-q8_0.gguf"}
         for args in (["convert", folder, files["f32"], "--type", "F32"], ["quantize", files["f32"], files["q8_0"], "q8_0"]):
-            r = run(*args)
+            r = attempt(*args)
             if r.returncode:
-                return check(False, "%s: %s" % (args[0], r.stderr.decode().strip()))
+                return check("%s: %s" % (args[0], r.stderr.strip()), False)
         for name, least, least_mean in (("f32", 0.9999, 0.9999), ("q8_0", 0.98, 0.997)):
             got = embed(files[name], texts)
             all_of = [cosine(g, w) for g, w in zip(got, want)]
             worst, mean = min(all_of), sum(all_of) / len(all_of)
             print("MiniLM %s: %d texts, cosine to transformers at least %.7f, in the mean %.7f" % (name, len(texts), worst, mean))
-            check(worst >= least and mean >= least_mean, "MiniLM %s: cosine %.6f, mean %.6f" % (name, worst, mean))
+            check("MiniLM %s: cosine %.6f, mean %.6f" % (name, worst, mean), worst >= least and mean >= least_mean)
             if name == "q8_0":
-                check(all(embed(files[name], texts[:6], NG_CPU=level) == got[:6] for level in levels), "MiniLM: the levels differ")
-                check(all(embed(files[name], texts[:40], "-t", n) == got[:40] for n in ("1", "2", "7")), "MiniLM: threads differ")
+                check("MiniLM: the levels differ", all(embed(files[name], texts[:6], NG_CPU=level) == got[:6] for level in levels))
+                check("MiniLM: threads differ", all(embed(files[name], texts[:40], "-t", n) == got[:40] for n in ("1", "2", "7")))
         stsb(files)
 
 
 one = os.environ.get("NG_CPU")
 levels = ["ref"] + [x for x in ((one,) if one and one != "ref" else () if one else ("avx2", "avx512", "amx", "neon", "dotprod", "i8mm"))
-                    if run("embed", "-m", TINY, "a", NG_CPU=x).returncode == 0]
+                    if attempt("embed", "-m", TINY, "a", NG_CPU=x).returncode == 0]
 tiny()
 limits()
 minilm()
-sys.exit(1 if failed else 0)
+sys.exit(check.done())

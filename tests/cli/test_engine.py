@@ -4,32 +4,21 @@ NANOGRID_FIXTURES holds the conformance fixtures (public/NAME/expected.json), th
 import json
 import math
 import os
-import subprocess
 import sys
 
-NG = os.environ.get("NANOGRID", "build/nanogrid")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import attempt, check  # noqa: E402
+
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
 LIMITS = {"f32": 4e-3, "f16": 2e-2}  # largest difference over the RMS of the logits
 QUANT_KL, QUANT_REL = 1e-2, 0.25
-failed = 0
-
-
-def check(ok, what):
-    global failed
-    if not ok:
-        failed += 1
-        print("FAIL", what)
-
-
-def run(*args, **env):
-    return subprocess.run([NG, *args], capture_output=True, text=True, env=dict(os.environ, **env), timeout=1200)
 
 
 def logits(model, ids, **env):
-    r = run("logits", "-m", model, "--tokens", ",".join(map(str, ids)), "--json", **env)
+    r = attempt("logits", "-m", model, "--tokens", ",".join(map(str, ids)), "--json", **env)
     if r.returncode:
-        return check(False, "%s: exit %d: %s" % (model, r.returncode, r.stderr.strip())) or []
-    check(r.stdout.count("\n") == 1, "logits --json stands on one line")
+        return check("%s: exit %d: %s" % (model, r.returncode, r.stderr.strip()), False) or []
+    check("logits --json stands on one line", r.stdout.count("\n") == 1)
     return json.loads(r.stdout)["logits"]
 
 
@@ -51,11 +40,11 @@ def levels():
     found = ["ref"]
     one = os.environ.get("NG_CPU")
     for level in ("avx2", "avx512", "neon", "dotprod", "i8mm") if not one else () if one == "ref" else (one,):
-        r = run("logits", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), "--tokens", "1", NG_CPU=level)
+        r = attempt("logits", "-m", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), "--tokens", "1", NG_CPU=level)
         if r.returncode == 0:
             found.append(level)
         else:
-            check(r.returncode == 2 and level in r.stderr, "an unavailable level is exit 2: " + r.stderr)
+            check("an unavailable level is exit 2: " + r.stderr, r.returncode == 2 and level in r.stderr)
             print("SKIP level %s: this machine lacks it" % level)
     return found
 
@@ -65,8 +54,8 @@ def golden():
         file, limit, ids, want = line.split()
         path, want = os.path.join(GOLDEN, file), [float(v) for v in want.split(",")]
         answers = [logits(path, ids.split(","), NG_CPU=level) for level in levels_here]
-        check(relative(want, answers[0]) <= float(limit), "%s: relative %.1e" % (file, relative(want, answers[0])))
-        check(all(a == answers[0] for a in answers), "%s: the levels differ" % file)
+        check("%s: relative %.1e" % (file, relative(want, answers[0])), relative(want, answers[0]) <= float(limit))
+        check("%s: the levels differ" % file, all(a == answers[0] for a in answers))
 
 
 def usage():
@@ -81,25 +70,25 @@ def usage():
             (["bench", "-m", tiny, "-p", "500"], 1, "192"), (["bench", "-m", tiny, "-n", "4", "-d", "190"], 1, "192"),
             (["bench", "-m", tiny, "-d", "-1"], 2, "-d"), (["bench", "-m", tiny, "-e", "4"], 2, "decoder"),
             (["bench", "-m", tiny, "-r", "0"], 2, "-r")):
-        r = run(*args)
-        check(r.returncode == code and words in r.stderr and not r.stdout,
-              "%s: exit %d, %r" % (args, r.returncode, r.stderr))
-    r = run("logits", "-m", tiny, "--tokens", "1", NG_CPU="sse9")
-    check(r.returncode == 2 and "sse9" in r.stderr, "NG_CPU=sse9 is exit 2")
+        r = attempt(*args)
+        check("%s: exit %d, %r" % (args, r.returncode, r.stderr),
+              r.returncode == code and words in r.stderr and not r.stdout)
+    r = attempt("logits", "-m", tiny, "--tokens", "1", NG_CPU="sse9")
+    check("NG_CPU=sse9 is exit 2", r.returncode == 2 and "sse9" in r.stderr)
 
 
 def bench():
     tiny = os.path.join(GOLDEN, "llama-tiny-mixed.gguf")
-    r = run("bench", "-m", tiny, "-p", "16,0", "-n", "8", "-t", "2", "-r", "2", "--json")
+    r = attempt("bench", "-m", tiny, "-p", "16,0", "-n", "8", "-t", "2", "-r", "2", "--json")
     rows = json.loads(r.stdout) if r.returncode == 0 and r.stdout.count("\n") == 1 else []
-    check([x["test"] for x in rows] == ["pp16", "tg8"], "bench rows: %r %r" % (r.stdout, r.stderr))
+    check("bench rows: %r %r" % (r.stdout, r.stderr), [x["test"] for x in rows] == ["pp16", "tg8"])
     for x in rows:
-        check(x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"], x)
-        check(x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"), x)
-    r = run("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
-    check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"], "only the tests asked for")
-    r = run("bench", "-m", tiny, "-n", "4", "-d", "100", "-r", "1", "--json")
-    check(r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4@d100"], "a depth: %r" % r.stderr)
+        check(x, x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"])
+        check(x, x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"))
+    r = attempt("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
+    check("only the tests asked for", r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"])
+    r = attempt("bench", "-m", tiny, "-n", "4", "-d", "100", "-r", "1", "--json")
+    check("a depth: %r" % r.stderr, r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4@d100"])
 
 
 def fixtures():
@@ -116,9 +105,9 @@ def fixtures():
                 got, what = logits(path, p["tokens"]), "%s/%s, %d ids" % (name, kind, len(p["tokens"]))
                 r = relative(p["logits"], got)
                 if kind in LIMITS:
-                    check(r <= LIMITS[kind], "%s: relative %.1e" % (what, r))
+                    check("%s: relative %.1e" % (what, r), r <= LIMITS[kind])
                 else:
-                    check(r <= QUANT_REL and kl(p["logits"], got) <= QUANT_KL, "%s: relative %.1e" % (what, r))
+                    check("%s: relative %.1e" % (what, r), r <= QUANT_REL and kl(p["logits"], got) <= QUANT_KL)
 
 
 levels_here = levels()
@@ -126,5 +115,4 @@ golden()
 usage()
 bench()
 fixtures()
-print("failed: %d" % failed if failed else "engine: all passed at %s" % ", ".join(levels_here))
-sys.exit(1 if failed else 0)
+sys.exit(check.done())

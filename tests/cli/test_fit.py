@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 
-NANOGRID = os.path.abspath(os.environ.get("NANOGRID", "build/nanogrid"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import NANOGRID, attempt, check, run  # noqa: E402
+
 RAM_MB = 160
-failures = 0
 
 WORDS = {
     "animal": """dog cat horse cow sheep goat pig rabbit mouse rat lion tiger bear wolf fox deer monkey elephant giraffe zebra camel donkey
@@ -39,17 +39,8 @@ WORDS = {
 }
 
 
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAILED:", what)
-
-
 def fit(*args, want=0):
-    r = subprocess.run([NANOGRID, "fit", *args], capture_output=True, text=True)
-    check(r.returncode == want, "fit %s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-400:]))
-    return r
+    return run("fit", *args, want=want)
 
 
 def write_data(path):
@@ -109,17 +100,17 @@ def serve_within(grid, limit_mb, latency_ms, home):
                 break
             m = re.search(r"127\.0\.0\.1:(\d+)", line)
             port = int(m.group(1)) if m else None
-        check(port, "serve starts in %d MB" % limit_mb)
+        check("serve starts in %d MB" % limit_mb, port)
         if not port:
             return
         words = [w for kind in WORDS.values() for w in kind.split()]
         answers = [post(port, "/v1/classify", {"input": "the word %s" % w})["results"][0] for w in words]
         ms = sorted(a["latency_ms"] for a in answers[16:])
-        check(all(a["expert"] == "fitted" and a["label"] in WORDS for a in answers), "every text is answered: %s" % answers[0])
-        check(ms[len(ms) * 95 // 100] <= latency_ms, "p95 over HTTP is %.2f ms of %g" % (ms[len(ms) * 95 // 100], latency_ms))
-        check(p.poll() is None, "the server lives")
+        check("every text is answered: %s" % answers[0], all(a["expert"] == "fitted" and a["label"] in WORDS for a in answers))
+        check("p95 over HTTP is %.2f ms of %g" % (ms[len(ms) * 95 // 100], latency_ms), ms[len(ms) * 95 // 100] <= latency_ms)
+        check("the server lives", p.poll() is None)
         peak = int(open(os.path.join(folder, peak_file)).read()) if os.path.exists(os.path.join(folder, peak_file)) else 0
-        check(peak <= limit_mb << 20, "the cgroup peaked at %d" % peak)
+        check("the cgroup peaked at %d" % peak, peak <= limit_mb << 20)
         print("cgroup of %d MB: peak %.1f MB, p95 %.3f ms over %d requests" % (limit_mb, peak / 1048576, ms[len(ms) * 95 // 100], len(answers)))
     finally:
         p.terminate()
@@ -137,47 +128,46 @@ def main():
     big_limits = ["--ram", "%dMB" % RAM_MB, "--latency", "500ms"] if os.environ.get("SANITIZED") != "1" else []
     big = json.loads(fit(*columns, *big_limits, "--out", at("big"), "--json").stdout)
     rows = {r["name"]: r for r in big["tried"]}
-    check(0.8 * n < big["train"] + big["choose"] + big["test"] < n and big["choose"] >= 20, "a tenth tunes, the others are told: %s" % big)
-    check(big["chosen"].startswith("encoder"), "an encoder knows new nouns, and memory allows it: %s" % big)
-    check(rows["linear"]["accuracy"] + 0.15 < rows[big["chosen"]]["accuracy"], "by far: %s" % rows)
-    check(rows["linear-small"]["fits"] and rows["encoder-2"]["model_mb"] > rows["encoder-2-q4"]["model_mb"] > 1, "the table: %s" % rows)
-    check(rows[big["chosen"]]["memory_mb"] <= RAM_MB or not big_limits, "within the budget: %s" % rows[big["chosen"]])
+    check("a tenth tunes, the others are told: %s" % big, 0.8 * n < big["train"] + big["choose"] + big["test"] < n and big["choose"] >= 20)
+    check("an encoder knows new nouns, and memory allows it: %s" % big, big["chosen"].startswith("encoder"))
+    check("by far: %s" % rows, rows["linear"]["accuracy"] + 0.15 < rows[big["chosen"]]["accuracy"])
+    check("the table: %s" % rows, rows["linear-small"]["fits"] and rows["encoder-2"]["model_mb"] > rows["encoder-2-q4"]["model_mb"] > 1)
+    check("within the budget: %s" % rows[big["chosen"]], rows[big["chosen"]]["memory_mb"] <= RAM_MB or not big_limits)
     left = sorted(os.listdir(at("big")))
-    check(left == sorted(["grid.yaml", big["chosen"] + ".gguf"]), "only what is served stays: %s" % left)
+    check("only what is served stays: %s" % left, left == sorted(["grid.yaml", big["chosen"] + ".gguf"]))
 
     fastest = min(r["p95_ms"] for r in rows.values() if r["name"].startswith("encoder") and r["p95_ms"])
     small = json.loads(fit(*columns, "--latency", "%dus" % max(1, fastest * 1000 / 3), "--ram", "4GB", "--out", at("small"), "--json").stdout)
-    check(small["chosen"].startswith("linear"), "no encoder is so fast: %s" % small)
+    check("no encoder is so fast: %s" % small, small["chosen"].startswith("linear"))
     left = sorted(os.listdir(at("small")))
-    check(left == sorted(["grid.yaml", small["chosen"] + ".gguf", small["chosen"] + ".yaml"]), "model, recipe, grid: %s" % left)
-    again = subprocess.run([NANOGRID, "train", os.path.join(at("small"), small["chosen"] + ".yaml"), "--out", at("again")], capture_output=True)
+    check("model, recipe, grid: %s" % left, left == sorted(["grid.yaml", small["chosen"] + ".gguf", small["chosen"] + ".yaml"]))
+    again = attempt("train", os.path.join(at("small"), small["chosen"] + ".yaml"), "--out", at("again"))
     same = open(os.path.join(at("small"), small["chosen"] + ".gguf"), "rb").read() == open(os.path.join(at("again"), small["chosen"] + ".gguf"), "rb").read() \
         if again.returncode == 0 else False
-    check(same, "the recipe makes the same model again")
+    check("the recipe makes the same model again", same)
 
     for out in ("big", "small"):
-        r = subprocess.run([NANOGRID, "run", "--grid", os.path.join(at(out), "grid.yaml"), "--task", "classify", "--json", "the word leopardess"],
-                           capture_output=True, text=True, env={**os.environ, "NANOGRID_HOME": at("home")})
-        check(r.returncode == 0 and json.loads(r.stdout)["expert"] == "fitted", "%s/grid.yaml answers: %s" % (out, r.stderr))
+        r = attempt("run", "--grid", os.path.join(at(out), "grid.yaml"), "--task", "classify", "--json", "the word leopardess", NANOGRID_HOME=at("home"))
+        check("%s/grid.yaml answers: %s" % (out, r.stderr), r.returncode == 0 and json.loads(r.stdout)["expert"] == "fitted")
     if big_limits:
         serve_within(big["grid"], RAM_MB, 500, at("home"))
         serve_within(small["grid"], 48, 5, at("home"))
 
     r = fit(*columns, "--ram", "1MB", "--out", at("none"), want=1)
-    check("nothing" in r.stderr and os.listdir(at("none")) == [], "1 MB is hopeless: %s" % r.stderr[-300:])
+    check("1 MB is hopeless: %s" % r.stderr[-300:], "nothing" in r.stderr and os.listdir(at("none")) == [])
     r = fit(*columns, "--latency", "0.01us", "--out", at("none"), want=1)
-    check("nearest is linear" in r.stderr and "--latency" in r.stderr and os.listdir(at("none")) == [], "the nearest miss: %s" % r.stderr[-300:])
+    check("the nearest miss: %s" % r.stderr[-300:], "nearest is linear" in r.stderr and "--latency" in r.stderr and os.listdir(at("none")) == [])
     r = fit(*columns, "--out", at("big"), want=2)
-    check("--out" in r.stderr and "grid.yaml" in r.stderr, "an out_dir in use: %s" % r.stderr)
+    check("an out_dir in use: %s" % r.stderr, "--out" in r.stderr and "grid.yaml" in r.stderr)
     golden = lambda name: os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", name)
     r = fit("--task", "generate", "-m", golden("llama-tiny-f32.gguf"), "--ram", "20MB", "--out", at("none"), want=1)
-    check("context full" in r.stderr and "Q4_1" in r.stderr and os.listdir(at("none")) == [], "a decoder: %s" % r.stderr[-400:])
+    check("a decoder: %s" % r.stderr[-400:], "context full" in r.stderr and "Q4_1" in r.stderr and os.listdir(at("none")) == [])
     r = fit("--task", "generate", "-m", golden("bert-tiny-f32.gguf"), "--out", at("none"), want=2)
-    check("not generate" in r.stderr, "an encoder does not generate: %s" % r.stderr)
+    check("an encoder does not generate: %s" % r.stderr, "not generate" in r.stderr)
     plain = json.loads(fit("--task", "moderate", "--ram", "4GB", "--out", at("plain"), "--json").stdout)
-    check(plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"], "packages as they are: %s" % plain)
+    check("packages as they are: %s" % plain, plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"])
     bad_input(work, columns)
-    return 1 if failures else 0
+    return check.done()
 
 
 def bad_input(work, columns):
@@ -193,9 +183,9 @@ def bad_input(work, columns):
             (["--task", "classify", "--data", at("few.csv")], 2, "240 rows"), (["--task", "classify", "--data", at("one.csv")], 2, "at least two"),
             (["--task", "classify", "--data", at("broken.csv")], 1, "broken.csv:3"), (["--task", "classify", "--text", "x"], 2, "--data"),
             ([*columns[:-1], "sort"], 1, "sort")):
-        r = subprocess.run([NANOGRID, "fit", *args, "--out", at("none")], capture_output=True, text=True)
-        check(r.returncode == want and says in r.stderr, "%s: %d %s" % (args, r.returncode, r.stderr))
-        check(not os.path.exists(at("none")) or os.listdir(at("none")) == [], "nothing is left: %s" % args)
+        r = attempt("fit", *args, "--out", at("none"))
+        check("%s: %d %s" % (args, r.returncode, r.stderr), r.returncode == want and says in r.stderr)
+        check("nothing is left: %s" % args, not os.path.exists(at("none")) or os.listdir(at("none")) == [])
 
 
 if __name__ == "__main__":

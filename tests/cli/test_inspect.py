@@ -4,31 +4,17 @@ import json
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, run  # noqa: E402
 from gguf_read import read_gguf, write_safetensors  # noqa: E402
 
-BIN = os.environ["NANOGRID"]
 FIXTURES = os.environ.get("NANOGRID_FIXTURES", "")
-failures = []
 
 
-def check(good, what):
-    if not good:
-        failures.append(what)
-        print("FAIL", what)
-
-
-def run(*args, code=0, says=None):
-    p = subprocess.run([BIN, *args], capture_output=True)
-    err = p.stderr.decode()
-    check(p.returncode == code, f"{' '.join(args)}: exit {p.returncode}, not {code}: {err.strip()}")
-    if says:
-        check(says in err, f"{' '.join(args)}: says {err.strip()!r}, not {says!r}")
-    return p.stdout.decode()  # strict: what is printed is UTF-8
+  # strict: what is printed is UTF-8
 
 
 def text(s):
@@ -56,31 +42,31 @@ def test_gguf(tmp):
     path = tmp + "/tiny.gguf"
     with open(path, "wb") as f:
         f.write(tiny_gguf())
-    out = run("inspect", path, "--json", "--tensors")
-    check(out.count("\n") == 1, "one line")
+    out = run("inspect", path, "--json", "--tensors").stdout
+    check("one line", out.count("\n") == 1)
     got = json.loads(out)
     want = {"file": path, "format": "gguf", "architecture": "llama", "parameters": 101, "bytes": len(tiny_gguf()), "n_tensors": 2,
             "types": {"Q8_0": {"tensors": 1, "bytes": 102}, "F32": {"tensors": 1, "bytes": 20}},
             "tensors": [{"name": "a.weight", "type": "Q8_0", "shape": [3, 32], "bytes": 102},
                         {"name": "b.bias", "type": "F32", "shape": [5], "bytes": 20}]}
     for k, v in want.items():
-        check(got[k] == v, f"{k} is {got[k]!r}, not {v!r}")
+        check(f"{k} is {got[k]!r}, not {v!r}", got[k] == v)
     meta = got["metadata"]
-    check(meta["llama.eps"] == 1e-05 and meta["flag"] is True and meta["big"] == 2**64 - 1 and meta["short"] == [-1, 0, 7], f"metadata {meta}")
-    check(meta["tokens"] == {"type": "string", "length": 20, "first": [f"t{i}" for i in range(16)]}, f"tokens {meta['tokens']}")
-    check("tensors" not in json.loads(run("inspect", path, "--json")), "tensors unasked")
-    out = run("inspect", path, "--tensors")
-    check("\x1b" not in out and "evil" in out, "a control character reaches the terminal")
-    check("3 x 32" in out and "llama.block_count = 3" in out, out)
+    check(f"metadata {meta}", meta["llama.eps"] == 1e-05 and meta["flag"] is True and meta["big"] == 2**64 - 1 and meta["short"] == [-1, 0, 7])
+    check(f"tokens {meta['tokens']}", meta["tokens"] == {"type": "string", "length": 20, "first": [f"t{i}" for i in range(16)]})
+    check("tensors unasked", "tensors" not in json.loads(run("inspect", path, "--json").stdout))
+    out = run("inspect", path, "--tensors").stdout
+    check("a control character reaches the terminal", "\x1b" not in out and "evil" in out)
+    check(out, "3 x 32" in out and "llama.block_count = 3" in out)
 
 
 def test_safetensors(tmp):
     path = tmp + "/m.safetensors"
     write_safetensors(path, {"w": ("BF16", [2, 3], bytes(12)), "ids": ("I64", [2], bytes(16)), "scalar": ("F32", [], bytes(4))}, {"format": "pt"})
-    got = json.loads(run("inspect", path, "--json", "--tensors"))
-    check(got["format"] == "safetensors" and got["parameters"] == 9 and got["metadata"] == {"format": "pt"}, f"{got}")
-    check(got["types"] == {"BF16": {"tensors": 1, "bytes": 12}, "I64": {"tensors": 1, "bytes": 16}, "F32": {"tensors": 1, "bytes": 4}}, f"{got['types']}")
-    check(got["tensors"][0] == {"name": "w", "type": "BF16", "shape": [2, 3], "bytes": 12}, f"{got['tensors']}")
+    got = json.loads(run("inspect", path, "--json", "--tensors").stdout)
+    check(f"{got}", got["format"] == "safetensors" and got["parameters"] == 9 and got["metadata"] == {"format": "pt"})
+    check(f"{got['types']}", got["types"] == {"BF16": {"tensors": 1, "bytes": 12}, "I64": {"tensors": 1, "bytes": 16}, "F32": {"tensors": 1, "bytes": 4}})
+    check(f"{got['tensors']}", got["tensors"][0] == {"name": "w", "type": "BF16", "shape": [2, 3], "bytes": 12})
 
 
 def test_refusals(tmp):
@@ -100,12 +86,12 @@ def test_refusals(tmp):
             data = struct.pack("<Q", len(head)) + head + bytes(8)
         with open(path, "wb") as f:
             f.write(data)
-        out = run("inspect", path, code=1, says=says)
-        check(out == "", f"{name}: prints {out!r}")
-    run("inspect", tmp + "/absent", code=1, says="absent")
-    run("inspect", tmp, code=1, says="not a regular file")
-    run("inspect", code=2)
-    run("inspect", tmp + "/a", tmp + "/b", code=2)
+        out = run("inspect", path, want=1, says=says).stdout
+        check(f"{name}: prints {out!r}", out == "")
+    run("inspect", tmp + "/absent", want=1, says="absent")
+    run("inspect", tmp, want=1, says="not a regular file")
+    run("inspect", want=2)
+    run("inspect", tmp + "/a", tmp + "/b", want=2)
 
 
 def test_fixtures():
@@ -113,12 +99,12 @@ def test_fixtures():
     if not paths:
         print("SKIP fixture models: NANOGRID_FIXTURES is not set")
     for path in paths:
-        got = json.loads(run("inspect", path, "--json"))
-        check(got["n_tensors"] > 0 and got["parameters"] > 0 and got["architecture"], f"{path}: {got}")
+        got = json.loads(run("inspect", path, "--json").stdout)
+        check(f"{path}: {got}", got["n_tensors"] > 0 and got["parameters"] > 0 and got["architecture"])
         if path.endswith("f32.gguf"):
             keys, tensors = read_gguf(path)
-            check(got["n_tensors"] == len(tensors) and got["architecture"] == keys["general.architecture"], f"{path} differs")
-            check(got["parameters"] == sum(len(t[2]) // 4 for t in tensors.values() if t[0] == "F32"), f"{path}: parameters")
+            check(f"{path} differs", got["n_tensors"] == len(tensors) and got["architecture"] == keys["general.architecture"])
+            check(f"{path}: parameters", got["parameters"] == sum(len(t[2]) // 4 for t in tensors.values() if t[0] == "F32"))
 
 
 tmp = tempfile.mkdtemp(prefix="nanogrid-test-inspect-")
@@ -129,5 +115,4 @@ try:
     test_fixtures()
 finally:
     shutil.rmtree(tmp)
-print(f"{len(failures)} failures")
-sys.exit(1 if failures else 0)
+sys.exit(check.done())

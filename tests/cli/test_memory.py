@@ -8,60 +8,50 @@ import subprocess
 import sys
 import tempfile
 
-NG = os.environ.get("NANOGRID", "build/nanogrid")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import NANOGRID, attempt, check  # noqa: E402
+
 BUILD = os.environ.get("BUILD_DIR", "build")
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 TINY = os.path.join(ROOT, "tests", "golden", "llama-tiny-mixed.gguf")
-failed = 0
-
-
-def check(ok, what):
-    global failed
-    if not ok:
-        failed += 1
-        print("FAIL", what)
-
-
-def run(*args, **env):
-    return subprocess.run([NG, *map(str, args)], capture_output=True, text=True, env=dict(os.environ, **env), timeout=100)
 
 
 def doctor(model, *args, **env):
-    r = run("doctor", "-m", model, "--json", *args, **env)
-    check(r.stdout.count("\n") == 1, "doctor --json stands on one line: %r %r" % (r.stdout, r.stderr))
+    r = attempt("doctor", "-m", model, "--json", *args, **env)
+    check("doctor --json stands on one line: %r %r" % (r.stdout, r.stderr), r.stdout.count("\n") == 1)
     return json.loads(r.stdout or "{}"), r.returncode
 
 
 def parts():
     d, code = doctor(TINY, "-c", 100, "-t", 2)
     names = ("weights", "panels", "tables", "kv", "scratch", "process")
-    check(code == 0 and d["fits"] is True, d)
-    check(d["resident_bytes"] == sum(d[n + "_bytes"] for n in names), "the parts add up: %r" % d)
-    check(d["n_ctx"] == 100 and d["threads"] == 2 and d["os_bytes"] > 0 and d["file_weights_bytes"] > 0, d)
-    text = run("doctor", "-m", TINY, "-c", 100).stdout
-    check(all(w in text for w in ("weights", "panels", "KV cache", "scratch", "resident", "available", "fits")), text)
+    check(d, code == 0 and d["fits"] is True)
+    check("the parts add up: %r" % d, d["resident_bytes"] == sum(d[n + "_bytes"] for n in names))
+    check(d, d["n_ctx"] == 100 and d["threads"] == 2 and d["os_bytes"] > 0 and d["file_weights_bytes"] > 0)
+    text = attempt("doctor", "-m", TINY, "-c", 100).stdout
+    check(text, all(w in text for w in ("weights", "panels", "KV cache", "scratch", "resident", "available", "fits")))
     for args, code, words in ((["-c", "64"], 2, "-m"), (["-m", TINY, "-c", "-1"], 2, "-c"), (["-m", "/nonexistent.gguf"], 1, "/nonexistent"),
                               (["-m", TINY, "-c", "100000"], 2, "192"), (["-m", TINY, "-t", "300"], 2, "-t")):
-        r = run("doctor", *args)
-        check(r.returncode == code and words in r.stderr and not r.stdout, "%s: %d %r" % (args, r.returncode, r.stderr))
+        r = attempt("doctor", *args)
+        check("%s: %d %r" % (args, r.returncode, r.stderr), r.returncode == code and words in r.stderr and not r.stdout)
 
 
 def refusals(big):
     d, code = doctor(big, NANOGRID_MEMORY="40MB")
-    check(code == 1 and d["fits"] is False and "NANOGRID_MEMORY" in d["refusal"], d)
+    check(d, code == 1 and d["fits"] is False and "NANOGRID_MEMORY" in d["refusal"])
     for args in (["bench", "-n", 4], ["logits", "--tokens", "1"], ["complete", "--tokens", "1", "-n", 2]):
-        r = run(args[0], "-m", big, *args[1:], NANOGRID_MEMORY="40MB")
-        check(r.returncode == 1 and "MiB" in r.stderr and "quantize" in r.stderr and not r.stdout.strip("[]\n"), "%s: %r" % (args, r.stderr))
+        r = attempt(args[0], "-m", big, *args[1:], NANOGRID_MEMORY="40MB")
+        check("%s: %r" % (args, r.stderr), r.returncode == 1 and "MiB" in r.stderr and "quantize" in r.stderr and not r.stdout.strip("[]\n"))
     # the weights fit, the whole context does not: the message names one that does
     d, _ = doctor(big, "-c", 8192)
     limit = d["resident_bytes"] + (33 << 20) - d["kv_bytes"] // 2  # 33 MiB: the system's share where there is little
-    r = run("complete", "-m", big, "--tokens", "1", "-n", 2, "-c", 8192, "-t", 1, NANOGRID_MEMORY=str(limit))
-    check(r.returncode == 1 and "a context of " in r.stderr, r.stderr)
+    r = attempt("complete", "-m", big, "--tokens", "1", "-n", 2, "-c", 8192, "-t", 1, NANOGRID_MEMORY=str(limit))
+    check(r.stderr, r.returncode == 1 and "a context of " in r.stderr)
     words = r.stderr.split("a context of ")[-1].split()
-    r = run("complete", "-m", big, "--tokens", "1", "-n", 2, "-c", words[0], "-t", 1, "--json", NANOGRID_MEMORY=str(limit))
-    check(r.returncode == 0, "the context that the message names runs: %r" % r.stderr)
-    r = run("doctor", NANOGRID_MEMORY="lots")
-    check(r.returncode == 2 and "NANOGRID_MEMORY=lots" in r.stderr, r.stderr)
+    r = attempt("complete", "-m", big, "--tokens", "1", "-n", 2, "-c", words[0], "-t", 1, "--json", NANOGRID_MEMORY=str(limit))
+    check("the context that the message names runs: %r" % r.stderr, r.returncode == 0)
+    r = attempt("doctor", NANOGRID_MEMORY="lots")
+    check(r.stderr, r.returncode == 2 and "NANOGRID_MEMORY=lots" in r.stderr)
 
 
 def prediction(model, n_ctx, home):
@@ -70,12 +60,12 @@ def prediction(model, n_ctx, home):
         return
     d, _ = doctor(model, "-c", n_ctx, "-t", 2)
     for how in ("written", "cache"):  # a first load must hold no more than a second one
-        r = run("bench", "-m", model, "-p", n_ctx, "-r", 1, "-t", 2, "--json", NANOGRID_HOME=home)
+        r = attempt("bench", "-m", model, "-p", n_ctx, "-r", 1, "-t", 2, "--json", NANOGRID_HOME=home)
         row = json.loads(r.stdout)[0]
         off = row["rss_peak_bytes"] / d["resident_bytes"] - 1
         print("%-40s %-8s predicted %7.1f MiB, measured %7.1f MiB, %+.1f %%" % (os.path.basename(model), row["weights"],
               d["resident_bytes"] / 2**20, row["rss_peak_bytes"] / 2**20, 100 * off))
-        check(abs(off) <= 0.05, "%s (%s) is predicted within 5 %%" % (model, how))
+        check("%s (%s) is predicted within 5 %%" % (model, how), abs(off) <= 0.05)
 
 
 def engine():
@@ -84,12 +74,12 @@ def engine():
     with tempfile.TemporaryDirectory() as folder:
         store = os.path.join(folder, "t.json")
         r = subprocess.run([sys.executable, engine_path, "--rows", "wall,start", "--quick", "--store", store], capture_output=True, text=True,
-                           env=dict(env, NANOGRID=NG), timeout=100)
-        check(r.returncode == 1 and r.stdout.count("not available: SMOLLM2_DIR") == 2, "engine names what it lacks: %r %r" % (r.stdout, r.stderr))
+                           env=dict(env, NANOGRID=NANOGRID), timeout=100)
+        check("engine names what it lacks: %r %r" % (r.stdout, r.stderr), r.returncode == 1 and r.stdout.count("not available: SMOLLM2_DIR") == 2)
         r = subprocess.run([sys.executable, engine_path, "--rows", "none", "--store", store, "--markdown"], capture_output=True, text=True, timeout=100)
-        check(r.returncode == 1 and r.stdout.count("| missing |") == 2 and "machine:" in r.stdout, "the stored table is printed: %r" % r.stdout)
+        check("the stored table is printed: %r" % r.stdout, r.returncode == 1 and r.stdout.count("| missing |") == 2 and "machine:" in r.stdout)
     r = subprocess.run([sys.executable, engine_path, "--rows", "nonsense"], capture_output=True, text=True, timeout=100)
-    check(r.returncode == 2 and "nonsense" in r.stderr, "an unknown group is wrong usage")
+    check("an unknown group is wrong usage", r.returncode == 2 and "nonsense" in r.stderr)
 
 
 def main():
@@ -99,7 +89,7 @@ def main():
         for params, kind in (("20M", "Q4_0"), ("40M", "F16")):
             models.append(os.path.join(folder, "random-%s-%s.gguf" % (params, kind)))
             r = subprocess.run([os.path.join(BUILD, "random_model"), models[-1], params, kind], capture_output=True, text=True, timeout=100)
-            check(r.returncode == 0, r.stderr)
+            check(r.stderr, r.returncode == 0)
         refusals(models[1])
         for m in models:
             prediction(m, 1024, os.path.join(folder, "home"))
@@ -109,8 +99,7 @@ def main():
         else:
             print("SKIP SmolLM2: SMOLLM2_DIR is not set or has no Q4_0.gguf")
     engine()
-    print("failed: %d" % failed if failed else "memory: all passed")
-    return 1 if failed else 0
+    return check.done()
 
 
 sys.exit(main())

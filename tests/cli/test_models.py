@@ -5,28 +5,15 @@ retrains one package and the list of words and compares the bytes of the file.""
 import glob
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
-NANOGRID = os.environ["NANOGRID"]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, run  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RETRAIN = {"trec.yaml", "spelling-en.yaml"}
 MAX_BYTES = 25 * 1000 * 1000
-
-failed = []
-
-
-def check(ok, what):
-    if not ok:
-        failed.append(what)
-        print("FAILED:", what)
-
-
-def run(*args):
-    p = subprocess.run([NANOGRID, *args], capture_output=True, text=True)
-    check(p.returncode == 0, f"nanogrid {' '.join(args)}: exit {p.returncode}: {p.stderr.strip()}")
-    return p.stdout
 
 
 def flat(figures, prefix=""):
@@ -43,17 +30,17 @@ def check_card(path):
         print(f"SKIP {card['name']}: the sanitizers take an hour for its test texts")
         return
     recipe = os.path.join(ROOT, "recipes", card["recipe"])
-    out = run("eval", recipe, "--json")
+    out = run("eval", recipe, "--json").stdout
     if not out:
         return
     now = dict(flat(json.loads(out)))
     then = dict(flat(card["figures"]))
-    check(len(then) >= 4, f"{path}: the card has only {len(then)} figures")
+    check(f"{path}: the card has only {len(then)} figures", len(then) >= 4)
     for key, value in then.items():
-        check(now.get(key) == value, f"{path}: {key} is {now.get(key)}, the card says {value}")
+        check(f"{path}: {key} is {now.get(key)}, the card says {value}", now.get(key) == value)
     measured = dict(flat(card["measured"]))
     for key in now:
-        check(key in then or key in measured, f"{path}: the card lacks {key}")
+        check(f"{path}: the card lacks {key}", key in then or key in measured)
     print(f"{card['name']}: {len(then)} figures as on the card")
 
 
@@ -67,31 +54,31 @@ def retrain(path):
         name = "spelling.gguf" if card["task"] == "spelling" else "model.gguf"
         new = open(os.path.join(tmp, name), "rb").read()
         old = open(os.path.join(os.path.dirname(path), name), "rb").read()
-        check(new == old, f"{card['name']}: retrained, the file differs")
+        check(f"{card['name']}: retrained, the file differs", new == old)
         print(f"{card['name']}: retrained to the same {len(old)} bytes")
 
 
 def main():
     cards = sorted(glob.glob(os.path.join(ROOT, "models", "*", "*card.json")))
-    check(len(cards) >= 5, f"only {len(cards)} cards in models/")
+    check(f"only {len(cards)} cards in models/", len(cards) >= 5)
     size = sum(os.path.getsize(p) for p in glob.glob(os.path.join(ROOT, "models", "*", "*")))
-    check(size <= MAX_BYTES, f"models/ holds {size} bytes, more than {MAX_BYTES}")
+    check(f"models/ holds {size} bytes, more than {MAX_BYTES}", size <= MAX_BYTES)
     for path in cards:
         card = json.load(open(path))
         for key in ("name", "task", "recipe", "figures", "measured"):
-            check(card.get(key), f"{path}: no {key}")
+            check(f"{path}: no {key}", card.get(key))
         for key in ("licence", "attribution"):
-            check(card["data"].get(key), f"{path}: the card names no {key} of its data")
-    if failed:
-        return 1
+            check(f"{path}: the card names no {key} of its data", card["data"].get(key))
+    if check.failed:
+        return check.done()
     if not os.environ.get("NANOGRID_DATA"):
         print("SKIPPED: NANOGRID_DATA is not set; the figures on the cards were NOT checked")
         return 77
     for path in cards:
         check_card(path)
         retrain(path)
-    check(not RETRAIN, f"no package of {sorted(RETRAIN)} was retrained")
-    return 1 if failed else 0
+    check(f"no package of {sorted(RETRAIN)} was retrained", not RETRAIN)
+    return check.done()
 
 
 sys.exit(main())

@@ -1,35 +1,22 @@
 """`nanogrid predict`, `train` and `eval` from outside: outputs, exit codes, one line a text."""
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
-NANOGRID = os.environ["NANOGRID"]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, run  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-failed = []
 
 
 def model(name):
     return os.path.join(ROOT, "models", name, "model.gguf")
 
 
-def check(ok, what):
-    if not ok:
-        failed.append(what)
-        print("FAILED:", what)
-
-
-def run(*args, text=b"", code=0):
-    p = subprocess.run([NANOGRID, *args], input=text, capture_output=True)
-    check(p.returncode == code, f"{args}: exit {p.returncode}, not {code}: {p.stderr.decode(errors='replace').strip()}")
-    check(code == 0 or p.stderr, f"{args}: failed without a word")
-    return p.stdout
-
-
 def predict(name, text, *more):
-    lines = run("predict", "-m", model(name), "--json", *more, text).decode().splitlines()
-    check(len(lines) == 1, f"{name}: {len(lines)} lines")
+    lines = run("predict", "-m", model(name), "--json", *more, text).stdout.splitlines()
+    check(f"{name}: {len(lines)} lines", len(lines) == 1)
     return json.loads(lines[0])
 
 
@@ -45,47 +32,47 @@ def answers():
                              ("language-id", "Гэта беларуская мова", "be"),
                              ("language-id", "これは日本語の文です", "ja")):
         a = predict(name, text)
-        check(a["label"] == want, f"{name}: '{text}' is {a['label']}, not {want}")
-        check(a["in_scope"] is True and 0 < a["confidence"] <= 1, f"{name}: {a}")
+        check(f"{name}: '{text}' is {a['label']}, not {want}", a["label"] == want)
+        check(f"{name}: {a}", a["in_scope"] is True and 0 < a["confidence"] <= 1)
         scores = list(a["scores"].values())
-        check(scores == sorted(scores, reverse=True) and len(scores) <= 5, f"{name}: scores {a['scores']}")
-        check(next(iter(a["scores"])) == want, f"{name}: the label is not the best score")
+        check(f"{name}: scores {a['scores']}", scores == sorted(scores, reverse=True) and len(scores) <= 5)
+        check(f"{name}: the label is not the best score", next(iter(a["scores"])) == want)
     a = predict("intent", "zxcv qwpo mnbv lkjh")
-    check(a["label"] is None and a["in_scope"] is False and a["scores"], f"nonsense is in scope: {a}")
-    check(len(predict("intent", "hello", "--top-k", "2")["scores"]) == 2, "--top-k 2")
-    check(len(predict("intent", "hello", "--top-k", "4000")["scores"]) == 150, "--top-k above the labels")
+    check(f"nonsense is in scope: {a}", a["label"] is None and a["in_scope"] is False and a["scores"])
+    check("--top-k 2", len(predict("intent", "hello", "--top-k", "2")["scores"]) == 2)
+    check("--top-k above the labels", len(predict("intent", "hello", "--top-k", "4000")["scores"]) == 150)
     for _ in range(3):
-        check(predict("intent", "hello") == predict("intent", "hello"), "not repeatable")
-    check(predict("intent", "")["scores"], "an empty text has scores too")
+        check("not repeatable", predict("intent", "hello") == predict("intent", "hello"))
+    check("an empty text has scores too", predict("intent", "")["scores"])
 
 
 def lines():
     text = b"freeze my account\n\xff\xfe\n\nwhat is the weather in rome"
-    out = run("predict", "-m", model("intent"), "--json", "--lines", text=text, code=1).decode().splitlines()
-    check(len(out) == 4, f"--lines: {len(out)} lines for 4 texts")
+    out = run("predict", "-m", model("intent"), "--json", "--lines", stdin=text, want=1).stdout.splitlines()
+    check(f"--lines: {len(out)} lines for 4 texts", len(out) == 4)
     got = [json.loads(line) for line in out]
-    check(got[0]["label"] == "freeze_account" and got[3]["label"] == "weather", f"--lines: {out}")
-    check("UTF-8" in got[1]["error"]["message"], f"--lines: {out[1]}")
-    plain = run("predict", "-m", model("topic"), text=b"stocks fall as oil prices rise\n").decode()
-    check(plain.startswith("business"), f"plain text: {plain}")
+    check(f"--lines: {out}", got[0]["label"] == "freeze_account" and got[3]["label"] == "weather")
+    check(f"--lines: {out[1]}", "UTF-8" in got[1]["error"]["message"])
+    plain = run("predict", "-m", model("topic"), stdin="stocks fall as oil prices rise\n").stdout
+    check(f"plain text: {plain}", plain.startswith("business"))
 
 
 def usage():
-    run("predict", code=2)
-    run("predict", "-m", model("intent"), "a", "b", code=2)
-    run("predict", "-m", model("intent"), "--task", "dance", "a", code=2)
-    run("predict", "-m", model("intent"), "--task", "moderate", "a", code=2)
-    run("predict", "-m", model("intent"), "--head", "x", "a", code=2)
-    run("predict", "-m", "/nowhere.gguf", "a", code=1)
-    run("predict", "-m", model("intent"), text=b"\xff", code=1)
-    run("train", code=2)
-    run("eval", code=2)
-    run("train", "/nowhere.yaml", code=1)
-    run("eval", "/nowhere.yaml", code=1)
+    run("predict", want=2)
+    run("predict", "-m", model("intent"), "a", "b", want=2)
+    run("predict", "-m", model("intent"), "--task", "dance", "a", want=2)
+    run("predict", "-m", model("intent"), "--task", "moderate", "a", want=2)
+    run("predict", "-m", model("intent"), "--head", "x", "a", want=2)
+    run("predict", "-m", "/nowhere.gguf", "a", want=1)
+    run("predict", "-m", model("intent"), stdin=b"\xff", want=1)
+    run("train", want=2)
+    run("eval", want=2)
+    run("train", "/nowhere.yaml", want=1)
+    run("eval", "/nowhere.yaml", want=1)
     with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
         f.write(open(model("intent"), "rb").read()[:5000])
         f.flush()
-        run("predict", "-m", f.name, "a", code=1)
+        run("predict", "-m", f.name, "a", want=1)
 
 
 def train_and_eval():
@@ -99,26 +86,26 @@ def train_and_eval():
             f.write("name: pets\ntask: classify\ndata:\n  train: [{file: ./d.tsv, hash: {of: 2, keep: [0]}}]\n"
                     "  dev: [{file: ./d.tsv, hash: {of: 2, keep: [1]}}]\n  test: [{file: ./d.tsv}]\n"
                     "features: {bits: 10, rows: 500}\ntraining: {epochs: 3}\n")
-        out = [json.loads(x) for x in run("train", recipe, "--out", tmp, "--json").decode().splitlines()]
-        check([s["step"] for s in out[:-1]] == list(range(1, len(out))), f"steps {out}")
-        check(all("loss" in s for s in out) and out[-1]["labels"] == 2, f"train: {out[-1]}")
+        out = [json.loads(x) for x in run("train", recipe, "--out", tmp, "--json").stdout.splitlines()]
+        check(f"steps {out}", [s["step"] for s in out[:-1]] == list(range(1, len(out))))
+        check(f"train: {out[-1]}", all("loss" in s for s in out) and out[-1]["labels"] == 2)
         first = open(os.path.join(tmp, "model.gguf"), "rb").read()
-        check(out[-1]["model_mb"] == round(len(first) / 1e6, 6), "model_mb is not the file's size")
+        check("model_mb is not the file's size", out[-1]["model_mb"] == round(len(first) / 1e6, 6))
         run("train", recipe, "--out", tmp)
-        check(open(os.path.join(tmp, "model.gguf"), "rb").read() == first, "the same recipe gives other bytes")
+        check("the same recipe gives other bytes", open(os.path.join(tmp, "model.gguf"), "rb").read() == first)
         run("train", recipe, "--out", tmp, "--seed", "9")
-        check(open(os.path.join(tmp, "model.gguf"), "rb").read() != first, "--seed does nothing")
-        got = json.loads(run("eval", recipe, "--dir", tmp, "--json", "--card"))
+        check("--seed does nothing", open(os.path.join(tmp, "model.gguf"), "rb").read() != first)
+        got = json.loads(run("eval", recipe, "--dir", tmp, "--json", "--card").stdout)
         for key in ("accuracy", "f1", "ece", "aurc", "latency_ms", "rss_mb", "model_mb", "unseen"):
-            check(key in got, f"eval lacks {key}")
-        check(got["accuracy"] == 1 and got["latency_ms"]["p50"] <= got["latency_ms"]["p99"], f"eval: {got}")
+            check(f"eval lacks {key}", key in got)
+        check(f"eval: {got}", got["accuracy"] == 1 and got["latency_ms"]["p50"] <= got["latency_ms"]["p99"])
         card = json.load(open(os.path.join(tmp, "card.json")))
-        check(card["figures"]["accuracy"] == got["accuracy"] and card["measured"]["cpu"], f"card: {card}")
-        check(open(os.path.join(tmp, "scores.gguf"), "rb").read(4) == b"GGUF", "no scores.gguf")
+        check(f"card: {card}", card["figures"]["accuracy"] == got["accuracy"] and card["measured"]["cpu"])
+        check("no scores.gguf", open(os.path.join(tmp, "scores.gguf"), "rb").read(4) == b"GGUF")
 
 
 answers()
 lines()
 usage()
 train_and_eval()
-sys.exit(1 if failed else 0)
+sys.exit(check.done())

@@ -4,34 +4,21 @@ refused file leaves OUT as it was.  Real models: bench/formats."""
 import json
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from checks import attempt, check  # noqa: E402
 import gguf_read  # noqa: E402
 
-NG = os.environ.get("NANOGRID", "build/nanogrid")
 GOLDEN = os.path.join(HERE, "..", "golden")
 BERT, LLAMA = os.path.join(GOLDEN, "bert-tiny-f32.gguf"), os.path.join(GOLDEN, "llama-tiny-f32.gguf")
 TYPES = "F32 F16 BF16 Q8_0 Q6_K Q5_K_M Q5_K Q5_1 Q5_0 Q4_K_M Q4_K Q4_1 Q4_0 NG4_M NG4 NG3".split()
-failed = 0
-
-
-def check(ok, what):
-    global failed
-    if not ok:
-        failed += 1
-        print("FAIL", what)
-
-
-def run(*args, stdin="", **env):
-    return subprocess.run([NG, *map(str, args)], input=stdin, capture_output=True, text=True, env=dict(os.environ, **env), timeout=110)
 
 
 def quantize(src, out, kind, *args):
-    r = run("quantize", src, out, kind, "--json", *args)
+    r = attempt("quantize", src, out, kind, "--json", *args)
     return r.returncode, json.loads(r.stdout) if r.stdout else {}, r.stderr
 
 
@@ -42,21 +29,21 @@ def every_type(folder):
         sizes = {}
         for kind in TYPES:
             code, d, err = quantize(src, out, kind)
-            check(code == 0 and d.get("type") == kind and not err.strip(), "%s %s: %d %s" % (src, kind, code, err))
+            check("%s %s: %d %s" % (src, kind, code, err), code == 0 and d.get("type") == kind and not err.strip())
             sizes[kind] = d["bytes_after"]
-            check(os.path.getsize(out) == d["bytes_after"] and d["bytes_before"] == os.path.getsize(src), "%s: sizes" % kind)
+            check("%s: sizes" % kind, os.path.getsize(out) == d["bytes_after"] and d["bytes_before"] == os.path.getsize(src))
             loss = 1 - d["cosine_mean"] if src == BERT else d["kld_mean"]
             limit = {"F": 1e-4, "B": 1e-3, "8": 5e-3}.get(kind[0] if kind[0] in "FB" else kind[1], 0.3)
-            check(-1e-6 <= loss <= limit, "%s loses %g" % (kind, loss))
-            check(d["pp_before"] > 0 and d["pp_after"] > 0, "speed is printed: %r" % d)
+            check("%s loses %g" % (kind, loss), -1e-6 <= loss <= limit)
+            check("speed is printed: %r" % d, d["pp_before"] > 0 and d["pp_after"] > 0)
             verb, more = ("embed", ["abc"]) if src == BERT else ("logits", ["--tokens", "1,2,3"])
-            answers = {run(verb, "-m", out, *more, NG_CPU=level).stdout for level in ("ref", "avx2", "avx512")}
-            check(len(answers) == 1 and answers != {""}, "%s: the levels differ" % kind)
-        check(sizes["NG3"] < sizes["NG4"] < sizes["NG4_M"] and sizes["NG4"] <= sizes["Q4_K"] < sizes["Q8_0"] < sizes["F16"], "sizes: %r" % sizes)
-    text = run("quantize", LLAMA, out, "NG4").stdout
-    check("KL divergence" in text and "reading" in text and "rows do not fit" in text, "the table for people: %r" % text[-400:])
-    rows = [l.split() for l in run("inspect", out).stdout.splitlines()]
-    check(any("NG4" in r for r in rows), "inspect names the type")
+            answers = {attempt(verb, "-m", out, *more, NG_CPU=level).stdout for level in ("ref", "avx2", "avx512")}
+            check("%s: the levels differ" % kind, len(answers) == 1 and answers != {""})
+        check("sizes: %r" % sizes, sizes["NG3"] < sizes["NG4"] < sizes["NG4_M"] and sizes["NG4"] <= sizes["Q4_K"] < sizes["Q8_0"] < sizes["F16"])
+    text = attempt("quantize", LLAMA, out, "NG4").stdout
+    check("the table for people: %r" % text[-400:], "KL divergence" in text and "reading" in text and "rows do not fit" in text)
+    rows = [l.split() for l in attempt("inspect", out).stdout.splitlines()]
+    check("inspect names the type", any("NG4" in r for r in rows))
 
 
 def patched(folder, src, tensor, change):
@@ -65,7 +52,7 @@ def patched(folder, src, tensor, change):
     old = gguf_read.read_gguf(src)[1][tensor][2]
     values = change(list(struct.unpack("<%df" % (len(old) // 4), old)))
     data = open(src, "rb").read()
-    check(data.count(old) == 1, "the tensor's bytes are found")
+    check("the tensor's bytes are found", data.count(old) == 1)
     open(path, "wb").write(data.replace(old, struct.pack("<%df" % len(values), *values)))
     return path
 
@@ -75,53 +62,53 @@ def refusals(folder):
     open(out, "w").write("as it was")
     sharp = patched(folder, LLAMA, "output_norm.weight", lambda v: [20 * x for x in v])  # logits twenty times as far apart
     code, d, err = quantize(sharp, out, "NG3")
-    check(code == 1 and "--accept-loss" in err and "not kept" in err and d["kld_mean"] > 1.5, "a great loss is refused: %d %r %r" % (code, d, err))
-    check(open(out).read() == "as it was" and not os.path.exists(out + ".unchecked"), "OUT is as it was, nothing is left beside it")
+    check("a great loss is refused: %d %r %r" % (code, d, err), code == 1 and "--accept-loss" in err and "not kept" in err and d["kld_mean"] > 1.5)
+    check("OUT is as it was, nothing is left beside it", open(out).read() == "as it was" and not os.path.exists(out + ".unchecked"))
     code, d, err = quantize(sharp, out, "NG3", "--accept-loss")
-    check(code == 0 and not err and os.path.getsize(out) == d["bytes_after"], "--accept-loss keeps it: %r" % err)
+    check("--accept-loss keeps it: %r" % err, code == 0 and not err and os.path.getsize(out) == d["bytes_after"])
     for bad in (float("nan"), float("inf"), -float("inf")):
         for tensor in ("token_embd.weight", "output_norm.weight"):
             code, d, err = quantize(patched(folder, LLAMA, tensor, lambda v: v[:7] + [bad] + v[8:]), out, "NG4", "--accept-loss")
-            check(code == 1 and tensor in err and "row 0" in err, "%g in %s: %d %r" % (bad, tensor, code, err))
+            check("%g in %s: %d %r" % (bad, tensor, code, err), code == 1 and tensor in err and "row 0" in err)
     for bad in (float("nan"), float("inf")):
         for verb, model, tensor, *args in (("logits", LLAMA, "blk.1.ffn_down.weight", "--tokens", "1,2,3"), ("logits", LLAMA, "output_norm.weight", "--tokens", "1"),
                                            ("complete", LLAMA, "blk.0.attn_v.weight", "--tokens", "1,2", "-n", "2"), ("embed", BERT, "blk.0.ffn_up.weight"),
                                            ("embed", BERT, "token_embd_norm.weight")):
-            r = run(verb, "-m", patched(folder, model, tensor, lambda v: v[:5] + [bad] + v[6:]), *args, stdin="a b c\n")
-            check(r.returncode == 1 and "damaged" in r.stderr and not r.stdout, "%s with %g in %s: %r" % (verb, bad, tensor, r))
+            r = attempt(verb, "-m", patched(folder, model, tensor, lambda v: v[:5] + [bad] + v[6:]), *args, stdin="a b c\n")
+            check("%s with %g in %s: %r" % (verb, bad, tensor, r), r.returncode == 1 and "damaged" in r.stderr and not r.stdout)
     for args, code, words in ((["Q2_K"], 1, "2 bits"), (["IQ1_S"], 1, "2 bits"), (["Q2_K", "--accept-loss"], 1, "the smallest is NG3"), (["Q9_0"], 2, "choose among"), (["NG4", "--imatrix", "/nonexistent"], 1, "/nonexistent"),
                               (["NG4", "--imatrix", BERT], 1, "no importance matrix"), ([], 2, "TYPE"), (["NG4", "-f", "/nonexistent"], 1, "/nonexistent")):
-        r = run("quantize", LLAMA, out, *args)
-        check(r.returncode == code and words in r.stderr and not r.stdout, "%s: %d %r" % (args, r.returncode, r.stderr))
+        r = attempt("quantize", LLAMA, out, *args)
+        check("%s: %d %r" % (args, r.returncode, r.stderr), r.returncode == code and words in r.stderr and not r.stdout)
 
 
 def importance(folder):
     text, im, out = (os.path.join(folder, n) for n in ("text.txt", "im.gguf", "out.gguf"))
     open(text, "w").write("a b c d\nhello\n\nx y z\n")
-    r = run("imatrix", "-m", BERT, "-f", text, "-o", im, "--json")
+    r = attempt("imatrix", "-m", BERT, "-f", text, "-o", im, "--json")
     d = json.loads(r.stdout or "{}")
-    check(r.returncode == 0 and d["windows"] == 3 and d["matrices"] >= 12 and d["tokens"] > 6, "imatrix: %r %r" % (d, r.stderr))
+    check("imatrix: %r %r" % (d, r.stderr), r.returncode == 0 and d["windows"] == 3 and d["matrices"] >= 12 and d["tokens"] > 6)
     keys, tensors = gguf_read.read_gguf(im)
-    check(keys["general.type"] == "imatrix" and keys["imatrix.chunk_count"] == 3 and keys["imatrix.datasets"] == ["text.txt"], "its keys: %r" % keys)
+    check("its keys: %r" % keys, keys["general.type"] == "imatrix" and keys["imatrix.chunk_count"] == 3 and keys["imatrix.datasets"] == ["text.txt"])
     sums, counts = tensors["blk.0.ffn_down.weight.in_sum2"], tensors["blk.0.ffn_down.weight.counts"]
-    check(sums[0] == "F32" and len(sums[2]) == 4 * sums[1][0] and struct.unpack("<f", counts[2])[0] == d["tokens"], "sums and counts")
+    check("sums and counts", sums[0] == "F32" and len(sums[2]) == 4 * sums[1][0] and struct.unpack("<f", counts[2])[0] == d["tokens"])
     plain, weighted = (quantize(BERT, out, "NG4", *more) for more in ([], ["--imatrix", im]))
-    check(plain[0] == weighted[0] == 0 and plain[1]["weighted"] == 0 and weighted[1]["weighted"] == d["matrices"], "%r %r" % (plain, weighted))
-    r = run("imatrix", "-m", BERT, "-f", text, "-o", im, "--full")
+    check("%r %r" % (plain, weighted), plain[0] == weighted[0] == 0 and plain[1]["weighted"] == 0 and weighted[1]["weighted"] == d["matrices"])
+    r = attempt("imatrix", "-m", BERT, "-f", text, "-o", im, "--full")
     tensors = gguf_read.read_gguf(im)[1]
     n = tensors["blk.0.ffn_down.weight.in_sum2"][1][0]
     sums, products = (struct.unpack("<%df" % (len(t[2]) // 4), t[2]) for t in
                       (tensors["blk.0.ffn_down.weight.in_sum2"], tensors["blk.0.ffn_down.weight.in_products"]))
-    check(len(products) == n * (n + 1) // 2 and all(abs(products[i * (i + 1) // 2 + i] - sums[i]) <= 1e-4 * sums[i] for i in range(n)),
-          "--full adds the products, whose diagonal are the sums")
-    check(tensors["blk.0.attn_q.weight.in_products"] == tensors["blk.0.attn_k.weight.in_products"], "q and k see the same")
+    check("--full adds the products, whose diagonal are the sums",
+          len(products) == n * (n + 1) // 2 and all(abs(products[i * (i + 1) // 2 + i] - sums[i]) <= 1e-4 * sums[i] for i in range(n)))
+    check("q and k see the same", tensors["blk.0.attn_q.weight.in_products"] == tensors["blk.0.attn_k.weight.in_products"])
     full = quantize(BERT, out, "NG3", "--imatrix", im)
-    check(full[0] == 0 and full[1]["weighted"] == d["matrices"], "%r" % (full,))
-    r = run("imatrix", "-m", LLAMA, "-f", text, "-o", im)
-    check(r.returncode == 1 and "tokenizer" in r.stderr, "a model without a tokenizer cannot read a text: %r" % r.stderr)
+    check("%r" % (full,), full[0] == 0 and full[1]["weighted"] == d["matrices"])
+    r = attempt("imatrix", "-m", LLAMA, "-f", text, "-o", im)
+    check("a model without a tokenizer cannot read a text: %r" % r.stderr, r.returncode == 1 and "tokenizer" in r.stderr)
     for args, words in ((["-o", im], "-f FILE"), (["-f", text], "-o FILE"), (["-f", text, "-o", im, "more"], "no words")):
-        r = run("imatrix", "-m", BERT, *args)
-        check(r.returncode == 2 and words in r.stderr, "%s: %r" % (args, r.stderr))
+        r = attempt("imatrix", "-m", BERT, *args)
+        check("%s: %r" % (args, r.stderr), r.returncode == 2 and words in r.stderr)
 
 
 def main():
@@ -130,8 +117,7 @@ def main():
         every_type(folder)
         refusals(folder)
         importance(folder)
-    print("failed: %d" % failed if failed else "quantize: all passed")
-    return 1 if failed else 0
+    return check.done()
 
 
 sys.exit(main())

@@ -3,13 +3,12 @@ two runs print the same bytes, and one weight of the router that changes shows."
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 
-NANOGRID = os.environ["NANOGRID"]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from checks import attempt, check  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
 
 TEXTS = ["please freeze my card", "how do i change my pin", "a gorgeous, witty, seductive movie", "what is the capital of peru",
@@ -18,18 +17,10 @@ TEXTS = ["please freeze my card", "how do i change my pin", "a gorgeous, witty, 
          "caf\u00e9 na\u00efve r\u00e9sum\u00e9 voil\u00e0 encore une fois", "write a poem about the sea", "yankees win again in the ninth",
          "pl\u200bease fr\u0435eze my card !!!!! ....."]
 CLOUD = "upstreams:\n  - {name: cloud, base_url: \"http://127.0.0.1:9/v1\", model: m, pricing: {prompt_per_1m: 1, completion_per_1m: 4}}\n"
-failed = []
 
 
-def check(what, ok, shown=None):
-    if not ok:
-        failed.append(what)
-        print("FAILED:", what, shown if shown is not None else "")
-
-
-def run(home, *args, stdin=None):
-    env = dict(os.environ, NANOGRID_HOME=home)
-    return subprocess.run([NANOGRID, *args], capture_output=True, text=True, env=env, input=stdin)
+def run(home, *args, stdin=""):
+    return attempt(*args, stdin=stdin, NANOGRID_HOME=home)
 
 
 def replay(home, *args):
@@ -90,8 +81,7 @@ def main():
               and one["models"]["router/task"] == same["models"]["router/task"], one)
         shift_weight(os.path.join(package, "expert.gguf"), ("linear.bias", 1, lambda b: b ^ 64))
         check("a weight that all texts share changes the scores", replay(home)[0]["digest"] != same["digest"])
-    print("ok" if not failed else f"{len(failed)} failed")
-    return 1 if failed else 0
+    return check.done()
 
 
 sys.exit(main())

@@ -3,16 +3,12 @@
 personal data, no network."""
 import json, os, sqlite3, subprocess, sys, tempfile
 
-NANOGRID = os.environ["NANOGRID"]
-bad = []
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import NANOGRID, check  # noqa: E402
+
 HOME = tempfile.TemporaryDirectory()
 ENV = {k: v for k, v in os.environ.items() if not k.startswith("NANOGRID")}
 ENV["NANOGRID_HOME"] = os.path.join(HOME.name, "home")
-
-
-def check(what, ok, detail=""):
-    if not ok:
-        bad.append("%s: %s" % (what, str(detail)[:500]))
 
 
 def nanogrid(*args, stdin=b"", env=None, cwd=None):
@@ -214,10 +210,7 @@ def main():
     refusals(grid)
     records(grid)
     configuration(grid)
-    for line in bad:
-        print("FAILED", line)
-    print("%s: test_run" % ("failed" if bad else "passed"))
-    return 1 if bad else 0
+    return check.done()
 
 
 if __name__ == "__main__":

@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
 """`tokenize` and `detokenize`: bytes in, bytes back, flags, errors; with the peers' models also SmolLM2 and MiniLM."""
-import json, os, subprocess, sys
+import json, os, sys
 
-NANOGRID = os.environ["NANOGRID"]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import attempt, check  # noqa: E402
+
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "tokenizer")
-bad = []
 
-def run(*args, stdin=b""):
-    return subprocess.run([NANOGRID, *args], input=stdin, capture_output=True, timeout=60)
-
-def check(what, ok, detail=""):
-    if not ok:
-        bad.append("%s %s" % (what, detail))
 
 def tokenize(model, data, *args):
-    r = run("tokenize", "-m", model, "--json", *args, stdin=data)
+    r = attempt("tokenize", "-m", model, "--json", *args, stdin=data)
     check("tokenize " + repr(data), r.returncode == 0 and r.stdout.count(b"\n") == 1 and not r.stderr, r)
     return json.loads(r.stdout)["tokens"] if r.returncode == 0 else None
 
@@ -24,9 +19,9 @@ for data in (b"", b"\n", b"a\n", b"a", b"The fox's 123\n\n", b"\xff\xfe\x00 \xe4
     if not ids:
         check("only nothing gives nothing", data == b"", data)
         continue
-    r = run("detokenize", "-m", model, "--tokens", ",".join(map(str, ids)))
+    r = attempt("detokenize", "-m", model, "--tokens", ",".join(map(str, ids)), stdin=b"")
     check("comes back: " + repr(data[:40]), r.returncode == 0 and r.stdout == data + b"\n", r)
-    plain = run("tokenize", "-m", model, stdin=data)
+    plain = attempt("tokenize", "-m", model, stdin=data)
     check("without --json", plain.stdout.decode() == ",".join(map(str, ids)) + "\n", plain)
 check("a final newline counts", tokenize(model, b"a\n") != tokenize(model, b"a"))
 
@@ -34,8 +29,8 @@ text = b"<|im_start|>user"
 ids, special = tokenize(model, text), tokenize(model, text, "--special")
 check("--special", len(special) < len(ids) and special[0] not in ids, (ids, special))
 joined = ",".join(map(str, special))
-check("control tokens are not text", json.loads(run("detokenize", "-m", model, "--tokens", joined, "--json").stdout) == {"text": "user"})
-check("--special writes them", run("detokenize", "-m", model, "--tokens", joined, "--special").stdout == text + b"\n")
+check("control tokens are not text", json.loads(attempt("detokenize", "-m", model, "--tokens", joined, "--json").stdout) == {"text": "user"})
+check("--special writes them", attempt("detokenize", "-m", model, "--tokens", joined, "--special", stdin=b"").stdout == text + b"\n")
 bert = os.path.join(GOLDEN, "wordpiece.gguf")
 check("--bos", tokenize(bert, b"fox", "--bos") == [2] + tokenize(bert, b"fox") + [3])
 
@@ -44,7 +39,7 @@ for args, code, words in (
         (("detokenize", "-m", model, "--tokens", "1,x"), 2, "x"), (("detokenize", "-m", model, "--tokens", "99999"), 2, "99999"),
         (("detokenize", "-m", model, "--tokens", "-1"), 2, "-1"), (("tokenize", "-m", "/nonexistent/x.gguf"), 1, "/nonexistent/x.gguf"),
         (("tokenize", "-m", os.path.join(GOLDEN, "chats.json")), 1, "")):
-    r = run(*args)
+    r = attempt(*args, stdin=b"")
     check(" ".join(args), r.returncode == code and not r.stdout and words in r.stderr.decode() and r.stderr.startswith(b"nanogrid: "), r)
 
 peers = os.environ.get("PEERS_DIR")
@@ -56,5 +51,4 @@ if peers:
 else:
     print("SKIPPED: SmolLM2 and MiniLM (set PEERS_DIR to the folder that holds them)")
 
-print("\n".join(bad) or "tokenize: all as it should be")
-sys.exit(1 if bad else 0)
+sys.exit(check.done())

@@ -10,10 +10,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import NANOGRID, check, read, run, write  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
-from made_up import check, texts, write  # noqa: E402
+from made_up import texts  # noqa: E402
 
-NANOGRID = os.environ.get("NANOGRID", "build/nanogrid")
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf")
 
@@ -67,17 +67,6 @@ training: {%s}
 """ % (os.path.abspath(BASE), training)
 
 
-def run(*args, env=None, want=0):
-    r = subprocess.run([NANOGRID, *args], capture_output=True, text=True, env={**os.environ, **(env or {})})
-    check(r.returncode == want, "%s gave %d, not %d: %s" % (" ".join(args), r.returncode, want, r.stderr[-300:]))
-    return r
-
-
-def bytes_of(path):
-    with open(path, "rb") as f:
-        return f.read()
-
-
 def frozen(path):
     """The weights that `freeze: 1` keeps: tables and the first layer."""
     tensors = read_gguf(path)[1]
@@ -119,102 +108,101 @@ def main():
     out = run("train", at("recipe.yaml"), "--out", at("whole"), "--json", "--plot", at("loss.svg"))
     lines = [json.loads(x) for x in out.stdout.splitlines()]
     last = lines[-1]
-    check(set(last["heads"]) == {"first", "marks", "names", "alike"} and last["heads"]["first"]["dev_accuracy"] > 0.9, "heads are learned: %s" % last)
-    check(last["kernel"] == json.loads(run("doctor", "--json").stdout)["training_kernel"], "what multiplied is told: %s" % last)
-    check({"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]), "a step's fields: %s" % lines[0])
-    check(lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"], "the loss falls")
-    check(bytes_of(at("loss.svg")).startswith(b"<svg"), "--plot writes an SVG")
-    check(not os.path.exists(at("whole/model.gguf.checkpoint")), "a finished run leaves no checkpoint")
-    whole = bytes_of(at("whole/model.gguf"))
+    check("heads are learned: %s" % last, set(last["heads"]) == {"first", "marks", "names", "alike"} and last["heads"]["first"]["dev_accuracy"] > 0.9)
+    check("what multiplied is told: %s" % last, last["kernel"] == json.loads(run("doctor", "--json").stdout)["training_kernel"])
+    check("a step's fields: %s" % lines[0], {"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]))
+    check("the loss falls", lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"])
+    check("--plot writes an SVG", read(at("loss.svg")).startswith(b"<svg"))
+    check("a finished run leaves no checkpoint", not os.path.exists(at("whole/model.gguf.checkpoint")))
+    whole = read(at("whole/model.gguf"))
 
     for k, steps in enumerate((1, 2, 4)):  # in the first epoch, at its end, in the third
-        check(interrupted(at("recipe.yaml"), at("cut"), steps), "a killed run leaves a checkpoint and no model")
+        check("a killed run leaves a checkpoint and no model", interrupted(at("recipe.yaml"), at("cut"), steps))
         r = json.loads(run("train", at("recipe.yaml"), "--out", at("cut"), "--json").stdout.splitlines()[-1])
-        check(r["resumed"], "the run went on")
-        check(bytes_of(at("cut/model.gguf")) == whole, "killed %d: the bytes of the uninterrupted run" % k)
+        check("the run went on", r["resumed"])
+        check("killed %d: the bytes of the uninterrupted run" % k, read(at("cut/model.gguf")) == whole)
         os.remove(at("cut/model.gguf"))
     for threads in "1", "3":
         run("train", at("recipe.yaml"), "--out", at("threads"), "-t", threads)
-        check(bytes_of(at("threads/model.gguf")) == whole, "%s threads give the same bytes" % threads)
+        check("%s threads give the same bytes" % threads, read(at("threads/model.gguf")) == whole)
     run("train", at("recipe.yaml"), "--out", at("seed"), "--seed", "9")
-    check(bytes_of(at("seed/model.gguf")) != whole, "another seed gives other bytes")
+    check("another seed gives other bytes", read(at("seed/model.gguf")) != whole)
 
     model = at("whole/model.gguf")
     r = json.loads(run("predict", "-m", model, "--head", "first", "--json", "bed egg").stdout)
-    check(r["label"] == "y" and r["task"] == "classify" and 0.5 < r["confidence"] <= 1, "predict --head first: %s" % r)
+    check("predict --head first: %s" % r, r["label"] == "y" and r["task"] == "classify" and 0.5 < r["confidence"] <= 1)
     r = json.loads(run("predict", "-m", model, "--head", "marks", "--json", "add egg").stdout)
-    check(r["task"] == "moderate" and set(r["categories"]) == {"d", "e"}, "predict --head marks: %s" % r)
-    check(last["heads"]["names"]["dev_accuracy"] > 0.8 and last["heads"]["alike"]["dev_accuracy"] > 0.6, "tags and pairs are learned: %s" % last["heads"])
+    check("predict --head marks: %s" % r, r["task"] == "moderate" and set(r["categories"]) == {"d", "e"})
+    check("tags and pairs are learned: %s" % last["heads"], last["heads"]["names"]["dev_accuracy"] > 0.8 and last["heads"]["alike"]["dev_accuracy"] > 0.6)
     text = "ad xc yd, be xf " + "ab " * 100 + "xe. mail a@b.org"  # the last ones beyond one window
     r = json.loads(run("predict", "-m", model, "--head", "names", "--json", text).stdout)
     found = [(e["label"], e["text"]) for e in r["entities"]]
-    check(r["task"] == "extract" and {("thing", "xc yd"), ("thing", "xf"), ("thing", "xe"), ("email", "a@b.org")} <= set(found), "predict --head names: %s" % found)
-    check(all(text.encode()[e["start"]:e["end"]].decode() == e["text"] for e in r["entities"]), "offsets are of bytes")
-    check("first, marks" in run("predict", "-m", model, "--head", "no", "x", want=1).stderr, "an unknown head names those that exist")
-    check(len(json.loads(run("embed", "-m", model, "--json", "a b").stdout)["embeddings"][0]) == 32, "the same file embeds")
+    check("predict --head names: %s" % found, r["task"] == "extract" and {("thing", "xc yd"), ("thing", "xf"), ("thing", "xe"), ("email", "a@b.org")} <= set(found))
+    check("offsets are of bytes", all(text.encode()[e["start"]:e["end"]].decode() == e["text"] for e in r["entities"]))
+    check("an unknown head names those that exist", "first, marks" in run("predict", "-m", model, "--head", "no", "x", want=1).stderr)
+    check("the same file embeds", len(json.loads(run("embed", "-m", model, "--json", "a b").stdout)["embeddings"][0]) == 32)
     figures = json.loads(run("eval", at("recipe.yaml"), "--dir", at("whole"), "--card", "--json").stdout)
-    check(figures["names"]["f1"] > 0.8 and figures["names"]["thing_f1"] == figures["names"]["f1"] and figures["alike"]["spearman"] > 0.6, "eval of tags and pairs: %s" % figures)
-    check(figures["first"]["accuracy"] > 0.9 and "f1" in figures["marks"] and figures["model_mb"] > 0, "eval of the heads: %s" % figures)
-    check(json.loads(bytes_of(at("whole/card.json")))["figures"]["first"]["accuracy"] == figures["first"]["accuracy"], "the card")
-    check(os.path.exists(at("whole/marks.scores.gguf")), "scores of each head")
+    check("eval of tags and pairs: %s" % figures, figures["names"]["f1"] > 0.8 and figures["names"]["thing_f1"] == figures["names"]["f1"] and figures["alike"]["spearman"] > 0.6)
+    check("eval of the heads: %s" % figures, figures["first"]["accuracy"] > 0.9 and "f1" in figures["marks"] and figures["model_mb"] > 0)
+    check("the card", json.loads(read(at("whole/card.json")))["figures"]["first"]["accuracy"] == figures["first"]["accuracy"])
+    check("scores of each head", os.path.exists(at("whole/marks.scores.gguf")))
     accumulated = recipe(batch=8, accumulate=2, schedule="cosine", warmup=0.2, precision="f32")
     write(at("accumulate.yaml"), accumulated)
     r = json.loads(run("train", at("accumulate.yaml"), "--out", at("accumulate"), "--json").stdout.splitlines()[-1])
-    check(r["steps"] == last["steps"] and r["heads"]["first"]["dev_accuracy"] > 0.85, "two batches of 8 a step: %s" % r)
+    check("two batches of 8 a step: %s" % r, r["steps"] == last["steps"] and r["heads"]["first"]["dev_accuracy"] > 0.85)
 
     short = recipe(patience=0, steps=100, settle=60)
     write(at("short.yaml"), short)
     lines = [json.loads(x) for x in run("train", at("short.yaml"), "--out", at("short"), "--json").stdout.splitlines()]
     rates = {x["step"]: x["rate"] for x in lines if x.get("phase") == "train"}
-    check(lines[-1]["steps"] == 100 and lines[-1]["loss"] > 0 and max(rates) == 100, "a run ends after `steps`: %s" % lines[-1])
-    check(rates[40] > 0.002 and rates[60] < 0.0016 and rates[100] < 0.0001, "and settles to their schedule: %s" % rates)
+    check("a run ends after `steps`: %s" % lines[-1], lines[-1]["steps"] == 100 and lines[-1]["loss"] > 0 and max(rates) == 100)
+    check("and settles to their schedule: %s" % rates, rates[40] > 0.002 and rates[60] < 0.0016 and rates[100] < 0.0001)
     write(at("bad.yaml"), recipe(steps=100))
-    check("training.steps" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr, "steps with patience are refused")
+    check("steps with patience are refused", "training.steps" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr)
 
     goes_on = recipe(epochs=1, freeze=1, patience=0).replace("words: 40", "words: 60, start: %s" % model).replace("name: tiny", "name: more")
     goes_on = goes_on.replace("{name: names", "{name: names, share: 0.5")
     write(at("more.yaml"), goes_on)
     r = json.loads(run("train", at("more.yaml"), "--out", at("more"), "--json").stdout.splitlines()[-1])
-    check(r["heads"]["first"]["dev_accuracy"] > 0.9 and r["steps"] < last["steps"] / 3, "a run from an encoder trained before keeps what it knows: %s" % r)
-    check(len(frozen(model)) > 10 and frozen(at("more/model.gguf")) == frozen(model), "frozen layers stay as they were")
+    check("a run from an encoder trained before keeps what it knows: %s" % r, r["heads"]["first"]["dev_accuracy"] > 0.9 and r["steps"] < last["steps"] / 3)
+    check("frozen layers stay as they were", len(frozen(model)) > 10 and frozen(at("more/model.gguf")) == frozen(model))
     conll(at("train.conll"), [[(w.capitalize() if i % 3 else w, "B-THING" if i % 3 else "O") for i, w in enumerate("ab cd ae xf bb".split(), k)] for k in range(99)])
     write(at("case.yaml"), goes_on.replace("name: more", "name: case\nweights: Q8_0\nhead_weights: F32"))
     r = json.loads(run("train", at("case.yaml"), "--out", at("case"), "--json").stdout.splitlines()[-1])
     types = {name: t[0] for name, t in read_gguf(at("case/model.gguf"))[1].items()}
-    check(types["head.names.weight"] == "F32" and types["blk.0.attn_q.weight"] == "Q8_0" and types["head.names.shapes"] == "F32", "head_weights: %s" % types)
+    check("head_weights: %s" % types, types["head.names.weight"] == "F32" and types["blk.0.attn_q.weight"] == "Q8_0" and types["head.names.shapes"] == "F32")
     found = json.loads(run("predict", "-m", at("case/model.gguf"), "--head", "names", "--json", "ab Cd ae Xf").stdout)["entities"]
-    check([e["text"] for e in found] == ["Cd", "Xf"], "case is learned, though the ids do not tell it: %s" % found)
+    check("case is learned, though the ids do not tell it: %s" % found, [e["text"] for e in found] == ["Cd", "Xf"])
     write(at("bad.yaml"), goes_on.replace("start: ", "start: ./nowhere-"))
-    check("nowhere" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr, "a missing start is named")
+    check("a missing start is named", "nowhere" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr)
 
     bench = [json.loads(x) for x in run("train", at("recipe.yaml"), "--bench", "--json", "-t", "1").stdout.splitlines()]
-    check(bench and all(set(b) == {"batch", "length", "dtype", "kernel", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench), "--bench: %s" % bench)
+    check("--bench: %s" % bench, bench and all(set(b) == {"batch", "length", "dtype", "kernel", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench))
 
-    check(interrupted(at("recipe.yaml"), at("other"), 1), "a killed run leaves a checkpoint")
+    check("a killed run leaves a checkpoint", interrupted(at("recipe.yaml"), at("other"), 1))
     err = run("train", at("recipe.yaml"), "--out", at("other"), "--seed", "2", want=2).stderr
-    check("another run" in err and "remove" in err, "a checkpoint of another seed is refused: %s" % err)
+    check("a checkpoint of another seed is refused: %s" % err, "another run" in err and "remove" in err)
     tsv(at("train.tsv"), texts(400, 1))
     with open(at("train.tsv"), "a") as f:
         f.write("only one column\n")
     err = run("train", at("recipe.yaml"), "--out", at("bad"), want=1).stderr
-    check("train.tsv:402" in err, "a malformed line is named: %s" % err)
-    check(not os.path.exists(at("bad/model.gguf")), "no model of bad data")
+    check("a malformed line is named: %s" % err, "train.tsv:402" in err)
+    check("no model of bad data", not os.path.exists(at("bad/model.gguf")))
     tsv(at("train.tsv"), texts(400, 1))
     write(at("bad.yaml"), recipe().replace("first.yaml", "nowhere.yaml"))
-    check("nowhere.yaml" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr, "a head's missing recipe is named")
+    check("a head's missing recipe is named", "nowhere.yaml" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr)
     write(at("bad.yaml"), recipe(rates=1))
-    check("rates" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr, "an unknown key is named")
+    check("an unknown key is named", "rates" in run("train", at("bad.yaml"), "--out", at("bad"), want=2).stderr)
 
-    spoiled = bytearray(bytes_of(BASE))  # a weight that is no number, in the last tensor
+    spoiled = bytearray(read(BASE))  # a weight that is no number, in the last tensor
     spoiled[-64:-60] = b"\x00\x00\xc0\x7f"
     with open(at("spoiled.gguf"), "wb") as f:
         f.write(spoiled)
     write(at("bad.yaml"), recipe().replace(os.path.abspath(BASE), at("spoiled.gguf")))
     err = run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr
-    check("not a number" in err, "a loss that is no number stops the run: %s" % err)
-    check(not os.path.exists(at("bad/model.gguf")), "and writes no model")
+    check("a loss that is no number stops the run: %s" % err, "not a number" in err)
+    check("and writes no model", not os.path.exists(at("bad/model.gguf")))
     subprocess.run(["rm", "-rf", work], check=True)
-    print("test_train_encoder: %s" % ("%d failures" % check.failures if check.failures else "ok"))
     sys.exit(check.done())
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """The HTTP API of a real server: task API, embedded experts, chat through an upstream, privacy, cascade,
 headers, decisions, metrics, overload, hang-ups, SIGHUP and SIGTERM."""
-import base64, json, os, signal, struct, sys, threading, time
+import json, os, signal, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from faulty_server import FaultyServer
-from served import Checks, Served
+from checks import check
+from served import Served
 import models
 
-check = Checks()
 HI = [{"role": "user", "content": "hello there"}]
 DECISION = ("x-nanogrid-expert", "x-nanogrid-tier", "x-nanogrid-confidence", "x-nanogrid-decision-id", "x-nanogrid-overhead-us")
 

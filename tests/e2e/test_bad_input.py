@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Bad input over HTTP: bytes that are not UTF-8 or JSON, wrong framing, limits at and beyond their edge,
 random bytes on the socket, clients that stop half-way; and afterwards the server still answers."""
-import json, os, random, socket, subprocess, sys, time
+import json, os, random, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from served import Checks, Served
+from checks import check
+from served import Served
 
-check = Checks()
 
 
 def raw(s, data, wait=5):

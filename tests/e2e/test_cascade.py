@@ -4,12 +4,12 @@ upstream (hang, reset, 500, nonsense) costs no request, and a second nanogrid ca
 import os, sys, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from faulty_server import FaultyServer
-from served import Checks, Served
+from checks import check
+from served import Served
 
 OUT_OF_SCOPE = "which of the byzantine emperors wrote treatises on siege engines"
 # One expert that knows what it does not know: a sentence about Byzantium is no intent of a voice assistant.
 INTENT_ONLY = "embedded: false\nexperts:\n  - {name: intent, task: classify, model: nanogrid/intent, tier: nano}\n"
-check = Checks()
 
 
 def upstream(url, **more):

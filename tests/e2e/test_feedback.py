@@ -2,9 +2,9 @@
 """POST /v1/feedback: what is taken, what is refused, where it shows."""
 import json, os, subprocess, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from served import Checks, Served
+from checks import check
+from served import Served
 
-check = Checks()
 
 
 def main():

@@ -5,7 +5,8 @@ import os, sys, tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 import json, subprocess
-from served import Served, Checks
+from checks import check
+from served import Served
 
 GRID = "router: {model: nanogrid/router-en, learn: true}\ncache: {exact: 0}\n"
 THINGS = ["printer", "coffee machine", "lift", "kettle", "scanner", "door", "heater", "shredder", "lamp", "fan", "projector", "copier",
@@ -16,7 +17,6 @@ PLAIN = ["stocks fall as oil prices rise", "yankees win again in the ninth", "pl
          "a gorgeous, witty, seductive movie", "what is the capital of peru", "play some jazz", "set a timer for ten minutes",
          "the film is dull and far too long", "who wrote hamlet", "book a flight to rome", "new chip doubles battery life"]
 LABEL = "report_fraud"  # of the expert intent alone
-check = Checks()
 
 
 def texts(pattern):

@@ -43,10 +43,10 @@ except ImportError:
     with_client()
 
 from faulty_server import FaultyServer
-from served import Checks, Served
+from checks import check
+from served import Served
 import models
 
-check = Checks()
 HI = [{"role": "user", "content": "hello there"}]
 
 

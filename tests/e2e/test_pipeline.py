@@ -4,7 +4,8 @@ import json, os, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-from served import Served, Checks
+from checks import check
+from served import Served
 
 GRID = """pipelines:
   - name: triage
@@ -16,7 +17,6 @@ GRID = """pipelines:
 """
 TEXTS = ["please freeze my bank account, mail bob.smith@example.com", "Wo ist der Bahnhof, bitte? Ich suche ihn seit einer Stunde.",
          "the old hall has tall windows and a stone floor"]
-check = Checks()
 
 
 def main():

@@ -5,10 +5,10 @@ shifts."""
 import json, os, shutil, stat, subprocess, sys, tempfile, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from served import Checks, Served
+from checks import check
+from served import Served
 import models
 
-check = Checks()
 SYSTEM = "You are a clerk who knows all about these things: " + " ".join("item %d is made of %s;" % (i, ["wood", "iron", "wool"][i % 3]) for i in range(60))
 QUESTIONS = ["What is item 7 made of?", "How many items are of wool?", "What is the last item?"]
 

@@ -5,10 +5,10 @@ stood; /slots shows them running, and idle afterwards."""
 import http.client, json, os, signal, sys, threading, time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
-from served import Checks, Served, workers
+from checks import check
+from served import Served, workers
 import models
 
-check = Checks()
 N, HANGS_UP, AFTER = 8, 3, 5
 QUESTIONS = ["What is the capital of France?", "Name three fruits.", "Write a line about the sea.", "Tell me a long story about a dog.",
              "What is the capital of France?", "Why is the sky blue? " + "Think of light and air. " * 20, "Say hello.", "Count from one to ten."]

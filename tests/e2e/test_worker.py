@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Worker processes: a decoder of `serve` runs in a process of its own.  It is killed, stopped (a hang), starved of
 memory and given an unusable file, and each time only its own requests feel it."""
-import json, os, re, signal, sys, threading, time
+import os, re, signal, sys, threading, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import models
-from served import Checks, Served, workers
+from checks import check
+from served import Served, workers
 
-check = Checks()
 CHAT = "models: {m: {path: \"%s\"}}\nexperts:\n  - {name: chat, task: generate, model: m}\nworkers: {hang: 1s%s}\n"
 
 

@@ -1,31 +1,8 @@
-"""What tests of training on made-up texts share.
+"""made_up.py: texts for tests of training.
 
-    from made_up import check, texts, write
-    write(path, text)
-    check(ok, "what was expected")        prints and counts what failed
-    sys.exit(check.done())"""
+    from made_up import texts
+    rows = texts(300, seed=1)          [(text, label), ..]"""
 import random
-
-
-class Check:
-    def __init__(self):
-        self.failures = 0
-
-    def __call__(self, ok, what):
-        if not ok:
-            self.failures += 1
-            print("FAILED:", what)
-
-    def done(self):
-        return 1 if self.failures else 0
-
-
-check = Check()
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text)
 
 
 def texts(n, seed):

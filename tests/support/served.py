@@ -8,7 +8,7 @@
     leaving stops it with SIGTERM and checks that it ends with exit code 0 in time
 
 Home and database live in a temporary folder."""
-import http.client, json, os, signal, shutil, socket, subprocess, tempfile, threading, time
+import http.client, json, os, signal, shutil, socket, subprocess, tempfile, threading
 
 
 class Answer:
@@ -127,21 +127,3 @@ def workers(served):
         if int(stat[1]) == served.process.pid and stat[0] != "Z" and b"worker" in words:
             out.append(int(pid))
     return out
-
-
-class Checks:
-    """check("what", condition, detail); exit(done()) at the end."""
-    def __init__(self):
-        self.n, self.bad, self.skipped = 0, [], []
-
-    def __call__(self, what, ok, detail=""):
-        self.n += 1
-        if not ok:
-            self.bad.append("FAILED %s: %s" % (what, detail))
-
-    def skip(self, why):
-        self.skipped.append("NOT CHECKED: " + why)
-
-    def done(self):
-        print("\n".join(self.bad + self.skipped + ["%d checks, %d failed" % (self.n, len(self.bad))]))
-        return 1 if self.bad else 0
