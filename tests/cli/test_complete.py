@@ -33,7 +33,7 @@ def greedy_follows_logits():
         del a["timings"]
     check("the levels differ", all(a == answers[0] for a in answers))
     a = answers[0]
-    check(a, len(a["tokens"]) == 12 and a["finish"] == "length" and a["text"] == "" and a["prompt_tokens"] == 3)
+    check("generated: %s" % a, len(a["tokens"]) == 12 and a["finish"] == "length" and a["text"] == "" and a["prompt_tokens"] == 3)
     for i in (0, 5, 11):
         r = attempt("logits", "-m", TINY, "--tokens", ",".join(map(str, ids + a["tokens"][:i])), "--json")
         x = json.loads(r.stdout)["logits"]
@@ -132,14 +132,14 @@ def smollm2_perplexity(path):
                 "only four times. The miller counted the sacks every morning before the carts came down the hill.\n")
         f.flush()
         p = json.loads(attempt("perplexity", "-m", path, "-f", f.name, "--json", "--kl-base", path).stdout)
-        check(p, 5 < p["ppl"] < 40 and p["windows"] == 1)
+        check("perplexity: %s" % p, 5 < p["ppl"] < 40 and p["windows"] == 1)
         check("a model does not differ from itself: %s" % p, p["kld_mean"] == 0 and p["top1_agree"] == 1)
         # windows: the mean over all scored tokens of both windows, each from its second token
         ids = json.loads(subprocess.run([NANOGRID, "tokenize", "-m", path, "--json"], input=open(f.name).read().rstrip("\n"),
                                         capture_output=True, text=True).stdout)["tokens"]
         w = json.loads(attempt("perplexity", "-m", path, "-f", f.name, "--json", "-c", "16").stdout)
         n_windows = sum(1 for i in range(0, len(ids), 16) if len(ids) - i > 1)
-        check(w, w["windows"] == n_windows and w["tokens"] == sum(min(16, len(ids) - i) - 1 for i in range(0, len(ids), 16)))
+        check("in windows: %s" % w, w["windows"] == n_windows and w["tokens"] == sum(min(16, len(ids) - i) - 1 for i in range(0, len(ids), 16)))
         check("less context, more surprise: %s %s" % (p, w), p["tokens"] == len(ids) - 1 and w["ppl"] > p["ppl"])
 
 

@@ -212,7 +212,7 @@ def test_bert(tmp):
     # ffn_down has rows of 48: no multiple of 32
     check(f"fell_back {report['fell_back']}", report["fell_back"] == ["blk.0.ffn_down.weight"])
     keys, got = read_gguf(out)
-    check(keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.tokens"] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁hello", "ing", "▁é"])
+    check("tokens: %s" % keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.tokens"] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁hello", "ing", "▁é"])
     check("token types of BERT", keys["tokenizer.ggml.token_type"] == [3, 3, 3, 3, 3, 1, 1, 1])
     check("pooling", keys["bert.pooling_type"] == 2 and keys["bert.attention.causal"] is False)
     check("ids", [keys[f"tokenizer.ggml.{k}_token_id"] for k in ("bos", "eos", "unknown", "seperator", "padding", "mask")] == [2, 3, 1, 3, 0, 4])

@@ -83,8 +83,8 @@ def bench():
     rows = json.loads(r.stdout) if r.returncode == 0 and r.stdout.count("\n") == 1 else []
     check("bench rows: %r %r" % (r.stdout, r.stderr), [x["test"] for x in rows] == ["pp16", "tg8"])
     for x in rows:
-        check(x, x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"])
-        check(x, x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"))
+        check("bench: %s" % x, x["avg_ts"] > 0 and x["p50_ms"] > 0 and x["stddev_ts"] >= 0 and x["threads"] == 2 and x["cpu"] and x["kernel"])
+        check("bench: %s" % x, x["joules_per_token"] > 0 and x["edp_js"] > 0 and x["energy_source"] in ("rapl", "model"))
     r = attempt("bench", "-m", tiny, "-n", "4", "-r", "1", "--json")
     check("only the tests asked for", r.returncode == 0 and [x["test"] for x in json.loads(r.stdout)] == ["tg4"])
     r = attempt("bench", "-m", tiny, "-n", "4", "-d", "100", "-r", "1", "--json")

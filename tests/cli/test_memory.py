@@ -25,9 +25,9 @@ def doctor(model, *args, **env):
 def parts():
     d, code = doctor(TINY, "-c", 100, "-t", 2)
     names = ("weights", "panels", "tables", "kv", "scratch", "process")
-    check(d, code == 0 and d["fits"] is True)
+    check("predicted: %s" % d, code == 0 and d["fits"] is True)
     check("the parts add up: %r" % d, d["resident_bytes"] == sum(d[n + "_bytes"] for n in names))
-    check(d, d["n_ctx"] == 100 and d["threads"] == 2 and d["os_bytes"] > 0 and d["file_weights_bytes"] > 0)
+    check("predicted: %s" % d, d["n_ctx"] == 100 and d["threads"] == 2 and d["os_bytes"] > 0 and d["file_weights_bytes"] > 0)
     text = attempt("doctor", "-m", TINY, "-c", 100).stdout
     check(text, all(w in text for w in ("weights", "panels", "KV cache", "scratch", "resident", "available", "fits")))
     for args, code, words in ((["-c", "64"], 2, "-m"), (["-m", TINY, "-c", "-1"], 2, "-c"), (["-m", "/nonexistent.gguf"], 1, "/nonexistent"),
@@ -38,7 +38,7 @@ def parts():
 
 def refusals(big):
     d, code = doctor(big, NANOGRID_MEMORY="40MB")
-    check(d, code == 1 and d["fits"] is False and "NANOGRID_MEMORY" in d["refusal"])
+    check("predicted: %s" % d, code == 1 and d["fits"] is False and "NANOGRID_MEMORY" in d["refusal"])
     for args in (["bench", "-n", 4], ["logits", "--tokens", "1"], ["complete", "--tokens", "1", "-n", 2]):
         r = attempt(args[0], "-m", big, *args[1:], NANOGRID_MEMORY="40MB")
         check("%s: %r" % (args, r.stderr), r.returncode == 1 and "MiB" in r.stderr and "quantize" in r.stderr and not r.stdout.strip("[]\n"))
