@@ -98,6 +98,10 @@ NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t 
 /* An encoder's last layer, one vector a token: hidden[n, n_embd], what heads read; errors as above. */
 NG_API ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden,
                                    ng_error *err) NG_MUST_USE;
+/* The same of two texts as one sequence: the first n_first tokens are of type 0, the others of type 1, where the
+ * file has a row for it; n_first 0: all are of type 0. */
+NG_API ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden,
+                                        ng_error *err) NG_MUST_USE;
 
 /* Text to vector in one call: tokenizes with the model's special tokens and encodes.  A text of more
  * than n_seq_max tokens is cut there, which *n_tokens (the whole text's count; may be NULL) shows; of

@@ -24,17 +24,15 @@ typedef struct opened {
 
 static bool serves(const char *task) { return !strcmp(task, "encoder"); }
 
-static ng_status apply(void *self, const char *text, size_t len, float *p, ng_error *err) {
+static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error *err) {
     const opened *o = self;
-    int32_t *ids;
-    size_t n;
-    ng_status s = ng_tokenize(ng_model_tokenizer(o->model, NULL), text, len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    ng_pair_ids x;
+    ng_status s = ng_pair_ids_new(&x, ng_model_tokenizer(o->model, NULL), text, o->n_most, err);
     if (s) return s;
-    if (n > o->n_most) ids[o->n_most - 1] = ids[n - 1], n = o->n_most;
-    s = ng_session_hidden(o->session, ids, n, o->hidden, err);
-    free(ids);
+    s = ng_session_hidden_pair(o->session, x.ids, x.n, x.n_first, o->hidden, err);
+    free(x.ids);
     if (s) return s;
-    ng_encoder_head_logits(o->head, o->hidden, n, p);
+    ng_encoder_head_logits(o->head, o->hidden, x.n, p);
     ng_encoder_head_decide(o->head, p, p);
     return NG_OK;
 }

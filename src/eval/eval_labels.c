@@ -94,7 +94,8 @@ static ng_status score(const evaluation *e, scored *s) {
     for (size_t i = 0; !st && i < n; i++) {
         const ng_sample *x = &s->data.items[i];
         if (noisy && ng_noise_apply(e->subject->noise, x->text, x->len, &spoiled)) st = no_memory(e);
-        if (!st) st = e->subject->apply(e->subject->self, noisy ? spoiled.data : x->text, noisy ? spoiled.len : x->len, s->p + i * k, e->err);
+        ng_text_pair text = {noisy ? spoiled.data : x->text, noisy ? spoiled.len : x->len, x->second, x->second_len};
+        if (!st) st = e->subject->apply(e->subject->self, &text, s->p + i * k, e->err);
         if (e->subject->each) judge_each(e, s, i);
         else judge_one(s, i);
     }
@@ -284,7 +285,7 @@ static ng_status put_speed(const evaluation *e, const scored *s) {
     for (size_t k = 0; !st && k < want; k++) {
         const ng_sample *x = &s->data.items[k % s->n];
         uint64_t start = ng_clock_ns();
-        st = e->subject->apply(e->subject->self, x->text, x->len, p, e->err);
+        st = e->subject->apply(e->subject->self, &(ng_text_pair){x->text, x->len, x->second, x->second_len}, p, e->err);
         ms[k] = (double)(ng_clock_ns() - start) / 1e6;
     }
     if (!st) {

@@ -8,6 +8,7 @@
 #define NG_EVAL_EVAL_LABELS_H
 
 #include "eval_ops.h"
+#include "model/pair_ids.h"
 #include "noise.h"
 
 typedef struct ng_subject {
@@ -20,8 +21,8 @@ typedef struct ng_subject {
     size_t file_bytes;
     ng_noise noise;            /* of the test texts */
     size_t timed_min;          /* least decisions that are timed */
-    /* p[n_labels] of one text, as a request would get it */
-    ng_status (*apply)(void *self, const char *text, size_t len, float *p, ng_error *err);
+    /* p[n_labels] of one text, or of a pair, as a request would get it */
+    ng_status (*apply)(void *self, const ng_text_pair *text, float *p, ng_error *err);
     void *self;
 } ng_subject;
 

@@ -15,9 +15,9 @@ static bool serves(const char *task) {
     return !strcmp(task, "classify") || !strcmp(task, "moderate") || !strcmp(task, "detect-language");
 }
 
-static ng_status apply(void *self, const char *text, size_t len, float *p, ng_error *err) {
+static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error *err) {
     const opened *o = self;
-    return ng_linear_apply(o->model, o->scratch, text, len, p, err);
+    return ng_linear_apply(o->model, o->scratch, text->a, text->a_len, p, err);
 }
 
 static ng_status make_subject(ng_subject *s, opened *o, ng_arena *arena, ng_error *err) {

@@ -7,7 +7,7 @@
  * Post-norm: what a layer normalises is what the next one adds to, so x lives in one activation that
  * is always the normed one.  Every product has a bias; gelu is the exact one, with erf, or within 2e-4 of it
  * where its result becomes 8 bits.  Attention has no mask; sequences lie one after another, never padded.
- * All tokens are of type 0 (one segment).
+ * Tokens are of type 0, and those of a pair's second text of type 1 where the file has such a row.
  *
  * A thread owns rows of the batch and takes them through a layer CHUNK at a time, while what it made of
  * them is in its caches; only keys and values pass between threads.  That is three barriers a layer, and
@@ -40,6 +40,7 @@ typedef struct layer {
 
 typedef struct weights {
     ng_mat token, position, type; /* [n_vocab | n_ctx | n_types, n_embd] */
+    uint32_t n_types;
     ng_norm norm;
     layer *layers; /* [n_layer] */
     uint32_t pooling, head_dim; /* n_attn = n_head * head_dim: less than n_embd where heads were pruned */
@@ -180,19 +181,18 @@ static uint32_t seq_max(const ng_model *m) {
 static ng_status load(ng_loader *l, ng_error *err) {
     ng_model *m = l->model;
     float eps;
-    uint32_t n_types;
     weights *w = ng_arena_alloc(m->arena, sizeof *w);
     m->weights = w;
     if (!w) return ng_fail(err, NG_ENOMEM, "bert: out of memory");
     ng_status s = load_keys(l, &eps, w, err);
-    if (!s) s = table_rows(l, "token_types.weight", &n_types, err);
+    if (!s) s = table_rows(l, "token_types.weight", &w->n_types, err);
     if (s) return s;
     const ng_model_info *i = &m->info;
     w->layers = ng_arena_array(m->arena, i->n_layer, sizeof *w->layers);
     if (!w->layers) return ng_fail(err, NG_ENOMEM, "bert: out of memory");
     s = ng_load_lookup(l, &w->token, "token_embd.weight", i->n_vocab, i->n_embd, err);
     if (!s) s = ng_load_lookup(l, &w->position, "position_embd.weight", i->n_ctx_train, i->n_embd, err);
-    if (!s) s = ng_load_lookup(l, &w->type, "token_types.weight", n_types, i->n_embd, err);
+    if (!s) s = ng_load_lookup(l, &w->type, "token_types.weight", w->n_types, i->n_embd, err);
     if (!s) s = load_norm(l, &w->norm, "token_embd_norm", eps, err);
     for (uint32_t k = 0; k < i->n_layer && !s; k++) s = load_layer(l, &w->layers[k], k, eps, err);
     for (uint32_t k = 0; k < i->n_layer && !s; k++) s = load_adapter(m, &w->layers[k], k, err);
@@ -254,7 +254,7 @@ static void norm_rows(const run *r, const ng_norm *norm, size_t begin, size_t en
     ng_rows_quantize(r->k, &r->c->x, begin, end);
 }
 
-/* x[row] = LN(token + type 0 + position). */
+/* x[row] = LN(token + type + position). */
 static void embed(const run *r) {
     const weights *w = r->s->model->weights;
     for (size_t i = 0; i < r->b->n_spans; i++) {
@@ -262,7 +262,7 @@ static void embed(const run *r) {
         for (size_t t = span->row > r->begin ? span->row : r->begin; t < r->end && t < span->row + span->n_tok; t++) {
             float *x = r->c->x.x + t * r->n_embd;
             ng_mat_row(&w->token, (size_t)r->b->tokens[t], x);
-            ng_mat_row(&w->type, 0, r->p->row);
+            ng_mat_row(&w->type, span->first && t - span->row >= span->first && w->n_types > 1, r->p->row);
             r->k->add(x, r->p->row, r->n_embd);
             ng_mat_row(&w->position, t - span->row, r->p->row);
             r->k->add(x, r->p->row, r->n_embd);

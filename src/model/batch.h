@@ -25,6 +25,7 @@ enum { NG_BATCH_MAX = 128 }; /* rows of a forward at most: bounds a session's sc
 typedef struct ng_span {
     ng_kv *kv;          /* its pages, with room for pos + n_tok tokens; encoders: NULL */
     size_t row, n_tok, pos;
+    size_t first;       /* encoders: so many rows are of type 0, those behind them of type 1; 0: all are of type 0 */
 } ng_span;
 
 typedef struct ng_batch {

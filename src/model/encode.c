@@ -45,10 +45,14 @@ ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t n, floa
 }
 
 ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden, ng_error *err) {
+    return ng_session_hidden_pair(s, tokens, n, 0, hidden, err);
+}
+
+ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden, ng_error *err) {
     ng_status status = check_encoder(s, err);
     if (!status) status = check_sequence(s, tokens, n, err);
     if (status) return status;
-    ng_span span = {.n_tok = n};
+    ng_span span = {.n_tok = n, .first = n_first};
     ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .hidden = hidden};
     ng_session_forward(s, &b);
     return check_vectors(s, "token", hidden, n, err);

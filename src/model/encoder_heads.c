@@ -100,6 +100,7 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     if (!known || pooling > 2 || (!pooling && !h->tokens))
         return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version", r->path, h->name, h->task, pooling);
     if (!strcmp(h->task, "embed")) return NG_OK;
+    if ((s = ng_gguf_get_bool_or(r->g, key_of(r, h, "pair"), false, &h->pair, err))) return s;
     if ((s = read_labels(r, h, err)) || (s = read_tensor(r, h, "weight", h->n_labels, h->width, &h->w, err)) ||
         (s = read_tensor(r, h, "bias", 1, h->n_labels, &h->b, err)) || (s = read_shapes(r, h, err)) || (s = read_float(r, h, "temperature", &h->temperature, err)) ||
         (s = read_float(r, h, "oos_threshold", &h->oos_threshold, err)) ||

@@ -15,6 +15,7 @@
  *     nanogrid.head.N.task      string  classify, moderate, detect-language (pooled); extract (each token);
  *                                       embed (no layer: the pooled vector, as without heads)
  *     nanogrid.head.N.labels    strings [n_labels]; extract: "O", then "B-x", "I-x" for each kind x
+ *     nanogrid.head.N.pair      bool    true: it reads two texts as one sequence (pair_ids.h); missing: one
  *     nanogrid.head.N.pooling   u32     1 mean over all tokens, 2 the first one; extract: 0
  *     nanogrid.head.N.temperature f32   divides the logits (softmax); missing: not calibrated
  *     nanogrid.head.N.oos_threshold f32 in scope at or above this confidence; missing: always
@@ -36,6 +37,7 @@ typedef struct ng_encoder_head {
     bool first;      /* pools the first token, else the mean */
     bool each;       /* moderate: a sigmoid a label, else softmax */
     bool tokens;     /* extract: logits for every token */
+    bool pair;       /* reads two texts as one sequence */
     const float *w, *b;  /* [n_labels, width], [n_labels] */
     const float *shapes; /* [n_labels, NG_SHAPE_INPUTS] or NULL (token_spans.h) */
     float temperature;   /* 0: not calibrated */

@@ -182,6 +182,8 @@ static ng_status choose(encoder_head *h, const ng_head_spec *spec, ng_error *err
         return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
     if (strcmp(h->head->task, task) != 0)
         return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not %s", spec->path, h->head->name, h->head->task, task);
+    if (h->head->pair)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' reads pairs of texts, and a request of the task %s has one", spec->path, h->head->name, task);
     return NG_OK;
 }
 

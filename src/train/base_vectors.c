@@ -20,7 +20,7 @@ static void put_vector(const float *x, size_t n, size_t width, float *out) {
 static void put_batch(ng_encoder *whole, const ng_id_texts *x, size_t from, size_t n, float *out) {
     size_t begin[BATCH + 1] = {0}, width = ng_encoder_get_shape(whole).width;
     for (size_t i = 0; i < n; i++) begin[i + 1] = x->begin[from + i + 1] - x->begin[from];
-    ng_encoder_batch b = {.n_seq = n, .begin = begin, .ids = x->ids + x->begin[from]};
+    ng_encoder_batch b = {.n_seq = n, .begin = begin, .ids = x->ids + x->begin[from], .first = x->first + from};
     const float *y = ng_encoder_forward(whole, &b);
     for (size_t i = 0; i < n; i++) put_vector(y + begin[i] * width, begin[i + 1] - begin[i], width, out + (from + i) * width);
 }

@@ -67,7 +67,9 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
     if ((s->positive.len || s->negative.len) && (r->task != NG_RECIPE_MODERATE || s->value))
         return ng_fail(err, NG_EINVALID, "%s:%d: positive and negative belong to the task moderate, without value",
                        r->path, s->line);
-    if (s->typos.copies && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED))
+    if (ng_recipe_joins(r) && !s->second)
+        return ng_fail(err, NG_EINVALID, "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head", r->path, s->line);
+    if (s->typos.copies && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
         return ng_fail(err, NG_EINVALID, "%s:%d: typos damage single texts with labels, not tagged words or pairs", r->path, s->line);
     return NG_OK;
 }
@@ -282,6 +284,14 @@ static ng_status kept_sample(const sample_scan *c, const ng_row *row, ng_sample 
     return st;
 }
 
+/* The second text of a pair that is read as one sequence. */
+static ng_status join_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
+    s->hash = ng_hash_mix(s->hash ^ ng_text_hash(row->second, row->second_len)); /* a pair, not its first text, is what splits share */
+    s->second_len = (uint32_t)row->second_len;
+    s->second = ng_arena_strndup(c->set->arena, row->second, row->second_len);
+    return s->second ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+}
+
 static ng_status pair_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
     char number[64], *end = number;
     if (!row->second)
@@ -291,10 +301,7 @@ static ng_status pair_sample(const sample_scan *c, const ng_row *row, ng_sample 
     if (end == number || *end || !(score >= 0 && score <= 1))
         return ng_fail(err, NG_EFORMAT, "%s line %zu: '%s' is no number from 0 to %g", c->source->file, row->line, number, c->source->scale);
     s->score = (float)score;
-    s->hash = ng_hash_mix(s->hash ^ ng_text_hash(row->second, row->second_len)); /* a pair, not its first text, is what splits share */
-    s->second_len = (uint32_t)row->second_len;
-    s->second = ng_arena_strndup(c->set->arena, row->second, row->second_len);
-    return s->second ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+    return join_sample(c, row, s, err);
 }
 
 static ng_status put_sample(ng_dataset *d, const ng_sample *s) {
@@ -346,6 +353,10 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
         } else if ((s.label = ng_labels_find(c->labels, label, len)) < 0) {
             return unknown_label(c, row, label, len, err);
         }
+    }
+    if (ng_source_joins(c->source, c->recipe)) {
+        ng_status st = join_sample(c, row, &s, err);
+        if (st) return st;
     }
     s.text = ng_arena_strndup(c->set->arena, row->text, row->text_len);
     if (!s.text || put_sample(c->set, &s) || add_misspelt(c, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);

@@ -41,6 +41,7 @@ struct ng_encoder {
     float *x0, *sum0, *stat0;                   /* after and before the embeddings' norm */
     float *dx, *dh, *dwide;                     /* [n, w] twice, [n, max(3a, ff)] */
     int32_t *pos;                               /* [n] */
+    uint8_t *types;                             /* [n] */
     size_t max_tok, max_seq, longest;
     size_t frozen;                              /* layers that stay; 0: the tables are trained too */
     ng_encoder_batch batch;
@@ -57,18 +58,20 @@ struct ng_encoder {
 
 size_t ng_encoder_attention_width(const ng_encoder_shape *s) { return s->n_head * (s->head_width ? s->head_width : s->width / s->n_head); }
 
+size_t ng_encoder_n_type(const ng_encoder_shape *s) { return s->n_type ? s->n_type : 1; }
+
 static size_t layer_weights(const ng_encoder_shape *s) {
     size_t w = s->width, a = ng_encoder_attention_width(s);
     return 4 * w * a + 3 * a + 6 * w + 2 * w * s->n_ff + s->n_ff;
 }
 
 size_t ng_encoder_n_weights(const ng_encoder_shape *s) {
-    return (s->n_vocab + s->n_ctx + 1) * s->width + 2 * s->width + s->n_layer * layer_weights(s);
+    return (s->n_vocab + s->n_ctx + ng_encoder_n_type(s)) * s->width + 2 * s->width + s->n_layer * layer_weights(s);
 }
 
 ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) {
     const size_t most = 1 << 20;
-    if (!s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff || s->n_vocab > most ||
+    if (s->n_type > 2 || !s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff || s->n_vocab > most ||
         s->n_ctx > NG_NN_LENGTH_MAX || s->width > 4096 || s->n_layer > 64 || s->n_ff > 16384 || s->n_head > s->width ||
         (s->head_width ? s->head_width > s->width / s->n_head : s->width % s->n_head != 0) || !(s->eps >= 0 && s->eps < 1))
         return ng_fail(err, NG_EINVALID,
@@ -161,7 +164,7 @@ static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, si
     if (!e->tensors || !e->at || !e->run || !e->touched) goto no_memory;
     e->token = place(e, "token_embd.weight", shape->n_vocab, shape->width, false);
     e->position = place(e, "position_embd.weight", shape->n_ctx, shape->width, false);
-    e->type = place(e, "token_types.weight", 1, shape->width, false);
+    e->type = place(e, "token_types.weight", ng_encoder_n_type(shape), shape->width, false);
     e->norm = place(e, "token_embd_norm.weight", 1, shape->width, false);
     e->norm_b = place(e, "token_embd_norm.bias", 1, shape->width, false);
     for (size_t i = 0; i < shape->n_layer; i++) place_layer(e, i);
@@ -278,6 +281,7 @@ static void carve_all(ng_encoder *e, carve *c, size_t n) {
     e->dh = take(c, n * w);
     e->dwide = take(c, n * (ff > 3 * aw ? ff : 3 * aw));
     e->pos = (int32_t *)take(c, n);
+    e->types = (uint8_t *)take(c, n / sizeof(float) + 1);
     if (!e->adapts) return;
     e->words = take(c, n * w);
     e->low = take(c, NG_LORA_TARGETS * n * e->lora.rank);
@@ -443,7 +447,7 @@ static ng_nn_norm norm(const ng_encoder *e, size_t w, size_t b) {
 static ng_nn_embed embedding(const ng_encoder *e) {
     return (ng_nn_embed){.n = n_rows(e), .width = e->shape.width, .ids = e->batch.ids, .pos = e->pos,
                          .token = e->adapts ? NULL : e->weights + e->token, .position = weight_at(e, e->position),
-                         .type = weight_at(e, e->type), .dtoken = grad_at(e, e->token), .dposition = grad_at(e, e->position),
+                         .type = weight_at(e, e->type), .types = e->types, .dtoken = grad_at(e, e->token), .dposition = grad_at(e, e->position),
                          .dtype = grad_at(e, e->type)};
 }
 
@@ -498,9 +502,11 @@ static void gather_words(ng_encoder *e, ng_nn_embed *embed) {
 const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
     assert(b->n_seq <= e->max_seq && b->begin[b->n_seq] <= e->max_tok);
     e->batch = *b;
+    bool two = b->first && ng_encoder_n_type(&e->shape) == 2;
     for (size_t s = 0; s < b->n_seq; s++)
         for (size_t t = b->begin[s]; t < b->begin[s + 1]; t++) {
             e->pos[t] = (int32_t)(t - b->begin[s]);
+            e->types[t] = two && b->first[s] && t - b->begin[s] >= b->first[s];
             if (!e->frozen) e->touched[b->ids[t]] = 1;
         }
     ng_nn_embed embed = embedding(e);

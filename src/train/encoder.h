@@ -25,9 +25,11 @@ typedef struct ng_encoder_shape {
     size_t n_vocab, n_ctx, width, n_layer, n_head, n_ff;
     float eps;
     size_t head_width; /* 0: width / n_head; pruned heads leave those that stay as wide as they were */
+    size_t n_type;     /* 0: 1; 2 where the second text of a pair is told from the first */
 } ng_encoder_shape;
 /* Of queries, keys and values: n_head heads. */
 size_t ng_encoder_attention_width(const ng_encoder_shape *s);
+size_t ng_encoder_n_type(const ng_encoder_shape *s);
 /* NG_EINVALID naming what is wrong: zero, a width that heads do not divide, more than 2^30 weights. */
 ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) NG_MUST_USE;
 size_t ng_encoder_n_weights(const ng_encoder_shape *s); /* without the extra ones */
@@ -90,6 +92,7 @@ typedef struct ng_encoder_batch {
     size_t n_seq;
     const size_t *begin;  /* [n_seq + 1]: rows; begin[n_seq] is n_tok */
     const int32_t *ids;   /* [n_tok] */
+    const uint32_t *first; /* [n_seq]: so many rows are of type 0, the others of type 1; 0: all are of type 0.  NULL: all of all */
     float dropout;        /* of hidden values and of attention; 0 for evaluation */
     uint64_t seed, step;  /* of the dropouts */
 } ng_encoder_batch;

@@ -218,7 +218,7 @@ ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_ar
     }
     ng_gguf_put_u32(w, "bert.context_length", (uint32_t)b->shape.n_ctx);
     ng_gguf_put_u32(w, "nanogrid.max_seq_length", (uint32_t)b->shape.n_ctx);
-    ng_gguf_put_u32(w, "tokenizer.ggml.token_type_count", 1);
+    ng_gguf_put_u32(w, "tokenizer.ggml.token_type_count", (uint32_t)ng_encoder_n_type(&b->shape));
     ng_status s = put_words(b, w, arena, err);
     if (s) return s;
     put_ids(b, w);
@@ -237,6 +237,17 @@ static ng_status copy_row(const ng_encoder_base *b, const char *name, size_t row
     return NG_OK;
 }
 
+/* Rows of token_types.weight; where there is one, the second type begins as a copy of it. */
+static size_t n_types(const ng_gguf *g) {
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(g, "token_types.weight");
+    return t ? (size_t)t->dims[1] : 1;
+}
+
+void ng_encoder_base_pairs(ng_encoder_base *b) {
+    bool stays = b->recipe->stage == NG_STAGE_FINETUNE; /* what the file has is what there is */
+    b->shape.n_type = stays && n_types(b->g) < 2 ? 1 : 2;
+}
+
 static ng_status copy_teacher(const ng_encoder_base *b, ng_encoder *e, ng_error *err) {
     size_t n;
     const ng_encoder_tensor *t = ng_encoder_tensors(e, &n);
@@ -246,11 +257,11 @@ static ng_status copy_teacher(const ng_encoder_base *b, ng_encoder *e, ng_error 
         char name[80];
         unsigned layer;
         int at = 0;
-        bool tokens = !strcmp(t[i].name, "token_embd.weight");
+        bool tokens = !strcmp(t[i].name, "token_embd.weight"), types = !strcmp(t[i].name, "token_types.weight");
         if (sscanf(t[i].name, "blk.%u.%n", &layer, &at) == 1 && at) snprintf(name, sizeof name, "blk.%u.%s", b->layers[layer], t[i].name + at);
         else snprintf(name, sizeof name, "%s", t[i].name);
         for (size_t r = 0; !s && r < t[i].rows; r++)
-            s = copy_row(b, name, tokens ? (size_t)b->kept[r] : r, weights + t[i].at + r * t[i].cols, t[i].cols, err);
+            s = copy_row(b, name, tokens ? (size_t)b->kept[r] : types && r >= n_types(b->g) ? 0 : r, weights + t[i].at + r * t[i].cols, t[i].cols, err);
     }
     return s;
 }
@@ -263,6 +274,13 @@ static void take_start(const ng_gguf *g, const char *name, size_t rows, size_t c
     *has = t && t->dims[0] == cols && t->dims[1] == rows && t->dims[2] * t->dims[3] == 1 && ng_can_dequantize(t->type);
     for (size_t r = 0; *has && r < rows; r++)
         ng_dequantize_row(t->type, (const char *)t->data + r * (t->bytes / rows), out + r * cols, cols);
+}
+
+static void take_types(const ng_gguf *g, const ng_encoder_tensor *x, float *out, bool *has) {
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(g, x->name);
+    *has = t && t->dims[0] == x->cols && ng_can_dequantize(t->type);
+    for (size_t r = 0; *has && r < x->rows; r++)
+        ng_dequantize_row(t->type, (const char *)t->data + (r < t->dims[1] ? r : 0) * (t->bytes / t->dims[1]), out + r * x->cols, x->cols);
 }
 
 static ng_status take_words(const ng_encoder_base *b, float *table, size_t cols, ng_error *err) {
@@ -294,6 +312,7 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
     for (size_t i = 0; !s && b->start && i < n; i++) {
         bool has = true;
         if (!strcmp(t[i].name, "token_embd.weight")) s = take_words(b, weights + t[i].at, t[i].cols, err);
+        else if (!strcmp(t[i].name, "token_types.weight")) take_types(b->start, &t[i], weights + t[i].at, &has);
         else take_start(b->start, t[i].name, t[i].rows, t[i].cols, weights + t[i].at, &has);
         if (!has) s = ng_fail(err, NG_EFORMAT, "%s: base.start has no tensor %s of [%zu, %zu]", ng_gguf_path(b->start), t[i].name, t[i].cols, t[i].rows);
     }

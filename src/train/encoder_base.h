@@ -35,6 +35,8 @@ typedef struct ng_encoder_base {
 
 ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r, const char *scratch_dir, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_count(ng_encoder_base *b, const char *text, size_t len, ng_error *err) NG_MUST_USE;
+/* Before choosing: the student tells the second text of a pair from the first (token types). */
+void ng_encoder_base_pairs(ng_encoder_base *b);
 ng_status ng_encoder_base_choose(ng_encoder_base *b, const char *scratch_dir, ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error *err) NG_MUST_USE;
 /* An encoder of all layers of base.model over the student's words, or over all its own (b->teacher's ids): what a student

@@ -3,6 +3,7 @@
 
 #include "core/math.h"
 #include "model/encoder_heads.h"
+#include "model/pair_ids.h"
 #include "model/token_spans.h"
 #include "train/calibrate.h"
 #include "train/dev_score.h"
@@ -46,7 +47,9 @@ static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, n
         return NG_OK;
     }
     const char *weight = head_key(arena, k, "head", "weight"), *bias = head_key(arena, k, "head", "bias");
-    if (!labels || !task || !list || !pooling || !weight || !bias) return no_memory(t, err);
+    const char *pair = head_key(arena, k, "nanogrid.head", "pair");
+    if (!labels || !task || !list || !pooling || !weight || !bias || !pair) return no_memory(t, err);
+    if (k->joined) ng_gguf_put_bool(w, pair, true);
     for (size_t i = 0; i < n; i++) labels[i] = (ng_str){k->labels.names[i], strlen(k->labels.names[i])};
     ng_gguf_put_str(w, task, ng_recipe_task_name(&k->recipe));
     ng_gguf_put_strs(w, list, labels, n);
@@ -123,17 +126,14 @@ static ng_status engine_open(engine *e, const char *path, int n_threads, ng_erro
 
 /* z[n_labels] of one text by the engine. */
 static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sample *x, float *z, ng_error *err) {
-    int32_t *ids;
-    size_t n;
-    uint32_t most = ng_session_n_ctx(e->session);
+    ng_pair_ids p;
     const ng_tokenizer *t = ng_model_tokenizer(e->model, err);
     if (!t) return NG_EUNSUPPORTED;
-    ng_status s = ng_tokenize(t, x->text, x->len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    ng_status s = ng_pair_ids_new(&p, t, &(ng_text_pair){x->text, x->len, x->second, x->second_len}, ng_session_n_ctx(e->session), err);
     if (s) return s;
-    if (n > most) ids[most - 1] = ids[n - 1], n = most;
-    s = ng_session_hidden(e->session, ids, n, e->hidden, err);
-    if (!s) ng_encoder_head_logits(h, e->hidden, n, z);
-    free(ids);
+    s = ng_session_hidden_pair(e->session, p.ids, p.n, p.n_first, e->hidden, err);
+    if (!s) ng_encoder_head_logits(h, e->hidden, p.n, z);
+    free(p.ids);
     return s;
 }
 

@@ -5,6 +5,7 @@
  * and I- to the others, so that spans stay spans. */
 #include "encoder_ids.h"
 
+#include "model/pair_ids.h"
 #include "model/token_spans.h"
 #include <stdlib.h>
 #include <string.h>
@@ -29,17 +30,13 @@ static ng_status put_ids(ng_id_texts *x, const int32_t *ids, size_t n, ng_error 
     return NG_OK;
 }
 
-static ng_status put_text(ng_id_texts *x, const ng_tokenizer *t, const char *text, size_t len, size_t n_ctx, ng_error *err) {
-    int32_t *ids;
-    size_t n;
-    ng_status s = ng_tokenize(t, text, len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+static ng_status put_text(ng_id_texts *x, const ng_tokenizer *t, const ng_text_pair *text, size_t n_ctx, ng_error *err) {
+    ng_pair_ids p;
+    ng_status s = ng_pair_ids_new(&p, t, text, n_ctx, err);
     if (s) return s;
-    if (n > n_ctx) {
-        if (ids[n - 1] == ng_tokenizer_eos(t)) ids[n_ctx - 1] = ids[n - 1];
-        n = n_ctx;
-    }
-    s = put_ids(x, ids, n, err);
-    free(ids);
+    x->first[x->n] = (uint32_t)p.n_first;
+    s = put_ids(x, p.ids, p.n, err);
+    free(p.ids);
     return s;
 }
 
@@ -80,14 +77,17 @@ ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task 
     ng_status s = NG_OK;
     *out = (ng_id_texts){0};
     out->begin = calloc(2 * d->len + 1, sizeof *out->begin);
+    out->first = calloc(2 * d->len + 1, sizeof *out->first);
     out->word_begin = task == NG_RECIPE_EXTRACT ? calloc(d->len + 1, sizeof *out->word_begin) : NULL;
-    if (!out->begin || (task == NG_RECIPE_EXTRACT && !out->word_begin) ||
+    if (!out->begin || !out->first || (task == NG_RECIPE_EXTRACT && !out->word_begin) ||
         !grow((void **)&out->ids, &out->ids_cap, d->len * 24 + 1, sizeof *out->ids))
         return no_memory(d->len, err);
     for (size_t i = 0; !s && i < d->len; i++) {
         const ng_sample *x = &d->items[i];
-        s = task == NG_RECIPE_EXTRACT ? put_tagged(out, t, x, n_ctx, err) : put_text(out, t, x->text, x->len, n_ctx, err);
-        if (!s && task == NG_RECIPE_EMBED) s = put_text(out, t, x->second, x->second_len, n_ctx, err);
+        const char *joined = task == NG_RECIPE_EMBED ? NULL : x->second;
+        if (task == NG_RECIPE_EXTRACT) s = put_tagged(out, t, x, n_ctx, err);
+        else s = put_text(out, t, &(ng_text_pair){x->text, x->len, joined, x->second_len}, n_ctx, err);
+        if (!s && task == NG_RECIPE_EMBED) s = put_text(out, t, &(ng_text_pair){x->second, x->second_len, NULL, 0}, n_ctx, err);
     }
     return s;
 }
@@ -95,6 +95,7 @@ ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task 
 void ng_id_texts_clear(ng_id_texts *x) {
     free(x->ids);
     free(x->begin);
+    free(x->first);
     free(x->rows);
     free(x->tags);
     free(x->shapes);

@@ -5,7 +5,7 @@
  *     text i is x.ids[x.begin[i] .. x.begin[i + 1]); its words' rows x.rows[x.word_begin[i] ..], their labels x.tags[..]
  *     ng_id_texts_clear(&x);
  *
- * Embed: pair i is the texts 2 i and 2 i + 1.  Longer texts are cut to n_ctx and keep the closing [SEP], as the
+ * Embed: pair i is the texts 2 i and 2 i + 1.  In the other tasks a sample with a second text is one text, [CLS] a [SEP] b [SEP].  Longer texts are cut to n_ctx and keep the closing [SEP], as the
  * engine does (model/encode.c, model/token_spans.h). */
 #ifndef NG_TRAIN_ENCODER_IDS_H
 #define NG_TRAIN_ENCODER_IDS_H
@@ -16,6 +16,7 @@
 typedef struct ng_id_texts {
     int32_t *ids;
     size_t *begin; /* [n + 1] */
+    uint32_t *first; /* [n]: ids of type 0; 0: all (model/pair_ids.h) */
     size_t n;      /* texts: two a pair */
     size_t ids_cap, words_cap;
     uint32_t *rows;     /* extract: [words] of a text's word, from its first id */

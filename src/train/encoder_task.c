@@ -46,6 +46,7 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
     t->each = t->recipe.task == NG_RECIPE_MODERATE;
     t->tokens = t->recipe.task == NG_RECIPE_EXTRACT;
     t->pairs = t->recipe.task == NG_RECIPE_EMBED;
+    t->joined = ng_recipe_joins(&t->recipe);
     if ((s = ng_labels_read(&t->labels, &t->recipe, err)) ||
         (s = ng_dataset_read(&t->train, &d->train, &t->labels, &t->recipe, err)) ||
         (s = ng_dataset_read(&t->tune, &d->dev, &t->labels, &t->recipe, err)) ||
@@ -90,6 +91,7 @@ void ng_encoder_tasks_clear(ng_encoder_tasks *t) {
     free(t->dqkv);
     free(t->items);
     free(t->begin);
+    free(t->first);
     free(t->ids);
     free(t->row);
     free(t->label);
@@ -130,6 +132,7 @@ size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width) {
 static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng_error *err) {
     size_t width = ng_encoder_get_shape(t->encoder).width, rows = tokens && t->max_tok > t->max_seq ? t->max_tok : t->max_seq;
     t->begin = malloc((t->max_seq + 1) * sizeof *t->begin);
+    t->first = malloc(t->max_seq * sizeof *t->first);
     t->ids = malloc(t->max_tok * sizeof *t->ids);
     t->row = malloc(rows * sizeof *t->row);
     t->seqs = malloc(rows * sizeof *t->seqs);
@@ -142,7 +145,7 @@ static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng
     t->dpooled = malloc(rows * width * sizeof(float));
     t->z = malloc(rows * labels * sizeof(float));
     t->dz = malloc(rows * labels * sizeof(float));
-    bool ok = t->begin && t->ids && t->row && t->seqs && t->label && t->shapes && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
+    bool ok = t->begin && t->first && t->ids && t->row && t->seqs && t->label && t->shapes && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
     return ok ? NG_OK : no_memory(t->recipe, err);
 }
 
@@ -214,6 +217,7 @@ static void put_item(ng_encoder_tasks *t, size_t *n_seq, const ng_encoder_task *
     for (size_t i = item * per; i < (item + 1) * per; i++) {
         size_t len = x->begin[i + 1] - x->begin[i], at = t->begin[*n_seq];
         memcpy(t->ids + at, x->ids + x->begin[i], len * sizeof *t->ids);
+        t->first[*n_seq] = x->first[i];
         t->begin[++*n_seq] = at + len;
     }
 }
@@ -402,7 +406,7 @@ double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items,
     t->begin[0] = 0;
     for (size_t i = 0; i < n; i++) put_item(t, &n_seq, &t->items[items[i].task], &t->items[items[i].task].train_ids, items[i].text);
     ng_encoder_batch b = *how;
-    b.n_seq = n_seq, b.begin = t->begin, b.ids = t->ids;
+    b.n_seq = n_seq, b.begin = t->begin, b.ids = t->ids, b.first = t->first;
     const float *x = ng_encoder_forward(t->encoder, &b);
     size_t width = ng_encoder_get_shape(t->encoder).width;
     memset(ng_encoder_grad_out(t->encoder), 0, t->begin[n_seq] * width * sizeof(float));
@@ -483,7 +487,7 @@ ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, n
             put_item(t, &n_seq, task, &task->tune_ids, from + i);
             m = put_rows(t, task, &task->tune_ids, from + i, seq, m);
         }
-        ng_encoder_batch b = {.n_seq = n_seq, .begin = t->begin, .ids = t->ids};
+        ng_encoder_batch b = {.n_seq = n_seq, .begin = t->begin, .ids = t->ids, .first = t->first};
         head_run r = make_run(t, k, m, ng_encoder_forward(t->encoder, &b), (ng_dropout){0});
         head_forward(t, &r);
         tally_batch(t, task, from, n, &sum);

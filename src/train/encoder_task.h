@@ -32,6 +32,7 @@ typedef struct ng_encoder_task {
     float *vectors;      /* [train_ids.n, width] of the base, length 1 (base_vectors.h), or NULL */
     size_t at;   /* of its matrix in the encoder's weights */
     bool each, tokens, pairs; /* moderate, extract, embed */
+    bool joined; /* its texts are pairs read as one sequence */
     size_t n_dropped; /* training and dev texts that also stand in test */
 } ng_encoder_task;
 
@@ -64,6 +65,7 @@ typedef struct ng_encoder_tasks {
     /* of the batch at hand */
     size_t n_tok;
     size_t *begin;              /* [max_seq + 1] */
+    uint32_t *first;            /* [max_seq] ids of type 0 */
     int32_t *ids;               /* [max_tok] */
     size_t *row;                /* [n_rows_max] extract: of each word */
     uint32_t *seqs;             /* [n_rows_max] */

@@ -110,7 +110,7 @@ static void embed_rows(void *ctx, int part, int n_parts) {
     for (size_t t = begin; t < end; t++) {
         float *x = o->x + t * w;
         memcpy(x, o->token + (size_t)o->ids[t] * w, w * sizeof *x);
-        j->nn->e->add(x, o->type, w);
+        j->nn->e->add(x, o->type + (o->types ? o->types[t] * w : 0), w);
         j->nn->e->add(x, o->position + (size_t)o->pos[t] * w, w);
     }
 }
@@ -127,7 +127,7 @@ static void embed_columns(void *ctx, int part, int n_parts) {
         const float *g = o->dx + t * w + begin;
         j->nn->e->add(o->dtoken + (size_t)o->ids[t] * w + begin, g, end - begin);
         j->nn->e->add(o->dposition + (size_t)o->pos[t] * w + begin, g, end - begin);
-        j->nn->e->add(o->dtype + begin, g, end - begin);
+        j->nn->e->add(o->dtype + (o->types ? o->types[t] * w : 0) + begin, g, end - begin);
     }
 }
 

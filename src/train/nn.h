@@ -55,7 +55,8 @@ size_t ng_nn_linear_bytes(const ng_nn *nn, size_t n, size_t in, size_t out);
 typedef struct ng_nn_embed {
     size_t n, width;
     const int32_t *ids, *pos;                 /* [n] */
-    const float *token, *position, *type;     /* [n_vocab, width], [n_ctx, width], [width] */
+    const uint8_t *types;                     /* [n]; NULL: all 0 */
+    const float *token, *position, *type;     /* [n_vocab, width], [n_ctx, width], [types, width] */
     float *x;                                 /* [n, width] */
     const float *dx;
     float *dtoken, *dposition, *dtype;

@@ -47,7 +47,7 @@ static void add_layer(sums *o, const ng_encoder *e, size_t i, size_t n) {
 static void add_batch(sums *o, ng_encoder *e, const ng_id_texts *x, size_t from, size_t n) {
     size_t begin[BATCH + 1] = {0};
     for (size_t i = 0; i < n; i++) begin[i + 1] = x->begin[from + i + 1] - x->begin[from];
-    ng_encoder_batch b = {.n_seq = n, .begin = begin, .ids = x->ids + x->begin[from]};
+    ng_encoder_batch b = {.n_seq = n, .begin = begin, .ids = x->ids + x->begin[from], .first = x->first + from};
     (void)ng_encoder_forward(e, &b);
     for (size_t i = 0; i < ng_encoder_get_shape(e).n_layer; i++) add_layer(o, e, i, begin[n]);
     o->n_tok += begin[n];

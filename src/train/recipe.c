@@ -34,7 +34,7 @@ static const ng_config_field source_fields[] = {
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
     {"typos", NG_CONFIG_GROUP, AT(ng_source, typos), .help = "copies with typing errors beside each text", .sub = &typos_schema},
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
-    {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of the other text (embed)"},
+    {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of a pair's other text"},
     {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},
     {"join", NG_CONFIG_STR, AT(ng_source, join), .help = "kind whose neighbours become one where a digit is within (extract)"},
     {"glue", NG_CONFIG_STR, AT(ng_source, glue), .help = "a word that is one with the next (extract, CoNLL)"},
@@ -105,6 +105,18 @@ static const ng_config_field recipe_fields[] = {
     {"oos", NG_CONFIG_GROUP, AT(ng_recipe, oos), .sub = &oos_schema},
     {0}};
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
+
+bool ng_source_joins(const ng_source *s, const ng_recipe *r) {
+    return s->second && (r->task == NG_RECIPE_CLASSIFY || r->task == NG_RECIPE_MODERATE);
+}
+
+bool ng_recipe_joins(const ng_recipe *r) {
+    const ng_config_list *lists[] = {&r->data.train, &r->data.dev, &r->data.test, &r->data.oos_dev, &r->data.oos_test};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        for (size_t k = 0; k < lists[i]->len; k++)
+            if (ng_source_joins((const ng_source *)lists[i]->items + k, r)) return true;
+    return false;
+}
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
     static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling", "compress"};

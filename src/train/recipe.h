@@ -62,6 +62,8 @@
  *         scale: 5                      they are, from 0 to this
  *         join: location                extract: neighbours of this kind become one where a digit is within (an address marked in pieces)
  *         glue: "@"                     extract, CoNLL: this word and the next are one, with the tag of this one ("@" "ada": "@ada")
+ *         second: sentence2             classify, moderate as heads of an encoder: column of the other text of a pair, which
+ *                                       is read with `text` as one sequence, [CLS] text [SEP] sentence2 [SEP]; in all sources or none
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
  * The text hash is ng_text_hash (train/data.h): it does not depend on order, file or machine, nor on
@@ -140,6 +142,9 @@ bool ng_recipe_has_task(const char *path, const char *task);
 ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* "classify" and so on. */
 const char *ng_recipe_task_name(const ng_recipe *r);
+/* Whether a source's texts are pairs that are read as one sequence; whether any of the recipe's are (then all must be). */
+bool ng_source_joins(const ng_source *s, const ng_recipe *r);
+bool ng_recipe_joins(const ng_recipe *r);
 /* The file `what` of the recipe's package ("model", "card", "scores") in its folder (ng_package_folder below); NULL when memory
  * is out. */
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) NG_MUST_USE;

@@ -73,7 +73,7 @@ static void ask_end(asked *a) {
 }
 
 static ng_status hidden_of(ng_teacher *t, const ng_id_texts *x, size_t i, ng_error *err) {
-    return ng_session_hidden(t->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], t->hidden, err);
+    return ng_session_hidden_pair(t->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], x->first[i], t->hidden, err);
 }
 
 /* z[rows of text i, n_labels] in the task's order; scratch[n_labels]. */

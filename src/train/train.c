@@ -312,6 +312,8 @@ static ng_status run(trainer *t, const char *path) {
         return ng_fail(t->err, NG_EUNSUPPORTED, "%s: the task %s is learned by a head of an encoder (task: encoder), not by a linear model",
                        path, ng_recipe_task_name(&t->recipe));
     const ng_recipe_features *f = &t->recipe.features;
+    if (ng_recipe_joins(&t->recipe))
+        return ng_fail(t->err, NG_EUNSUPPORTED, "%s: pairs of texts (`second`) are learned by a head of an encoder (task: encoder), not by a linear model", path);
     t->multi_label = t->recipe.task == NG_RECIPE_MODERATE;
     t->rng = ng_rng_seed((uint64_t)(t->opt->seed >= 0 ? t->opt->seed : t->recipe.training.seed));
     t->features = (ng_feature_config){(uint32_t)f->bits, (uint32_t)f->words, f->char_max ? (uint32_t)f->char_min : 0,

@@ -78,14 +78,17 @@ static ng_status make_folder(run *r) {
     return ng_dir_make(path, r->err);
 }
 
-static ng_status count_words(run *r) {
+/* Their words, and whether there are pairs. */
+static ng_status look_at_texts(run *r) {
     ng_status s = NG_OK;
-    for (size_t k = 0; !s && k < r->tasks.len; k++)
+    for (size_t k = 0; !s && k < r->tasks.len; k++) {
+        if (r->tasks.items[k].joined) ng_encoder_base_pairs(&r->base);
         for (size_t i = 0; !s && i < r->tasks.items[k].train.len; i++) {
             const ng_sample *x = &r->tasks.items[k].train.items[i];
             s = ng_encoder_base_count(&r->base, x->text, x->len, r->err);
             if (!s && x->second) s = ng_encoder_base_count(&r->base, x->second, x->second_len, r->err);
         }
+    }
     return s;
 }
 
@@ -183,7 +186,7 @@ static ng_status read_all(run *r, const char *path) {
     r->seed = (uint64_t)(r->opt->seed >= 0 ? r->opt->seed : t->seed);
     if ((s = make_folder(r)) || (s = ng_nn_init(&r->nn, r->opt->n_threads, (ng_precision)t->precision, r->err)) ||
         (s = ng_encoder_base_open(&r->base, &r->recipe, r->folder, r->err)) ||
-        (s = ng_encoder_tasks_read(&r->tasks, &r->recipe, r->arena, r->err)) || (s = count_words(r)) ||
+        (s = ng_encoder_tasks_read(&r->tasks, &r->recipe, r->arena, r->err)) || (s = look_at_texts(r)) ||
         (s = ng_encoder_base_choose(&r->base, r->folder, r->err)) ||
         (s = ng_encoder_tasks_tokenize(&r->tasks, r->base.tokenizer, r->base.shape.n_ctx, r->err)) || (s = make_encoder(r)) ||
         (s = take_digest(r)) || (s = ng_encoder_tasks_items(&r->tasks, &r->items, &r->n_items, r->err)))

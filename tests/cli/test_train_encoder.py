@@ -52,6 +52,13 @@ def pairs(path, n, seed):
     write(path, "\ufeffs1,s2,score\n" + "".join(rows))
 
 
+def joined(path, n, seed):
+    """Pairs whose label is the letter of the second text."""
+    rng = random.Random(seed)
+    rows = [(rng.choice("abc"), rng.choice("abc")) for _ in range(n)]
+    write(path, "s1\ts2\tlabel\n" + "".join("%s%s %s\t%s%s\t%s\n" % (a, rng.choice("de"), a, b, rng.choice("de"), b) for a, b in rows))
+
+
 def recipe(**more):
     t = {"epochs": 3, "batch": 16, "rate": 0.003, "dropout": 0.1, "checkpoint": 0, "patience": 3} | more
     training = ", ".join("%s: %s" % kv for kv in t.items())
@@ -175,6 +182,18 @@ def main():
     check("case is learned, though the ids do not tell it: %s" % found, [e["text"] for e in found] == ["Cd", "Xf"])
     write(at("bad.yaml"), goes_on.replace("start: ", "start: ./nowhere-"))
     check("a missing start is named", "nowhere" in run("train", at("bad.yaml"), "--out", at("bad"), want=1).stderr)
+
+    for name, n, seed in (("train", 300, 7), ("dev", 100, 8), ("test", 60, 9)):
+        joined(at(name + "-both.tsv"), n, seed)
+    two = ", text: s1, second: s2"
+    write(at("both-data.yaml"), "name: both\ntask: classify\nlicence: none\n" + three.replace(".%s", "-both.tsv%s") % (two, two, two))
+    write(at("both.yaml"), recipe(patience=0).split("heads:")[0] + "heads:\n  - {name: both, recipe: both-data.yaml}\ntraining: {epochs: 20, batch: 16, rate: 0.003}\n")
+    run("train", at("both.yaml"), "--out", at("both"))
+    figures = json.loads(run("eval", at("both.yaml"), "--dir", at("both"), "--json").stdout)["both"]
+    check(figures["accuracy"] > 0.9, "two texts read as one, the second told from the first: %s" % figures)
+    check("pairs of texts" in run("predict", "-m", at("both/model.gguf"), "--head", "both", "ad a", want=1).stderr, "a single text is refused")
+    r = run("train", at("both-data.yaml"), "--out", at("bad"), want=1)
+    check("pairs" in r.stderr, "a linear model reads no pairs: %s" % r.stderr)
 
     bench = [json.loads(x) for x in run("train", at("recipe.yaml"), "--bench", "--json", "-t", "1").stdout.splitlines()]
     check("--bench: %s" % bench, bench and all(set(b) == {"batch", "length", "dtype", "kernel", "tokens_per_s"} and b["tokens_per_s"] > 0 for b in bench))

@@ -420,6 +420,31 @@ static void pairs_and_how_alike_they_are(void **state) {
     unload(&l);
 }
 
+/* Two texts as one: the second is kept, the pair is hashed, and all sources have one or none. */
+static void pairs_read_as_one(void **state) {
+    (void)state;
+    loaded l;
+    ng_error err = {0};
+    put_file("p.tsv", "label\ts1\ts2\n1\ta\tb\n0\ta\tc\n");
+    put_recipe("classify", "{file: ./p.tsv, text: s1, second: s2}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_true(l.data.len == 2 && ng_recipe_joins(&l.recipe));
+    assert_string_equal(l.data.items[1].second, "c");
+    assert_true(l.data.items[0].hash != l.data.items[1].hash && l.data.items[1].label == 0);
+    unload(&l);
+    put_file("p.tsv", "label\ts1\ts2\n1\ta\tb\n0\ta\t\n");
+    assert_int_equal(load(&l, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "p.tsv:3"));
+    unload(&l);
+    err = (ng_error){0};
+    put_file("p.tsv", "label\ts1\ts2\n1\ta\tb\n");
+    put_file("q.tsv", "label\ttext\n1\ta\n");
+    put_recipe("classify", "{file: ./p.tsv, text: s1, second: s2}, {file: ./q.tsv}");
+    assert_int_equal(load(&l, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "cannot be mixed"));
+    unload(&l);
+}
+
 static void near_copies_are_found(void **state) {
     (void)state;
     loaded l, test;
@@ -541,7 +566,8 @@ int main(void) {
         cmocka_unit_test(csv_as_spreadsheets_write_it),  cmocka_unit_test(conll_sentences_and_tags),
         cmocka_unit_test(mentions_are_glued), cmocka_unit_test(pieces_of_an_address_are_joined),
         cmocka_unit_test(marked_spans_become_tags),
-        cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(spans_and_ranks),
+        cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(pairs_read_as_one),
+        cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -224,15 +224,16 @@ static void embedding_gradients(void **state) {
     (void)state;
     enum { N = 6, W = 19, WORDS = 5, CTX = 4 };
     static const int32_t ids[N] = {0, 4, 4, 1, 4, 0}, pos[N] = {0, 1, 2, 0, 1, 2};
-    float *token = fill(WORDS * W, 1), *position = fill(CTX * W, 2), *type = fill(W, 3), *x = fill(N * W, 4), *r = fill(N * W, 5);
-    float *dt = calloc(WORDS * W, 4), *dp = calloc(CTX * W, 4), *dy = calloc(W, 4);
-    ng_nn_embed o = {N, W, ids, pos, token, position, type, x, r, dt, dp, dy};
+    static const uint8_t types[N] = {0, 0, 1, 0, 0, 1};
+    float *token = fill(WORDS * W, 1), *position = fill(CTX * W, 2), *type = fill(2 * W, 3), *x = fill(N * W, 4), *r = fill(N * W, 5);
+    float *dt = calloc(WORDS * W, 4), *dp = calloc(CTX * W, 4), *dy = calloc(2 * W, 4);
+    ng_nn_embed o = {N, W, ids, pos, types, token, position, type, x, r, dt, dp, dy};
     probe p = {.op = &o, .forward = embed_run, .y = x, .r = r, .n_y = N * W};
     start(&p.nn, 2, NG_PRECISION_F32);
     ng_nn_embed_backward(&p.nn, &o);
     check_gradient(&p, "token", token, dt, WORDS * W);
     check_gradient(&p, "position", position, dp, CTX * W);
-    check_gradient(&p, "type", type, dy, W);
+    check_gradient(&p, "type", type, dy, 2 * W);
     ng_nn_clear(&p.nn);
     free(token), free(position), free(type), free(x), free(r), free(dt), free(dp), free(dy);
 }
