@@ -439,7 +439,7 @@ static void pairs_read_as_one(void **state) {
     err = (ng_error){0};
     put_file("p.tsv", "label\ts1\ts2\n1\ta\tb\n");
     put_file("q.tsv", "label\ttext\n1\ta\n");
-    put_recipe("classify", "{file: ./p.tsv, text: s1, second: s2}, {file: ./q.tsv}");
+    put_recipe("classify", "{file: ./p.tsv, text: s1, second: s2}\n    - {file: ./q.tsv}");
     assert_int_equal(load(&l, &err), NG_EINVALID);
     assert_non_null(strstr(err.text, "cannot be mixed"));
     unload(&l);
