@@ -27,7 +27,8 @@ uint64_t ng_adapter_base_hash(const ng_gguf *g) {
     return ng_hash64(m->data, m->len, 0);
 }
 
-ng_status ng_adapter_check(const ng_gguf *adapter, const ng_gguf *base, float *alpha, ng_error *err) {
+/* Whether `adapter` is one for this base, and its alpha. */
+static ng_status check_base(const ng_gguf *adapter, const ng_gguf *base, float *alpha, ng_error *err) {
     uint64_t hash;
     ng_str type, kind;
     ng_status s = NG_OK;
@@ -90,7 +91,7 @@ static ng_status read_pairs(ng_adapter *a, const ng_gguf *base, float scale, ng_
     return NG_OK;
 }
 
-ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_model *m, double scale, ng_error *err) {
+ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_gguf *base, double scale, ng_error *err) {
     float alpha;
     ng_adapter *a = calloc(1, sizeof *a);
     *out = NULL;
@@ -99,8 +100,8 @@ ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_model *m,
         return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     }
     ng_status s = ng_gguf_open(&a->g, path, err);
-    if (!s) s = ng_adapter_check(a->g, m->gguf, &alpha, err);
-    if (!s) s = read_pairs(a, m->gguf, (float)(scale * (double)alpha), err);
+    if (!s) s = check_base(a->g, base, &alpha, err);
+    if (!s) s = read_pairs(a, base, (float)(scale * (double)alpha), err);
     if (s) ng_adapter_close(a);
     else *out = a;
     return s;

@@ -1,7 +1,7 @@
 /* adapter.h: a LoRA adapter that a model runs beside its weights, which stay as they are (Hu et al. 2021).
  *
  *     ng_adapter *a;
- *     ng_adapter_open(&a, "adapter.gguf", model, 1, &err);      checked against the model; owned by it from then on
+ *     ng_adapter_open(&a, "adapter.gguf", base, 1, &err);       checked against the base, a GGUF file
  *     ng_low_rank l = ng_adapter_find(a, "blk.0.attn_q.weight");
  *     ng_low_rank_add(k, &l, &(ng_low_rank_io){x, n_cols, n_tok, y, stride, low});         y += scale * alpha / rank * B (A x)
  *
@@ -16,16 +16,13 @@
 
 enum { NG_ADAPTER_RANK_MAX = 256 };
 
-struct ng_model;
 typedef struct ng_adapter ng_adapter;
 
 /* The hash that adapters name their base by. */
 uint64_t ng_adapter_base_hash(const ng_gguf *base);
-/* Whether `adapter` is one for this base, and its alpha. */
-ng_status ng_adapter_check(const ng_gguf *adapter, const ng_gguf *base, float *alpha, ng_error *err) NG_MUST_USE;
-
-/* scale: times what the adapter adds.  NG_EFORMAT: a part without its other, or of a shape that its tensor does not have. */
-ng_status ng_adapter_open(ng_adapter **out, const char *path, const struct ng_model *base, double scale, ng_error *err) NG_MUST_USE;
+/* scale: times what the adapter adds.  NG_EFORMAT: a part without its other, or of a shape that its tensor does not have.  NG_EINVALID: made
+ * for another base. */
+ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_gguf *base, double scale, ng_error *err) NG_MUST_USE;
 void ng_adapter_close(ng_adapter *a); /* NULL is fine */
 /* What carries the heads: the file, or NULL where it has none (or there is no adapter). */
 const ng_gguf *ng_adapter_heads(const ng_adapter *a);

@@ -95,37 +95,24 @@ ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, con
 
 /* ---- merging ------------------------------------------------------------------------------------ */
 
-/* row += scale * b[rank] A[rank, n] */
-static void add_row(float *row, const float *a, const float *b, size_t rank, size_t n, float scale) {
-    for (size_t k = 0; k < rank; k++) {
-        float v = scale * b[k];
-        for (size_t c = 0; c < n; c++) row[c] += v * a[k * n + c];
-    }
+/* row += b[rank] A[rank, n] */
+static void add_row(float *row, const ng_low_rank *l, const float *b) {
+    for (size_t k = 0; k < l->rank; k++)
+        for (size_t c = 0; c < l->in; c++) row[c] += b[k] * l->a[k * l->in + c];
 }
 
-/* Tensor t with its adapter, or as it is. */
-static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng_gguf *adapter, float scale, ng_arena *arena, ng_error *err) {
-    char name[160];
-    snprintf(name, sizeof name, "%s.lora_a", t->name);
-    const ng_gguf_tensor *a = ng_gguf_find_tensor(adapter, name);
-    snprintf(name, sizeof name, "%s.lora_b", t->name);
-    const ng_gguf_tensor *b = ng_gguf_find_tensor(adapter, name);
-    bool fits = a && b && a->type == NG_TYPE_F32 && b->type == NG_TYPE_F32 && t->n_dims == 2 && a->dims[0] == t->dims[0] && b->dims[1] == t->dims[1] &&
-                a->dims[1] == b->dims[0] && ng_can_dequantize(t->type) && ng_can_quantize(t->type);
-    if (!fits || scale == 0) {
-        if (a && !fits) return ng_fail(err, NG_EFORMAT, "%s: the adapter of %s does not fit it", ng_gguf_path(adapter), t->name);
-        ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
-        return NG_OK;
-    }
-    size_t n = t->dims[0], rank = a->dims[1], row_bytes = t->bytes / t->dims[1];
-    float *row = malloc(n * sizeof *row);
+/* Tensor t with its adapter, in the type it had. */
+static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng_low_rank *l, const char *path, ng_arena *arena, ng_error *err) {
+    size_t row_bytes = t->bytes / l->out;
+    if (!ng_can_dequantize(t->type) || !ng_can_quantize(t->type)) return ng_fail(err, NG_EUNSUPPORTED, "%s: no adapter can be merged into the type of %s", path, t->name);
+    float *row = malloc(l->in * sizeof *row);
     char *bytes = ng_arena_alloc(arena, t->bytes);
-    ng_status s = row && bytes ? NG_OK : no_memory(ng_gguf_path(adapter), err);
-    for (size_t r = 0; !s && r < t->dims[1]; r++) {
-        ng_dequantize_row(t->type, row_of(t, r), row, n);
-        add_row(row, a->data, (const float *)b->data + r * rank, rank, n, scale);
-        if (!ng_quantize_row(t->type, row, NULL, bytes + r * row_bytes, n))
-            s = ng_fail(err, NG_EFORMAT, "%s: merged, %s has values that are not finite or too large for its type", ng_gguf_path(adapter), t->name);
+    ng_status s = row && bytes ? NG_OK : no_memory(path, err);
+    for (size_t r = 0; !s && r < l->out; r++) {
+        ng_dequantize_row(t->type, row_of(t, r), row, l->in);
+        add_row(row, l, l->b + r * l->rank);
+        if (!ng_quantize_row(t->type, row, NULL, bytes + r * row_bytes, l->in))
+            s = ng_fail(err, NG_EFORMAT, "%s: merged, %s has values that are not finite or too large for its type", path, t->name);
     }
     free(row);
     if (!s) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, bytes);
@@ -133,42 +120,41 @@ static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng
 }
 
 static bool is_head(const char *name) { return !strncmp(name, "head.", 5); }
+static void put_as_it_is(ng_gguf_writer *w, const ng_gguf_tensor *t) { ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data); }
 
 /* Heads and their keys are the adapter's, if it has any; else those of the base stay. */
-static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_gguf *adapter, double scale, ng_arena *arena, ng_error *err) {
-    float alpha;
-    ng_gguf_array heads;
-    ng_status s = ng_adapter_check(adapter, base, &alpha, err);
+static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_adapter *a, bool off, ng_arena *arena, ng_error *err) {
+    const ng_gguf *heads = ng_adapter_heads(a);
+    ng_gguf_array names;
+    ng_status s = heads ? ng_gguf_get_array(heads, "nanogrid.heads", &names, err) : NG_OK;
     if (s) return s;
-    bool own = !ng_gguf_get_array(adapter, "nanogrid.heads", &heads, NULL) && heads.kind == NG_GGUF_STRING;
-    if (own) ng_gguf_put_strs(w, "nanogrid.heads", heads.strs, heads.len);
+    if (heads && names.kind == NG_GGUF_STRING) ng_gguf_put_strs(w, "nanogrid.heads", names.strs, names.len);
     ng_gguf_put_str(w, "general.type", "model");
     ng_gguf_put_all(w, base);
-    ng_gguf_put_all(w, adapter);
+    if (heads) ng_gguf_put_all(w, heads);
     for (size_t i = 0; !s && i < ng_gguf_n_tensors(base); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(base, i);
-        const ng_gguf_tensor *a = ng_gguf_find_tensor(adapter, ng_arena_printf(arena, "%s.lora_a", t->name));
-        size_t rank = a ? a->dims[1] : 1;
-        if (!own || !is_head(t->name)) s = put_merged(w, t, adapter, (float)(scale * (double)alpha / (double)rank), arena, err);
+        ng_low_rank l = ng_adapter_find(a, t->name);
+        if (heads && is_head(t->name)) continue;
+        if (l.rank && !off) s = put_merged(w, t, &l, ng_gguf_path(base), arena, err);
+        else put_as_it_is(w, t);
     }
-    for (size_t i = 0; !s && i < ng_gguf_n_tensors(adapter); i++) {
-        const ng_gguf_tensor *t = ng_gguf_tensor_at(adapter, i);
-        if (is_head(t->name)) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
-    }
+    for (size_t i = 0; !s && heads && i < ng_gguf_n_tensors(heads); i++)
+        if (is_head(ng_gguf_tensor_at(heads, i)->name)) put_as_it_is(w, ng_gguf_tensor_at(heads, i));
     return s;
 }
 
 ng_status ng_lora_merge(const ng_gguf *base, const char *path, double scale, const char *out, ng_error *err) {
-    ng_gguf *adapter = NULL;
+    ng_adapter *a = NULL;
     ng_gguf_writer *w = NULL;
     ng_arena *arena = NULL;
-    ng_status s = ng_gguf_open(&adapter, path, err);
+    ng_status s = ng_adapter_open(&a, path, base, scale, err);
     if (!s && (ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w))) s = no_memory(path, err);
-    if (!s) s = put_all(w, base, adapter, scale, arena, err);
+    if (!s) s = put_all(w, base, a, scale == 0, arena, err);
     if (s) ng_gguf_writer_free(w);
     else s = ng_gguf_writer_commit(w, out, err);
     ng_arena_free(arena);
-    ng_gguf_close(adapter);
+    ng_adapter_close(a);
     return s;
 }
 

@@ -5,7 +5,8 @@
 
 Per weight NAME: "w.NAME" before, "g.NAME" the gradient of the first batch's loss, "a.NAME" after STEPS steps of AdamW
 over two batches in turn (rate RATE, decay DECAY on the layers' matrices only, gradients clipped to length CLIP).  "x" is
-the encoder's output for the first batch, "losses" the loss of every step; keys nn.* hold the batches and settings."""
+the encoder's output for the first batch, "losses" the loss of every step; keys nn.* hold the batches and settings.
+"losses.small" are those of the same steps from matrices SMALL times as large, which is the size that trained models have."""
 import os
 
 import gguf
@@ -15,7 +16,7 @@ from transformers import BertConfig, BertModel
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WIDTH, LAYERS, HEADS, FF, VOCAB, CTX, LABELS, EPS = 16, 2, 2, 32, 40, 16, 3, 1e-12
-STEPS, RATE, DECAY, CLIP = 20, 5e-3, 0.1, 0.5
+STEPS, RATE, DECAY, CLIP, SMALL = 20, 5e-3, 0.1, 0.5, 0.25
 BATCHES = [([[2, 17, 8, 30, 3], [2, 9, 9, 11, 25, 39, 6, 14, 3], [2, 33, 3]], [0, 2, 1]),
            ([[2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 3], [2, 22, 21, 3]], [1, 0])]
 NAMES = {"embeddings.word_embeddings.weight": "token_embd.weight",
@@ -50,6 +51,21 @@ def loss_of(model, head, batch):
     return torch.nn.functional.cross_entropy(head((x * m).sum(1) / m.sum(1)), torch.tensor(batch[1]))
 
 
+def train(model, head, params):
+    decays = [p for n, p in params.items() if n.startswith("blk") and p.dim() > 1]
+    rest = [p for n, p in params.items() if not (n.startswith("blk") and p.dim() > 1)]
+    opt = torch.optim.AdamW([{"params": decays, "weight_decay": DECAY}, {"params": rest, "weight_decay": 0.0}], lr=RATE)
+    losses = []
+    for step in range(STEPS):
+        opt.zero_grad()
+        loss = loss_of(model, head, BATCHES[step % 2])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(params.values()), CLIP)
+        opt.step()
+        losses.append(loss.item())
+    return np.array(losses, np.float32)
+
+
 def main():
     torch.manual_seed(7)
     cfg = BertConfig(vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
@@ -78,21 +94,17 @@ def main():
     out.add_tensor("x", torch.cat([x[i, :int(mask[i].sum())] for i in range(len(x))]).detach().numpy().copy())
     loss_of(model, head, BATCHES[0]).backward()
     put("g.", {n: p.grad for n, p in params.items()})
-    decays = [p for n, p in params.items() if n.startswith("blk") and p.dim() > 1]
-    rest = [p for n, p in params.items() if not (n.startswith("blk") and p.dim() > 1)]
-    opt = torch.optim.AdamW([{"params": decays, "weight_decay": DECAY}, {"params": rest, "weight_decay": 0.0}], lr=RATE)
-    losses = []
-    for step in range(STEPS):
-        opt.zero_grad()
-        loss = loss_of(model, head, BATCHES[step % 2])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(params.values()), CLIP)
-        opt.step()
-        losses.append(loss.item())
+    first = {n: p.detach().clone() for n, p in params.items()}
+    losses = train(model, head, params)
     put("a.", params)
-    out.add_tensor("losses", np.array(losses, np.float32))
+    out.add_tensor("losses", losses)
+    with torch.no_grad():
+        for n, p in params.items():
+            p.copy_(first[n] * (SMALL if p.dim() > 1 else 1))
+    out.add_float32("nn.small", SMALL)
+    out.add_tensor("losses.small", train(model, head, params))
     out.write_header_to_file(), out.write_kv_data_to_file(), out.write_tensors_to_file(), out.close()
-    print(losses)
+    print(list(losses))
 
 
 main()

@@ -583,27 +583,40 @@ static void encoder_agrees_with_pytorch(void **state) {
     golden_close(&t);
 }
 
-/* Mixed precision and threads: the loss curve stays near PyTorch's floats (these weights are large, so a
- * rounded factor tells more than in a real model); the bits do not depend on threads. */
+/* A step of training, which returns the loss before it. */
+static double train_step(golden *t, uint32_t i) {
+    const float *x;
+    double loss = golden_step(t, i % 2, &x);
+    ng_encoder_update u = {.rate = f32(t, "rate"), .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = f32(t, "decay"),
+                           .clip = f32(t, "clip"), .scale = 1, .step = i + 1};
+    assert_true(ng_encoder_step(t->e, &u) > 0);
+    return loss;
+}
+
+/* Matrices of the size that trained models have: BF16 products are at most 0.0007 off PyTorch's curve in floats.  The golden
+ * file's own are four times as large, so that a wrong gradient tells more; there a rounded factor moves the loss by 0.02. */
 static void mixed_precision_keeps_the_curve(void **state) {
     (void)state;
+    static const int threads[] = {1, 2, 5};
     double last[3];
     for (int k = 0; k < 3; k++) {
         golden t;
-        const float *x;
-        static const int threads[] = {1, 2, 5};
         golden_open(&t, threads[k], NG_PRECISION_AUTO);
-        const float *losses = golden_tensor(&t, "", "losses");
+        size_t n;
+        const ng_encoder_tensor *tensors = ng_encoder_tensors(t.e, &n);
+        ng_encoder_shape s = ng_encoder_get_shape(t.e);
+        float *w = ng_encoder_weights(t.e), *head = w + ng_encoder_n_weights(&s), small = (float)f32(&t, "small");
+        for (size_t i = 0; i < n; i++)
+            for (size_t c = 0; !strstr(tensors[i].name, "norm") && !strstr(tensors[i].name, "bias") && c < tensors[i].rows * tensors[i].cols; c++) w[tensors[i].at + c] *= small;
+        for (size_t c = 0; c < t.labels * s.width; c++) head[c] *= small;
+        const float *losses = golden_tensor(&t, "", "losses.small");
         for (uint32_t i = 0; i < u32(&t, "steps"); i++) {
-            last[k] = golden_step(&t, i % 2, &x);
-            if (!(fabs(last[k] - (double)losses[i]) < 0.02 + 0.01 * (double)losses[i])) fail_msg("step %u: loss %g, PyTorch's %g", i, last[k], (double)losses[i]);
-            ng_encoder_update u = {.rate = f32(&t, "rate"), .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = f32(&t, "decay"),
-                                   .clip = f32(&t, "clip"), .scale = 1, .step = i + 1};
-            (void)ng_encoder_step(t.e, &u);
+            last[k] = train_step(&t, i);
+            if (!(fabs(last[k] - (double)losses[i]) < 0.002)) fail_msg("step %u: loss %g, PyTorch's %g", i, last[k], (double)losses[i]);
         }
         golden_close(&t);
     }
-    assert_true(last[0] == last[1] && last[1] == last[2]);
+    assert_true(last[0] == last[1] && last[1] == last[2]); /* the bits do not depend on threads */
 }
 
 static void a_gradient_that_is_no_number_changes_nothing(void **state) {
