@@ -2,19 +2,23 @@
  *
  * The recipe: name, task: extract, languages, description, licence, attribution, source as in
  * recipe.h, and
- *     data: {file: pii_presidio/synth_v2.jsonl, group: template, of: 3, test: 0}
+ *     data: {file: pii_presidio/synth_v2.jsonl, group: template, of: 3, test: 0, join: location}
  *     types: {CREDIT_CARD: {as: card}, ..}       marks of other types are not counted; several may be one of ours
  *     model: ../models/encoder-en/model.gguf     [none: rules alone] beside the recipe; what finds names, with the rules
  *     head: entities                             [the first that extracts] of the model
  * A line has `text` and `spans` [[start, end, type]] in characters.  Lines whose `group` modulo `of` is
  * `test` are the test; on the others rules may be tuned ("tuning_" figures).  A span is right when start,
- * end and type are. */
+ * end and type are.
+ * `join: location` gives the figures a second time ("joined_"), where marks of that type that are pieces of one address count as one, as they are found
+ * (ng_entities_join): sets mark street, town and code of the same address now as one and now as five, which no text tells.  "covered" is the share of
+ * marks all of whose characters are in what was found, whatever it is called: what redaction asks for. */
 #include "eval_ops.h"
 
 #include "config/config.h"
 #include "core/clock.h"
 #include "core/file.h"
 #include "eval/figures.h"
+#include "task/entities.h"
 #include "train/recipe.h"
 #include <jansson.h>
 #include <math.h>
@@ -23,13 +27,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TYPES_MAX = 16, TIMES_MAX = 20000 };
+enum { TYPES_MAX = 16, TIMES_MAX = 20000, MARKS_MAX = 256 };
 
 typedef struct type_map {
     const char *mark, *as;
 } type_map;
 typedef struct data_group {
-    const char *file, *group;
+    const char *file, *group, *join;
     int64_t of, test;
 } data_group;
 typedef struct recipe {
@@ -44,6 +48,7 @@ static const ng_config_field data_fields[] = {
     {"group", NG_CONFIG_STR, offsetof(data_group, group), .required = true},
     {"of", NG_CONFIG_INT, offsetof(data_group, of), .dflt = "3", .min = 2, .max = 1000},
     {"test", NG_CONFIG_INT, offsetof(data_group, test), .dflt = "0", .max = 1000},
+    {"join", NG_CONFIG_STR, offsetof(data_group, join), .help = "our label whose pieces are one in the figures \"joined\""},
     {0}};
 static const ng_config_schema data_schema = {"data", sizeof(data_group), data_fields};
 static const ng_config_field type_fields[] = {
@@ -75,7 +80,8 @@ typedef struct evaluation {
     const char *path;
     recipe recipe;
     ng_head *head;
-    counts test[TYPES_MAX], tuning[TYPES_MAX]; /* by entry of recipe.types */
+    counts test[TYPES_MAX], tuning[TYPES_MAX], joined[TYPES_MAX], tuning_joined[TYPES_MAX]; /* by entry of recipe.types */
+    counts covered, tuning_covered; /* right and marked */
     double ms[TIMES_MAX];
     size_t n_times, n_test;
 } evaluation;
@@ -100,28 +106,70 @@ static size_t type_of_mark(const evaluation *e, const char *mark) {
     return SIZE_MAX;
 }
 
-static bool is_marked(const evaluation *e, const json_t *spans, const ng_entity *x, size_t type) {
-    for (size_t i = 0; i < json_array_size(spans); i++) {
-        const json_t *s = json_array_get(spans, i);
-        if (type_of_mark(e, json_string_value(json_array_get(s, 2))) == type &&
-            json_integer_value(json_array_get(s, 0)) == (json_int_t)x->start &&
-            json_integer_value(json_array_get(s, 1)) == (json_int_t)x->end)
-            return true;
-    }
-    return false;
+/* The byte offset of a character. */
+static size_t byte_of(const char *text, size_t len, json_int_t chars) {
+    size_t i = 0;
+    while (i < len && (chars > 0 || ((unsigned char)text[i] & 0xC0) == 0x80)) chars -= ((unsigned char)text[++i] & 0xC0) != 0x80;
+    return i;
 }
 
-static void count(const evaluation *e, counts *c, const json_t *spans, const ng_answer *a) {
+static int by_start(const void *a, const void *b) {
+    size_t x = ((const ng_entity *)a)->start, y = ((const ng_entity *)b)->start;
+    return x < y ? -1 : x > y;
+}
+
+/* The marks that count, in order, with our labels; how many, or SIZE_MAX when there are too many. */
+static size_t read_marks(const evaluation *e, const json_t *spans, const char *text, size_t len, ng_entity *out) {
+    const type_map *m = e->recipe.types.items;
+    size_t n = 0;
     for (size_t i = 0; i < json_array_size(spans); i++) {
-        size_t type = type_of_mark(e, json_string_value(json_array_get(json_array_get(spans, i), 2)));
-        if (type != SIZE_MAX) c[type].marked++;
-    }
-    for (size_t i = 0; i < a->n_entities; i++) {
-        size_t type = type_of_label(e, a->entities[i].label);
+        const json_t *s = json_array_get(spans, i);
+        size_t type = type_of_mark(e, json_string_value(json_array_get(s, 2)));
         if (type == SIZE_MAX) continue;
-        c[type].found++;
-        c[type].right += is_marked(e, spans, &a->entities[i], type);
+        if (n == MARKS_MAX) return SIZE_MAX;
+        out[n++] = (ng_entity){byte_of(text, len, json_integer_value(json_array_get(s, 0))), byte_of(text, len, json_integer_value(json_array_get(s, 1))), m[type].as, NULL, 1};
     }
+    qsort(out, n, sizeof *out, by_start);
+    return n;
+}
+
+static void count(const evaluation *e, counts *c, const ng_entity *marks, size_t n, const ng_answer *a) {
+    for (size_t i = 0; i < n; i++) c[type_of_label(e, marks[i].label)].marked++;
+    for (size_t i = 0; i < a->n_entities; i++) {
+        const ng_entity *x = &a->entities[i];
+        size_t type = type_of_label(e, x->label), k = 0;
+        if (type == SIZE_MAX) continue;
+        while (k < n && (marks[k].start != x->start || marks[k].end != x->end || type_of_label(e, marks[k].label) != type)) k++;
+        c[type].found++;
+        c[type].right += k < n;
+    }
+}
+
+/* Marks whose letters and digits all stand in what was found. */
+static void count_covered(counts *c, const ng_entity *marks, size_t n, const char *text, const ng_answer *a) {
+    for (size_t i = 0; i < n; i++) {
+        size_t k = 0, at = marks[i].start;
+        for (; at < marks[i].end; at++) {
+            unsigned byte = (unsigned char)text[at];
+            if (byte < 0x80 && (byte | 32u) - 'a' >= 26u && byte - '0' >= 10u) continue;
+            while (k < a->n_entities && a->entities[k].end <= at) k++;
+            if (k == a->n_entities || a->entities[k].start > at) break;
+        }
+        c->marked++;
+        c->right += at == marks[i].end;
+    }
+}
+
+static ng_status count_line(evaluation *e, const json_t *spans, const char *text, size_t len, bool test, const ng_answer *a) {
+    ng_entity marks[MARKS_MAX];
+    size_t n = read_marks(e, spans, text, len, marks);
+    if (n == SIZE_MAX) return ng_fail(e->err, NG_ELIMIT, "%s: over %d marks in one line", e->recipe.data.file, MARKS_MAX);
+    count(e, test ? e->test : e->tuning, marks, n, a);
+    count_covered(test ? &e->covered : &e->tuning_covered, marks, n, text, a);
+    if (e->recipe.data.join) n = ng_entities_join(marks, n, text, e->recipe.data.join);
+    count(e, test ? e->joined : e->tuning_joined, marks, n, a);
+    e->n_test += test;
+    return NG_OK;
 }
 
 static ng_status take_line(evaluation *e, const char *line, size_t len, size_t number) {
@@ -135,17 +183,12 @@ static ng_status take_line(evaluation *e, const char *line, size_t len, size_t n
     if (!s) {
         ng_part part = {NG_PART_TEXT, json_string_value(text), json_string_length(text)};
         ng_message message = {"user", &part, 1};
-        ng_tier_request req = {.task = NG_TASK_EXTRACT, .messages = &message, .n_messages = 1,
-                               .params = {.offsets_chars = true}};
+        ng_tier_request req = {.task = NG_TASK_EXTRACT, .messages = &message, .n_messages = 1};
         uint64_t start = ng_clock_ns();
         s = ng_head_apply(e->head, &req, a, e->err);
         if (e->n_times < TIMES_MAX) e->ms[e->n_times++] = (double)(ng_clock_ns() - start) / 1e6;
     }
-    if (!s) {
-        bool test = json_integer_value(group) % e->recipe.data.of == e->recipe.data.test;
-        count(e, test ? e->test : e->tuning, spans, a);
-        e->n_test += test;
-    }
+    if (!s) s = count_line(e, spans, json_string_value(text), json_string_length(text), json_integer_value(group) % e->recipe.data.of == e->recipe.data.test, a);
     ng_answer_free(a);
     json_decref(o);
     return s;
@@ -188,21 +231,31 @@ static void put_counts(const evaluation *e, const char *prefix, const char *labe
     }
 }
 
-static void put_figures(const evaluation *e) {
+/* F1, and the figures of all types together and of each, or of `only` one. */
+static void put_table(const evaluation *e, const char *prefix, const counts *by_type, const char *only) {
     const type_map *m = e->recipe.types.items;
     counts all = {0};
+    char name[32];
     for (size_t i = 0; i < e->recipe.types.len; i++) {
-        all.right += e->test[i].right;
-        all.found += e->test[i].found;
-        all.marked += e->test[i].marked;
+        all.right += by_type[i].right;
+        all.found += by_type[i].found;
+        all.marked += by_type[i].marked;
     }
+    snprintf(name, sizeof name, "%sf1", prefix);
+    ng_eval_put(e->out, name, 2.0 * (double)all.right / (double)(all.found + all.marked), false);
+    put_counts(e, prefix, "all", &all);
+    for (size_t i = 0; i < e->recipe.types.len; i++)
+        if (type_of_label(e, m[i].as) == i && (!only || !strcmp(only, m[i].as))) put_counts(e, prefix, m[i].as, &by_type[i]);
+}
+
+static void put_figures(const evaluation *e) {
     ng_eval_put(e->out, "texts", (double)e->n_test, false);
-    ng_eval_put(e->out, "f1", 2.0 * (double)all.right / (double)(all.found + all.marked), false);
-    put_counts(e, "", "all", &all);
-    for (size_t i = 0; i < e->recipe.types.len; i++)
-        if (type_of_label(e, m[i].as) == i) put_counts(e, "", m[i].as, &e->test[i]);
-    for (size_t i = 0; i < e->recipe.types.len; i++)
-        if (type_of_label(e, m[i].as) == i) put_counts(e, "tuning_", m[i].as, &e->tuning[i]);
+    put_table(e, "", e->test, NULL);
+    ng_eval_put(e->out, "covered", (double)e->covered.right / (double)e->covered.marked, false);
+    if (e->recipe.data.join) put_table(e, "joined_", e->joined, e->recipe.data.join);
+    put_table(e, "tuning_", e->tuning, NULL);
+    ng_eval_put(e->out, "tuning_covered", (double)e->tuning_covered.right / (double)e->tuning_covered.marked, false);
+    if (e->recipe.data.join) put_table(e, "tuning_joined_", e->tuning_joined, e->recipe.data.join);
 }
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {

@@ -1,6 +1,7 @@
 /* entities.c: see entities.h. */
 #include "entities.h"
 
+#include "model/token_spans.h"
 #include "pii.h"
 #include <string.h>
 
@@ -21,28 +22,92 @@ void ng_entities_to_chars(ng_entity *e, size_t n, const char *text, size_t len) 
     }
 }
 
-static bool overlaps(const ng_entity *e, const ng_pii_spans *found) {
-    for (size_t i = 0; i < found->len && found->items[i].start < e->end; i++)
-        if (found->items[i].end > e->start) return true;
+static bool holds_digit(const char *text, size_t start, size_t end) {
+    for (size_t i = start; i < end; i++)
+        if (text[i] >= '0' && text[i] <= '9') return true;
     return false;
 }
 
-static ng_status merge(ng_answer *a, const ng_pii_spans *found, const char *text, ng_error *err) {
-    ng_entity *out = ng_answer_alloc(a, (a->n_entities + found->len + 1) * sizeof *out);
-    size_t n = 0, k = 0;
-    if (!out) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
-    for (size_t i = 0; i <= a->n_entities; i++) {
-        size_t before = i < a->n_entities ? a->entities[i].start : SIZE_MAX;
-        for (; k < found->len && found->items[k].start <= before; k++) {
-            const ng_pii_span *s = &found->items[k];
-            const char *copy = ng_answer_strndup(a, text + s->start, s->end - s->start);
-            if (!copy) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
-            out[n++] = (ng_entity){s->start, s->end, ng_pii_label(s->type), copy, ng_pii_score(s->type)};
-        }
-        if (i < a->n_entities && !overlaps(&a->entities[i], found)) out[n++] = a->entities[i];
+/* How many from e[0] on are pieces of one address; 1: it is none. */
+static size_t pieces(const ng_entity *e, size_t n, const char *text, const char *kind) {
+    bool digit = false;
+    size_t k = 0;
+    while (k < n && !strcmp(e[k].label, kind) && (k == 0 || ng_span_gap(text + e[k - 1].end, e[k].start - e[k - 1].end)))
+        digit = holds_digit(text, e[k].start, e[k].end) || digit, k++;
+    return digit ? k : 1;
+}
+
+size_t ng_entities_join(ng_entity *e, size_t n, const char *text, const char *kind) {
+    size_t out = 0;
+    for (size_t i = 0, k; i < n; i += k) {
+        k = pieces(e + i, n - i, text, kind);
+        ng_entity joined = e[i];
+        for (size_t m = 1; m < k; m++) joined.score = e[i + m].score < joined.score ? e[i + m].score : joined.score;
+        if (k > 1) joined.end = e[i + k - 1].end, joined.text = NULL;
+        e[out++] = joined;
     }
-    a->entities = out;
-    a->n_entities = n;
+    return out;
+}
+
+/* ---- rules beside a model ----------------------------------------------------------------------- */
+
+typedef struct merger {
+    ng_answer *answer;
+    const char *text;
+    ng_entity *out;
+    size_t n;
+} merger;
+
+static bool put(merger *m, ng_entity e) {
+    e.text = ng_answer_strndup(m->answer, m->text + e.start, e.end - e.start);
+    m->out[m->n++] = e;
+    return e.text != NULL;
+}
+
+/* What of the model's entity stands in [start, end), without the marks around it; nothing when a single character or none is left. */
+static bool put_rest(merger *m, ng_entity e, size_t start, size_t end) {
+    static const char around[] = " \t\r\n,;:.>|-(/)";
+    e.start = e.start > start ? e.start : start;
+    e.end = e.end < end ? e.end : end;
+    while (e.start < e.end && strchr(around, m->text[e.start]) && m->text[e.start]) e.start++;
+    while (e.end > e.start && strchr(around, m->text[e.end - 1]) && m->text[e.end - 1]) e.end--;
+    return e.end < e.start + 2 || put(m, e);
+}
+
+static bool overlaps(const ng_entity *e, const ng_pii_span *s) { return s->start < e->end && s->end > e->start; }
+
+/* One entity of the model around the rules' spans from *k on, which it goes past; the span before may reach into it. */
+static bool put_model(merger *m, const ng_entity *e, const ng_pii_spans *found, size_t *k) {
+    size_t last = m->n ? m->out[m->n - 1].end : 0, from = last > e->start ? last : e->start;
+    if (from == e->start && (*k == found->len || !overlaps(e, &found->items[*k]))) {
+        m->out[m->n++] = *e;
+        return true;
+    }
+    for (; *k < found->len && overlaps(e, &found->items[*k]); (*k)++) {
+        const ng_pii_span *s = &found->items[*k];
+        if ((s->start > from && !put_rest(m, *e, from, s->start)) ||
+            !put(m, (ng_entity){s->start, s->end, ng_pii_label(s->type), NULL, ng_pii_score(s->type)}))
+            return false;
+        from = s->end;
+    }
+    return from >= e->end || put_rest(m, *e, from, e->end);
+}
+
+static ng_status merge(ng_answer *a, const ng_pii_spans *found, const char *text, ng_error *err) {
+    merger m = {a, text, ng_answer_alloc(a, (a->n_entities + 2 * found->len + 1) * sizeof *m.out), 0};
+    bool ok = m.out != NULL;
+    size_t k = 0;
+    for (size_t i = 0; ok && i <= a->n_entities; i++) {
+        size_t before = i < a->n_entities ? a->entities[i].start : SIZE_MAX;
+        for (; ok && k < found->len && found->items[k].end <= before; k++) {
+            const ng_pii_span *s = &found->items[k];
+            ok = put(&m, (ng_entity){s->start, s->end, ng_pii_label(s->type), NULL, ng_pii_score(s->type)});
+        }
+        if (ok && i < a->n_entities) ok = put_model(&m, &a->entities[i], found, &k);
+    }
+    if (!ok) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+    a->entities = m.out;
+    a->n_entities = m.n;
     return NG_OK;
 }
 

@@ -11,8 +11,12 @@
 
 /* Byte offsets become counts of code points. */
 void ng_entities_to_chars(ng_entity *e, size_t n, const char *text, size_t len);
+/* Neighbours labelled `kind` that only what parts the pieces of one address stands between (ng_span_gap, model/token_spans.h) become one
+ * where a digit is in one of them: "5 Elm Rd", "Rome".  "Paris, France" stays two.  Offsets are bytes; a joined one has the least score and no
+ * text.  Returns how many are left. */
+size_t ng_entities_join(ng_entity *e, size_t n, const char *text, const char *kind);
 /* Merges what the rules of `mask` find into the answer.  Where a rule and the model overlap the rule's
- * stays: it carries its own proof. */
+ * stays, as it carries its own proof, and of the model's what stands before it or behind it. */
 ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) NG_MUST_USE;
 
 #endif

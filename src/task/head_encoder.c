@@ -311,9 +311,14 @@ static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_h
         float p_least = 1; /* a span is as sure as its least sure word */
         if (!is_wanted(p, spans[i].kind)) continue;
         for (size_t k = spans[i].first; k <= spans[i].last; k++) p_least = t->p[k] < p_least ? t->p[k] : p_least;
-        const char *kind = ng_answer_strndup(a, spans[i].kind, strlen(spans[i].kind)), *copy = ng_answer_strndup(a, text + start, end - start);
-        if (!kind || !copy) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
-        a->entities[a->n_entities++] = (ng_entity){start, end, kind, copy, p_least};
+        a->entities[a->n_entities++] = (ng_entity){start, end, spans[i].kind, NULL, p_least};
+    }
+    a->n_entities = ng_entities_join(a->entities, a->n_entities, text, "location"); /* an address in pieces */
+    for (size_t i = 0; i < a->n_entities; i++) {
+        ng_entity *e = &a->entities[i];
+        e->label = ng_answer_strndup(a, e->label, strlen(e->label));
+        e->text = ng_answer_strndup(a, text + e->start, e->end - e->start);
+        if (!e->label || !e->text) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
     }
     return NG_OK;
 }

@@ -32,6 +32,9 @@ static const pii_rule rules[NG_PII_TYPE_COUNT] = {
     [NG_PII_PHONE] = {PII_DIGIT | PII_OPEN, ng_pii_match_phone},
 };
 
+/* Behind all others: it takes what none of them wants. */
+static const pii_rule last_rule = {PII_DIGIT | PII_LETTER, ng_pii_match_day};
+
 static const uint8_t byte_class[256] = {
     ['0' ... '9'] = PII_DIGIT, ['A' ... 'Z'] = PII_LETTER, ['a' ... 'z'] = PII_LETTER,
     ['@'] = PII_AT,            [':'] = PII_COLON,          ['+'] = PII_OPEN,
@@ -154,12 +157,11 @@ void ng_pii_spans_clear(ng_pii_spans *s) {
     *s = (ng_pii_spans){0};
 }
 
-/* Appends to `out` what `type`'s rule finds between the spans taken so far; `out` receives those too,
+/* Appends to `out` what the rule, one of `type`, finds between the spans taken so far; `out` receives those too,
  * in order. */
 static ng_status pass(ng_pii_spans *out, const ng_pii_spans *taken, const char *text, size_t len,
-                      ng_pii_type type) {
+                      const pii_rule *rule, ng_pii_type type) {
     pii_text t = {text, len, taken->len ? taken->items[0].start : len};
-    const pii_rule *rule = &rules[type];
     size_t k = 0, floor = 0;
     out->len = 0;
     for (size_t i = 0; i < len;) {
@@ -185,8 +187,9 @@ ng_status ng_pii_scan(ng_pii_spans *out, const char *text, size_t len, uint32_t 
                       ng_error *err) {
     ng_pii_spans taken = {0}, next = {0};
     out->len = 0;
-    for (int type = 0; type < NG_PII_TYPE_COUNT; type++) {
-        if (pass(&next, &taken, text, len, (ng_pii_type)type)) goto fail;
+    for (int i = 0; i <= NG_PII_TYPE_COUNT; i++) {
+        bool last = i == NG_PII_TYPE_COUNT;
+        if (pass(&next, &taken, text, len, last ? &last_rule : &rules[i], last ? NG_PII_DATE : (ng_pii_type)i)) goto fail;
         ng_pii_spans swap = taken;
         taken = next;
         next = swap;

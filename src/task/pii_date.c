@@ -2,8 +2,10 @@
  *
  * In figures: year first with any separator (ISO 8601, with a time of day if one follows), day and
  * month first in either order with a year of four digits, or of two behind slashes.  In words: a month
- * of six languages beside a day, a year or both.  The day must exist in its month.  A year, a month or
- * a weekday alone tells nothing about a person and is left out. */
+ * of six languages beside a day, a year or both.  The day must exist in its month.  A month alone is left out.
+ *
+ * Last, behind all other rules so that it takes no number from them: a year alone where its neighbour says that it is one
+ * ("since 1998", "a 2017 film", "(2004)"), and weekdays by name.  (No date counts as personal for `policy.privacy`.) */
 #include "pii_rules.h"
 
 #include <string.h>
@@ -203,4 +205,48 @@ bool ng_pii_match_date(const pii_text *t, size_t at, pii_match *m) {
     m->start = at;
     if (digit) return numeric(t, at, &m->end) || day_first(t, at, &m->end);
     return month_first(t, at, &m->end);
+}
+
+/* ---- a year or a weekday alone ------------------------------------------------------------------ */
+
+/* Whether the word that ends right before the space at `at` is one of `words`. */
+static bool word_before(const pii_text *t, size_t at, const char *words) {
+    size_t end = at, start;
+    while (end > 0 && at - end < 3 && (t->s[end - 1] == ' ' || t->s[end - 1] == '\n')) end--;
+    for (start = end; start > 0 && end - start < 16 && pii_is_letter((unsigned char)t->s[start - 1]);) start--;
+    return start < end && end < at && ng_pii_word_in(t, start, end, words);
+}
+
+static bool word_behind(const pii_text *t, size_t at, const char *words) {
+    size_t end = at + 1;
+    while (end - at < 17 && pii_is_letter(pii_at(t, end))) end++;
+    return pii_at(t, at) == ' ' && ng_pii_word_in(t, at + 1, end, words);
+}
+
+static bool year_alone(const pii_text *t, size_t at) {
+    static const char when[] = " in since until till during after before around circa about by from early late mid year spring summer autumn fall winter ";
+    static const char counted[] = " people words pixels euro euros dollars pounds points times feet meters metres miles km calories ppm rpm mah watts volts "
+                                  "users copies units pages votes jobs seats hours minutes seconds years days percent per others more of ";
+    unsigned year = ng_pii_number(t, at, 4), before = at ? (unsigned char)t->s[at - 1] : 0, behind = pii_at(t, at + 4);
+    if (year < 1900 || year > 2099 || pii_alnum_at(t, at + 4) || behind == '%' || behind == ':' || behind == '/' || behind == '_') return false;
+    if ((behind == '-' || behind == '.' || behind == ',') && pii_digit_at(t, at + 5)) return false;
+    if (before == '(') return behind == ')';
+    if (word_behind(t, at + 4, counted)) return false;
+    if (word_before(t, at, when)) return true;
+    if (word_before(t, at, " of ")) return !word_before(t, at - 3, " total sum number price cost amount average population limit maximum minimum instead fee rent ");
+    return word_before(t, at, " a the ") && behind == ' ' && pii_is_letter(pii_at(t, at + 5));
+}
+
+bool ng_pii_match_day(const pii_text *t, size_t at, pii_match *m) {
+    size_t n = 0;
+    if (!pii_starts_word(t, at)) return false;
+    m->start = at;
+    if (pii_digit_at(t, at)) {
+        m->end = at + 4;
+        return count_digits(t, at, 4) == 4 && year_alone(t, at);
+    }
+    while (n < 10 && pii_is_letter(pii_at(t, at + n))) n++;
+    m->end = at + n;
+    return !pii_alnum_at(t, at + n) && ng_pii_word_in(t, at, at + n, " monday tuesday wednesday thursday friday saturday sunday ") &&
+           !word_before(t, at, " black good ash cyber bloody ");
 }
