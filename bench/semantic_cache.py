@@ -1,19 +1,24 @@
 """semantic_cache.py: hits and false hits of the semantic cache, through the real server.
 
-    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/semantic_cache.py [ENCODER.gguf [SHOW]]
+    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/semantic_cache.py [ENCODER.gguf [show]] [--blind]
 
 Every first text of a pair is asked, then every second one; an upstream answers each meaning with words of its own.  Pairs: STS-B's
 test set at 4.5 of 5 and more, its pairs of 3 and less, presidio's templates and translation prompts with one slot changed (any hit is
-false).  STS-B holds near copies across pairs: a hit on another pair's answer stands apart, for nobody has judged it; SHOW prints each with
-what answered it.  Guards and the least likeness were chosen on these four; the two sets called blind (paraphrases of STS-B's training
-set, the task router's templates with one slot changed) were asked for the first time when all was done.  Personal data is let through on purpose: as a rule such texts are not kept at all."""
+false).  STS-B holds near copies across pairs: a hit on another pair's answer stands apart, for nobody has judged it; `show` prints each
+with what answered it.  Guards and the least likeness were chosen on these four and on the next two (paraphrases of STS-B's training set, the
+task router's templates with one slot changed).  semantic_blind.tsv was written when they stood, and asked for the first time after: requests
+that differ in a verb, an adjective, a number, a name, a unit, a negation, a small word, the order, a word more, two words; statements that
+differ in one or two; and requests in other words.  --blind asks these alone.  Personal data is let through on purpose: as a rule such texts
+are not kept at all."""
 import csv, os, random, re, sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
 from served import Served
 from replay_upstream import Replay
 
 DATA = os.environ["NANOGRID_DATA"]
-MODEL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
+ONLY_BLIND = "--blind" in sys.argv
+ARGS = [a for a in sys.argv[1:] if a != "--blind"]
+MODEL = os.path.abspath(ARGS[0]) if ARGS else None
 
 
 def rows(path, encoding="utf-8", **kw):
@@ -105,12 +110,26 @@ def requests(n=400):
     return pairs
 
 
+def blind():
+    """(kind, first, second) of semantic_blind.tsv: "{a|b}" gives one text with a and one with b, pairs that mean the same stand in two columns."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "semantic_blind.tsv"), encoding="utf-8") as f:
+        for line in f.read().split("\n")[1:-1]:
+            kind, *texts = line.split("\t")
+            yield (kind, *(texts if len(texts) == 2 else [re.sub(r"\{(.*?)\|(.*?)\}", r"\%d" % i, texts[0]) for i in (1, 2)]))
+
+
 def main():
     same = [(a, b) for s, a, b in sts("test") if s >= 4.5]
     sets = [("STS-B test, 4.5 and more", same, True), ("STS-B test, 3 and less", [(a, b) for s, a, b in sts("test") if s <= 3][:300], False),
             ("presidio templates, one slot changed", templates(), None), ("translation prompts, one slot changed", translations(), None),
-            ("blind: STS-B training set, 4.5 and more", [(a, b) for s, a, b in sts("train") if s >= 4.5][:300], True),
-            ("blind: the task router's templates, one slot changed", requests(), None)]
+            ("STS-B training set, 4.5 and more", [(a, b) for s, a, b in sts("train") if s >= 4.5][:300], True),
+            ("the task router's templates, one slot changed", requests(), None)]
+    sets, kinds = [] if ONLY_BLIND else sets, {}
+    for kind, a, b in blind():
+        kinds.setdefault(kind, []).append((a, b))
+    sets.append(("blind: requests in other words", kinds.pop("same"), True))
+    sets.append(("blind: another meaning, all kinds", [p for v in kinds.values() for p in v], None))
+    sets += [("- " + kind, pairs, None) for kind, pairs in kinds.items()]
     meaning = {}
     up = Replay(lambda request: "This is what is to be said about case %s." % meaning[request["messages"][-1]["content"]])
     with up:
@@ -127,7 +146,7 @@ def measure(sets, meaning, up):
         seen, pairs = set(), [p for p in pairs if p[0] != p[1]]
         pairs = [p for p in pairs if not seen & set(p) and not seen.update(p)]
         for i, (a, b) in enumerate(pairs):
-            meaning.update({a: "%s-%d" % (name[0], i), b: "%s-%d%s" % (name[0], i, "" if right is not None else "b")})
+            meaning.update({a: "%s-%d" % (name, i), b: "%s-%d%s" % (name, i, "" if right is not None else "b")})
         with Served(grid) as s:
             def ask(text):
                 r = s.request("POST", "/v1/chat/completions", {"model": "auto", "temperature": 0, "messages": [{"role": "user", "content": text}]}, {"x-nanogrid-debug": "true"}, timeout=600)
@@ -139,7 +158,7 @@ def measure(sets, meaning, up):
         hits = [i for i, (said, step) in enumerate(seconds) if step.startswith("hit")]
         checked = sum(step.startswith("checked") for said, step in seconds)
         own = lambda t: "case %s." % meaning[t]
-        if len(sys.argv) > 2:
+        if len(ARGS) > 1:
             for i in hits:
                 if right is not True or own(pairs[i][1]) not in seconds[i][0]:
                     first = next((a for a, b in pairs if own(a) in seconds[i][0]), "?")

@@ -100,7 +100,8 @@ static bool same_text(asking *a, const char *x, const char *y) {
     ng_answer *u = NULL, *v = NULL;
     double sum = 0;
     if (!strcmp(x, y)) return true;
-    if (ng_text_unlike(x, strlen(x), y, strlen(y))) return false;
+    ng_unlike unlike = ng_text_unlike(x, strlen(x), y, strlen(y));
+    if (unlike && unlike != NG_UNLIKE_WORDS) return false;
     bool ok = embed(a, x, strlen(x), &u) && embed(a, y, strlen(y), &v) && u->n_embedding == v->n_embedding;
     for (size_t i = 0; ok && i < u->n_embedding; i++) sum += (double)u->embedding[i] * (double)v->embedding[i];
     ng_answer_free(u);

@@ -4,27 +4,32 @@
 #include "core/checked.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "train/courtesy.h"
 #include "train/kept.h"
 #include "train/marks.h"
+#include "train/similar.h"
 #include "train/task_requests.h"
 #include "train/typos.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { COPY_MAX = 128 << 20 }; /* bytes of one text's copy */
+
 /* ---- where a source's file is ------------------------------------------------------------------- */
 
-static char *source_path(const ng_source *s, const ng_recipe *r, ng_arena *arena, ng_error *err) {
+/* Of a file that the source names. */
+static char *source_path(const char *file, const ng_source *s, const ng_recipe *r, ng_arena *arena, ng_error *err) {
     const char *slash = strrchr(r->path, '/'), *base = getenv("NANOGRID_DATA");
     char *path;
-    if (s->file[0] == '/') path = ng_arena_strdup(arena, s->file);
-    else if (!strncmp(s->file, "./", 2))
-        path = ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", s->file + 2);
+    if (file[0] == '/') path = ng_arena_strdup(arena, file);
+    else if (!strncmp(file, "./", 2))
+        path = ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", file + 2);
     else if (!base || !*base) {
         (void)ng_fail(err, NG_ENOTFOUND, "%s:%d: NANOGRID_DATA is not set; it must name the folder that holds %s",
-                      r->path, s->line, s->file);
+                      r->path, s->line, file);
         return NULL;
-    } else path = ng_arena_printf(arena, "%s/%s", base, s->file);
+    } else path = ng_arena_printf(arena, "%s/%s", base, file);
     if (!path) (void)ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     return path;
 }
@@ -34,7 +39,7 @@ static ng_status parse_file(const ng_source *s, const ng_recipe *r, bool need_la
     ng_arena *arena;
     ng_map map = {0};
     if (ng_arena_new(&arena, 4096)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
-    char *path = source_path(s, r, arena, err);
+    char *path = source_path(s->file, s, r, arena, err);
     ng_status st = path ? NG_OK : err && err->code ? err->code : NG_ENOTFOUND;
     if (!st && s->format == NG_FORMAT_REQUESTS) {
         st = ng_requests_make(s, r, path, fn, ctx, err);
@@ -69,8 +74,8 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
                        r->path, s->line);
     if (ng_recipe_joins(r) && !s->second)
         return ng_fail(err, NG_EINVALID, "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head", r->path, s->line);
-    if (s->typos.copies && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
-        return ng_fail(err, NG_EINVALID, "%s:%d: typos damage single texts with labels, not tagged words or pairs", r->path, s->line);
+    if ((s->typos.copies || s->courtesy.copies || s->similar.copies) && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
+        return ng_fail(err, NG_EINVALID, "%s:%d: typos, courtesy and similar are for single texts with labels, not for tagged words or pairs", r->path, s->line);
     return NG_OK;
 }
 
@@ -204,6 +209,9 @@ typedef struct sample_scan {
     const ng_source *source;
     uint32_t index; /* of source */
     const ng_recipe *recipe;
+    ng_courtesy *courtesy; /* of the source; NULL: it wants none */
+    ng_similar *similar;
+    ng_buf copy;
 } sample_scan;
 
 static ng_status unknown_label(const sample_scan *c, const ng_row *row, const char *label, size_t len, ng_error *err) {
@@ -316,25 +324,44 @@ static ng_status put_sample(ng_dataset *d, const ng_sample *s) {
     return NG_OK;
 }
 
-/* The same text as careless people type it, as often as the source asks. */
-static ng_status add_misspelt(const sample_scan *c, const ng_sample *s) {
-    ng_buf b = ng_buf_init(s->len * 2u + 16);
-    ng_status st = NG_OK;
-    for (int64_t i = 0; !st && i < c->source->typos.copies; i++) {
-        ng_sample copy = *s;
-        ng_rng rng = ng_rng_seed(ng_hash_mix(s->hash + (uint64_t)i + 1));
-        ng_buf_reset(&b);
-        ng_typos_put(&b, s->text, s->len, c->source->typos.share, &rng);
-        copy.text = b.status ? NULL : ng_arena_strndup(c->set->arena, b.data, b.len);
-        copy.len = (uint32_t)b.len;
-        st = copy.text ? put_sample(c->set, &copy) : NG_ENOMEM;
+typedef void put_copy(ng_buf *out, const sample_scan *c, const ng_sample *s, ng_rng *rng);
+
+static void put_misspelt(ng_buf *out, const sample_scan *c, const ng_sample *s, ng_rng *rng) {
+    ng_typos_put(out, s->text, s->len, c->source->typos.share, rng);
+}
+
+static void put_courteous(ng_buf *out, const sample_scan *c, const ng_sample *s, ng_rng *rng) {
+    ng_courtesy_put(out, c->courtesy, s->text, s->len, rng);
+}
+
+static void put_similar(ng_buf *out, const sample_scan *c, const ng_sample *s, ng_rng *rng) {
+    ng_similar_put(out, c->similar, s->text, s->len, c->source->similar.share, rng);
+}
+
+/* The same text as others would write it, `n` times; `salt` tells the kinds of copies apart. */
+static ng_status add_copies(sample_scan *c, const ng_sample *s, put_copy *put, int64_t n, uint64_t salt) {
+    for (int64_t i = 0; i < n; i++) {
+        ng_sample copy = *s; /* its hash too: no copy stands on another side of a split than its text */
+        ng_rng rng = ng_rng_seed(ng_hash_mix(s->hash + salt + (uint64_t)i + 1));
+        ng_buf_reset(&c->copy);
+        put(&c->copy, c, s, &rng);
+        copy.text = c->copy.status ? NULL : ng_arena_strndup(c->set->arena, c->copy.data, c->copy.len);
+        copy.len = (uint32_t)c->copy.len;
+        if (!copy.text || put_sample(c->set, &copy)) return NG_ENOMEM;
     }
-    ng_buf_clear(&b);
-    return st;
+    return NG_OK;
+}
+
+static ng_status add_with_copies(sample_scan *c, const ng_sample *s) {
+    const ng_source *from = c->source;
+    ng_status st = put_sample(c->set, s);
+    if (!st) st = add_copies(c, s, put_misspelt, from->typos.copies, 0);
+    if (!st) st = add_copies(c, s, put_courteous, from->courtesy.copies, 100);
+    return st ? st : add_copies(c, s, put_similar, from->similar.copies, 200);
 }
 
 static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
-    const sample_scan *c = ctx;
+    sample_scan *c = ctx;
     const char *label = row->label ? row->label : c->source->value ? c->source->value : "";
     size_t len = row->label ? row->label_len : strlen(label);
     ng_sample s = {.len = (uint32_t)row->text_len, .label = -1, .source = c->index,
@@ -359,7 +386,7 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
         if (st) return st;
     }
     s.text = ng_arena_strndup(c->set->arena, row->text, row->text_len);
-    if (!s.text || put_sample(c->set, &s) || add_misspelt(c, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
+    if (!s.text || add_with_copies(c, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
     return NG_OK;
 }
 
@@ -384,24 +411,49 @@ static ng_status apply_limit(ng_dataset *d, size_t first, size_t limit) {
     return NG_OK;
 }
 
+/* What the copies of the source's texts are made with. */
+static ng_status open_words(sample_scan *c, ng_error *err) {
+    const ng_source *s = c->source;
+    ng_status st = NG_OK;
+    if (s->courtesy.copies) {
+        const char *path = source_path(s->courtesy.file, s, c->recipe, c->set->arena, err);
+        st = path ? ng_courtesy_open(&c->courtesy, path, err) : NG_ENOTFOUND;
+    }
+    if (!st && s->similar.copies) {
+        const char *path = source_path(s->similar.file, s, c->recipe, c->set->arena, err);
+        st = path ? ng_similar_open(&c->similar, path, err) : NG_ENOTFOUND;
+    }
+    return st;
+}
+
+static void close_words(sample_scan *c) {
+    ng_courtesy_close(c->courtesy);
+    ng_similar_close(c->similar);
+    c->courtesy = NULL;
+    c->similar = NULL;
+}
+
 ng_status ng_dataset_read(ng_dataset *out, const ng_config_list *sources, const ng_labels *labels, const ng_recipe *r,
                           ng_error *err) {
     *out = (ng_dataset){0};
     if (ng_arena_new(&out->arena, 1 << 20)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
-    sample_scan c = {.set = out, .labels = labels, .recipe = r};
+    sample_scan c = {.set = out, .labels = labels, .recipe = r, .copy = ng_buf_init(COPY_MAX)};
     ng_status st = NG_OK;
     for (size_t i = 0; !st && i < sources->len; i++) {
         size_t first = out->len;
         c.source = (const ng_source *)sources->items + i;
         c.index = (uint32_t)i;
         st = check_source(c.source, r, err);
+        if (!st) st = open_words(&c, err);
         if (!st) st = parse_file(c.source, r, labels != NULL, add_sample, &c, err);
+        close_words(&c);
         if (!st && apply_limit(out, first, (size_t)c.source->limit))
             st = ng_fail(err, NG_ENOMEM, "%s: out of memory", c.source->file);
     }
     if (!st && sources->len && !out->len)
         st = ng_fail(err, NG_EFORMAT, "%s:%d: no row is left of this source", r->path,
                      ((const ng_source *)sources->items)->line);
+    ng_buf_clear(&c.copy);
     if (st) ng_dataset_clear(out);
     return st;
 }

@@ -21,6 +21,19 @@ static const ng_config_field typos_fields[] = {
     {0}};
 static const ng_config_schema typos_schema = {"typos", sizeof(ng_source_typos), typos_fields};
 
+static const ng_config_field courtesy_fields[] = {
+    {"file", NG_CONFIG_STR, AT(ng_source_courtesy, file), .help = "phrases before and behind a text", .required = true},
+    {"copies", NG_CONFIG_INT, AT(ng_source_courtesy, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
+    {0}};
+static const ng_config_schema courtesy_schema = {"courtesy", sizeof(ng_source_courtesy), courtesy_fields};
+
+static const ng_config_field similar_fields[] = {
+    {"file", NG_CONFIG_STR, AT(ng_source_similar, file), .help = "words and similar words", .required = true},
+    {"copies", NG_CONFIG_INT, AT(ng_source_similar, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
+    {"share", NG_CONFIG_NUM, AT(ng_source_similar, share), .help = "of the words", .dflt = "0.2", .min = 0, .max = 1},
+    {0}};
+static const ng_config_schema similar_schema = {"similar", sizeof(ng_source_similar), similar_fields};
+
 static const ng_config_field source_fields[] = {
     {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
     {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests|csv|conll"},
@@ -33,6 +46,8 @@ static const ng_config_field source_fields[] = {
     {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
     {"typos", NG_CONFIG_GROUP, AT(ng_source, typos), .help = "copies with typing errors beside each text", .sub = &typos_schema},
+    {"courtesy", NG_CONFIG_GROUP, AT(ng_source, courtesy), .help = "copies with words of courtesy around each text", .sub = &courtesy_schema},
+    {"similar", NG_CONFIG_GROUP, AT(ng_source, similar), .help = "copies with words replaced by similar ones", .sub = &similar_schema},
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},
     {"second", NG_CONFIG_STR, AT(ng_source, second), .help = "column of a pair's other text"},
     {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},

@@ -56,6 +56,9 @@
  *                                       column's number instead
  *         typos: {copies: 2, share: 0.3}  beside each text so many copies with a typing error in that share of the words
  *                                       (typos.h); for training data
+ *         courtesy: {file: ./courtesy.txt, copies: 1}   beside each text so many copies with words of courtesy around it (courtesy.h)
+ *         similar: {file: ./similar-words.tsv, copies: 1, share: 0.2}   and so many with that share of the words replaced by
+ *                                       similar ones or left out (similar.h); all three for texts with labels
  *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         second: short                 extract, with `value`: column of the text's shortened form; words it keeps are of that kind
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
@@ -85,12 +88,25 @@ typedef struct ng_source_typos {
     double share;
 } ng_source_typos;
 
+typedef struct ng_source_courtesy {
+    const char *file;
+    int64_t copies; /* 0: none */
+} ng_source_courtesy;
+
+typedef struct ng_source_similar {
+    const char *file;
+    int64_t copies; /* 0: none */
+    double share;
+} ng_source_similar;
+
 typedef struct ng_source {
     const char *file, *text, *label, *value, *split;
     int format; /* ng_source_format */
     ng_config_strs positive, negative, rename, where;
     ng_source_hash hash;
     ng_source_typos typos;
+    ng_source_courtesy courtesy;
+    ng_source_similar similar;
     int64_t limit;
     const char *second; /* embed */
     const char *join, *glue; /* extract */

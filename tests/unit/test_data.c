@@ -524,10 +524,96 @@ static void spans_and_ranks(void **state) {
     assert_true(isnan(ng_spearman(a, flat, 4)) && isnan(ng_spearman(a, up, 1)));
 }
 
+/* ---- copies as others would write them ----------------------------------------------------------------- */
+
+static void put_phrases(void) {
+    put_file("t.tsv", "label\ttext\nx\tOpen the door\ny\tblue sky\n");
+    put_file("courtesy.txt", "# one\n< [hi|hello] you,\n> cheers[!|]\n");
+    put_file("similar.tsv", "blue\tgreen red\nopen\tclose\n");
+}
+
+/* What stands between `before` and `behind` of a phrase is the text, whole. */
+static bool is_courteous(const char *copy, const char *text) {
+    const char *at = strstr(copy, text);
+    bool before = !strncmp(copy, "hi you, ", 8) || !strncmp(copy, "hello you, ", 11), behind = strstr(copy, "cheers") != NULL;
+    return at && (before || behind) && (before || at == copy) && (behind || !at[strlen(text)]);
+}
+
+static void copies_with_words_of_courtesy(void **state) {
+    (void)state;
+    loaded l, again;
+    put_phrases();
+    put_recipe("classify", "{file: ./t.tsv, courtesy: {file: ./courtesy.txt, copies: 8}}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(load(&again, NULL), NG_OK);
+    assert_int_equal(l.data.len, 18);
+    for (size_t i = 0; i < 18; i++) {
+        const char *text = i < 9 ? "Open the door" : "blue sky";
+        assert_true(i % 9 ? is_courteous(l.data.items[i].text, text) : !strcmp(l.data.items[i].text, text));
+        assert_int_equal(l.data.items[i].label, i / 9);
+        assert_true(l.data.items[i].hash == l.data.items[i / 9 * 9].hash); /* on the side of a split where its text stands */
+        assert_string_equal(l.data.items[i].text, again.data.items[i].text);
+    }
+    unload(&l);
+    unload(&again);
+}
+
+static void copies_with_similar_words(void **state) {
+    (void)state;
+    loaded l;
+    size_t left_out = 0, replaced = 0;
+    put_phrases();
+    put_recipe("classify", "{file: ./t.tsv, similar: {file: ./similar.tsv, copies: 16, share: 1}}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 34);
+    for (size_t i = 18; i < 34; i++) {
+        const char *t = l.data.items[i].text;
+        left_out += !strcmp(t, "sky");
+        replaced += !strcmp(t, "green sky") || !strcmp(t, "red sky");
+    }
+    assert_int_equal(left_out + replaced, 16);
+    assert_true(left_out > 0 && left_out < 8);
+    for (size_t i = 1; i < 17; i++) assert_true(!strcmp(l.data.items[i].text, "close the door") || !strcmp(l.data.items[i].text, "the door"));
+    unload(&l);
+}
+
+static void broken_phrases_and_words_are_refused(void **state) {
+    (void)state;
+    static const char *const courtesy[] = {"", "< hi\n", "> bye\n", "hi\n", "< hi [a\n> bye\n", "< [a|[b]]\n> bye\n", "<\n"};
+    static const char *const similar[] = {"no tab\n", "\tx\n", "a\t\n", "a\t x\n", "b\tx\na\tx\n", "a\tx\na\ty\n"};
+    loaded l;
+    put_phrases();
+    for (size_t i = 0; i < sizeof courtesy / sizeof *courtesy; i++) {
+        put_file("courtesy.txt", courtesy[i]);
+        put_recipe("classify", "{file: ./t.tsv, courtesy: {file: ./courtesy.txt, copies: 1}}");
+        ng_error err = {0};
+        assert_int_not_equal(load(&l, &err), NG_OK);
+        assert_non_null(strstr(err.text, "courtesy.txt"));
+        unload(&l);
+    }
+    for (size_t i = 0; i < sizeof similar / sizeof *similar; i++) {
+        put_file("similar.tsv", similar[i]);
+        put_recipe("classify", "{file: ./t.tsv, similar: {file: ./similar.tsv, copies: 1}}");
+        ng_error err = {0};
+        assert_int_equal(load(&l, &err), NG_EFORMAT);
+        assert_non_null(strstr(err.text, "line"));
+        unload(&l);
+    }
+}
+
 static void every_allocation_may_fail(void **state) {
     (void)state;
     put_file("a.conll", "Ann\tB-PER\nLee\tI-PER\n\nRome\tB-LOC\n");
     put_recipe("extract", "{file: ./a.conll, rename: [\"PER=person\"]}");
+    FAULT_SWEEP(FAULT_ALLOC) {
+        loaded l;
+        ng_error err = {0};
+        ng_status s = load(&l, &err);
+        unload(&l);
+        if (!s) fault_passed();
+    }
+    put_phrases();
+    put_recipe("classify", "{file: ./t.tsv, courtesy: {file: ./courtesy.txt, copies: 1}, similar: {file: ./similar.tsv, copies: 1}}");
     FAULT_SWEEP(FAULT_ALLOC) {
         loaded l;
         ng_error err = {0};
@@ -569,6 +655,8 @@ int main(void) {
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(pairs_read_as_one),
         cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
+        cmocka_unit_test(copies_with_words_of_courtesy), cmocka_unit_test(copies_with_similar_words),
+        cmocka_unit_test(broken_phrases_and_words_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };
     snprintf(dir, sizeof dir, "/tmp/ng_test_data_%d", (int)getpid());
