@@ -177,7 +177,8 @@ static ng_status try_all(fit_job *j) {
 static ng_status run(fit_job *j, const fit_candidate **chosen) {
     ng_status s = prepare(j);
     if (!s && j->opt->data) s = ng_fit_data_read(j);
-    if (!s) s = j->opt->data ? ng_fit_add_trained(j) : ng_fit_add_packages(j);
+    if (!s && j->opt->data) s = ng_fit_add_trained(j);
+    if (!s) s = ng_fit_add_packages(j);
     if (!s) s = try_all(j);
     if (!s) s = choose(j, chosen);
     if (!s) s = ng_fit_grid_write(j, *chosen, "grid.yaml", true);

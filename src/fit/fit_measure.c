@@ -28,6 +28,7 @@ static const char *const samples[] = {
     "they would lose most of their customers. The mayor promised a ferry. Work begins in March, and a new bridge will carry trams.",
     "Guten Morgen, wann beginnt die Sitzung?", "Quel temps fait-il ce matin ?", "translate this sentence into spanish",
     "Which river flows through the city of Vienna?", "thanks, that was all"};
+enum { PASSAGE = 10 }; /* of these: the context of questions */
 enum { N_SAMPLES = sizeof samples / sizeof *samples, SAMPLE_ROUNDS = 6 };
 
 typedef struct measuring {
@@ -41,12 +42,27 @@ typedef struct measuring {
 
 static ng_status write_texts(fit_job *j, const char *path, size_t *n) {
     ng_buf b = ng_buf_init(64 << 20);
-    bool generates = j->opt->task == NG_TASK_GENERATE;
+    bool slow = j->opt->task == NG_TASK_GENERATE || j->opt->task == NG_TASK_RERANK; /* tokens, documents */
     *n = j->held.len;
     for (size_t i = 0; i < j->held.len; i++) ng_buf_put(&b, j->held.items[i].text, j->held.items[i].len), ng_buf_putc(&b, '\n');
-    for (size_t r = 0; !j->held.len && r < (generates ? 1 : SAMPLE_ROUNDS); r++)
+    for (size_t r = 0; !j->held.len && r < (slow ? 1 : SAMPLE_ROUNDS); r++)
         for (size_t i = 0; i < N_SAMPLES; i++, ++*n) ng_buf_printf(&b, "%s\n", samples[i]);
     ng_status s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
+    ng_buf_clear(&b);
+    return s;
+}
+
+/* What a question needs beside itself: --context @FILE, --documents @FILE; *option NULL: nothing. */
+static ng_status write_beside(fit_job *j, const char **option, const char **file) {
+    bool answers = j->opt->task == NG_TASK_ANSWER;
+    *option = answers ? "--context" : j->opt->task == NG_TASK_RERANK ? "--documents" : NULL;
+    if (!*option) return NG_OK;
+    const char *path = ng_fit_make_file(j, "beside.txt");
+    ng_buf b = ng_buf_init(1 << 16);
+    for (size_t i = 0; i < N_SAMPLES; i++)
+        if (!answers || i == PASSAGE) ng_buf_printf(&b, "%s\n", samples[i]);
+    *file = ng_arena_printf(j->arena, "@%s", path ? path : "");
+    ng_status s = b.status || !path || !*file ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
     ng_buf_clear(&b);
     return s;
 }
@@ -55,6 +71,10 @@ static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, 
     char memory[64], home[1100], threads[16];
     const char *env[] = {home, memory, NULL, NULL}, *argv[20] = {NULL, "run", "--grid", grid, "--expert", "fitted", "--lines", "--json"};
     size_t n = 8;
+    const char *option, *beside;
+    ng_status s = write_beside(j, &option, &beside);
+    if (s) return s;
+    if (option) argv[n++] = option, argv[n++] = beside;
     if (j->opt->task != NG_TASK_AUTO) argv[n++] = "--task", argv[n++] = ng_task_name(j->opt->task);
     if (j->opt->task == NG_TASK_GENERATE) argv[n++] = "--max-tokens", argv[n++] = "32";
     if (j->opt->n_threads) {

@@ -1,4 +1,4 @@
-/* fit_packages.c: candidates without data: a model that generates in fewer bits and with shorter contexts, the rules, the linear packages and the heads on encoders that serve the task, by
+/* fit_packages.c: candidates that need no data, though with data they are asked its texts: a model that generates in fewer bits and with shorter contexts, the rules, the linear packages and the heads on encoders that serve the task, by
  * their cards.  See nanogrid/tools/fit.h. */
 #include "fit_parts.h"
 
@@ -14,22 +14,24 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "accuracy", else "f1", else the mean of what moderation tells, of the card's figures; NaN: it has none. */
-static double figure_of(const json_t *figures, const char *head) {
-    static const char *const names[] = {"accuracy", "f1", "spearman", "rouge1"};
-    const json_t *group = head ? json_object_get(figures, head) : figures;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+/* What the card says of the task: "accuracy", else "f1", "spearman" or "rouge1"; of rerank "mrr", of the head or in the group
+ * "rerank"; NaN: it says nothing. */
+static double figure_of(const json_t *figures, const char *head, ng_task task) {
+    static const char *const names[] = {"mrr", "accuracy", "f1", "spearman", "rouge1"};
+    const size_t first = task == NG_TASK_RERANK ? 0 : 1, end = first ? sizeof names / sizeof *names : 1;
+    const json_t *group = head ? json_object_get(figures, head) : first ? figures : json_object_get(figures, "rerank");
+    for (size_t i = first; i < end; i++) {
         const json_t *x = json_object_get(group, names[i]);
         if (json_is_number(x)) return json_number_value(x);
     }
     return NAN;
 }
 
-static double card_figure(const char *package, const char *head) {
+static double card_figure(const char *package, const char *head, ng_task task) {
     ng_buf b = ng_buf_init(1 << 20);
     double x = NAN;
     json_t *card = ng_package_card(&b, package, true, NULL) ? NULL : json_loadb(b.data, b.len, 0, NULL);
-    if (card) x = figure_of(json_object_get(card, "figures"), head);
+    if (card) x = figure_of(json_object_get(card, "figures"), head, task);
     json_decref(card);
     ng_buf_clear(&b);
     return x;
@@ -45,9 +47,32 @@ static ng_status add_model(fit_job *j, const char *package, const char *path, co
     if (!c) return ng_fit_no_memory(j);
     c->model = ng_arena_strdup(j->arena, path);
     c->head = head ? ng_arena_strdup(j->arena, head) : NULL;
-    c->row.accuracy = card_figure(package, head);
-    c->rank = isnan(c->row.accuracy) ? 0 : c->row.accuracy;
+    if (!j->opt->data) { /* else it is asked the texts that the others are asked */
+        c->row.accuracy = card_figure(package, head, j->opt->task);
+        c->rank = isnan(c->row.accuracy) ? 0 : c->row.accuracy;
+    }
     return c->model && (!head || c->head) ? NG_OK : ng_fit_no_memory(j);
+}
+
+/* Reranking is also what a model does that finds answers, or makes vectors. */
+static bool serves(ng_task wanted, ng_task task) {
+    return task == wanted || (wanted == NG_TASK_RERANK && (task == NG_TASK_ANSWER || task == NG_TASK_EMBED));
+}
+
+/* Whether a classifier can say every label of the data. */
+static bool knows_labels(const fit_job *j, const ng_gguf *g, const char *head) {
+    char key[128];
+    ng_gguf_array a;
+    if (!j->opt->data || j->opt->task != NG_TASK_CLASSIFY) return true;
+    if (head) snprintf(key, sizeof key, "nanogrid.head.%s.labels", head);
+    else snprintf(key, sizeof key, "nanogrid.linear.labels");
+    if (ng_gguf_get_array(g, key, &a, NULL) || a.kind != NG_GGUF_STRING) return false;
+    for (size_t i = 0; i < j->labels.len; i++) {
+        size_t k = 0, len = strlen(j->labels.names[i]);
+        while (k < a.len && (a.strs[k].len != len || memcmp(a.strs[k].data, j->labels.names[i], len) != 0)) k++;
+        if (k == a.len) return false;
+    }
+    return true;
 }
 
 /* Heads of an encoder that serve the task. */
@@ -59,7 +84,7 @@ static ng_status add_heads(fit_job *j, const char *package, const char *path, co
         char head[64];
         ng_task task;
         snprintf(head, sizeof head, "%.*s", (int)(name.len < 60 ? name.len : 60), name.data);
-        if (!ng_head_task(&task, path, head, NULL) && task == j->opt->task) s = add_model(j, package, path, head);
+        if (!ng_head_task(&task, path, head, NULL) && serves(j->opt->task, task) && knows_labels(j, g, head)) s = add_model(j, package, path, head);
     }
     return s;
 }
@@ -133,7 +158,7 @@ static ng_status add_file(fit_job *j, const char *package, const char *path) {
     if (ng_gguf_open(&g, path, NULL)) return NG_OK; /* router-en has no model.gguf, pii none at all */
     ng_status s = NG_OK;
     if (ng_gguf_has(g, "nanogrid.heads")) s = add_heads(j, package, path, g);
-    else if (!ng_head_task(&task, path, NULL, NULL) && task == j->opt->task) s = add_model(j, package, path, NULL);
+    else if (!ng_head_task(&task, path, NULL, NULL) && serves(j->opt->task, task) && knows_labels(j, g, NULL)) s = add_model(j, package, path, NULL);
     ng_gguf_close(g);
     return s;
 }
@@ -153,20 +178,27 @@ static ng_status add_named(fit_job *j, size_t i) {
     return s || j->n > before ? s : ng_fail(j->err, NG_EINVALID, "%s: it serves the task %s, not %s", path, ng_task_name(task), ng_task_name(j->opt->task));
 }
 
+/* Why no package can serve the task, with what can. */
+static ng_status nothing_serves(const fit_job *j) {
+    const char *name = ng_task_name(j->opt->task);
+    if (j->opt->task == NG_TASK_TRANSLATE || j->opt->task == NG_TASK_REWRITE)
+        return ng_fail(j->err, NG_ENOTFOUND, "fit: no model on this device serves the task %s; a grid sends it to an upstream (docs/grid_yaml.md), whose memory and time are not this device's", name);
+    return ng_fail(j->err, NG_ENOTFOUND, "fit: no package serves the task %s; name a model with -m FILE", name);
+}
+
 ng_status ng_fit_add_packages(fit_job *j) {
     ng_packages p;
     ng_status s = NG_OK;
-    if (j->opt->task == NG_TASK_CLASSIFY && !j->opt->n_models)
+    if (j->opt->task == NG_TASK_CLASSIFY && !j->opt->data && !j->opt->n_models)
         return ng_fail(j->err, NG_EINVALID, "fit: classify needs your labels: --data FILE with the columns text and label");
     if (j->opt->task == NG_TASK_EXTRACT && !ng_fit_add(j, "rules", "rules for personal data, no model")) return ng_fit_no_memory(j);
-    for (size_t i = 0; !s && i < j->opt->n_models; i++) s = add_named(j, i);
+    bool learns = j->opt->data && j->opt->task == NG_TASK_CLASSIFY; /* then they were bases */
+    for (size_t i = 0; !s && !learns && i < j->opt->n_models; i++) s = add_named(j, i);
     if (s || (s = ng_packages_list(&p, j->err))) return s;
     for (size_t i = 0; !s && i < p.len; i++) {
         const char *path = ng_arena_printf(j->arena, "%s/model.gguf", p.items[i].dir);
         s = path ? add_file(j, p.items[i].name, path) : ng_fit_no_memory(j);
     }
     ng_packages_clear(&p);
-    if (!s && !j->n)
-        s = ng_fail(j->err, NG_ENOTFOUND, "fit: no package serves the task %s; name a model with -m FILE", ng_task_name(j->opt->task));
-    return s;
+    return s || j->n ? s : nothing_serves(j);
 }

@@ -194,7 +194,7 @@ ng_status ng_fit_add_trained(fit_job *j) {
     char dir[1024];
     ng_status s = add_linear(j, "linear-small", 2048, 4);
     if (!s) s = add_linear(j, "linear", 16384, 8);
-    if (s || j->opt->task != NG_TASK_CLASSIFY) return s;
+    if (s || j->opt->task != NG_TASK_CLASSIFY) return s; /* heads in closed form tell one label of many */
     const char *examples = ng_fit_make_file(j, "examples.yaml");
     ng_error none = {0};
     s = examples ? write_examples(j, examples) : NG_ENOMEM;

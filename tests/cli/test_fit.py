@@ -166,8 +166,40 @@ def main():
     check("an encoder does not generate: %s" % r.stderr, "not generate" in r.stderr)
     plain = json.loads(fit("--task", "moderate", "--ram", "4GB", "--out", at("plain"), "--json").stdout)
     check("packages as they are: %s" % plain, plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"])
+    as_they_are(at)
     bad_input(work, columns)
     return check.done()
+
+
+def as_they_are(at):
+    """Packages on texts of the user's, and tasks that need more than a text."""
+    with open(at("films.csv"), "w") as f:
+        f.write("text,label\n" + "".join("the %s was %s\n" % (what, said) for what in ("film acting plot end script music cast scene hero pace sound story joke light "
+                "song fight kiss cut pause talk dream war game trip crime").split() for said in
+                ("a delight and a joy,positive", "wonderful and moving,positive", "warm and funny,positive", "brilliant throughout,positive", "simply great,positive",
+                 "a bore and a waste,negative", "dull and stupid,negative", "painfully bad,negative", "a clumsy mess,negative", "simply awful,negative")))
+    films = json.loads(fit("--task", "classify", "--data", at("films.csv"), "--out", at("films"), "--json").stdout)
+    rows = {r["name"]: r for r in films["tried"]}
+    check("packages that know both labels are asked, others are not: %s" % sorted(rows),
+          {"sentiment", "encoder-en/sentiment", "linear"} <= set(rows) and not {"topic", "intent", "encoder-en/topic"} & set(rows))
+    check("on these texts, not by their cards: %s" % rows["encoder-en/sentiment"], rows["encoder-en/sentiment"]["accuracy"] > 0.8 and rows["sentiment"]["accuracy"] > 0.6)
+    with open(at("rude.csv"), "w") as f:
+        f.write("text,label\n" + "".join("%s %s,%s\n" % (who, said, label) for who in ("anna bob carl dora emil frida gus hans ida jan kurt lea max nora otto paul rita "
+                "sam tom ute vera will xenia yann zoe").split() for said, label in
+                (("is a stupid worthless idiot", "toxicity"), ("is a disgusting piece of trash", "toxicity"), ("you fucking moron shut up", "toxicity"),
+                 ("what a filthy bastard", "toxicity"), ("is a dirty liar and a cunt", "toxicity"), ("came by bus today", ""), ("likes tea with milk", ""), ("is on holiday until May", ""),
+                 ("asked for the key to room nine", ""), ("will call you back tomorrow", ""))))
+    rude = json.loads(fit("--task", "moderate", "--data", at("rude.csv"), "--out", at("rude"), "--json").stdout)
+    rows = {r["name"]: r for r in rude["tried"]}
+    check("moderation is judged by what is flagged: %s" % rows, rows["moderation"]["accuracy"] > 0.8 and rows["linear"]["accuracy"] > 0.9)
+    ranked = json.loads(fit("--task", "rerank", "--ram", "4GB", "--out", at("ranked"), "--json").stdout)
+    rows = {r["name"]: r for r in ranked["tried"]}
+    check("what finds answers and what makes vectors reranks: %s" % rows, ranked["chosen"] == "answer" and rows["encoder-en/embed"]["p50_ms"] > rows["answer"]["p50_ms"] > 0)
+    answers = json.loads(fit("--task", "answer", "--ram", "4GB", "--out", at("answers"), "--json").stdout)
+    check("questions are asked over a text: %s" % answers["tried"], answers["tried"][0]["fits"] and answers["tried"][0]["p50_ms"] > 0)
+    for task in ("translate", "rewrite"):
+        r = fit("--task", task, "--out", at("none"), want=1)
+        check("%s: %s" % (task, r.stderr), "upstream" in r.stderr)
 
 
 def bad_input(work, columns):
