@@ -28,6 +28,7 @@ static void put_text(ng_buf *b, const ng_calibrate_result *r) {
             ng_buf_printf(b, "\n  %-16s %4zu right of %4zu", x->task, x->right, x->n);
             if (isnan(x->auroc)) ng_buf_printf(b, "  void: fewer than 50 right or wrong");
             else ng_buf_printf(b, "  AUROC %.3f (token entropy %.3f)", x->auroc, x->entropy_auroc);
+            ng_buf_printf(b, "  strange %.1f %%, %.1f %% were this kind not known", 100 * x->strange, 100 * x->unseen);
         }
     }
 }
@@ -57,5 +58,6 @@ const cli_verb cli_verb_calibrate = {
     "Runs the recipe's prompts through each MODEL (one model in several precisions), fits what the engine saw to whether\n"
     "the answers were right, calibrates that for each precision by itself, and measures it on the test prompts.  Beside each\n"
     "goes X.confidence.gguf, by which its experts' answers have a confidence, contracts can be made, and generations that\n"
-    "go wrong are given up early (cascade.early_after in grid.yaml).",
+    "go wrong are given up early (cascade.early_after in grid.yaml).  A prompt of no kind that the recipe trains on is strange: its\n"
+    "confidence is 0.",
     options, run};

@@ -5,6 +5,9 @@
  * question, while its entropy tells of the wording only.  Quantiles of log p rather than its sum: a sum grows with length
  * (Gupta et al. 2024, arXiv 2404.10136).
  *
+ * How a prompt that nothing is known about is told: hidden states at the first step lie in one place for one kind of prompt, and
+ * a kind that was left out lies outside all the others (docs/routing.md).
+ *
  * Sums are plain, in order, in double: the same bits everywhere.  One estimate is some 60,000 products; it is made every
  * NG_CONFIDENCE_EVERY tokens and at the end. */
 #include "confidence.h"
@@ -113,11 +116,33 @@ double ng_confidence_logit(const ng_confidence *c, const float *z) {
     return y;
 }
 
+double ng_confidence_distance(const ng_confidence *c, size_t kind, const float *first) {
+    size_t width = c->n_taps * c->n_embd;
+    const float *centre = c->centre + kind * width, *spread = c->spread + kind * width;
+    double sum = 0;
+    for (size_t i = 0; i < width; i++) {
+        float z = (first[i] - centre[i]) / spread[i];
+        z = z > 6 ? 6 : z < -6 ? -6 : z; /* a few wild numbers are in every row */
+        sum += (double)z * (double)z;
+    }
+    return sqrt(sum / (double)width);
+}
+
+double ng_confidence_strangeness(const ng_confidence *c, const float *first) {
+    double least = c->n_kinds ? INFINITY : 0;
+    for (size_t k = 0; k < c->n_kinds; k++) {
+        double x = c->radius[k] > 0 ? ng_confidence_distance(c, k, first) / (double)c->radius[k] : INFINITY;
+        if (x < least) least = x;
+    }
+    return least;
+}
+
 float ng_confidence_of(ng_evidence *e, size_t n_prompt, size_t n_tokens) {
     const ng_confidence *c = e->of;
     if (!c || !e->n) return NAN;
     ng_evidence_features(e, n_prompt, n_tokens);
     if (!c->n_hidden) return NAN;
+    if (ng_confidence_strangeness(c, e->first) > 1) return 0;
     for (size_t i = 0; i < c->n_features; i++) {
         float z = (e->features[i] - c->mean[i]) * c->scale[i];
         e->features[i] = z > 6 ? 6 : z < -6 ? -6 : z; /* what training never saw must not decide alone */
@@ -168,6 +193,24 @@ static ng_status read_tensor(reader *r, const char *name, size_t rows, size_t co
     for (size_t i = 0; i < rows * cols; i++)
         if (!isfinite(x[i])) return bad(r, why, err);
     *out = x;
+    return NG_OK;
+}
+
+/* Where the kinds that it was calibrated on lie; files of before do not tell. */
+static ng_status read_kinds(reader *r, ng_error *err) {
+    ng_confidence *c = r->c;
+    size_t width = c->n_taps * c->n_embd;
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(r->g, "kind.radius");
+    if (!t) return NG_OK;
+    if (!t->dims[0] || t->dims[0] > NG_CONFIDENCE_KINDS_MAX) return bad(r, "kind.radius must be of 1 to 32 kinds", err);
+    size_t n = (size_t)t->dims[0];
+    ng_status s;
+    if ((s = read_tensor(r, "kind.radius", 1, n, &c->radius, err)) || (s = read_tensor(r, "kind.centre", n, width, &c->centre, err)) ||
+        (s = read_tensor(r, "kind.spread", n, width, &c->spread, err)))
+        return s;
+    for (size_t i = 0; i < n * width; i++)
+        if (!(c->spread[i] > 0)) return bad(r, "kind.spread must be above 0", err);
+    c->n_kinds = n;
     return NG_OK;
 }
 
@@ -225,6 +268,7 @@ ng_status ng_confidence_read(ng_confidence **out, const ng_gguf *g, const ng_mod
     if (!s) s = check_model(&r, digest, err);
     if (!s) s = read_taps(&r, info, err);
     if (!s) s = read_weights(&r, err);
+    if (!s) s = read_kinds(&r, err);
     if (s) ng_arena_free(arena);
     else *out = r.c;
     return s;

@@ -13,15 +13,19 @@
  * answer read) and in the mean.  A network of one hidden layer reads them; its last step is Platt's, so what comes out is a
  * probability.  The model is never asked how sure it is, and log p is never summed over an answer.
  *
+ * A probability holds for the kinds of prompts that it was calibrated on.  So the file also knows where the first step's rows of
+ * each kind lie; a prompt that is outside all of them is strange, and its confidence is 0: nothing is promised about it.
+ *
  * The file (GGUF, architecture nanogrid-confidence): nanogrid.confidence.{taps, n_hidden, n_embd, platt_scale, platt_shift},
  * nanogrid.requires (digests of the model files that it was measured on; another is refused), tensors mean, scale [features],
- * w1 [features, hidden], b1, w2 [hidden], b2 [1].  It also carries labelled scores (route/scores.h), for contracts and audit. */
+ * w1 [features, hidden], b1, w2 [hidden], b2 [1], and kind.centre, kind.spread [taps * n_embd, kinds], kind.radius [kinds] (a
+ * file without these three takes every prompt for known).  It also carries labelled scores (route/scores.h), for contracts and audit. */
 #ifndef NG_DECODE_CONFIDENCE_H
 #define NG_DECODE_CONFIDENCE_H
 
 #include "distribution.h"
 
-enum { NG_CONFIDENCE_STATS = 20, NG_CONFIDENCE_TAPS_MAX = 4, NG_CONFIDENCE_HIDDEN_MAX = 256,
+enum { NG_CONFIDENCE_STATS = 20, NG_CONFIDENCE_TAPS_MAX = 4, NG_CONFIDENCE_HIDDEN_MAX = 256, NG_CONFIDENCE_KINDS_MAX = 32,
     NG_CONFIDENCE_EVERY = 8 /* tokens: so often events carry an estimate */ };
 
 typedef struct ng_confidence {
@@ -31,6 +35,9 @@ typedef struct ng_confidence {
     const float *w1, *b1;      /* [n_hidden, n_features], [n_hidden] */
     const float *w2;           /* [n_hidden] */
     float b2, platt_scale, platt_shift;
+    size_t n_kinds;            /* 0: not told */
+    const float *centre, *spread; /* [n_kinds, n_taps * n_embd] of the first step's rows */
+    const float *radius;       /* [n_kinds] what is known lies within */
     void *arena;
 } ng_confidence;
 
@@ -64,8 +71,13 @@ void ng_evidence_clear(ng_evidence *e);
 void ng_evidence_add(ng_evidence *e, const ng_distribution *d, float logprob, const float *hidden);
 /* Fills e->features. */
 void ng_evidence_features(ng_evidence *e, size_t n_prompt, size_t n_tokens);
-/* The probability that the answer so far leads to a right one; NaN without evidence or weights. */
+/* The probability that the answer so far leads to a right one; 0 for a strange prompt, NaN without evidence or weights. */
 float ng_confidence_of(ng_evidence *e, size_t n_prompt, size_t n_tokens);
+/* How far first[n_taps * n_embd] is from the nearest kind, as a share of that kind's radius: above 1 it is strange.  0 where no
+ * kinds are told. */
+double ng_confidence_strangeness(const ng_confidence *c, const float *first);
+/* Root of the mean squared distance from a kind's centre, each number by that kind's spread. */
+double ng_confidence_distance(const ng_confidence *c, size_t kind, const float *first);
 /* The network's answer to normalised features z[n_features], before Platt. */
 double ng_confidence_logit(const ng_confidence *c, const float *z);
 

@@ -1,8 +1,9 @@
 /* confidence_calibrate.c: see nanogrid/tools/calibrate.h.
  *
  * One network is fitted to what all the precisions said: coarse weights give other answers and other states, and a network that
- * saw only fine ones misjudges them.  Of the training prompts three quarters fit it; an eighth fits the calibration (Platt) and an
- * eighth is the calibration set that contracts rest on, each precision's by itself: nothing is fitted on it.  A prompt is in the
+ * saw only fine ones misjudges them.  Of the training prompts three quarters fit it; an eighth fits the calibration (Platt, and how
+ * far the kinds of prompts reach) and an eighth is the calibration set that contracts rest on, each precision's by itself: nothing
+ * is fitted on it.  A prompt is in the
  * same part for every precision.  The test prompts are of other splits, templates or numbers. */
 #include <nanogrid/tools/calibrate.h>
 
@@ -150,9 +151,17 @@ static ng_status fit(calibration *k) {
     return ng_confidence_fit(&k->c, &k->train, k->rows, n, &k->recipe.training, k->arena, k->err);
 }
 
+static ng_status place_kinds(calibration *k) {
+    size_t n = 0;
+    for (size_t i = 0; i < k->out->n_models; i++) n += rows_of(k, n, i, FIT);
+    return ng_confidence_kinds(&k->c, &k->train, k->rows, n, k->arena, k->err);
+}
+
 /* What is each precision's own. */
 static ng_status calibrate(calibration *k, size_t i) {
-    return ng_confidence_platt(&k->c, &k->train, k->rows, rows_of(k, 0, i, PLATT), k->err);
+    size_t n = rows_of(k, 0, i, PLATT);
+    ng_status s = ng_confidence_platt(&k->c, &k->train, k->rows, n, k->err);
+    return s ? s : ng_confidence_radii(&k->c, &k->train, k->rows, n, k->arena, k->err);
 }
 
 /* ---- measuring ----------------------------------------------------------------------------------------- */
@@ -172,11 +181,27 @@ static double auroc(const ng_trials *t, const float *score, size_t task) {
     return a;
 }
 
-static void measure_task(ng_calibrate_model *r, const ng_trials *t, const float *p, const float *calm, size_t task) {
+static void measure_strange(const ng_confidence *c, const ng_trials *train, ng_calibrate_row *row, const ng_trials *t, size_t task) {
+    float radius[NG_CONFIDENCE_KINDS_MAX];
+    ng_confidence without = *c;
+    for (size_t i = 0; i < c->n_kinds; i++) radius[i] = strcmp(train->names[i], row->task) ? c->radius[i] : 0;
+    without.radius = radius;
+    for (size_t i = 0; i < t->n; i++) {
+        const float *first = t->features + i * t->n_features + NG_CONFIDENCE_STATS;
+        if (t->task[i] != task) continue;
+        row->strange += ng_confidence_strangeness(c, first) > 1;
+        row->unseen += ng_confidence_strangeness(&without, first) > 1;
+    }
+    row->strange /= (double)row->n;
+    row->unseen /= (double)row->n;
+}
+
+static void measure_task(const calibration *k, ng_calibrate_model *r, const ng_trials *t, const float *p, const float *calm, size_t task) {
     ng_calibrate_row *row = &r->rows[r->n_rows++];
     *row = (ng_calibrate_row){.auroc = NAN, .entropy_auroc = NAN};
     snprintf(row->task, sizeof row->task, "%s", t->names[task]);
     for (size_t i = 0; i < t->n; i++) row->n += t->task[i] == task, row->right += t->task[i] == task && t->correct[i];
+    measure_strange(&k->c, &k->train, row, t, task);
     if (row->right < VOID_BELOW || row->n - row->right < VOID_BELOW) return;
     row->auroc = auroc(t, p, task);
     row->entropy_auroc = auroc(t, calm, task);
@@ -191,7 +216,7 @@ static ng_status measure(calibration *k, ng_calibrate_model *r, const ng_trials 
     if (!p) return no_memory(k);
     r->auroc = r->entropy_auroc = 0;
     for (size_t task = 0; task < t->n_names; task++) {
-        measure_task(r, t, p, calm, task);
+        measure_task(k, r, t, p, calm, task);
         const ng_calibrate_row *row = &r->rows[task];
         if (isnan(row->auroc)) continue;
         r->auroc += row->auroc, r->entropy_auroc += row->entropy_auroc, n++;
@@ -207,13 +232,13 @@ static ng_status measure(calibration *k, ng_calibrate_model *r, const ng_trials 
 
 typedef struct scores {
     float *confidence; /* [n] */
-    uint8_t *correct;
+    uint8_t *correct, *kind;
     size_t n;
 } scores;
 
 static ng_status put_file(calibration *k, const ng_calibrate_model *r, const scores *held, const scores *test) {
     const ng_confidence *c = &k->c;
-    const uint64_t wide[] = {c->n_features}, hidden[] = {c->n_hidden}, both[] = {c->n_features, c->n_hidden}, one[] = {1};
+    const uint64_t wide[] = {c->n_features}, kinds[] = {c->n_kinds}, places[] = {c->n_taps * c->n_embd, c->n_kinds}, hidden[] = {c->n_hidden}, both[] = {c->n_features, c->n_hidden}, one[] = {1};
     ng_gguf_writer *w;
     if (ng_gguf_writer_new(&w)) return no_memory(k);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-confidence");
@@ -227,6 +252,7 @@ static ng_status put_file(calibration *k, const ng_calibrate_model *r, const sco
     ng_gguf_put_f32(w, "nanogrid.confidence.ece", (float)r->ece);
     ng_gguf_put_array(w, "nanogrid.calibration.confidence", NG_GGUF_F32, held->confidence, held->n);
     ng_gguf_put_array(w, "nanogrid.calibration.correct", NG_GGUF_U8, held->correct, held->n);
+    ng_gguf_put_array(w, "nanogrid.calibration.kind", NG_GGUF_U8, held->kind, held->n);
     ng_gguf_put_array(w, "nanogrid.test.confidence", NG_GGUF_F32, test->confidence, test->n);
     ng_gguf_put_array(w, "nanogrid.test.correct", NG_GGUF_U8, test->correct, test->n);
     ng_gguf_put_tensor(w, "mean", NG_TYPE_F32, 1, wide, c->mean);
@@ -235,18 +261,23 @@ static ng_status put_file(calibration *k, const ng_calibrate_model *r, const sco
     ng_gguf_put_tensor(w, "b1", NG_TYPE_F32, 1, hidden, c->b1);
     ng_gguf_put_tensor(w, "w2", NG_TYPE_F32, 1, hidden, c->w2);
     ng_gguf_put_tensor(w, "b2", NG_TYPE_F32, 1, one, &c->b2);
+    ng_gguf_put_tensor(w, "kind.centre", NG_TYPE_F32, 2, places, c->centre);
+    ng_gguf_put_tensor(w, "kind.spread", NG_TYPE_F32, 2, places, c->spread);
+    ng_gguf_put_tensor(w, "kind.radius", NG_TYPE_F32, 1, kinds, c->radius);
     return ng_gguf_writer_commit(w, r->file_path, k->err);
 }
 
 static ng_status write_file(calibration *k, size_t i, const ng_trials *test, float *p) {
     size_t n = rows_of(k, 0, i, HELD);
-    scores held = {ng_confidence_apply(&k->c, &k->train, k->rows, n), malloc(n + 1), n}, tested = {p, test->correct, test->n};
-    bool ok = held.confidence && held.correct;
-    for (size_t r = 0; ok && r < n; r++) held.correct[r] = k->train.correct[k->rows[r]];
+    scores held = {ng_confidence_apply(&k->c, &k->train, k->rows, n), malloc(n + 1), malloc(n + 1), n},
+           tested = {p, test->correct, NULL, test->n};
+    bool ok = held.confidence && held.correct && held.kind;
+    for (size_t r = 0; ok && r < n; r++) held.correct[r] = k->train.correct[k->rows[r]], held.kind[r] = k->train.task[k->rows[r]];
     k->out->n_calibration = n;
     ng_status s = ok ? put_file(k, &k->out->models[i], &held, &tested) : no_memory(k);
     free(held.confidence);
     free(held.correct);
+    free(held.kind);
     return s;
 }
 
@@ -306,6 +337,7 @@ static ng_status run_all(calibration *k) {
     ng_status s = NG_OK;
     for (size_t i = 0; !s && i < k->out->n_models; i++) s = run_model(k, i, &tests[i]);
     if (!s) s = fit(k);
+    if (!s) s = place_kinds(k);
     for (size_t i = 0; !s && i < k->out->n_models; i++) s = finish_model(k, i, &tests[i]);
     for (size_t i = 0; i < k->out->n_models; i++) ng_trials_clear(&tests[i]);
     ng_trials_clear(&k->train);
@@ -373,6 +405,7 @@ void ng_calibrate_json(ng_json *j, const ng_calibrate_result *r) {
             ng_json_key(j, "n"), ng_json_uint(j, m->rows[t].n);
             ng_json_key(j, "right"), ng_json_uint(j, m->rows[t].right);
             put_number(j, "auroc", m->rows[t].auroc), put_number(j, "entropy_auroc", m->rows[t].entropy_auroc);
+            put_number(j, "strange", m->rows[t].strange), put_number(j, "unseen", m->rows[t].unseen);
             ng_json_end(j);
         }
         ng_json_end(j);

@@ -114,6 +114,9 @@ const char *ng_privacy_name(ng_privacy p);
  * contract.  NG_ENOMEM. */
 ng_status ng_threshold_for(double *out, const float *confidence, const uint8_t *correct, size_t n,
                            double max_error, double doubt) NG_MUST_USE;
+/* The same of a set that may tell kinds: then no kind that answers ten times or more may break the promise by itself. */
+struct ng_scores;
+ng_status ng_threshold_of(double *out, const struct ng_scores *set, double max_error, double doubt) NG_MUST_USE;
 /* The same with NG_CONTRACT_DOUBT from a model's calibration set.  NG_ENOTFOUND when it has none, NG_EINVALID when no
  * confidence keeps the promise: the text then names the least that can be promised. */
 ng_status ng_calibration_threshold(double *out, const char *model_path, double max_error,

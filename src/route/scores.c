@@ -14,6 +14,7 @@
 void ng_scores_clear(ng_scores *s) {
     free(s->confidence);
     free(s->correct);
+    free(s->kind);
     *s = (ng_scores){0};
 }
 
@@ -41,11 +42,26 @@ static ng_status take_arrays(ng_scores *out, const ng_gguf *g, const char *set, 
     return NG_OK;
 }
 
+static ng_status take_kinds(ng_scores *out, const ng_gguf *g, const char *set, ng_error *err) {
+    char key[64];
+    ng_gguf_array kinds;
+    snprintf(key, sizeof key, "nanogrid.%s.kind", set);
+    if (!ng_gguf_has(g, key)) return NG_OK;
+    ng_status s = ng_gguf_get_array(g, key, &kinds, err);
+    if (s) return s;
+    if (kinds.kind != NG_GGUF_U8 || kinds.len != out->n)
+        return ng_fail(err, NG_EFORMAT, "%s: the %s set holds %zu confidences and %zu kinds", ng_gguf_path(g), set, out->n, kinds.len);
+    if (!(out->kind = calloc(out->n + 1, 1))) return ng_fail(err, NG_ENOMEM, "scores: out of memory");
+    if (out->n) memcpy(out->kind, kinds.data, out->n);
+    return NG_OK;
+}
+
 static ng_status from_file(ng_scores *out, const char *path, const char *set, ng_error *err) {
     ng_gguf *g;
     ng_status s = ng_gguf_open(&g, path, err);
     if (s) return s;
     s = take_arrays(out, g, set, err);
+    if (!s) s = take_kinds(out, g, set, err);
     ng_gguf_close(g);
     return s;
 }

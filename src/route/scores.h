@@ -11,6 +11,7 @@
  *
  *     nanogrid.SET.confidence   F32 array: the calibrated confidence of the answer given
  *     nanogrid.SET.correct      U8 array of the same length: 1 where that answer was right
+ *     nanogrid.SET.kind         U8 array of the same length, may be missing: which kind of question it was (of what a generator is asked)
  *
  * for the sets `calibration` (texts that no weight, temperature or out-of-scope threshold was fitted
  * on; thresholds of contracts are), `test` (nothing was fitted on them) and `test_oos` (texts of no
@@ -23,6 +24,7 @@
 typedef struct ng_scores {
     float *confidence; /* [n] */
     uint8_t *correct;  /* [n] */
+    uint8_t *kind;     /* [n] or NULL */
     size_t n;
 } ng_scores;
 

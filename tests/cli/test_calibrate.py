@@ -78,6 +78,7 @@ def main():
         check("the letters are judged: %s" % letters, letters["task"] == "letters" and letters["n"] == 350 and 50 <= letters["right"] <= 300)
         check("what is right is told from what is wrong: %s" % m, letters["auroc"] > 0.7 and m["auroc"] == letters["auroc"] and 0 <= m["ece"] < 0.3)
         check("fewer than 50 right or wrong are void: %s" % rare, rare["n"] == 50 and rare["auroc"] is None)
+        check("few prompts of a kind that was trained are strange: %s" % letters, 0 <= letters["strange"] <= letters["unseen"] <= 1 and letters["strange"] < 0.15)
     check("the trials are kept", len(os.listdir(at("trials"))) == 4)
     before = read(at("fine.confidence.gguf")), read(at("coarse.confidence.gguf"))
     check("each has its own calibration", before[0] != before[1])

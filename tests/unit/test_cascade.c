@@ -109,6 +109,29 @@ static void a_threshold_keeps_its_promise(void **state) {
     assert_true(isinf(t));
 }
 
+/* What holds over all of them and for one kind not, is lifted to where no kind breaks it. */
+static void no_kind_breaks_the_promise(void **state) {
+    (void)state;
+    enum { N = 400 };
+    float c[N];
+    uint8_t right[N], kind[N];
+    double t;
+    for (int i = 0; i < N; i++) {
+        c[i] = 1.0f - 0.001f * (float)i;
+        kind[i] = i % 20 == 0;
+        right[i] = !kind[i] || (i < 220 && i % 40); /* of kind 1 every second is wrong, the last nine all are */
+    }
+    ng_scores set = {.confidence = c, .correct = right, .n = N};
+    assert_int_equal(ng_threshold_of(&t, &set, 0.1, 0.1), NG_OK);
+    assert_true(t == (double)c[N - 1]); /* 15 of 400 are wrong */
+    set.kind = kind;
+    assert_int_equal(ng_threshold_of(&t, &set, 0.1, 0.1), NG_OK);
+    assert_true(t == (double)c[179]); /* from here up fewer than ten are of kind 1 */
+    for (int i = 0; i < N; i++) kind[i] = 0;
+    assert_int_equal(ng_threshold_of(&t, &set, 0.1, 0.1), NG_OK);
+    assert_true(t == (double)c[N - 1]);
+}
+
 /* Calibrated draws: at each confidence c in [0.5, 1) the answer is right with probability c, so the
  * true error of answering from t up is (1 - t) / 2: 5 % at 0.9. */
 static void promises_are_broken_as_rarely_as_they_say(void **state) {
@@ -622,6 +645,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_threshold_keeps_its_promise, fresh),
+        cmocka_unit_test_setup(no_kind_breaks_the_promise, fresh),
         cmocka_unit_test_setup(promises_are_broken_as_rarely_as_they_say, fresh),
         cmocka_unit_test_setup(thresholds_come_from_the_package, fresh),
         cmocka_unit_test_setup(bounds_are_those_of_clopper_and_pearson, fresh),

@@ -96,11 +96,51 @@ static void a_network_learns_what_is_right(void **state) {
     assert_true(b2[0] - b2[1] == 0); /* the same seed, the same bits */
 }
 
+/* Two kinds of prompts, whose first rows lie around (0, 0) and (10, 0); what lies at (0, 10) is neither. */
+static void a_kind_that_was_not_seen_is_strange(void **state) {
+    (void)state;
+    enum { N = 400 };
+    const uint32_t taps[] = {0};
+    size_t rows[N];
+    float wild[] = {0, 10}, near[] = {9.5f, 0.2f};
+    ng_arena *arena;
+    ng_confidence c = {.taps = taps, .n_taps = 1, .n_embd = 2, .n_features = ng_confidence_n_features(1, 2)};
+    ng_confidence_training o = {.n_hidden = 4, .epochs = 2, .batch = 32, .seed = 1, .rate = 1e-2};
+    ng_trials t = make_trials(N, &c);
+    t.n_names = 2;
+    for (size_t i = 0; i < N; i++) rows[i] = i, t.task[i] = i % 2, t.features[i * c.n_features + NG_CONFIDENCE_STATS] += i % 2 ? 10.0f : 0.0f;
+    assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
+    assert_int_equal(ng_confidence_fit(&c, &t, rows, N / 2, &o, arena, NULL), NG_OK);
+    assert_true(ng_confidence_strangeness(&c, wild) < 1); /* no kinds are told yet */
+    assert_int_equal(ng_confidence_kinds(&c, &t, rows, N / 2, arena, NULL), NG_OK);
+    assert_int_equal(ng_confidence_radii(&c, &t, rows + N / 2, N / 2, arena, NULL), NG_OK);
+    assert_true(ng_confidence_strangeness(&c, wild) > 1 && ng_confidence_strangeness(&c, near) < 1);
+    float *p = ng_confidence_apply(&c, &t, rows, N);
+    size_t n_strange = 0;
+    for (size_t i = 0; i < N; i++) n_strange += p[i] <= 0;
+    assert_true(n_strange < N / 20);
+    free(p);
+
+    ng_evidence e;
+    assert_int_equal(ng_evidence_init(&e, &c, 2), NG_OK);
+    ng_evidence_add(&e, &(ng_distribution){.entropy = 1}, -1, wild);
+    assert_true(ng_confidence_of(&e, 5, 1) <= 0);
+    ng_evidence_clear(&e);
+    assert_int_equal(ng_evidence_init(&e, &c, 2), NG_OK);
+    ng_evidence_add(&e, &(ng_distribution){.entropy = 1}, -1, near);
+    ng_evidence_add(&e, &(ng_distribution){.entropy = 1}, -1, wild); /* the first step tells the kind */
+    assert_true(ng_confidence_of(&e, 5, 2) > 0);
+    ng_evidence_clear(&e);
+    ng_trials_clear(&t);
+    ng_arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_judged),
         cmocka_unit_test(evidence_becomes_features),
         cmocka_unit_test(a_network_learns_what_is_right),
+        cmocka_unit_test(a_kind_that_was_not_seen_is_strange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,7 @@ typedef struct ng_calibrate_row {
     char task[32];
     size_t n, right;
     double auroc, entropy_auroc; /* of the confidence; of the mean entropy of the tokens, turned round.  NaN: void */
+    double strange, unseen;      /* share of its prompts with confidence 0 as of no known kind; and if this kind were not known */
 } ng_calibrate_row;
 
 typedef struct ng_calibrate_model {
