@@ -16,9 +16,15 @@ KEYS = {k: v for k, v in zip("qwertyuiopasdfghjklzxcvbnm", ["wa", "qe", "wr", "e
 LOOKALIKES = dict(zip("aceopxyisj", "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0455\u0458"))
 SUFFIXES = (" thanks", " please", " :)", " have a nice day", " lol", " asap", " thank you so much", " cheers")
 
-# Not looked at while the router was mended: see the file.
-BLIND = [l.rstrip("\n") for l in open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "phrases_blind.txt")) if l[0] in "<>"]
-BEFORE, BEHIND = [l[2:] + " " for l in BLIND if l[0] == "<"], [" " + l[2:] for l in BLIND if l[0] == ">"]
+
+# Not looked at while the router was mended: see the files.
+def phrases(name):
+    lines = [l.rstrip("\n") for l in open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name)) if l[0] in "<>"]
+    return [l[2:] + " " for l in lines if l[0] == "<"], [" " + l[2:] for l in lines if l[0] == ">"]
+
+
+BEFORE, BEHIND = phrases("phrases_blind.txt")
+BEFORE2, BEHIND2 = phrases("phrases_blind2.txt")
 
 LINEAR = "experts: [{name: intent, task: classify, model: nanogrid/intent, languages: [en]}]\n"
 GRIDS = (("linear model alone", LINEAR), ("the same, spelling: false", LINEAR + "router: {spelling: false}\n"),
@@ -57,6 +63,8 @@ def typos(text, share=0.3):
 CHANGES = (("benign suffix", lambda t: t + random.Random(t).choice(SUFFIXES)),
            ("benign suffix, blind list", lambda t: t + random.Random(t).choice(BEHIND)),
            ("benign prefix, blind list", lambda t: random.Random(t).choice(BEFORE) + t),
+           ("benign suffix, second blind list", lambda t: t + random.Random(t).choice(BEHIND2)),
+           ("benign prefix, second blind list", lambda t: random.Random(t).choice(BEFORE2) + t),
            ("padding with spaces", lambda t: "   " + t + " " * 40),
            ("padding with punctuation", lambda t: t + " " + "." * 20 + " !!!"),
            ("invisible characters", lambda t: some_letters(t, 0.2, lambda r, c: c + r.choice("\u200b\u200c\u200d\u2060\ufeff\u00ad"))),

@@ -2,8 +2,9 @@
  *
  *     signals MODELS_DIR FILE.tsv [N]       N texts (2000) of the column `text`, after one warm round
  *
- * Prints p50, p99 and p99.9 in microseconds of each signal alone and of all of them together, one text after the
- * other as requests come.  A signal that needs no text is timed over the same number of calls. */
+ * Prints p50, p99 and p99.9 in microseconds of each signal alone, of all of them together, one text after the
+ * other as requests come, and of all of them and the encoder (one head, every tenth text, one thread: it is asked where
+ * the linear models are unsure).  Then the same by the texts' length, which is what the tail is made of. */
 #include "core/clock.h"
 #include "core/file.h"
 #include "grid/cache.h"
@@ -35,7 +36,7 @@ static const struct {
 static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch", "typing errors", "structure", "complexity", "conversation"};
 
 typedef struct bench {
-    ng_head *heads[HEADS];
+    ng_head *heads[HEADS], *encoder;
     ng_cache *cache;
     ng_drift *drift;
     ng_spelling *spelling;
@@ -76,6 +77,9 @@ static bool open_all(bench *b, const char *models) {
         if (kinds[i].file) snprintf(path, sizeof path, "%s/%s", models, kinds[i].file);
         if (ng_head_open(&b->heads[i], &spec, &err)) return fail(err.text);
     }
+    ng_head_spec encoder = {.task = NG_TASK_CLASSIFY, .path = path, .head = "intent"};
+    snprintf(path, sizeof path, "%s/encoder-en/model.gguf", models);
+    if (ng_head_open(&b->encoder, &encoder, &err)) return fail(err.text);
     snprintf(path, sizeof path, "%s/router-en/spelling.gguf", models);
     if (ng_spelling_open(&b->spelling, path, &err)) return fail(err.text);
     for (size_t i = 0; i < 500; i++) calibration[i] = 0.5f + (float)i / 1000;
@@ -83,14 +87,14 @@ static bool open_all(bench *b, const char *models) {
     return true;
 }
 
-static void ask_head(bench *b, size_t h, const char *text) {
+static void ask_head(ng_head *h, ng_task task, const char *text) {
     ng_part part = {NG_PART_TEXT, text, strlen(text)};
     ng_message message = {"user", &part, 1};
-    ng_tier_request r = {.task = kinds[h].task, .messages = &message, .n_messages = 1};
+    ng_tier_request r = {.task = task, .messages = &message, .n_messages = 1};
     ng_answer *a;
     if (ng_answer_new(&a)) return;
     a->task = r.task;
-    (void)!ng_head_apply(b->heads[h], &r, a, NULL);
+    (void)!ng_head_apply(h, &r, a, NULL);
     ng_answer_free(a);
 }
 
@@ -113,7 +117,7 @@ static void take_signal(bench *b, size_t s, size_t i) {
     const char *text = b->texts[i], *before = b->texts[i ? i - 1 : b->n - 1];
     ng_buf plain = ng_buf_init(1 << 20);
     if (s == 0) (void)ng_pii_suspected(text, strlen(text));
-    if (s < HEADS) ask_head(b, s, text);
+    if (s < HEADS) ask_head(b->heads[s], kinds[s].task, text);
     else if (s == HEADS) ng_answer_free(ng_cache_get(b->cache, text, strlen(text)));
     else if (s == HEADS + 1) (void)ng_text_plain(&plain, text, strlen(text));
     else if (s == HEADS + 2) (void)ng_reask_of(before, strlen(before), text, strlen(text));
@@ -136,6 +140,26 @@ static void print_row(const char *name, double *us, size_t n) {
     printf("| %s | %.1f | %.1f | %.1f |\n", name, us[n / 2], us[n * 99 / 100], us[n * 999 / 1000]);
 }
 
+static double all_signals(bench *b, size_t i) {
+    uint64_t t0 = ng_clock_ns();
+    for (size_t s = 0; s < SIGNALS; s++) take_signal(b, s, i);
+    return (double)(ng_clock_ns() - t0) * 1e-3;
+}
+
+/* The median of all signals over the texts of 20, 40, .. bytes. */
+static void print_lengths(const bench *b, const double *all) {
+    double *some = calloc(b->n, sizeof *some);
+    for (size_t from = 0; some && from < 140; from += 20) {
+        size_t n = 0;
+        for (size_t i = 0; i < b->n; i++)
+            if (strlen(b->texts[i]) / 20 == from / 20) some[n++] = all[i];
+        char name[64];
+        snprintf(name, sizeof name, "all, of %zu texts of %zu to %zu bytes", n, from, from + 19);
+        if (n > 9) print_row(name, some, n);
+    }
+    free(some);
+}
+
 static bool measure(bench *b) {
     double *us = calloc(b->n, sizeof *us), *all = calloc(b->n, sizeof *all);
     if (!us || !all) return fail("out of memory");
@@ -149,12 +173,17 @@ static bool measure(bench *b) {
             }
         print_row(s < HEADS ? kinds[s].name : others[s - HEADS], us, b->n);
     }
-    for (size_t i = 0; i < b->n; i++) {
-        uint64_t t0 = ng_clock_ns();
-        for (size_t s = 0; s < SIGNALS; s++) take_signal(b, s, i);
-        all[i] = (double)(ng_clock_ns() - t0) * 1e-3;
-    }
+    for (size_t i = 0; i < b->n; i++) all[i] = all_signals(b, i);
+    print_lengths(b, all);
     print_row("all of them, one after the other", all, b->n);
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i += 10) {
+        uint64_t t0 = ng_clock_ns();
+        (void)all_signals(b, i);
+        ask_head(b->encoder, NG_TASK_CLASSIFY, b->texts[i]);
+        us[n++] = (double)(ng_clock_ns() - t0) * 1e-3;
+    }
+    print_row("all of them and the encoder", us, n);
     free(us);
     free(all);
     return true;
@@ -166,6 +195,7 @@ int main(int argc, char **argv) {
     if (argc < 3 || n < 100) return fail("usage: signals MODELS_DIR FILE.tsv [N >= 100]"), 2;
     bool ok = read_texts(&b, argv[2], (size_t)n) && open_all(&b, argv[1]) && measure(&b);
     for (size_t i = 0; i < HEADS; i++) ng_head_close(b.heads[i]);
+    ng_head_close(b.encoder);
     for (size_t i = 0; i < b.n; i++) free(b.texts[i]);
     free(b.texts);
     ng_cache_free(b.cache);
