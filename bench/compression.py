@@ -65,7 +65,7 @@ def write_recipe(o, work, name, base, middle, training):
 def accuracies(o, recipe, folder):
     """Of each head what its card tells first: accuracy of labels, F1 of several labels at once and of spans, Spearman's correlation, .."""
     out = subprocess.run([o.nanogrid, "eval", recipe, "--dir", folder, "--json"], capture_output=True, text=True, check=True).stdout
-    figures = {h: x for h, x in json.loads(out)["figures"].items() if isinstance(x, dict)}
+    figures = {h: x for h, x in json.loads(out).items() if isinstance(x, dict)}
     of_labels = {h: "labels" in x and "toxicity_f1" not in x for h, x in figures.items()}
     return {h: next(x[k] for k in (("accuracy",) if of_labels[h] else ("f1", "spearman", "mrr", "rouge1", "accuracy")) if k in x) for h, x in figures.items()}
 

@@ -69,7 +69,7 @@ def run(o, work, name):
                 "training: {epochs: %d, batch: %d, rate: %g, warmup: 0.1, patience: %d, checkpoint: 20m}\n" % (os.path.abspath(o.model), name, name, o.pooling, epochs, batch, rate, epochs))
     out = os.path.join(work, name)
     subprocess.run([o.nanogrid, "train", recipe, "--out", out, *(["-t", str(o.threads)] if o.threads else [])], check=True, stdout=subprocess.DEVNULL if not o.verbose else None)
-    got = json.loads(subprocess.run([o.nanogrid, "eval", recipe, "--dir", out, "--json"], capture_output=True, text=True, check=True).stdout)["figures"][name]
+    got = json.loads(subprocess.run([o.nanogrid, "eval", recipe, "--dir", out, "--json"], capture_output=True, text=True, check=True).stdout)[name]
     x = figures(got, parts["test"], yes)
     print(json.dumps({"set": name, "of": "tune" if o.tune else "test", **{k: round(v, 4) for k, v in x.items()}, "seconds": round(time.time() - start)}), flush=True)
     return x
