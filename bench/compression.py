@@ -46,7 +46,7 @@ def write_recipe(o, work, name, base, middle, training):
     keys = read_gguf(o.model)[0]
     shipped, heads = shipped_heads(), []
     for h in keys["nanogrid.heads"]:
-        if h not in (o.heads or (DATA if name in PRUNE else shipped)):
+        if h not in (o.heads or (DATA if name in PRUNE else shipped)) or (name not in PRUNE and h not in shipped):
             continue
         recipe = "%s/%s.yaml" % (work, h)
         if name in PRUNE:
