@@ -150,7 +150,7 @@ int cli_train_stage(ng_train_stage stage, const cli_stage_options *o, int argc, 
     if (o->threads < 0 || o->threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o->threads);
     if (argc != 1) return cli_usage("one RECIPE.yaml is needed");
     cli_train t = {.progress = {.what = "training"}, .json = o->json};
-    ng_train_options opt = {.out_dir = o->out, .seed = o->seed, .n_threads = (int)o->threads, .plot = o->plot, .stage = stage};
+    ng_train_options opt = {.out_dir = o->out, .seed = o->seed, .n_threads = (int)o->threads, .plot = o->plot, .exact = o->exact, .stage = stage};
     ng_train_result r = {0};
     ng_status s = cli_train_run(&t, &r, argv[0], &opt, &err);
     return cli_train_end(&t, &r, s, &err);

@@ -21,7 +21,7 @@ int cli_train_end(const cli_train *t, const ng_train_result *r, ng_status s, con
 
 typedef struct cli_stage_options {
     bool json;
-    const char *out, *plot;
+    const char *out, *plot, *exact;
     long seed, threads;
 } cli_stage_options;
 #define CLI_STAGE_OPTIONS(o)                                                                                            \

@@ -1,6 +1,6 @@
 /* eval.c: finds the kind that evaluates a recipe's task; figures and cards.  See nanogrid/tools/eval.h. */
 #include "eval_ops.h"
-#include "noise.h"
+#include "train/noise.h"
 
 #include "config/yaml_tree.h"
 #include "core/cpu.h"

@@ -9,7 +9,7 @@
 
 #include "eval_ops.h"
 #include "model/pair_ids.h"
-#include "noise.h"
+#include "train/noise.h"
 
 typedef struct ng_subject {
     const char *task;

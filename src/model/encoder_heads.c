@@ -96,7 +96,8 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     h->tokens = !strcmp(h->task, "extract");
     h->each = !strcmp(h->task, "moderate");
     h->first = pooling == 2;
-    bool known = h->tokens || h->each || !strcmp(h->task, "classify") || !strcmp(h->task, "detect-language") || !strcmp(h->task, "embed");
+    bool known = h->tokens || h->each || !strcmp(h->task, "classify") || !strcmp(h->task, "detect-language") || !strcmp(h->task, "embed") ||
+                 !strcmp(h->task, "rerank") || !strcmp(h->task, "summarize");
     if (!known || pooling > 2 || (!pooling && !h->tokens))
         return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version", r->path, h->name, h->task, pooling);
     if (!strcmp(h->task, "embed")) return NG_OK;
@@ -113,6 +114,9 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
         if (i ? (l[0] != 'B' && l[0] != 'I') || l[1] != '-' || !l[2] : strcmp(l, "O") != 0)
             return ng_fail(err, NG_EFORMAT, "%s: head '%s': label '%.40s' is not O (the first), B-kind or I-kind", r->path, h->name, l);
     }
+    bool scores = !strcmp(h->task, "rerank") || !strcmp(h->task, "summarize");
+    if (scores && (!h->pair || h->n_labels != 2))
+        return ng_fail(err, NG_EFORMAT, "%s: head '%s' of task '%s' must read pairs and have two labels", r->path, h->name, h->task);
     if (!h->platt_scale != !h->platt_shift)
         return ng_fail(err, NG_EFORMAT, "%s: head '%s' has one of platt_scale and platt_shift", r->path, h->name);
     return NG_OK;

@@ -13,7 +13,9 @@
  * In the file (general.architecture "bert"):
  *     nanogrid.heads            strings [n]  the names, in the order of training
  *     nanogrid.head.N.task      string  classify, moderate, detect-language (pooled); extract (each token);
- *                                       embed (no layer: the pooled vector, as without heads)
+ *                                       embed (no layer: the pooled vector, as without heads);
+ *                                       rerank (query and text), summarize (sentence and document, summary_input.h): pairs,
+ *                                       scored by the probability of the second of two labels
  *     nanogrid.head.N.labels    strings [n_labels]; extract: "O", then "B-x", "I-x" for each kind x
  *     nanogrid.head.N.pair      bool    true: it reads two texts as one sequence (pair_ids.h); missing: one
  *     nanogrid.head.N.pooling   u32     1 mean over all tokens, 2 the first one; extract: 0

@@ -6,6 +6,8 @@
 #include "core/hash.h"
 #include "train/courtesy.h"
 #include "train/kept.h"
+#include "train/noise.h"
+#include "train/pair_rows.h"
 #include "train/marks.h"
 #include "train/similar.h"
 #include "train/task_requests.h"
@@ -46,6 +48,10 @@ static ng_status parse_file(const ng_source *s, const ng_recipe *r, bool need_la
         ng_arena_free(arena);
         return st;
     }
+    if (!st && (s->format == NG_FORMAT_QUESTIONS || s->format == NG_FORMAT_DOCUMENTS)) {
+        ng_arena_free(arena);
+        return ng_pair_rows_make(s, fn, ctx, err);
+    }
     if (!st) st = ng_map_open(&map, path, err);
     if (!st) st = ng_source_parse(s, path, (const char *)map.data, map.len, need_label, fn, ctx, err);
     ng_map_close(&map);
@@ -72,7 +78,14 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
     if ((s->positive.len || s->negative.len) && (r->task != NG_RECIPE_MODERATE || s->value))
         return ng_fail(err, NG_EINVALID, "%s:%d: positive and negative belong to the task moderate, without value",
                        r->path, s->line);
-    if (ng_recipe_joins(r) && !s->second)
+    bool makes = s->format == NG_FORMAT_QUESTIONS || s->format == NG_FORMAT_DOCUMENTS;
+    if (makes && (r->task != (s->format == NG_FORMAT_QUESTIONS ? NG_RECIPE_RERANK : NG_RECIPE_SUMMARIZE) || r->labels.len != 2))
+        return ng_fail(err, NG_EINVALID, "%s:%d: questions are for the task rerank, documents for summarize, and the recipe names two labels", r->path, s->line);
+    ng_noise noise;
+    for (size_t i = 0; i < s->spoil.len; i++)
+        if (!ng_noise_parse(&noise, s->spoil.items[i]) || r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED)
+            return ng_fail(err, NG_EINVALID, "%s:%d: spoil: '%s': single texts are spoilt by typos, spacing, homoglyphs or leetspeak", r->path, s->line, s->spoil.items[i]);
+    if (ng_recipe_joins(r) && !s->second && !makes)
         return ng_fail(err, NG_EINVALID, "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head", r->path, s->line);
     if ((s->typos.copies || s->courtesy.copies || s->similar.copies) && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
         return ng_fail(err, NG_EINVALID, "%s:%d: typos, courtesy and similar are for single texts with labels, not for tagged words or pairs", r->path, s->line);
@@ -360,6 +373,18 @@ static ng_status add_with_copies(sample_scan *c, const ng_sample *s) {
     return st ? st : add_copies(c, s, put_similar, from->similar.copies, 200);
 }
 
+/* The text as someone writes it who would not be understood by a machine. */
+static ng_status spoil(const sample_scan *c, ng_sample *s) {
+    ng_noise kind = NG_NOISE_NONE;
+    ng_buf b = ng_buf_init(1 << 24);
+    (void)ng_noise_parse(&kind, c->source->spoil.items[ng_hash_mix(s->hash) % c->source->spoil.len]);
+    ng_status st = ng_noise_apply(kind, s->text, s->len, &b);
+    s->text = st ? NULL : ng_arena_strndup(c->set->arena, b.data, b.len);
+    s->len = (uint32_t)b.len;
+    ng_buf_clear(&b);
+    return s->text ? NG_OK : NG_ENOMEM;
+}
+
 static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
     sample_scan *c = ctx;
     const char *label = row->label ? row->label : c->source->value ? c->source->value : "";
@@ -382,10 +407,12 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
         }
     }
     if (ng_source_joins(c->source, c->recipe)) {
+        if (!row->second) return ng_fail(err, NG_EFORMAT, "%s line %zu: a pair without its second text", c->source->file, row->line);
         ng_status st = join_sample(c, row, &s, err);
         if (st) return st;
     }
     s.text = ng_arena_strndup(c->set->arena, row->text, row->text_len);
+    if (s.text && c->source->spoil.len && spoil(c, &s)) s.text = NULL;
     if (!s.text || add_with_copies(c, &s)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", c->source->file);
     return NG_OK;
 }

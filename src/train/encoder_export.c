@@ -82,13 +82,18 @@ static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng
     return s ? s : ng_encoder_export_heads(t, w, arena, err);
 }
 
-ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
+ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
     ng_gguf_writer *w = NULL;
     ng_arena *arena = NULL;
     ng_status s = ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w) ? no_memory(t, err) : put_all(b, t, w, arena, err);
     if (s) ng_gguf_writer_free(w);
     else s = ng_gguf_writer_commit(w, path, err);
     ng_arena_free(arena);
+    return s;
+}
+
+ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
+    ng_status s = ng_encoder_export_exact(b, t, path, err);
     if (s || (!strcmp(t->recipe->weights, "F32") && !t->recipe->head_weights)) return s;
     ng_weights_report report;
     ng_weights_options opt = {.type = t->recipe->weights, .heads = t->recipe->head_weights};

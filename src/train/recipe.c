@@ -36,7 +36,7 @@ static const ng_config_schema similar_schema = {"similar", sizeof(ng_source_simi
 
 static const ng_config_field source_fields[] = {
     {"file", NG_CONFIG_STR, AT(ng_source, file), .help = "below NANOGRID_DATA; ./x is beside the recipe", .required = true},
-    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests|csv|conll"},
+    {"format", NG_CONFIG_ENUM, AT(ng_source, format), .help = "by extension unless given", .dflt = "auto", .choices = "auto|tsv|jsonl|lines|requests|csv|conll|questions|documents"},
     {"text", NG_CONFIG_STR, AT(ng_source, text), .help = "column or key of the text", .dflt = "text"},
     {"label", NG_CONFIG_STR, AT(ng_source, label), .help = "column or key of the label", .dflt = "label"},
     {"value", NG_CONFIG_STR, AT(ng_source, value), .help = "one label for every row"},
@@ -53,6 +53,10 @@ static const ng_config_field source_fields[] = {
     {"scale", NG_CONFIG_NUM, AT(ng_source, scale), .help = "greatest label (embed)", .dflt = "1", .min = 1e-6, .max = 1e6},
     {"join", NG_CONFIG_STR, AT(ng_source, join), .help = "kind whose neighbours become one where a digit is within (extract)"},
     {"glue", NG_CONFIG_STR, AT(ng_source, glue), .help = "a word that is one with the next (extract, CoNLL)"},
+    {"others", NG_CONFIG_INT, AT(ng_source, others), .help = "most pairs labelled other (questions, documents)", .dflt = "0", .min = 0, .max = 256},
+    {"every", NG_CONFIG_INT, AT(ng_source, every), .help = "each so many lines one is read (documents)", .dflt = "1", .min = 1, .max = 1e6},
+    {"stories", NG_CONFIG_STR, AT(ng_source, stories), .help = "file of the passages' stories (questions)"},
+    {"spoil", NG_CONFIG_STRS, AT(ng_source, spoil), .help = "kinds of noise, one for each text"},
     {"limit", NG_CONFIG_INT, AT(ng_source, limit), .help = "most rows", .dflt = "0", .min = 0, .max = 1e9},
     {"", NG_CONFIG_LINE, AT(ng_source, line)},
     {0}};
@@ -104,7 +108,7 @@ static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fi
 
 static const ng_config_field recipe_fields[] = {
     {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
-    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling|compress", .required = true},
+    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling|compress|rerank|summarize", .required = true},
     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
     {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
     {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
@@ -122,6 +126,7 @@ static const ng_config_field recipe_fields[] = {
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
 bool ng_source_joins(const ng_source *s, const ng_recipe *r) {
+    if (r->task == NG_RECIPE_RERANK || r->task == NG_RECIPE_SUMMARIZE) return true;
     return s->second && (r->task == NG_RECIPE_CLASSIFY || r->task == NG_RECIPE_MODERATE);
 }
 

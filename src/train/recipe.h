@@ -7,7 +7,8 @@
  *
  *     name: intent            r the package: models/NAME beside the recipe's folder, unless --out says else
  *     task: classify          r classify | moderate (labels are independent) | detect-language; as data of an encoder's
- *                             head (encoder_recipe.h) also extract (tagged words) and embed (pairs of texts);
+ *                             head (encoder_recipe.h) also extract (tagged words), embed (pairs of texts), rerank and
+ *                             summarize (two labels for a pair read as one sequence, the second label is what is scored);
  *                             spelling: a list of words (train_spelling.h says which keys it reads)
  *                             compress: words that a shorter sentence keeps (train_shortener.h)
  *     output: model.gguf      [model.gguf] the file in the package.  Card and scores are card.json and
@@ -67,6 +68,11 @@
  *         glue: "@"                     extract, CoNLL: this word and the next are one, with the tag of this one ("@" "ada": "@ada")
  *         second: sentence2             classify, moderate as heads of an encoder: column of the other text of a pair, which
  *                                       is read with `text` as one sequence, [CLS] text [SEP] sentence2 [SEP]; in all sources or none
+ *         format: questions             rerank, summarize: pairs made of questions over passages (text: question, label: answers, second:
+ *                 documents             passage or stories: FILE) or of documents (text: document, label: summary); see pair_rows.h
+ *         others: 3                     [0: all] of these: pairs with the label `other` of one question or document
+ *         every: 6                      documents: each sixth line is read
+ *         spoil: [leetspeak, spacing]   texts as evasive people write them: each by one of these kinds (noise.h), by its hash
  *         limit: 1000                   at most so many rows, those with the least text hash
  *
  * The text hash is ng_text_hash (train/data.h): it does not depend on order, file or machine, nor on
@@ -107,7 +113,9 @@ typedef struct ng_source {
     ng_source_typos typos;
     ng_source_courtesy courtesy;
     ng_source_similar similar;
-    int64_t limit;
+    int64_t limit, others, every;
+    const char *stories;
+    ng_config_strs spoil;
     const char *second; /* embed */
     const char *join, *glue; /* extract */
     double scale;
@@ -115,7 +123,7 @@ typedef struct ng_source {
 } ng_source;
 
 typedef enum ng_source_format { NG_FORMAT_AUTO, NG_FORMAT_TSV, NG_FORMAT_JSONL, NG_FORMAT_LINES, NG_FORMAT_REQUESTS,
-    NG_FORMAT_CSV, NG_FORMAT_CONLL } ng_source_format;
+    NG_FORMAT_CSV, NG_FORMAT_CONLL, NG_FORMAT_QUESTIONS, NG_FORMAT_DOCUMENTS } ng_source_format;
 
 typedef struct ng_recipe_data {
     ng_config_list train, dev, test, oos_dev, oos_test; /* of ng_source */
@@ -150,7 +158,7 @@ typedef struct ng_recipe {
 } ng_recipe;
 
 typedef enum ng_duplicates { NG_DUPLICATES_KEEP, NG_DUPLICATES_DROP, NG_DUPLICATES_REFUSE } ng_duplicates;
-typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING, NG_RECIPE_COMPRESS } ng_recipe_task;
+typedef enum ng_recipe_task { NG_RECIPE_CLASSIFY, NG_RECIPE_MODERATE, NG_RECIPE_DETECT_LANGUAGE, NG_RECIPE_EXTRACT, NG_RECIPE_EMBED, NG_RECIPE_SPELLING, NG_RECIPE_COMPRESS, NG_RECIPE_RERANK, NG_RECIPE_SUMMARIZE } ng_recipe_task;
 
 /* Whether the file is a recipe of this task, also one of those with a schema of their own; false when it cannot be read. */
 bool ng_recipe_has_task(const char *path, const char *task);

@@ -2,7 +2,7 @@
 #include "core/hash.h"
 #include "core/math.h"
 #include "eval/figures.h"
-#include "eval/noise.h"
+#include "train/noise.h"
 #include "fault.h"
 #include "model/linear.h"
 #include "train/calibrate.h"

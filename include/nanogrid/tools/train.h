@@ -34,6 +34,7 @@ typedef struct ng_train_options {
     int64_t seed;        /* < 0: the recipe's */
     int n_threads;       /* encoders; 0: all cores */
     const char *plot;    /* encoders: an SVG file of the loss curve, or NULL */
+    const char *exact;   /* encoders: a second file, of the weights before rounding (F32), or NULL */
     ng_train_stage stage; /* NG_TRAIN; the others are for encoders */
     ng_train_fn *on_step;
     void *ctx;

@@ -5,8 +5,8 @@
  *     ng_noise_apply(kind, text, len, &buf);             replaces what buf holds
  *
  * The same text always gets the same noise. */
-#ifndef NG_EVAL_NOISE_H
-#define NG_EVAL_NOISE_H
+#ifndef NG_TRAIN_NOISE_H
+#define NG_TRAIN_NOISE_H
 
 #include <nanogrid/buf.h>
 
