@@ -1,10 +1,10 @@
 /* eval_encoder.c: evaluates an encoder with its heads: every head on the test set of its own recipe.
  *
  * The figures of head H stand in the group H: accuracy, f1, unseen, calibration, scope (or precision, recall
- * and f1 of spans, or Spearman's correlation), latency of one text through encoder and head.  The card covers the package; each head's scores go to
+ * and f1 of spans, Spearman's correlation, or those of eval_ranked.h), latency of one text through encoder and head.  The card covers the package; each head's scores go to
  * H.scores.gguf beside the model. */
 #include "eval_labels.h"
-#include "eval_tokens.h"
+#include "eval_ranked.h"
 
 #include "model/encoder_heads.h"
 #include "train/encoder_recipe.h"
@@ -80,9 +80,11 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     ng_status st;
     if (opt->noise) (void)ng_noise_parse(&s.noise, opt->noise); /* checked by ng_eval */
     if (!one || !files.scores) st = ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
-    else if (opt->noise && (o->head->tokens || !strcmp(o->head->task, "embed"))) st = NG_OK; /* noise is for labels */
+    else if (opt->noise && (o->head->tokens || o->head->pair || !strcmp(o->head->task, "embed"))) st = NG_OK; /* noise is for labels */
     else if (o->head->tokens) st = ng_eval_spans(one, path, &encoder, err);
     else if (!strcmp(o->head->task, "embed")) st = ng_eval_pairs(one, path, &encoder, err);
+    else if (!strcmp(o->head->task, "rerank")) st = ng_eval_rerank(one, path, &encoder, err);
+    else if (!strcmp(o->head->task, "summarize")) st = ng_eval_picks(one, path, &encoder, err);
     else st = ng_eval_labels(one, path, &s, opt->card ? &files : NULL, err);
     if (!st) take_figures(out, one, h->name);
     free(one);

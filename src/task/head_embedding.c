@@ -1,8 +1,9 @@
 /* head_embedding.c: an encoder as the head of the tasks embed and rerank.
  *
- * embed gives the pooled, L2-normalised vector of the text; rerank orders documents by the cosine of
- * their vectors with the query's (a bi-encoder's way: no model reads query and document together).
- * A cosine is no probability, so there is no confidence.  One session, one lock: calls queue.
+ * embed gives the pooled, L2-normalised vector of the text.  rerank orders documents by what a head of the file that was trained
+ * for it says of query and document, read as one sequence: the best of a document's windows of three sentences, as such a head
+ * was trained on (train/pair_rows.h).  A file without one orders them by the cosine of their vectors with the query's.
+ * Neither bounds an error, so there is no confidence.  One session, one lock: calls queue.
  *
  * Texts that come together are computed together: documents of one request, and the texts that the asker
  * says it will ask for next (ng_params.ahead: an array of inputs, each with a decision of its own).  Those
@@ -10,6 +11,8 @@
 #include "head_ops.h"
 
 #include "core/hash.h"
+#include "model/pair_score.h"
+#include "text/sentence.h"
 #include <nanogrid/model.h>
 
 #include <pthread.h>
@@ -17,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 64 }; /* texts of one call */
+enum { AT_ONCE = 64, WINDOW = 3 }; /* texts of one call; sentences */
 
 typedef struct ahead { /* of the texts computed with the last one */
     size_t n;
@@ -32,6 +35,8 @@ typedef struct embedder {
     pthread_mutex_t lock;
     uint32_t n_embd, n_seq_max;
     ahead ahead;         /* guarded by lock */
+    ng_encoder_heads heads;
+    ng_pair_scorer scorer; /* guarded by lock; head NULL: the file has none for rerank */
 } embedder;
 
 static bool serves(ng_task task, const char *arch) {
@@ -41,10 +46,29 @@ static bool serves(ng_task task, const char *arch) {
 static void close_head(void *self) {
     embedder *e = self;
     ng_session_free(e->session);
+    ng_encoder_heads_close(&e->heads);
+    free(e->scorer.hidden);
     ng_model_close(e->model);
     pthread_mutex_destroy(&e->lock);
     free(e->ahead.vectors);
     free(e);
+}
+
+/* The head that scores query and document, the named one or the first of its task. */
+static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *err) {
+    const ng_encoder_head *head = NULL;
+    ng_error why = {0};
+    ng_status s = ng_encoder_heads_open(&e->heads, e->model, err);
+    if (s) return s;
+    for (size_t i = 0; !spec->head && i < e->heads.len && !head; i++)
+        if (!strcmp(e->heads.items[i].task, "rerank")) head = &e->heads.items[i];
+    if (spec->head && !(head = ng_encoder_heads_find(&e->heads, spec->head, &why))) return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
+    if (head && strcmp(head->task, "rerank") != 0)
+        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not rerank", spec->path, head->name, head->task);
+    if (!head) return NG_OK;
+    size_t n_most = e->n_seq_max < ng_session_n_ctx(e->session) ? e->n_seq_max : ng_session_n_ctx(e->session);
+    e->scorer = (ng_pair_scorer){e->session, ng_model_tokenizer(e->model, NULL), head, n_most, malloc(n_most * (size_t)e->n_embd * sizeof(float))};
+    return e->scorer.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "rerank: out of memory");
 }
 
 static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
@@ -63,6 +87,7 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
     e->n_embd = info.n_embd;
     e->n_seq_max = info.n_seq_max;
+    if (!s && spec->task == NG_TASK_RERANK) s = open_scorer(e, spec, err);
     if (s) close_head(e);
     else *self = e;
     return s;
@@ -137,6 +162,46 @@ static int best_first(const void *a, const void *b) {
     return (x->index > y->index) - (x->index < y->index);
 }
 
+/* The best window of a document; one without words is a window of its own. */
+static ng_status score_windows(embedder *e, ng_text_pair pair, float *best, size_t *n_tok, ng_error *err) {
+    const char *document = pair.b;
+    size_t len = pair.b_len, pos = 0;
+    ng_status s = NG_OK;
+    *best = -1;
+    for (bool more = true; more && !s;) {
+        ng_span one, all = {len, len};
+        size_t n = 0;
+        float p = 0;
+        while (n < WINDOW && (more = ng_sentence_next(document, len, &pos, &one))) {
+            if (!n++) all.start = one.start;
+            all.end = one.end;
+        }
+        if (!n && *best >= 0) break;
+        pair.b = document + all.start, pair.b_len = all.end - all.start;
+        s = ng_pair_score(&e->scorer, &pair, &p, n_tok, err);
+        *best = p > *best ? p : *best;
+    }
+    return s;
+}
+
+static ng_status rerank_pairs(embedder *e, const ng_params *p, ng_answer *a, const char *query, size_t len, ng_error *err) {
+    ng_status s = NG_OK;
+    size_t n_tok = 0;
+    a->results = ng_answer_alloc(a, (p->n_documents + 1) * sizeof *a->results);
+    if (!a->results) return ng_fail(err, NG_ENOMEM, "rerank: out of memory");
+    for (size_t i = 0; !s && i < p->n_documents; i++) {
+        float best;
+        ng_error why = {0};
+        if ((s = score_windows(e, (ng_text_pair){query, len, p->documents[i], strlen(p->documents[i])}, &best, &n_tok, &why)))
+            return ng_fail(err, s, "document %zu: %s", i, why.text);
+        a->results[i] = (ng_ranked){i, best};
+    }
+    a->prompt_tokens = (uint32_t)n_tok;
+    a->n_results = p->n_documents;
+    qsort(a->results, a->n_results, sizeof *a->results, best_first);
+    return NG_OK;
+}
+
 static ng_status score(embedder *e, const ng_params *p, ng_answer *a, const float *query, size_t from, size_t n, float *v,
                        ng_error *err) {
     ng_embed_text texts[AT_ONCE];
@@ -178,6 +243,12 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     if (s) return s;
     if (req->task == NG_TASK_RERANK && !req->params.n_documents)
         return ng_fail(err, NG_EINVALID, "rerank needs documents to order");
+    if (req->task == NG_TASK_RERANK && e->scorer.head) {
+        pthread_mutex_lock(&e->lock);
+        s = rerank_pairs(e, &req->params, a, text, len, err);
+        pthread_mutex_unlock(&e->lock);
+        return s;
+    }
     float *v = ng_answer_alloc(a, e->n_embd * sizeof *v);
     if (!v) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
     pthread_mutex_lock(&e->lock);

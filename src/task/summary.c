@@ -86,7 +86,16 @@ static ng_status write_summary(ng_buf *out, choice *c, const char *text, const n
     return out->status;
 }
 
-ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, size_t len,
+/* Scores, and of the sentences that nobody looked at none. */
+static ng_status judge_all(const ng_summary_judge *judge, const char *text, size_t len, const ng_span *spans, const ng_extractive_doc *doc,
+                           double *scores, ng_error *err) {
+    size_t n = doc->len < NG_SUMMARY_READ ? doc->len : NG_SUMMARY_READ;
+    if (judge->model) return ng_extractive_score(judge->model, doc, scores), NG_OK;
+    for (size_t i = n; i < doc->len; i++) scores[i] = -1;
+    return ng_pair_score_sentences(judge->pairs, text, len, spans, n, scores, err);
+}
+
+ng_status ng_summarize(ng_buf *out, const ng_summary_judge *judge, const char *text, size_t len,
                        const ng_summary_options *opt, bool *cut, ng_error *err) {
     ng_span *spans;
     size_t n;
@@ -99,9 +108,9 @@ ng_status ng_summarize(ng_buf *out, const ng_extractive *m, const char *text, si
     bool *chosen = calloc(n + 1, sizeof *chosen);
     ranked *order = calloc(n + 1, sizeof *order);
     if (!s && (!scores || !chosen || !order)) s = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    if (!s) s = judge_all(judge, text, len, spans, doc, scores, err);
     if (!s) {
         choice c = {.doc = doc, .order = order, .chosen = chosen};
-        ng_extractive_score(m, doc, scores);
         for (size_t i = 0; i < n; i++) order[i] = (ranked){scores[i], i};
         qsort(order, n, sizeof *order, best_first);
         s = write_summary(out, &c, text, spans, opt, cut);

@@ -81,6 +81,10 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
     bool makes = s->format == NG_FORMAT_QUESTIONS || s->format == NG_FORMAT_DOCUMENTS;
     if (makes && (r->task != (s->format == NG_FORMAT_QUESTIONS ? NG_RECIPE_RERANK : NG_RECIPE_SUMMARIZE) || r->labels.len != 2))
         return ng_fail(err, NG_EINVALID, "%s:%d: questions are for the task rerank, documents for summarize, and the recipe names two labels", r->path, s->line);
+    if (makes ? s->where.len || s->hash.of || s->rename.len || s->value : s->others || s->stories)
+        return ng_fail(err, NG_EINVALID, "%s:%d: where, hash, rename and value are not for the formats questions and documents; others and stories are for these alone",
+                       r->path, s->line);
+    if (s->every > 1 && s->format != NG_FORMAT_DOCUMENTS) return ng_fail(err, NG_EINVALID, "%s:%d: every is for the format documents", r->path, s->line);
     ng_noise noise;
     for (size_t i = 0; i < s->spoil.len; i++)
         if (!ng_noise_parse(&noise, s->spoil.items[i]) || r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED)

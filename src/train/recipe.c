@@ -139,7 +139,7 @@ bool ng_recipe_joins(const ng_recipe *r) {
 }
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
-    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling", "compress"};
+    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling", "compress", "rerank", "summarize"};
     return names[r->task];
 }
 

@@ -445,6 +445,100 @@ static void pairs_read_as_one(void **state) {
     unload(&l);
 }
 
+/* The recipe of a task on pairs, with its two labels. */
+static void put_pairs_recipe(const char *task, const char *good, const char *source) {
+    char text[1024];
+    snprintf(text, sizeof text, "name: t\ntask: %s\nlabels: [other, %s]\ndata: {train: [%s]}\n", task, good, source);
+    put_file("r.yaml", text);
+}
+
+/* Windows of a question's passage: those with the answer are relevant, `others` thins out the rest and adds one of another story. */
+static void questions_become_pairs(void **state) {
+    (void)state;
+    loaded l;
+    ng_error err = {0};
+    put_file("q.jsonl", "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who ate the cake?\", \"answers\": [\"the small mouse\"]}\n"
+                        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Where was the ring?\", \"answers\": [\"under the bridge\"]}\n"
+                        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Why did it rain?\", \"answers\": [\"nobody knows that at all\"]}\n");
+    put_file("s.jsonl", "{\"story\": \"a\", \"sections\": [\"Once there was a house. The small mouse ate the cake. A cat slept. It snowed. The dog ran away. Then they left. All was well. The end came.\"]}\n"
+                        "{\"story\": \"b\", \"sections\": [\"A king lost a ring. He cried. It lay under the bridge. A boy found it. He was poor. The king was glad. He paid well. They ate fish.\"]}\n");
+    const char *base = getenv("NANOGRID_DATA");
+    char before[512];
+    snprintf(before, sizeof before, "%s", base ? base : "");
+    setenv("NANOGRID_DATA", dir, 1);
+    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    size_t good[2] = {0}, all[2] = {0};
+    for (size_t i = 0; i < l.data.len; i++) {
+        const ng_sample *x = &l.data.items[i];
+        bool cake = strstr(x->text, "cake") != NULL, holds = strstr(x->second, cake ? "The small mouse ate" : "under the bridge") != NULL;
+        assert_true(x->label == (int32_t)holds && !strstr(x->text, "rain"));
+        good[cake] += holds, all[cake]++;
+    }
+    assert_true(good[0] == 1 && good[1] == 1 && all[0] > 2 && all[1] > 2);
+    unload(&l);
+    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl, others: 2}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 6); /* of each question the one with the answer, one beside it and one of the other story */
+    unload(&l);
+    put_pairs_recipe("classify", "relevant", "{file: q.jsonl, format: questions}");
+    assert_int_equal(load(&l, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "rerank"));
+    unload(&l);
+    err = (ng_error){0};
+    put_file("q.jsonl", "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who?\", \"answers\": [\"x\"]}\n{\"story\": \"a\"}\n");
+    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
+    assert_int_equal(load(&l, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "q.jsonl:2"));
+    unload(&l);
+    if (*before) setenv("NANOGRID_DATA", before, 1);
+    else unsetenv("NANOGRID_DATA");
+}
+
+/* Sentences of a document with their places; the one that is the summary is good. */
+static void documents_become_pairs(void **state) {
+    (void)state;
+    loaded l;
+    const char *base = getenv("NANOGRID_DATA");
+    char before[512];
+    snprintf(before, sizeof before, "%s", base ? base : "");
+    setenv("NANOGRID_DATA", dir, 1);
+    put_file("d.jsonl", "{\"text\": [\"It was late.\", \"The bank raised its rate to five percent.\", \"Rain fell.\"], \"short\": [\"Bank raised rate\", \"its rate to five percent\"]}\n"
+                        "{\"text\": \"Nothing here. Nothing there.\", \"short\": \"xyz\"}\n");
+    put_pairs_recipe("summarize", "summary", "{file: d.jsonl, format: documents, label: short}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 3); /* a document whose sentences share no word with its summary teaches nothing */
+    assert_string_equal(l.data.items[1].text, "2 of 3: The bank raised its rate to five percent.");
+    assert_string_equal(l.data.items[1].second, "It was late. The bank raised its rate to five percent. Rain fell.");
+    assert_true(l.data.items[0].label == 0 && l.data.items[1].label == 1 && l.data.items[2].label == 0);
+    unload(&l);
+    put_pairs_recipe("summarize", "summary", "{file: d.jsonl, format: documents, label: short, others: 1}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(l.data.len, 2);
+    unload(&l);
+    if (*before) setenv("NANOGRID_DATA", before, 1);
+    else unsetenv("NANOGRID_DATA");
+}
+
+/* Each text by one of the kinds, the same every time. */
+static void texts_are_spoilt(void **state) {
+    (void)state;
+    loaded l, again;
+    ng_error err = {0};
+    put_file("t.tsv", "label\ttext\na\tthe estate is late\nb\tsome other words\n");
+    put_recipe("classify", "{file: ./t.tsv, spoil: [leetspeak, spacing]}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    assert_int_equal(load(&again, NULL), NG_OK);
+    assert_true(strcmp(l.data.items[0].text, "the estate is late") != 0 && l.data.items[0].len == strlen(l.data.items[0].text));
+    assert_string_equal(l.data.items[0].text, again.data.items[0].text);
+    unload(&l);
+    unload(&again);
+    put_recipe("classify", "{file: ./t.tsv, spoil: [shouting]}");
+    assert_int_equal(load(&l, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "shouting"));
+    unload(&l);
+}
+
 static void near_copies_are_found(void **state) {
     (void)state;
     loaded l, test;
@@ -653,6 +747,7 @@ int main(void) {
         cmocka_unit_test(mentions_are_glued), cmocka_unit_test(pieces_of_an_address_are_joined),
         cmocka_unit_test(marked_spans_become_tags),
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(pairs_read_as_one),
+        cmocka_unit_test(questions_become_pairs), cmocka_unit_test(documents_become_pairs), cmocka_unit_test(texts_are_spoilt),
         cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
         cmocka_unit_test(copies_with_words_of_courtesy), cmocka_unit_test(copies_with_similar_words),

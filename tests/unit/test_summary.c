@@ -30,7 +30,7 @@ static void rouge_by_hand(void **state) {
 static char *summary(const ng_extractive *m, const char *text, ng_summary_options o, bool *cut) {
     ng_buf out = ng_buf_init(1 << 20);
     ng_error err = {0};
-    assert_int_equal(ng_summarize(&out, m, text, strlen(text), &o, cut, &err), NG_OK);
+    assert_int_equal(ng_summarize(&out, &(ng_summary_judge){.model = m}, text, strlen(text), &o, cut, &err), NG_OK);
     char *s = ng_buf_take(&out);
     assert_non_null(s);
     return s;
