@@ -17,7 +17,7 @@ static const char text[] =
     "  - {name: intent, task: classify, model: nanogrid/intent, tier: nano, languages: [en],\n"
     "     unsure: {model: nanogrid/encoder-en, head: intent, below: 0.95}}\n"
     "  - {name: sentiment, task: classify, model: nanogrid/sentiment, tier: nano, languages: [en],\n"
-    "     unsure: {model: nanogrid/encoder-en, head: sentiment, below: 0.9}}\n"
+    "     unsure: {model: nanogrid/encoder-en, head: sentiment, below: 0.95}}\n"
     "  - {name: topic, task: classify, model: nanogrid/topic, tier: nano, languages: [en],\n"
     "     unsure: {model: nanogrid/encoder-en, head: topic, below: 0.7}}\n"
     "  - {name: question-type, task: classify, model: nanogrid/question-type, tier: nano, languages: [en],\n"
