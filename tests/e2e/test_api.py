@@ -30,7 +30,7 @@ def embedded(s):
     r = s.post("/v1/extract", {"input": ["a@b.example", "nothing"]})
     check("arrays keep their order", [len(x["entities"]) for x in r.json["results"]] == [1, 0], r)
     check("arrays carry no decision header", "x-nanogrid-expert" not in r.headers and "x-nanogrid-overhead-us" in r.headers, r.headers)
-    asked = {"intent": ("/v1/classify", "please freeze my card", lambda a: a["label"] == "freeze_account"),
+    asked = {"intent": ("/v1/classify", "please freeze my account", lambda a: a["label"] == "freeze_account"),
              "language-id": ("/v1/detect-language", "Wo ist der Bahnhof, bitte?", lambda a: a["label"] == "de"),
              "sentiment": ("/v1/classify", "a gorgeous, witty, seductive movie", lambda a: a["label"] == "positive"),
              "summarize": ("/v1/summarize", "The port closed at noon. Ferries were cancelled. It rained.", lambda a: a["answer"])}
