@@ -70,12 +70,36 @@ static void quantize_queries(const ng_session *s, const ng_attend *a, tile *t) {
     }
 }
 
+/* Into the second cache, while one page is worked on, the next: pages lie apart, so the hardware begins anew with each (a
+ * fifth of decoding at depth 2048).  With many queries a page costs more than its way here. */
+static void draw_near(const void *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)p + i, 0, 2);
+}
+
+static const float *value_scales(const ng_attend *a, const tile *t, size_t page) {
+    return ng_kv_value_scales(ng_kv_values(t->kv, page, a->layer, t->kv_head), a->head_dim);
+}
+
+static void draw_keys(const ng_attend *a, const tile *t, size_t page) {
+    if (!t->grouped || page * PAGE >= t->n_pos) return;
+    draw_near(ng_kv_keys(t->kv, page, a->layer, t->kv_head), ng_kv_key_bytes(t->kv));
+    if (ng_kv_get_type(t->kv) == NG_KV_Q8) draw_near(value_scales(a, t, page), PAGE * sizeof(float));
+}
+
+/* Columns [begin, end). */
+static void draw_values(const ng_attend *a, const tile *t, size_t page, const size_t cols[2], size_t size) {
+    if (!t->grouped || page * PAGE >= t->n_pos) return;
+    const uint8_t *v = (const uint8_t *)ng_kv_values(t->kv, page, a->layer, t->kv_head) + cols[0] * size;
+    for (size_t i = 0; i < PAGE; i++) draw_near(v + i * a->head_dim * size, (cols[1] - cols[0]) * size);
+}
+
 /* The scores of one page. */
 static void page_scores(const ng_session *s, const ng_attend *a, const tile *t, size_t page) {
     const ng_kernels *k = s->model->kernels;
     ng_kv_type type = ng_kv_get_type(t->kv);
     const void *keys = ng_kv_keys(t->kv, page, a->layer, t->kv_head);
     size_t p = page * PAGE, n = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
+    draw_keys(a, t, page + 1);
     if (type == NG_KV_Q8) {
         ng_gemm_w8 g = {.w = keys, .w_stride = ng_kv_panel_bytes(a->head_dim), .row_end = n, .n_cols = query_bytes(a->head_dim),
                         .x = {t->u, (float *)(uintptr_t)t->d, (int32_t *)(uintptr_t)t->z}, .x_stride = query_bytes(a->head_dim),
@@ -99,10 +123,13 @@ static void tile_softmax(const ng_session *s, const ng_attend *a, const tile *t)
     }
     if (ng_kv_get_type(t->kv) != NG_KV_Q8) return;
     for (size_t p = 0; p < t->n_pos; p += PAGE) {
-        const float *scale = ng_kv_value_scales(ng_kv_values(t->kv, p / PAGE, a->layer, t->kv_head), a->head_dim);
+        const float *restrict scale = value_scales(a, t, p / PAGE);
         size_t n = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
-        for (size_t i = 0; i < t->n; i++)
-            for (size_t j = 0; j < n; j++) t->scores[i * t->stride + p + j] *= scale[j];
+        for (size_t i = 0; i < t->n; i++) {
+            float *restrict x = t->scores + i * t->stride + p;
+            for (size_t j = 0; n == PAGE && j < PAGE; j++) x[j] *= scale[j]; /* of constant length: in vectors */
+            for (size_t j = 0; n < PAGE && j < n; j++) x[j] *= scale[j];
+        }
     }
 }
 
@@ -118,6 +145,7 @@ static void tile_mix(const ng_session *s, const ng_attend *a, const tile *t, siz
         m.v = (const uint8_t *)ng_kv_values(t->kv, p / PAGE, a->layer, t->kv_head) + begin * size;
         m.n_pos = t->n_pos - p < PAGE ? t->n_pos - p : PAGE;
         m.add = p > 0;
+        draw_values(a, t, p / PAGE + 1, (const size_t[]){begin, end}, size);
         if (p / PAGE < t->n_plain) {
             m.v = t->values + p * a->head_dim + begin;
             k->mix_f32(&m);

@@ -42,6 +42,8 @@ static size_t value_bytes(const ng_kv_shape *s) {
     return s->type == NG_KV_Q8 ? NG_KV_PAGE_TOK * (s->head_dim + sizeof(float)) : key_bytes(s);
 }
 
+size_t ng_kv_key_bytes(const ng_kv *kv) { return key_bytes(&kv->pool->shape); }
+
 size_t ng_kv_bytes_per_tok(const ng_kv_shape *s) {
     if (s->head_dim > SIZE_MAX / 1024) return 0;
     size_t n = (key_bytes(s) + value_bytes(s)) / NG_KV_PAGE_TOK;

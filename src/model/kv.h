@@ -75,6 +75,7 @@ bool ng_kv_append(ng_kv *kv, uint32_t id, size_t n) NG_MUST_USE;
 /* Of page i (position / 64), in the page's form. */
 void *ng_kv_keys(const ng_kv *kv, size_t page, size_t layer, size_t head);
 void *ng_kv_values(const ng_kv *kv, size_t page, size_t layer, size_t head);
+size_t ng_kv_key_bytes(const ng_kv *kv); /* of one head's keys in a page */
 ng_kv_type ng_kv_get_type(const ng_kv *kv);
 /* Q8: bytes of a panel of keys, and where the scales of the values begin. */
 size_t ng_kv_panel_bytes(size_t head_dim);
