@@ -36,6 +36,7 @@ typedef struct ng_model_info {
     const char *repack;      /* where the repacked weights lie: "none" (used as stored), "cache" (the shared
                                 cache file), "written" (the same, made by this open), "memory" (this process) */
     const char *repack_note; /* why a cache file was refused or could not be written; else "" */
+    const char *kernel_note; /* why its kernels are less than the hardware has (system.h); else "" */
 } ng_model_info;
 
 /* Maps the file and checks every tensor's presence, shape and type before use.  A tokenizer that is

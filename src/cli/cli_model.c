@@ -39,8 +39,9 @@ ng_status cli_kv_read(ng_kv_precision *out, const char *text, ng_error *err) {
 }
 
 void cli_model_note(const ng_model *m) {
-    const char *note = ng_model_get_info(m).repack_note;
-    if (*note) fprintf(stderr, "nanogrid: %s\n", note);
+    ng_model_info info = ng_model_get_info(m);
+    if (*info.kernel_note) fprintf(stderr, "nanogrid: %s\n", info.kernel_note);
+    if (*info.repack_note) fprintf(stderr, "nanogrid: %s\n", info.repack_note);
 }
 
 void cli_prefix_note(const ng_prefix_stats *s, const char *dir) {

@@ -70,7 +70,7 @@ ng_status cli_sampling_read(ng_generate_options *out, const cli_sampling *s, ng_
 /* "f16", "q8"; NULL is f16. */
 ng_status cli_kv_read(ng_kv_precision *out, const char *text, ng_error *err) NG_MUST_USE;
 
-/* What the loader has to say that is no error, on stderr: see ng_model_info.repack_note. */
+/* What the loader has to say that is no error, on stderr: see ng_model_info's notes. */
 void cli_model_note(const ng_model *m);
 
 /* What the cache of prefixes has to say, on stderr: files that were refused or could not be written. */

@@ -379,7 +379,6 @@ static int run(int argc, char **argv) {
     bench b = {.text = ng_buf_init(1 << 20)};
     b.json = ng_json_init(&b.text);
     ng_status s = ng_machine_get(&b.machine, &err);
-    if (!s && *b.machine.kernel_note) fprintf(stderr, "nanogrid: %s\n", b.machine.kernel_note);
     if (!s) s = ng_model_open(&m, o.model, &err);
     if (!s) cli_model_note(m);
     b.model = m;

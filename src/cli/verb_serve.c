@@ -5,6 +5,7 @@
  * thread, so that no handler runs anywhere. */
 #include "cli.h"
 
+#include <nanogrid/system.h>
 #include <nanogrid/tools/serve.h>
 #include <nanogrid/tools/upstream.h>
 #include <nanogrid/tools/worker.h>
@@ -81,6 +82,8 @@ static ng_status serve(ng_workers *workers, const sigset_t *set, ng_error *err) 
     status = ng_serve_open(&s, &opt, err);
     ng_grid_close(grid);
     if (status) return status;
+    ng_machine machine;
+    if (!ng_machine_get(&machine, NULL) && *machine.kernel_note) fprintf(stderr, "nanogrid: %s\n", machine.kernel_note);
     fprintf(stderr, "nanogrid: listening on http://%s\n", ng_serve_address(s));
     wait_for_signals(s, workers, set);
     fprintf(stderr, "nanogrid: stopping; running requests have %ld ms\n", o.drain_ms);

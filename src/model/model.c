@@ -169,6 +169,7 @@ static ng_status open_into(ng_model *m, const opening *o, ng_error *err) {
     if (s) return s;
     m->info.repack = header_only ? "none" : m->repack.how;
     m->info.repack_note = m->repack.note;
+    m->info.kernel_note = ng_cpu_note();
     if (m->arch->kind == NG_MODEL_CAUSAL) m->info.kv_bytes_per_tok = ng_kv_bytes_per_tok(&m->kv_shape);
     if (!m->info.n_seq_max) m->info.n_seq_max = m->info.n_ctx_train;
     s = ng_tokenizer_load(&m->tokenizer, m->gguf, &m->tokenizer_error);
