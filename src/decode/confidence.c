@@ -118,10 +118,10 @@ double ng_confidence_logit(const ng_confidence *c, const float *z) {
 
 double ng_confidence_distance(const ng_confidence *c, size_t kind, const float *first) {
     size_t width = c->n_taps * c->n_embd;
-    const float *centre = c->centre + kind * width, *spread = c->spread + kind * width;
+    const float *centre = c->centre + kind * width;
     double sum = 0;
     for (size_t i = 0; i < width; i++) {
-        float z = (first[i] - centre[i]) / spread[i];
+        float z = (first[i] - centre[i]) / c->spread[i];
         z = z > 6 ? 6 : z < -6 ? -6 : z; /* a few wild numbers are in every row */
         sum += (double)z * (double)z;
     }
@@ -206,9 +206,9 @@ static ng_status read_kinds(reader *r, ng_error *err) {
     size_t n = (size_t)t->dims[0];
     ng_status s;
     if ((s = read_tensor(r, "kind.radius", 1, n, &c->radius, err)) || (s = read_tensor(r, "kind.centre", n, width, &c->centre, err)) ||
-        (s = read_tensor(r, "kind.spread", n, width, &c->spread, err)))
+        (s = read_tensor(r, "kind.spread", 1, width, &c->spread, err)))
         return s;
-    for (size_t i = 0; i < n * width; i++)
+    for (size_t i = 0; i < width; i++)
         if (!(c->spread[i] > 0)) return bad(r, "kind.spread must be above 0", err);
     c->n_kinds = n;
     return NG_OK;

@@ -18,8 +18,8 @@
  *
  * The file (GGUF, architecture nanogrid-confidence): nanogrid.confidence.{taps, n_hidden, n_embd, platt_scale, platt_shift},
  * nanogrid.requires (digests of the model files that it was measured on; another is refused), tensors mean, scale [features],
- * w1 [features, hidden], b1, w2 [hidden], b2 [1], and kind.centre, kind.spread [taps * n_embd, kinds], kind.radius [kinds] (a
- * file without these three takes every prompt for known).  It also carries labelled scores (route/scores.h), for contracts and audit. */
+ * w1 [features, hidden], b1, w2 [hidden], b2 [1], and kind.centre [taps * n_embd, kinds], kind.spread [taps * n_embd], kind.radius
+ * [kinds] (a file without these three takes every prompt for known).  It also carries labelled scores (route/scores.h), for contracts and audit. */
 #ifndef NG_DECODE_CONFIDENCE_H
 #define NG_DECODE_CONFIDENCE_H
 
@@ -36,7 +36,7 @@ typedef struct ng_confidence {
     const float *w2;           /* [n_hidden] */
     float b2, platt_scale, platt_shift;
     size_t n_kinds;            /* 0: not told */
-    const float *centre, *spread; /* [n_kinds, n_taps * n_embd] of the first step's rows */
+    const float *centre, *spread; /* [n_kinds, n_taps * n_embd] of the first step's rows, [n_taps * n_embd] within a kind */
     const float *radius;       /* [n_kinds] what is known lies within */
     void *arena;
 } ng_confidence;
@@ -76,7 +76,7 @@ float ng_confidence_of(ng_evidence *e, size_t n_prompt, size_t n_tokens);
 /* How far first[n_taps * n_embd] is from the nearest kind, as a share of that kind's radius: above 1 it is strange.  0 where no
  * kinds are told. */
 double ng_confidence_strangeness(const ng_confidence *c, const float *first);
-/* Root of the mean squared distance from a kind's centre, each number by that kind's spread. */
+/* Root of the mean squared distance from a kind's centre, each number by its spread. */
 double ng_confidence_distance(const ng_confidence *c, size_t kind, const float *first);
 /* The network's answer to normalised features z[n_features], before Platt. */
 double ng_confidence_logit(const ng_confidence *c, const float *z);

@@ -1,9 +1,9 @@
 /* confidence_calibrate.c: see nanogrid/tools/calibrate.h.
  *
  * One network is fitted to what all the precisions said: coarse weights give other answers and other states, and a network that
- * saw only fine ones misjudges them.  Of the training prompts three quarters fit it; an eighth fits the calibration (Platt, and how
- * far the kinds of prompts reach) and an eighth is the calibration set that contracts rest on, each precision's by itself: nothing
- * is fitted on it.  A prompt is in the
+ * saw only fine ones misjudges them.  Of the training prompts five eighths fit it; an eighth fits the calibration (Platt, and how
+ * far the kinds of prompts reach) and a quarter is the calibration set that contracts rest on, each precision's by itself: nothing
+ * is fitted on it, and it is large since every kind must keep a contract by itself.  A prompt is in the
  * same part for every precision.  The test prompts are of other splits, templates or numbers. */
 #include <nanogrid/tools/calibrate.h>
 
@@ -131,7 +131,7 @@ static ng_status run_files(calibration *k, ng_trials *all, const ng_model *m, co
 
 /* ---- fitting ------------------------------------------------------------------------------------------- */
 
-enum { FIT = 0x3F, PLATT = 0x40, HELD = 0x80 };
+enum { FIT = 0x1F, PLATT = 0x20, HELD = 0xC0 };
 
 /* Of model i, into k->rows + at; by the number of the prompt, so that every task is in each part alike. */
 static size_t rows_of(calibration *k, size_t at, size_t i, unsigned parts) {
@@ -262,7 +262,7 @@ static ng_status put_file(calibration *k, const ng_calibrate_model *r, const sco
     ng_gguf_put_tensor(w, "w2", NG_TYPE_F32, 1, hidden, c->w2);
     ng_gguf_put_tensor(w, "b2", NG_TYPE_F32, 1, one, &c->b2);
     ng_gguf_put_tensor(w, "kind.centre", NG_TYPE_F32, 2, places, c->centre);
-    ng_gguf_put_tensor(w, "kind.spread", NG_TYPE_F32, 2, places, c->spread);
+    ng_gguf_put_tensor(w, "kind.spread", NG_TYPE_F32, 1, places, c->spread);
     ng_gguf_put_tensor(w, "kind.radius", NG_TYPE_F32, 1, kinds, c->radius);
     return ng_gguf_writer_commit(w, r->file_path, k->err);
 }

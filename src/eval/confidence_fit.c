@@ -211,35 +211,25 @@ static const float *first_rows(const ng_confidence *c, const ng_trials *t, size_
     return t->features + row * c->n_features + NG_CONFIDENCE_STATS;
 }
 
-/* Of number i over the rows of each kind: its mean, and its variance into spread; the variance within kinds is returned. */
-static double measure_number(const ng_trials *t, const size_t *rows, size_t n, const ng_confidence *c, size_t i, float *centre, float *spread) {
+/* Of number i: each kind's mean into centre; the deviation within kinds is returned. */
+static float measure_number(const ng_trials *t, const size_t *rows, size_t n, const ng_confidence *c, size_t i, float *centre) {
     size_t width = c->n_taps * c->n_embd, len[NG_TRIAL_TASKS_MAX] = {0};
-    double sum[NG_TRIAL_TASKS_MAX] = {0}, square[NG_TRIAL_TASKS_MAX] = {0}, within = 0;
+    double sum[NG_TRIAL_TASKS_MAX] = {0}, within = 0;
     for (size_t r = 0; r < n; r++) sum[t->task[rows[r]]] += (double)first_rows(c, t, rows[r])[i], len[t->task[rows[r]]]++;
     for (size_t r = 0; r < n; r++) {
         size_t k = t->task[rows[r]];
         double d = (double)first_rows(c, t, rows[r])[i] - sum[k] / (double)len[k];
-        square[k] += d * d, within += d * d;
+        within += d * d;
     }
-    for (size_t k = 0; k < t->n_names; k++) {
-        double m = len[k] ? (double)len[k] : 1;
-        centre[k * width + i] = (float)(sum[k] / m);
-        spread[k * width + i] = (float)(square[k] / m);
-    }
-    return within / (double)(n ? n : 1);
+    for (size_t k = 0; k < t->n_names; k++) centre[k * width + i] = (float)(sum[k] / (double)(len[k] ? len[k] : 1));
+    return (float)(sqrt(within / (double)(n ? n : 1)) + 1e-4);
 }
 
 ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) {
     size_t width = c->n_taps * c->n_embd, cells = t->n_names * width;
-    float *centre = ng_arena_array(arena, cells + 1, sizeof *centre), *spread = ng_arena_array(arena, cells + 1, sizeof *spread);
+    float *centre = ng_arena_array(arena, cells + 1, sizeof *centre), *spread = ng_arena_array(arena, width + 1, sizeof *spread);
     if (!centre || !spread) return ng_fail(err, NG_ENOMEM, "calibrate: out of memory");
-    for (size_t i = 0; i < width; i++) {
-        double within = measure_number(t, rows, n, c, i, centre, spread);
-        for (size_t k = 0; k < t->n_names; k++) { /* a number that hardly moves in one kind must not decide alone */
-            float *s = &spread[k * width + i];
-            *s = (float)(sqrt(0.9 * (double)*s + 0.1 * within) + 1e-4);
-        }
-    }
+    for (size_t i = 0; i < width; i++) spread[i] = measure_number(t, rows, n, c, i, centre);
     c->centre = centre;
     c->spread = spread;
     c->n_kinds = t->n_names;
