@@ -236,23 +236,21 @@ ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t
     return NG_OK;
 }
 
-static int rising(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
 ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) {
-    float *radius = ng_arena_array(arena, c->n_kinds + 1, sizeof *radius), *d = malloc((n + 1) * sizeof *d);
-    for (size_t k = 0; radius && d && k < c->n_kinds; k++) {
-        size_t len = 0;
-        for (size_t r = 0; r < n; r++)
-            if (t->task[rows[r]] == k) d[len++] = (float)ng_confidence_distance(c, k, first_rows(c, t, rows[r]));
-        qsort(d, len, sizeof *d, rising);
-        radius[k] = len ? d[(len - 1) * 99 / 100] : 0; /* 0: nothing of this kind can be told */
+    float *radius = ng_arena_array(arena, c->n_kinds + 1, sizeof *radius);
+    size_t len[NG_TRIAL_TASKS_MAX] = {0};
+    if (!radius) return ng_fail(err, NG_ENOMEM, "calibrate: out of memory");
+    for (size_t k = 0; k < c->n_kinds; k++) radius[k] = 0; /* without a row nothing of this kind can be told */
+    for (size_t r = 0; r < n; r++) {
+        size_t k = t->task[rows[r]];
+        float d = (float)ng_confidence_distance(c, k, first_rows(c, t, rows[r]));
+        if (d > radius[k]) radius[k] = d;
+        len[k]++;
     }
-    free(d);
+    for (size_t k = 0; k < c->n_kinds; k++) /* the farthest of few is nearer than the farthest of all */
+        if (len[k]) radius[k] *= (float)(1 + 0.5 / sqrt((double)len[k]));
     c->radius = radius;
-    return radius && d ? NG_OK : ng_fail(err, NG_ENOMEM, "calibrate: out of memory");
+    return NG_OK;
 }
 
 float *ng_confidence_apply(const ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n) {
