@@ -93,6 +93,22 @@ static bool put_model(merger *m, const ng_entity *e, const ng_pii_spans *found, 
     return from >= e->end || put_rest(m, *e, from, e->end);
 }
 
+/* A street that a rule found and a place of the model that overlap are one address, as far as no other rule's span reaches. */
+static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n) {
+    size_t i = 0;
+    for (size_t k = 0; k < found->len; k++) {
+        ng_pii_span *s = &found->items[k];
+        size_t floor = k ? s[-1].end : 0, ceiling = k + 1 < found->len ? s[1].start : SIZE_MAX;
+        if (s->type != NG_PII_ADDRESS) continue;
+        while (i < n && e[i].end <= s->start) i++;
+        for (size_t m = i; m < n && e[m].start < s->end; m++) {
+            if (strcmp(e[m].label, ng_pii_label(NG_PII_ADDRESS)) != 0) continue;
+            if (e[m].start < s->start) s->start = e[m].start > floor ? e[m].start : floor;
+            if (e[m].end > s->end) s->end = e[m].end < ceiling ? e[m].end : ceiling;
+        }
+    }
+}
+
 static ng_status merge(ng_answer *a, const ng_pii_spans *found, const char *text, ng_error *err) {
     merger m = {a, text, ng_answer_alloc(a, (a->n_entities + 2 * found->len + 1) * sizeof *m.out), 0};
     bool ok = m.out != NULL;
@@ -111,11 +127,22 @@ static ng_status merge(ng_answer *a, const ng_pii_spans *found, const char *text
     return NG_OK;
 }
 
+/* Pieces of one address, from the model, from rules or from both. */
+static ng_status join(ng_answer *a, const char *text, ng_error *err) {
+    a->n_entities = ng_entities_join(a->entities, a->n_entities, text, ng_pii_label(NG_PII_ADDRESS));
+    for (size_t i = 0; i < a->n_entities; i++) {
+        ng_entity *e = &a->entities[i];
+        if (!e->text && !(e->text = ng_answer_strndup(a, text + e->start, e->end - e->start))) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+    }
+    return NG_OK;
+}
+
 ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) {
     ng_pii_spans found = {0};
-    if (!mask) return NG_OK;
-    ng_status s = ng_pii_scan(&found, text, len, mask, err);
-    if (!s) s = merge(a, &found, text, err);
+    ng_status s = mask ? ng_pii_scan(&found, text, len, mask, err) : NG_OK;
+    if (!s) widen_addresses(&found, a->entities, a->n_entities);
+    if (!s && found.len) s = merge(a, &found, text, err);
+    if (!s) s = join(a, text, err);
     ng_pii_spans_clear(&found);
     return s;
 }

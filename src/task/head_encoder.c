@@ -301,7 +301,7 @@ static bool is_wanted(const ng_params *p, const char *kind) {
     return !p->n_types;
 }
 
-static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_head *h, const ng_params *p, const char *text, ng_error *err) {
+static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_head *h, const ng_params *p, ng_error *err) {
     ng_tag_span *spans = ng_answer_alloc(a, (t->w.n_words + 1) * sizeof *spans);
     size_t n = spans ? ng_tags_to_spans(spans, t->tags, t->w.n_words, h->head->labels) : 0;
     a->entities = ng_answer_alloc(a, (n + 1) * sizeof *a->entities);
@@ -311,14 +311,9 @@ static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_h
         float p_least = 1; /* a span is as sure as its least sure word */
         if (!is_wanted(p, spans[i].kind)) continue;
         for (size_t k = spans[i].first; k <= spans[i].last; k++) p_least = t->p[k] < p_least ? t->p[k] : p_least;
-        a->entities[a->n_entities++] = (ng_entity){start, end, spans[i].kind, NULL, p_least};
-    }
-    a->n_entities = ng_entities_join(a->entities, a->n_entities, text, "location"); /* an address in pieces */
-    for (size_t i = 0; i < a->n_entities; i++) {
-        ng_entity *e = &a->entities[i];
-        e->label = ng_answer_strndup(a, e->label, strlen(e->label));
-        e->text = ng_answer_strndup(a, text + e->start, e->end - e->start);
-        if (!e->label || !e->text) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+        const char *kind = ng_answer_strndup(a, spans[i].kind, strlen(spans[i].kind)); /* text: when it is known what they are joined to */
+        if (!kind) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+        a->entities[a->n_entities++] = (ng_entity){start, end, kind, NULL, p_least};
     }
     return NG_OK;
 }
@@ -335,7 +330,7 @@ static ng_status extract(encoder_head *h, const ng_tier_request *req, const char
     if (!s) s = ng_tag_text(&t, &src, text, len, err);
     a->prompt_tokens = (uint32_t)e->n_all;
     pthread_mutex_unlock(&e->lock);
-    if (!s) s = put_entities(a, &t, h, &req->params, text, err);
+    if (!s) s = put_entities(a, &t, h, &req->params, err);
     if (!s) s = ng_entities_add_rules(a, mask, text, len, err);
     ng_tagging_clear(&t);
     if (s) return s;

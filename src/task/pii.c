@@ -28,6 +28,7 @@ static const pii_rule rules[NG_PII_TYPE_COUNT] = {
     [NG_PII_IP] = {PII_DIGIT | PII_LETTER | PII_COLON, ng_pii_match_ip},
     [NG_PII_MAC] = {PII_DIGIT | PII_LETTER, ng_pii_match_mac},
     [NG_PII_SSN] = {PII_DIGIT, ng_pii_match_ssn},
+    [NG_PII_ADDRESS] = {PII_DIGIT, ng_pii_match_address},
     [NG_PII_DATE] = {PII_DIGIT | PII_LETTER, ng_pii_match_date},
     [NG_PII_PHONE] = {PII_DIGIT | PII_OPEN, ng_pii_match_phone},
 };

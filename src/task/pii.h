@@ -26,6 +26,7 @@
     X(IP, "ip", 0.938f)                                                                             \
     X(MAC, "mac", 0.9f)                                                                            \
     X(SSN, "ssn", 0.944f)                                                                           \
+    X(ADDRESS, "location", 0.9f)                                                                   \
     X(DATE, "date", 0.991f)                                                                         \
     X(PHONE, "phone", 0.983f)
 

@@ -30,6 +30,7 @@ pii_match_fn ng_pii_match_iban, ng_pii_match_card, ng_pii_match_ssn;            
 bool ng_pii_is_spread_iban(const pii_text *t, size_t at); /* for pii_wide.c */
 pii_match_fn ng_pii_match_email, ng_pii_match_url, ng_pii_match_ip, ng_pii_match_mac; /* pii_net.c */
 pii_match_fn ng_pii_match_date, ng_pii_match_day;                                   /* pii_date.c */
+pii_match_fn ng_pii_match_address;                                                  /* pii_address.c */
 pii_match_fn ng_pii_match_phone;                                                    /* pii_phone.c */
 
 /* ---- small questions about bytes; all take any position, also past the end ---------------------- */

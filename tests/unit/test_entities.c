@@ -63,6 +63,10 @@ static void rules_stand_and_the_rest_stays(void **state) {
                 {"ann.lee@x.org Acme", {"person:ann", "person:lee", "organization:x.org Acme"}, "email:ann.lee@x.org|organization:Acme"},
                 {"Ann, 10.0.0.1, 192.0.2.7 Rome", {"location:Ann, 10.0.0.1, 192.0.2.7 Rome"}, "location:Ann|ip:10.0.0.1|ip:192.0.2.7|location:Rome"},
                 {"a@x.org Ann b@x.org", {"person:Ann"}, "email:a@x.org|person:Ann|email:b@x.org"},
+                {"at 5 Elm Road, Rome, Ann", {"location:Elm Road, Rome", "person:Ann"}, "location:5 Elm Road, Rome|person:Ann"}, /* a street and a place */
+                {"5 Elm Road, Rome, 7 Oak Road", {"location:Rome, 7 Oak"}, "location:5 Elm Road, Rome, 7 Oak Road"},
+                {"6750 Koskikatu 25, Turku", {"person:Koskikatu", "location:Turku"}, "location:6750 Koskikatu 25, Turku"},
+                {"5 Elm Rd and 9 Ash", {"location:5 Elm Rd and 9"}, "location:5 Elm Rd and 9"},
                 {"a@x.org", {NULL}, "email:a@x.org"}};
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) {
         ng_answer *a;

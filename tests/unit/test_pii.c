@@ -215,6 +215,49 @@ static void dates(void **state) {
     CHECK(list);
 }
 
+static void streets(void **state) {
+    (void)state;
+    static const example list[] = {
+        {"at 12 Elm Street.", "location:12 Elm Street"},
+        {"at 12 Elm Street, Apt. 4, Springfield, IL 62701.", "location:12 Elm Street, Apt. 4, Springfield, IL 62701"},
+        {"12a North 42nd St.\nUnit 7B\nNew York, NY 10001-1234", "location:12a North 42nd St.\nUnit 7B\nNew York, NY 10001-1234"},
+        {"370 3911 Fourth Avenue", "location:370 3911 Fourth Avenue"},
+        {"i live at 25 main street", "location:25 main street"},
+        {"221B Baker St, London NW1 6XE", "location:221B Baker St, London NW1 6XE"},
+        {"12, rue de la Paix, 75002 Paris", "location:12, rue de la Paix, 75002"},
+        {"12 avenue Victor Hugo", "location:12 avenue Victor Hugo"},
+        {"Calle Mayor 5, 28013 Madrid", "location:Calle Mayor 5, 28013"},
+        {"Via dei Fiorentini, 17", "location:Via dei Fiorentini, 17"},
+        {"na ul. S\xC5\x82owicza 10", "location:ul. S\xC5\x82owicza 10"},
+        {"Hauptstra\xC3\x9F" "e 12a, 10115 Berlin", "location:Hauptstra\xC3\x9F" "e 12a, 10115"},
+        {"Pet\xC5\x91" "fi utca 3.", "location:Pet\xC5\x91" "fi utca 3"},
+        {"6750 Koskikatu 25 Apt. 864", "location:6750 Koskikatu 25 Apt. 864"},
+        {"5638 Aasa 43 Suite 7", "location:5638 Aasa 43 Suite 7"}, /* the number of a flat tells that it is a street */
+        {"hersnapvej 18", "location:hersnapvej 18"},
+        {"P.O. Box 12, Dublin", "location:P.O. Box 12"},
+        {"Postfach 1234", "location:Postfach 1234"},
+        {"PSC 6293, Box 8158\nAPO AP 04336", "location:PSC 6293, Box 8158\nAPO AP 04336"},
+        {"Unit 7349 Box 6067", "location:Unit 7349 Box 6067"},
+        {"5 Elm Road, 212-555-0123", "location:5 Elm Road|phone:212-555-0123"},
+        {"5 people on the street", ""},
+        {"2 miles down the road", ""},
+        {"30 Supreme Court judges, 2 Superior Court", ""},
+        {"in 2010 Elm Street", "date:2010"},
+        {"3 Main Place we know", ""}, /* an everyday word, and the phrase goes on */
+        {"3 Main Place, and on", "location:3 Main Place"},
+        {"box 12 and Box 7", ""},
+        {"No. 2 and Chapter 5", ""},
+        {"at 14 Country Club Road.", "location:14 Country Club Road"},
+        {"at Building 10, Room 250", ""},
+        {"chapter strasse", ""},
+        {"Windows 10 Street", ""},
+        {"$5 Elm Street", ""},
+        {"12.5 Elm Street", ""},
+        {"60 Minutes", ""},
+    };
+    CHECK(list);
+}
+
 static void phones(void **state) {
     (void)state;
     static const example list[] = {
@@ -411,7 +454,7 @@ int main(void) {
         cmocka_unit_test(emails),        cmocka_unit_test(cards),
         cmocka_unit_test(ibans),         cmocka_unit_test(addresses),
         cmocka_unit_test(urls),          cmocka_unit_test(dates),
-        cmocka_unit_test(phones),        cmocka_unit_test(ssns),
+        cmocka_unit_test(streets), cmocka_unit_test(phones),        cmocka_unit_test(ssns),
         cmocka_unit_test(mixtures),      cmocka_unit_test(the_head_filters_and_counts),
         cmocka_unit_test(a_filter_only_filters), cmocka_unit_test(suspicions),
         cmocka_unit_test(hostile_megabytes_are_linear),
