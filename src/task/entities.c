@@ -64,13 +64,17 @@ static bool put(merger *m, ng_entity e) {
     return e.text != NULL;
 }
 
+static void trim(const char *text, size_t *start, size_t *end) {
+    static const char around[] = " \t\r\n,;:.>|-(/)";
+    while (*start < *end && text[*start] && strchr(around, text[*start])) ++*start;
+    while (*end > *start && text[*end - 1] && strchr(around, text[*end - 1])) --*end;
+}
+
 /* What of the model's entity stands in [start, end), without the marks around it; nothing when a single character or none is left. */
 static bool put_rest(merger *m, ng_entity e, size_t start, size_t end) {
-    static const char around[] = " \t\r\n,;:.>|-(/)";
     e.start = e.start > start ? e.start : start;
     e.end = e.end < end ? e.end : end;
-    while (e.start < e.end && strchr(around, m->text[e.start]) && m->text[e.start]) e.start++;
-    while (e.end > e.start && strchr(around, m->text[e.end - 1]) && m->text[e.end - 1]) e.end--;
+    trim(m->text, &e.start, &e.end);
     return e.end < e.start + 2 || put(m, e);
 }
 
@@ -94,7 +98,7 @@ static bool put_model(merger *m, const ng_entity *e, const ng_pii_spans *found, 
 }
 
 /* A street that a rule found and a place of the model that overlap are one address, as far as no other rule's span reaches. */
-static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n) {
+static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n, const char *text) {
     size_t i = 0;
     for (size_t k = 0; k < found->len; k++) {
         ng_pii_span *s = &found->items[k];
@@ -103,8 +107,10 @@ static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n) {
         while (i < n && e[i].end <= s->start) i++;
         for (size_t m = i; m < n && e[m].start < s->end; m++) {
             if (strcmp(e[m].label, ng_pii_label(NG_PII_ADDRESS)) != 0) continue;
-            if (e[m].start < s->start) s->start = e[m].start > floor ? e[m].start : floor;
-            if (e[m].end > s->end) s->end = e[m].end < ceiling ? e[m].end : ceiling;
+            size_t start = e[m].start > floor ? e[m].start : floor, end = e[m].end < ceiling ? e[m].end : ceiling;
+            trim(text, &start, &end);
+            if (start < s->start) s->start = start;
+            if (end > s->end) s->end = end;
         }
     }
 }
@@ -140,7 +146,7 @@ static ng_status join(ng_answer *a, const char *text, ng_error *err) {
 ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) {
     ng_pii_spans found = {0};
     ng_status s = mask ? ng_pii_scan(&found, text, len, mask, err) : NG_OK;
-    if (!s) widen_addresses(&found, a->entities, a->n_entities);
+    if (!s) widen_addresses(&found, a->entities, a->n_entities, text);
     if (!s && found.len) s = merge(a, &found, text, err);
     if (!s) s = join(a, text, err);
     ng_pii_spans_clear(&found);
