@@ -28,11 +28,36 @@ static bool holds_digit(const char *text, size_t start, size_t end) {
     return false;
 }
 
+/* Places and organizations of several words that a model found word by word: "New" "Westminster". */
+static size_t mend(ng_entity *e, size_t n, const char *text) {
+    size_t out = 0;
+    for (size_t i = 0; i < n; i++) {
+        ng_entity *last = out ? &e[out - 1] : NULL;
+        bool one = last && e[i].start == last->end + 1 && (text[last->end] == ' ' || text[last->end] == '-') && !strcmp(last->label, e[i].label) && strcmp(e[i].label, "person") != 0;
+        if (!one) {
+            e[out++] = e[i];
+            continue;
+        }
+        last->end = e[i].end;
+        last->text = NULL;
+        last->score = e[i].score < last->score ? e[i].score : last->score;
+    }
+    return out;
+}
+
+/* "5 Elm Rd": what stands above it without a digit is a name, not a piece of the address. */
+static bool begins_address(const ng_entity *e, const char *text) {
+    bool letters = false;
+    for (size_t i = e->start; i < e->end; i++) letters = letters || ((unsigned)(text[i] | 32) - 'a' < 26u);
+    return letters && text[e->start] >= '0' && text[e->start] <= '9';
+}
+
 /* How many from e[0] on are pieces of one address; 1: it is none. */
 static size_t pieces(const ng_entity *e, size_t n, const char *text, const char *kind) {
     bool digit = false;
     size_t k = 0;
-    while (k < n && !strcmp(e[k].label, kind) && (k == 0 || ng_span_gap(text + e[k - 1].end, e[k].start - e[k - 1].end)))
+    while (k < n && !strcmp(e[k].label, kind) &&
+           (k == 0 || (ng_span_gap(text + e[k - 1].end, e[k].start - e[k - 1].end) && (digit || !begins_address(&e[k], text)))))
         digit = holds_digit(text, e[k].start, e[k].end) || digit, k++;
     return digit ? k : 1;
 }
@@ -97,6 +122,13 @@ static bool put_model(merger *m, const ng_entity *e, const ng_pii_spans *found, 
     return from >= e->end || put_rest(m, *e, from, e->end);
 }
 
+/* Whether what the model has before a street is another line or another item, a name above the address: "Acme, 5 Elm Rd". */
+static bool is_apart(const char *text, size_t start, size_t end) {
+    bool parted = false;
+    for (size_t i = start; i < end; i++) parted = parted || text[i] == ',' || text[i] == '\n';
+    return parted && !holds_digit(text, start, end);
+}
+
 /* A street that a rule found and a place of the model that overlap are one address, as far as no other rule's span reaches. */
 static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n, const char *text) {
     size_t i = 0;
@@ -109,7 +141,7 @@ static void widen_addresses(ng_pii_spans *found, const ng_entity *e, size_t n, c
             if (strcmp(e[m].label, ng_pii_label(NG_PII_ADDRESS)) != 0) continue;
             size_t start = e[m].start > floor ? e[m].start : floor, end = e[m].end < ceiling ? e[m].end : ceiling;
             trim(text, &start, &end);
-            if (start < s->start) s->start = start;
+            if (start < s->start && !is_apart(text, start, s->start)) s->start = start;
             if (end > s->end) s->end = end;
         }
     }
@@ -145,6 +177,7 @@ static ng_status join(ng_answer *a, const char *text, ng_error *err) {
 
 ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) {
     ng_pii_spans found = {0};
+    a->n_entities = mend(a->entities, a->n_entities, text);
     ng_status s = mask ? ng_pii_scan(&found, text, len, mask, err) : NG_OK;
     if (!s) widen_addresses(&found, a->entities, a->n_entities, text);
     if (!s && found.len) s = merge(a, &found, text, err);

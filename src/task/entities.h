@@ -17,7 +17,8 @@ void ng_entities_to_chars(ng_entity *e, size_t n, const char *text, size_t len);
 size_t ng_entities_join(ng_entity *e, size_t n, const char *text, const char *kind);
 /* Merges what the rules of `mask` find into the answer.  Where a rule and the model overlap the rule's
  * stays, as it carries its own proof, and of the model's what stands before it or behind it; a street by rule and a
- * place of the model that overlap are one.  Then the pieces of each address are joined.  The model's entities need no text. */
+ * place of the model that overlap are one.  The pieces of each address are joined, and
+ * places and organizations found word by word.  The model's entities need no text. */
 ng_status ng_entities_add_rules(ng_answer *a, uint32_t mask, const char *text, size_t len, ng_error *err) NG_MUST_USE;
 
 #endif

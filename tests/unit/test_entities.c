@@ -56,7 +56,7 @@ static void addresses_in_pieces_are_one(void **state) {
 static void rules_stand_and_the_rest_stays(void **state) {
     (void)state;
     static const struct {
-        const char *text, *found[4], *want;
+        const char *text, *found[8], *want;
     } list[] = {{"write to ann@x.org", {"person:ann"}, "email:ann@x.org"},
                 {"Ann Lee ann@x.org", {"person:Ann Lee ann"}, "person:Ann Lee|email:ann@x.org"},
                 {"5 Elm Rd, Rome, +39 06 6982 1234", {"location:5 Elm Rd, Rome, +39 06"}, "location:5 Elm Rd, Rome|phone:+39 06 6982 1234"},
@@ -65,6 +65,9 @@ static void rules_stand_and_the_rest_stays(void **state) {
                 {"a@x.org Ann b@x.org", {"person:Ann"}, "email:a@x.org|person:Ann|email:b@x.org"},
                 {"at 5 Elm Road, Rome, Ann", {"location:Elm Road, Rome", "person:Ann"}, "location:5 Elm Road, Rome|person:Ann"}, /* a street and a place */
                 {"5 Elm Road, Rome, 7 Oak Road", {"location:Rome, 7 Oak"}, "location:5 Elm Road, Rome, 7 Oak Road"},
+                {"Acme\n> 5 Elm Road, Rome", {"location:Acme\n> 5 Elm Road, Rome"}, "location:Acme|location:5 Elm Road, Rome"}, /* a name above it */
+                {"Flat 2, 5 Elm Road", {"location:Flat 2, 5 Elm"}, "location:Flat 2, 5 Elm Road"},
+                {"in New West-Town, Ann Lee", {"location:New", "location:West", "location:Town", "person:Ann", "person:Lee"}, "location:New West-Town|person:Ann|person:Lee"},
                 {"6750 Koskikatu 25, Turku", {"person:Koskikatu", "location:Turku"}, "location:6750 Koskikatu 25, Turku"},
                 {"5 Elm Rd and 9 Ash", {"location:5 Elm Rd and 9"}, "location:5 Elm Rd and 9"},
                 {"a@x.org", {NULL}, "email:a@x.org"}};
