@@ -112,18 +112,20 @@ static void put_list(ng_json *j, const char *key, const char *const *items, size
 }
 
 static void put_card(ng_json *j, const ng_card *c, const ng_eval_result *r) {
+    const ng_about *a = c->about;
+    const char *slash = strrchr(c->recipe, '/');
     ng_json_object(j);
-    put_text(j, "name", c->name);
+    put_text(j, "name", a->name);
     put_text(j, "task", c->task);
-    put_list(j, "languages", c->languages, c->n_languages);
-    put_text(j, "description", c->description);
+    put_list(j, "languages", a->languages.items, a->languages.len);
+    put_text(j, "description", a->description);
     ng_json_key(j, "data");
     ng_json_object(j);
-    put_text(j, "source", c->source);
-    put_text(j, "licence", c->licence);
-    put_text(j, "attribution", c->attribution);
+    put_text(j, "source", a->source);
+    put_text(j, "licence", a->licence);
+    put_text(j, "attribution", a->attribution);
     ng_json_end(j);
-    put_text(j, "recipe", c->recipe);
+    put_text(j, "recipe", slash ? slash + 1 : c->recipe);
     ng_json_key(j, "figures");
     ng_json_object(j);
     put_figures(j, r, true, false);
@@ -139,10 +141,11 @@ static void put_card(ng_json *j, const ng_card *c, const ng_eval_result *r) {
 
 static int append(const char *text, size_t len, void *out) { return ng_buf_put(out, text, len) ? -1 : 0; }
 
-ng_status ng_card_write(const ng_card *card, const ng_eval_result *r, const char *path, ng_error *err) {
+ng_status ng_card_write(const ng_card *card, ng_eval_result *r, const char *path, ng_error *err) {
     ng_buf line = ng_buf_init(1 << 22);
     ng_json j = ng_json_init(&line);
     json_error_t why;
+    snprintf(r->card_path, sizeof r->card_path, "%s", path);
     put_card(&j, card, r);
     /* Indented for people and for version control; 12 digits keep every printed figure as it is. */
     json_t *tree = line.status ? NULL : json_loadb(line.data, line.len, 0, &why);

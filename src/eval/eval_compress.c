@@ -68,11 +68,7 @@ static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, co
     if (s) return s;
     put_figures(out, e);
     if (!opt->card) return NG_OK;
-    const char *slash = strrchr(r->path, '/');
-    const ng_card c = {r->name, "compress", r->description, r->licence, r->attribution, r->source, slash ? slash + 1 : r->path,
-                       r->languages.items, r->languages.len, NULL, 0};
-    snprintf(out->card_path, sizeof out->card_path, "%s", card);
-    return ng_card_write(&c, out, card, err);
+    return ng_card_write(&(ng_card){&r->about, "compress", r->path, NULL, 0}, out, card, err);
 }
 
 static bool serves(const char *task) { return !strcmp(task, "compress"); }

@@ -92,14 +92,11 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
 }
 
 static ng_status write_card(const ng_encoder_recipe *r, ng_eval_result *out, const ng_eval_options *opt, ng_arena *arena, ng_error *err) {
-    const char *path = ng_encoder_recipe_file(r, opt->model_dir, "card", arena), *slash = strrchr(r->path, '/');
+    const char *path = ng_encoder_recipe_file(r, opt->model_dir, "card", arena);
     const char **names = ng_arena_array(arena, r->heads.len, sizeof *names);
     if (!path || !names) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     for (size_t i = 0; i < r->heads.len; i++) names[i] = ((const ng_encoder_head_recipe *)r->heads.items)[i].name;
-    ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source, slash ? slash + 1 : r->path,
-                 r->languages.items, r->languages.len, names, r->heads.len};
-    snprintf(out->card_path, sizeof out->card_path, "%s", path);
-    return ng_card_write(&c, out, path, err);
+    return ng_card_write(&(ng_card){&r->about, r->task, r->path, names, r->heads.len}, out, path, err);
 }
 
 static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, opened *o, ng_arena *arena, ng_error *err) {

@@ -37,8 +37,8 @@ typedef struct data_group {
     int64_t of, test;
 } data_group;
 typedef struct recipe {
-    const char *name, *task, *description, *licence, *attribution, *source, *model, *head;
-    ng_config_strs languages;
+    ng_about about;
+    const char *task, *model, *head;
     data_group data;
     ng_config_list types; /* of type_map */
 } recipe;
@@ -55,13 +55,8 @@ static const ng_config_field type_fields[] = {
     {"as", NG_CONFIG_STR, offsetof(type_map, as), .help = "our label", .required = true}, {0}};
 static const ng_config_schema type_schema = {"a type", sizeof(type_map), type_fields};
 static const ng_config_field recipe_fields[] = {
-    {"name", NG_CONFIG_STR, offsetof(recipe, name), .required = true},
+    NG_ABOUT_FIELDS(recipe, about),
     {"task", NG_CONFIG_STR, offsetof(recipe, task), .required = true},
-    {"languages", NG_CONFIG_STRS, offsetof(recipe, languages)},
-    {"description", NG_CONFIG_STR, offsetof(recipe, description)},
-    {"licence", NG_CONFIG_STR, offsetof(recipe, licence)},
-    {"attribution", NG_CONFIG_STR, offsetof(recipe, attribution)},
-    {"source", NG_CONFIG_STR, offsetof(recipe, source)},
     {"model", NG_CONFIG_STR, offsetof(recipe, model)},
     {"head", NG_CONFIG_STR, offsetof(recipe, head)},
     {"data", NG_CONFIG_GROUP, offsetof(recipe, data), .sub = &data_schema, .required = true},
@@ -260,8 +255,7 @@ static void put_figures(const evaluation *e) {
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     const recipe *r = &e->recipe;
-    const char *slash = strrchr(e->path, '/');
-    char *dir = ng_package_folder(e->path, r->name, opt->model_dir, e->arena);
+    char *dir = ng_package_folder(e->path, r->about.name, opt->model_dir, e->arena);
     char *card = dir ? ng_arena_printf(e->arena, "%s/card.json", dir) : NULL;
     if (!card) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     ng_status s = ng_dir_make(dir, e->err);
@@ -271,10 +265,7 @@ static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     size_t n_labels = 0;
     for (size_t i = 0; i < r->types.len; i++)
         if (type_of_label(e, m[i].as) == i) labels[n_labels++] = m[i].as;
-    const ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source,
-                       slash ? slash + 1 : e->path, r->languages.items, r->languages.len, labels, n_labels};
-    snprintf(e->out->card_path, sizeof e->out->card_path, "%s", card);
-    return ng_card_write(&c, e->out, card, e->err);
+    return ng_card_write(&(ng_card){&r->about, r->task, e->path, labels, n_labels}, e->out, card, e->err);
 }
 
 static ng_status run_all(evaluation *e, const ng_eval_options *opt) {

@@ -345,7 +345,7 @@ static ng_status write_scores(const evaluation *e, const char *path) {
     ng_gguf_writer *w;
     if (ng_gguf_writer_new(&w)) return no_memory(e);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-scores");
-    ng_gguf_put_str(w, "general.name", e->recipe.name);
+    ng_gguf_put_str(w, "general.name", e->recipe.about.name);
     ng_gguf_put_str(w, "nanogrid.task", ng_recipe_task_name(&e->recipe));
     ng_status st = NG_OK;
     if (e->subject->calibrated) st = put_scores(e, w, "calibration", &e->calibration);
@@ -358,15 +358,11 @@ static ng_status write_scores(const evaluation *e, const char *path) {
 
 static ng_status write_card(const evaluation *e, const ng_label_files *files) {
     const ng_recipe *r = &e->recipe;
-    const char *slash = strrchr(r->path, '/');
-    ng_card c = {r->name, ng_recipe_task_name(r), r->description, r->licence, r->attribution, r->source,
-                 slash ? slash + 1 : r->path, r->languages.items, r->languages.len, e->labels.names, e->labels.len};
     ng_status st = write_scores(e, files->scores);
     if (st) return st;
     snprintf(e->out->scores_path, sizeof e->out->scores_path, "%s", files->scores);
     if (!files->card) return NG_OK;
-    snprintf(e->out->card_path, sizeof e->out->card_path, "%s", files->card);
-    return ng_card_write(&c, e->out, files->card, e->err);
+    return ng_card_write(&(ng_card){&r->about, ng_recipe_task_name(r), r->path, e->labels.names, e->labels.len}, e->out, files->card, e->err);
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------- */

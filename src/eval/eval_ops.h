@@ -6,6 +6,7 @@
 #ifndef NG_EVAL_EVAL_OPS_H
 #define NG_EVAL_EVAL_OPS_H
 
+#include "train/recipe.h"
 #include <nanogrid/tools/eval.h>
 
 typedef struct ng_eval_ops {
@@ -15,15 +16,14 @@ typedef struct ng_eval_ops {
 
 /* What a card says besides the figures; NULL texts become null. */
 typedef struct ng_card {
-    const char *name, *task, *description, *licence, *attribution, *source, *recipe;
-    const char *const *languages;
-    size_t n_languages;
+    const ng_about *about;
+    const char *task, *recipe; /* the recipe's path, whose last part is told */
     const char *const *labels;
     size_t n_labels;
 } ng_card;
 
 /* card.json: the fields of `card`, "figures" (the same everywhere) and "measured" (here, with the
- * name of the cpu). */
-ng_status ng_card_write(const ng_card *card, const ng_eval_result *r, const char *path, ng_error *err) NG_MUST_USE;
+ * name of the cpu).  The result says where it is. */
+ng_status ng_card_write(const ng_card *card, ng_eval_result *r, const char *path, ng_error *err) NG_MUST_USE;
 
 #endif

@@ -93,11 +93,7 @@ static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, co
         if (!measure(e, i)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     put_figures(out, e);
     if (!opt->card) return NG_OK;
-    const char *slash = strrchr(r->path, '/');
-    const ng_card c = {r->name, "spelling", r->description, r->licence, r->attribution, r->source, slash ? slash + 1 : r->path,
-                       r->languages.items, r->languages.len, NULL, 0};
-    snprintf(out->card_path, sizeof out->card_path, "%s", card);
-    return ng_card_write(&c, out, card, err);
+    return ng_card_write(&(ng_card){&r->about, "spelling", r->path, NULL, 0}, out, card, err);
 }
 
 static ng_status run(ng_eval_result *out, const char *path, const ng_eval_options *opt, ng_error *err) {

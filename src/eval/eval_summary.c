@@ -89,28 +89,24 @@ static ng_status put_source(const evaluation *e, size_t source) {
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     const ng_summary_recipe *r = &e->recipe;
-    const char *card = ng_package_file(r->path, r->name, opt->model_dir, "card.json", e->arena);
-    const char *scores = ng_package_file(r->path, r->name, opt->model_dir, "scores.gguf", e->arena);
-    const char *slash = strrchr(r->path, '/');
+    const char *card = ng_package_file(r->path, r->about.name, opt->model_dir, "card.json", e->arena);
+    const char *scores = ng_package_file(r->path, r->about.name, opt->model_dir, "scores.gguf", e->arena);
     ng_gguf_writer *w;
     if (!card || !scores || ng_gguf_writer_new(&w)) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", r->path);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-scores");
-    ng_gguf_put_str(w, "general.name", r->name);
+    ng_gguf_put_str(w, "general.name", r->about.name);
     ng_gguf_put_str(w, "nanogrid.task", "summarize");
     ng_gguf_put_array(w, "nanogrid.test.rouge1", NG_GGUF_F32, e->rouge1, e->docs.len);
     ng_status s = ng_gguf_writer_commit(w, scores, e->err);
     if (s) return s;
-    const ng_card c = {r->name, r->task, r->description, r->licence, r->attribution, r->source,
-                       slash ? slash + 1 : r->path, r->languages.items, r->languages.len, NULL, 0};
-    snprintf(e->out->card_path, sizeof e->out->card_path, "%s", card);
     snprintf(e->out->scores_path, sizeof e->out->scores_path, "%s", scores);
-    return ng_card_write(&c, e->out, card, e->err);
+    return ng_card_write(&(ng_card){&r->about, r->task, r->path, NULL, 0}, e->out, card, e->err);
 }
 
 static ng_status run_all(evaluation *e, const char *path, const ng_eval_options *opt) {
     ng_status s = ng_summary_recipe_read(&e->recipe, path, e->arena, e->err);
     if (s) return s;
-    const char *model = ng_package_file(e->recipe.path, e->recipe.name, opt->model_dir, "model.gguf", e->arena);
+    const char *model = ng_package_file(e->recipe.path, e->recipe.about.name, opt->model_dir, "model.gguf", e->arena);
     if (!model) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", path);
     snprintf(e->out->model_path, sizeof e->out->model_path, "%s", model);
     if ((s = ng_extractive_open(&e->model, model, e->err)) ||

@@ -207,7 +207,7 @@ static void put_ids(const ng_encoder_base *b, ng_gguf_writer *w) {
 
 ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
     ng_gguf_put_str(w, "general.architecture", "bert");
-    ng_gguf_put_str(w, "general.name", b->recipe->name);
+    ng_gguf_put_str(w, "general.name", b->recipe->about.name);
     ng_gguf_put_u32(w, "general.file_type", 0);
     ng_gguf_put_u32(w, "bert.block_count", (uint32_t)b->shape.n_layer);
     ng_gguf_put_u32(w, "bert.feed_forward_length", (uint32_t)b->shape.n_ff);

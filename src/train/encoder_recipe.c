@@ -90,16 +90,11 @@ static const ng_config_field limit_fields[] = {
 static const ng_config_schema limit_schema = {"limit", sizeof(ng_limit_recipe), limit_fields};
 
 static const ng_config_field fields[] = {
-    {"name", NG_CONFIG_STR, AT(ng_encoder_recipe, name), .required = true},
+    NG_ABOUT_FIELDS(ng_encoder_recipe, about),
     {"task", NG_CONFIG_STR, AT(ng_encoder_recipe, task), .required = true},
     {"output", NG_CONFIG_STR, AT(ng_encoder_recipe, output), .dflt = "model.gguf"},
     {"weights", NG_CONFIG_STR, AT(ng_encoder_recipe, weights), .dflt = "F32"},
     {"head_weights", NG_CONFIG_STR, AT(ng_encoder_recipe, head_weights), .help = "of the heads; as weights when left out"},
-    {"languages", NG_CONFIG_STRS, AT(ng_encoder_recipe, languages)},
-    {"description", NG_CONFIG_STR, AT(ng_encoder_recipe, description)},
-    {"licence", NG_CONFIG_STR, AT(ng_encoder_recipe, licence)},
-    {"attribution", NG_CONFIG_STR, AT(ng_encoder_recipe, attribution)},
-    {"source", NG_CONFIG_STR, AT(ng_encoder_recipe, source)},
     {"base", NG_CONFIG_GROUP, AT(ng_encoder_recipe, base), .sub = &base_schema, .required = true},
     {"heads", NG_CONFIG_LIST, AT(ng_encoder_recipe, heads), .sub = &head_schema, .required = true},
     {"training", NG_CONFIG_GROUP, AT(ng_encoder_recipe, training), .sub = &training_schema},
@@ -197,9 +192,9 @@ ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_ar
     if (s) return s;
     if (!(out->path = ng_arena_strdup(arena, path))) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     size_t n = strlen(out->output);
-    if (!is_file_name(out->name) || !is_file_name(out->output) || n < 6 || strcmp(out->output + n - 5, ".gguf") != 0)
+    if (!is_file_name(out->about.name) || !is_file_name(out->output) || n < 6 || strcmp(out->output + n - 5, ".gguf") != 0)
         return ng_fail(err, NG_EINVALID, "%s: name '%s' must be a folder name and output '%s' a file name that ends in .gguf", path,
-                       out->name, out->output);
+                       out->about.name, out->output);
     const ng_encoder_head_recipe *h = out->heads.items;
     if (!out->heads.len || out->heads.len > 32) return ng_fail(err, NG_EINVALID, "%s: heads must be 1 to 32", path);
     for (size_t i = 0; i < out->heads.len; i++) {
@@ -242,6 +237,6 @@ char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_r
 }
 
 char *ng_encoder_recipe_file(const ng_encoder_recipe *r, const char *dir, const char *what, ng_arena *arena) {
-    ng_recipe x = {.name = r->name, .output = r->output, .path = r->path};
+    ng_recipe x = {.about = r->about, .output = r->output, .path = r->path};
     return ng_recipe_path(&x, dir, what, arena);
 }

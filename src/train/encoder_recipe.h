@@ -111,8 +111,8 @@ typedef struct ng_limit_recipe {
 typedef enum ng_encoder_stage { NG_STAGE_TRAIN, NG_STAGE_DISTILL, NG_STAGE_PRUNE, NG_STAGE_FINETUNE } ng_encoder_stage;
 
 typedef struct ng_encoder_recipe {
-    const char *name, *task, *output, *description, *licence, *attribution, *source, *weights, *head_weights;
-    ng_config_strs languages;
+    ng_about about;
+    const char *task, *output, *weights, *head_weights;
     ng_encoder_base_recipe base;
     ng_config_list heads; /* of ng_encoder_head_recipe */
     ng_encoder_training training;

@@ -72,9 +72,9 @@ static void put_config(ng_gguf_writer *w, const ng_export *e) {
 static void put_head(ng_gguf_writer *w, const ng_export *e) {
     const ng_recipe *r = e->recipe;
     ng_gguf_put_str(w, "general.architecture", "nanogrid-linear");
-    ng_gguf_put_str(w, "general.name", r->name);
-    if (r->description) ng_gguf_put_str(w, "general.description", r->description);
-    if (r->licence) ng_gguf_put_str(w, "general.license", r->licence);
+    ng_gguf_put_str(w, "general.name", r->about.name);
+    if (r->about.description) ng_gguf_put_str(w, "general.description", r->about.description);
+    if (r->about.licence) ng_gguf_put_str(w, "general.license", r->about.licence);
     ng_gguf_put_u32(w, KEY "version", 1);
     ng_gguf_put_str(w, "nanogrid.task", ng_recipe_task_name(r));
 }

@@ -48,13 +48,8 @@ static const ng_config_field training_fields[] = {
     {0}};
 static const ng_config_schema training_schema = {"training", sizeof(training_group), training_fields};
 static const ng_config_field recipe_fields[] = {
-    {"name", NG_CONFIG_STR, offsetof(recipe_file, r.name), .required = true},
+    NG_ABOUT_FIELDS(recipe_file, r.about),
     {"task", NG_CONFIG_STR, offsetof(recipe_file, r.task), .required = true},
-    {"languages", NG_CONFIG_STRS, offsetof(recipe_file, r.languages)},
-    {"description", NG_CONFIG_STR, offsetof(recipe_file, r.description)},
-    {"licence", NG_CONFIG_STR, offsetof(recipe_file, r.licence)},
-    {"attribution", NG_CONFIG_STR, offsetof(recipe_file, r.attribution)},
-    {"source", NG_CONFIG_STR, offsetof(recipe_file, r.source)},
     {"data", NG_CONFIG_GROUP, offsetof(recipe_file, data), .sub = &data_schema, .required = true},
     {"training", NG_CONFIG_GROUP, offsetof(recipe_file, training), .sub = &training_schema},
     {0}};

@@ -18,7 +18,7 @@
 #ifndef NG_TRAIN_FINDER_DATA_H
 #define NG_TRAIN_FINDER_DATA_H
 
-#include "config/config.h"
+#include "train/recipe.h"
 #include <nanogrid/tools/train.h>
 
 typedef struct ng_finder_source {
@@ -26,8 +26,8 @@ typedef struct ng_finder_source {
 } ng_finder_source;
 
 typedef struct ng_finder_recipe {
-    const char *name, *task, *description, *licence, *attribution, *source;
-    ng_config_strs languages;
+    ng_about about;
+    const char *task;
     ng_config_list train, dev, test; /* of ng_finder_source */
     int64_t epochs, seed;
     double rate, decay, refuse;

@@ -79,7 +79,7 @@ ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, con
     if (!s) {
         ng_gguf_put_str(w, "general.type", "adapter");
         ng_gguf_put_str(w, "general.architecture", "bert");
-        ng_gguf_put_str(w, "general.name", t->recipe->name);
+        ng_gguf_put_str(w, "general.name", t->recipe->about.name);
         ng_gguf_put_str(w, "adapter.type", "lora");
         ng_gguf_put_f32(w, "adapter.lora.alpha", (float)t->recipe->lora.alpha);
         ng_gguf_put_u64(w, "nanogrid.adapter.base", ng_adapter_base_hash(b->g));

@@ -107,14 +107,9 @@ static const ng_config_field oos_fields[] = {
 static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fields};
 
 static const ng_config_field recipe_fields[] = {
-    {"name", NG_CONFIG_STR, AT(ng_recipe, name), .help = "of the package", .required = true},
+    NG_ABOUT_FIELDS(ng_recipe, about),
     {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling|compress|rerank|summarize", .required = true},
     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
-    {"languages", NG_CONFIG_STRS, AT(ng_recipe, languages)},
-    {"description", NG_CONFIG_STR, AT(ng_recipe, description)},
-    {"licence", NG_CONFIG_STR, AT(ng_recipe, licence)},
-    {"attribution", NG_CONFIG_STR, AT(ng_recipe, attribution)},
-    {"source", NG_CONFIG_STR, AT(ng_recipe, source)},
     {"labels", NG_CONFIG_STRS, AT(ng_recipe, labels)},
     {"duplicates", NG_CONFIG_ENUM, AT(ng_recipe, duplicates), .dflt = "keep", .choices = "keep|drop|refuse"},
     {"near", NG_CONFIG_NUM, AT(ng_recipe, near), .help = "similarity that counts as a duplicate; 0: copies alone", .dflt = "0", .min = 0, .max = 1},
@@ -154,8 +149,8 @@ ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_e
     if (s) return s;
     out->path = ng_arena_strdup(arena, path);
     if (!out->path) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
-    if (!is_file_name(out->name))
-        return ng_fail(err, NG_EINVALID, "%s: name '%s' is no folder name", path, out->name);
+    if (!is_file_name(out->about.name))
+        return ng_fail(err, NG_EINVALID, "%s: name '%s' is no folder name", path, out->about.name);
     size_t n = strlen(out->output);
     if (!is_file_name(out->output) || n < 6 || strcmp(out->output + n - 5, ".gguf") != 0)
         return ng_fail(err, NG_EINVALID, "%s: output '%s' is no file name that ends in .gguf", path, out->output);
@@ -179,7 +174,7 @@ char *ng_package_file(const char *recipe_path, const char *name, const char *dir
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) {
     const int stem = (int)strlen(r->output) - 5;
     const char *ext = strcmp(what, "card") ? "gguf" : "json";
-    char *folder = ng_package_folder(r->path, r->name, dir, arena);
+    char *folder = ng_package_folder(r->path, r->about.name, dir, arena);
     if (!folder) return NULL;
     if (!strcmp(what, "model")) return ng_arena_printf(arena, "%s/%s", folder, r->output);
     if (!strcmp(r->output, "model.gguf")) return ng_arena_printf(arena, "%s/%s.%s", folder, what, ext);

@@ -144,9 +144,22 @@ typedef struct ng_recipe_oos {
     double in_scope;
 } ng_recipe_oos;
 
+/* What every kind of recipe says of its package, and what of its card comes from there. */
+typedef struct ng_about {
+    const char *name, *description, *licence, *attribution, *source;
+    ng_config_strs languages;
+} ng_about;
+/* Its fields in the schema of a recipe struct `type` that holds it as `member`. */
+#define NG_ABOUT_FIELDS(type, member)                                                                                     \
+    {"name", NG_CONFIG_STR, offsetof(type, member.name), .help = "of the package", .required = true},                     \
+        {"languages", NG_CONFIG_STRS, offsetof(type, member.languages)}, {"description", NG_CONFIG_STR, offsetof(type, member.description)}, \
+        {"licence", NG_CONFIG_STR, offsetof(type, member.licence)}, {"attribution", NG_CONFIG_STR, offsetof(type, member.attribution)}, \
+        {"source", NG_CONFIG_STR, offsetof(type, member.source)}
+
 typedef struct ng_recipe {
-    const char *name, *description, *licence, *attribution, *source, *output;
-    ng_config_strs languages, labels;
+    ng_about about;
+    const char *output;
+    ng_config_strs labels;
     int task;       /* ng_recipe_task */
     int duplicates; /* ng_duplicates */
     double near;

@@ -16,7 +16,7 @@
 #ifndef NG_TRAIN_SUMMARY_DATA_H
 #define NG_TRAIN_SUMMARY_DATA_H
 
-#include "config/config.h"
+#include "train/recipe.h"
 #include "text/sentence.h"
 #include <nanogrid/tools/train.h>
 
@@ -26,8 +26,8 @@ typedef struct ng_summary_source {
 } ng_summary_source;
 
 typedef struct ng_summary_recipe {
-    const char *name, *task, *description, *licence, *attribution, *source;
-    ng_config_strs languages;
+    ng_about about;
+    const char *task;
     ng_config_list train, test; /* of ng_summary_source */
     int64_t epochs, seed;
     double rate;

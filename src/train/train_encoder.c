@@ -463,7 +463,7 @@ static ng_status write_model(run *r) {
     out->dev_accuracy = n ? sum / (double)n : NAN;
     if (r->opt->exact && !(s = ng_encoder_export_exact(&r->base, &r->tasks, r->opt->exact, r->err)))
         s = ng_encoder_export_calibrate(&r->tasks, r->opt->exact, r->opt->n_threads, scores, r->err);
-    if (!s && r->opt->plot) s = ng_plot_write(r->opt->plot, r->recipe.name, r->curve, r->step, r->per_epoch, r->err);
+    if (!s && r->opt->plot) s = ng_plot_write(r->opt->plot, r->recipe.about.name, r->curve, r->step, r->per_epoch, r->err);
     if (!s && r->recipe.stage == NG_STAGE_FINETUNE) s = finish_adapter(r);
     if (!s) ng_file_remove(r->checkpoint);
     return s;

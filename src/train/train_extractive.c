@@ -104,7 +104,7 @@ static ng_status write_model(const learner *l, const char *path, ng_error *err) 
     ng_gguf_writer *w;
     if (ng_gguf_writer_new(&w)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-extractive");
-    ng_gguf_put_str(w, "general.name", l->recipe.name);
+    ng_gguf_put_str(w, "general.name", l->recipe.about.name);
     ng_gguf_put_u32(w, "nanogrid.extractive.version", 1);
     ng_gguf_put_f32(w, "nanogrid.extractive.scale", scale);
     ng_gguf_put_tensor(w, "extractive.dense", NG_TYPE_F32, 1, &n_dense, dense);
@@ -119,8 +119,8 @@ static ng_status learn(learner *l, ng_train_result *out, const char *path, const
     if (!s) s = prepare(l, err);
     if (!s) s = fit(l, out, opt, err);
     if (s) return s;
-    const char *dir = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, ".", l->arena);
-    const char *model = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, "model.gguf", l->arena);
+    const char *dir = ng_package_file(l->recipe.path, l->recipe.about.name, opt->out_dir, ".", l->arena);
+    const char *model = ng_package_file(l->recipe.path, l->recipe.about.name, opt->out_dir, "model.gguf", l->arena);
     if (!dir || !model) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     s = ng_dir_make(dir, err);
     if (!s) s = write_model(l, model, err);

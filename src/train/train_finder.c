@@ -178,7 +178,7 @@ static ng_status write_model(const learner *l, const char *path) {
     if (!rounded || ng_gguf_writer_new(&w)) return no_memory(l);
     float scale = ng_quantise_column(l->weight, n_weights, 1, 127, rounded);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-finder");
-    ng_gguf_put_str(w, "general.name", l->recipe.name);
+    ng_gguf_put_str(w, "general.name", l->recipe.about.name);
     ng_gguf_put_u32(w, "nanogrid.finder.version", 1);
     ng_gguf_put_f32(w, "nanogrid.finder.scale", scale);
     ng_gguf_put_f32(w, "nanogrid.finder.threshold", l->threshold);
@@ -278,8 +278,8 @@ static ng_status learn(learner *l, ng_train_result *out, const char *path, const
     if (!s) s = prepare(l);
     if (!s) s = fit(l, out, opt);
     if (s) return s;
-    const char *dir = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, ".", l->arena);
-    const char *path_out = ng_package_file(l->recipe.path, l->recipe.name, opt->out_dir, "model.gguf", l->arena);
+    const char *dir = ng_package_file(l->recipe.path, l->recipe.about.name, opt->out_dir, ".", l->arena);
+    const char *path_out = ng_package_file(l->recipe.path, l->recipe.about.name, opt->out_dir, "model.gguf", l->arena);
     if (!dir || !path_out) return no_memory(l);
     ng_finder *m = NULL;
     s = ng_dir_make(dir, l->err);

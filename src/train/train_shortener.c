@@ -127,7 +127,7 @@ static ng_status write_model(const learner *l, const char *path, ng_arena *arena
     if (!rounded || ng_gguf_writer_new(&w)) return no_memory(l);
     float scale = ng_quantise_column(l->weight, n, 1, 127, rounded);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-shortener");
-    ng_gguf_put_str(w, "general.name", l->recipe->name);
+    ng_gguf_put_str(w, "general.name", l->recipe->about.name);
     ng_gguf_put_u32(w, "nanogrid.shortener.version", 1);
     ng_gguf_put_f32(w, "nanogrid.shortener.scale", scale);
     ng_gguf_put_tensor(w, "shortener.weights", NG_TYPE_I8, 1, &n, rounded);

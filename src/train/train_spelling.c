@@ -122,9 +122,9 @@ static ng_status write_list(const ng_recipe *r, const counts *words, const count
         }
         place_pairs(slots, n_slots, pairs);
         ng_gguf_put_str(w, "general.architecture", "nanogrid-spelling");
-        ng_gguf_put_str(w, "general.name", r->name);
-        if (r->description) ng_gguf_put_str(w, "general.description", r->description);
-        if (r->licence) ng_gguf_put_str(w, "general.license", r->licence);
+        ng_gguf_put_str(w, "general.name", r->about.name);
+        if (r->about.description) ng_gguf_put_str(w, "general.description", r->about.description);
+        if (r->about.licence) ng_gguf_put_str(w, "general.license", r->about.licence);
         ng_gguf_put_u32(w, "nanogrid.spelling.version", 1);
         ng_gguf_put_tensor(w, "spelling.words", NG_TYPE_I64, 1, &n_words, keys);
         ng_gguf_put_tensor(w, "spelling.counts", NG_TYPE_I8, 1, &n_words, codes);

@@ -252,7 +252,7 @@ static void files_of_a_package(void **state) {
     (void)state;
     ng_arena *arena;
     assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
-    ng_recipe r = {.name = "n", .output = "model.gguf", .path = "recipes/x.yaml"};
+    ng_recipe r = {.about.name = "n", .output = "model.gguf", .path = "recipes/x.yaml"};
     assert_string_equal(ng_recipe_path(&r, NULL, "model", arena), "recipes/../models/n/model.gguf");
     assert_string_equal(ng_recipe_path(&r, "out", "card", arena), "out/card.json");
     r.output = "task.gguf";
