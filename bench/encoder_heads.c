@@ -79,7 +79,8 @@ static int run(job *j, const ng_model *m, size_t rounds) {
         if (j->heads.items[i].n_labels) j->use[n++] = &j->heads.items[i];
     if (!j->use[HEADS - 1]) return fail("the model has fewer than five heads");
     for (size_t i = 0; i < HEADS; i++) most = j->use[i]->n_labels > most ? j->use[i]->n_labels : most;
-    if (!(j->hidden = malloc(j->n * j->width * sizeof *j->hidden)) || !(j->z = malloc(most * sizeof *j->z))) return fail("out of memory");
+    if (!(j->hidden = malloc(j->n * j->width * sizeof *j->hidden)) || !(j->z = malloc(most * sizeof *j->z)))
+        return fail("out of memory");
     for (int threads = 1; threads >= 0; threads--) { /* 0: as many as pay */
         double median[2];
         ng_session_options opt = {.n_threads = threads};
@@ -90,8 +91,9 @@ static int run(job *j, const ng_model *m, size_t rounds) {
         if (threads == 1 || median[1] < best[1]) memcpy(best, median, sizeof best);
     }
     ng_memory_self(&rss, &peak);
-    printf("{\"tokens\": %zu, \"one_head_ms\": %.4f, \"five_heads_ms\": %.4f, \"ratio\": %.4f, \"rss_peak_bytes\": %llu}\n", j->n, best[0], best[1],
-           best[1] / best[0], (unsigned long long)peak);
+    printf("{\"tokens\": %zu, \"one_head_ms\": %.4f, \"five_heads_ms\": %.4f, \"ratio\": %.4f, \"rss_peak_bytes\": "
+           "%llu}\n",
+           j->n, best[0], best[1], best[1] / best[0], (unsigned long long)peak);
     return 0;
 }
 
@@ -100,12 +102,15 @@ int main(int argc, char **argv) {
     ng_model *m = NULL;
     job j = {.n = argc > 2 ? (size_t)atoi(argv[2]) : 32};
     size_t rounds = argc > 3 ? (size_t)atoi(argv[3]) : 400;
-    if (argc < 2 || j.n < 2 || j.n > TOKENS_MAX || rounds < 1 || rounds > ROUNDS_MAX) return fail("usage: encoder_heads MODEL.gguf [TOKENS] [ROUNDS]");
+    if (argc < 2 || j.n < 2 || j.n > TOKENS_MAX || rounds < 1 || rounds > ROUNDS_MAX)
+        return fail("usage: encoder_heads MODEL.gguf [TOKENS] [ROUNDS]");
     if (ng_model_open(&m, argv[1], &err) || ng_encoder_heads_open(&j.heads, m, &err)) return fail(err.text);
     ng_model_info info = ng_model_get_info(m);
     j.width = info.n_embd;
     for (size_t i = 0; i < j.n; i++) j.ids[i] = (int32_t)(info.n_vocab / 2 + 7 * i);
-    int code = info.n_vocab / 2 + 7 * j.n < info.n_vocab && j.n <= info.n_seq_max ? run(&j, m, rounds) : fail("the model reads fewer tokens");
+    int code = info.n_vocab / 2 + 7 * j.n < info.n_vocab && j.n <= info.n_seq_max
+                   ? run(&j, m, rounds)
+                   : fail("the model reads fewer tokens");
     ng_encoder_heads_close(&j.heads);
     ng_model_close(m);
     free(j.hidden);

@@ -59,7 +59,8 @@ int main(int argc, char **argv) {
     if (!s) s = run(m, false, &alone, &err);
     if (!s) s = run(m, true, &scheduled, &err);
     if (s) return fprintf(stderr, "heap_calls: %s\n", err.text), 1;
-    printf("{\"tokens\":%zu,\"alone\":%ld,\"scheduled\":%ld}\n", alone.n - SKIP, alone.last - alone.first, scheduled.last - scheduled.first);
+    printf("{\"tokens\":%zu,\"alone\":%ld,\"scheduled\":%ld}\n", alone.n - SKIP, alone.last - alone.first,
+           scheduled.last - scheduled.first);
     ng_model_close(m);
     return alone.n == N && scheduled.n == N ? 0 : 1;
 }

@@ -76,17 +76,22 @@ static void time_product(const ng_kernels *k, const char *name, uint32_t type) {
     double streams_memory = best_of(run_product, k, &p, 1);
     p.g.n_tok = 1;
     double memory = best_of(run_product, k, &p, 1);
-    printf("%-12s %-8s 1 token %6.1f GB/s in L2, %6.1f from memory; 8 tokens %6.1f Gmac/s in L2, %6.1f from memory; 64 %6.1f\n",
-           name, ng_cpu_level_name(k->level), (double)(small * row_bytes) / cached / 1e9, (double)(big * row_bytes) / memory / 1e9,
-           (double)small * COLS * STREAMS / streams / 1e9, (double)big * COLS * STREAMS / streams_memory / 1e9,
-           (double)small * COLS * MAX_TOK / many / 1e9);
+    printf("%-12s %-8s 1 token %6.1f GB/s in L2, %6.1f from memory; 8 tokens %6.1f Gmac/s in L2, %6.1f from memory; 64 "
+           "%6.1f\n",
+           name, ng_cpu_level_name(k->level), (double)(small * row_bytes) / cached / 1e9,
+           (double)(big * row_bytes) / memory / 1e9, (double)small * COLS * STREAMS / streams / 1e9,
+           (double)big * COLS * STREAMS / streams_memory / 1e9, (double)small * COLS * MAX_TOK / many / 1e9);
     free(weights);
 }
 
 static void run_quantize_q8(const ng_kernels *k, const void *arg) { (void)arg, k->quantize_q8(&q8, x, ROW); }
-static void run_softmax(const ng_kernels *k, const void *arg) { (void)arg, memcpy(y, x, ROW * 4), k->softmax(y, ROW, 0.1f); }
+static void run_softmax(const ng_kernels *k, const void *arg) {
+    (void)arg, memcpy(y, x, ROW * 4), k->softmax(y, ROW, 0.1f);
+}
 static void run_rmsnorm(const ng_kernels *k, const void *arg) { (void)arg, k->rmsnorm(y, x, w, ROW, 1e-5f); }
-static void run_layernorm(const ng_kernels *k, const void *arg) { (void)arg, k->layernorm(y, x, &(ng_affine){w, b}, ROW, 1e-5f); }
+static void run_layernorm(const ng_kernels *k, const void *arg) {
+    (void)arg, k->layernorm(y, x, &(ng_affine){w, b}, ROW, 1e-5f);
+}
 static void run_silu_mul(const ng_kernels *k, const void *arg) { (void)arg, k->silu_mul(y, x, w, ROW); }
 static void run_gelu(const ng_kernels *k, const void *arg) { (void)arg, k->gelu(y, x, ROW); }
 static void run_add(const ng_kernels *k, const void *arg) { (void)arg, k->add(y, x, ROW); }
@@ -109,11 +114,15 @@ static void run_gelu_u8(const ng_kernels *k, const void *arg) {
     memcpy(y, x, sizeof *y * ROW);
     k->gelu_u8((uint8_t *)q, d, sum, y, ROW);
 }
-static void run_softmax_u8(const ng_kernels *k, const void *arg) { (void)arg, y[0] = k->softmax_u8((uint8_t *)q, x, ROW, 1.0f); }
+static void run_softmax_u8(const ng_kernels *k, const void *arg) {
+    (void)arg, y[0] = k->softmax_u8((uint8_t *)q, x, ROW, 1.0f);
+}
 static uint8_t w8_weights[512 * (NG_W8_HEAD + 384 * 16) / 16 + 64];
 static uint8_t *w8_panels(void) { return w8_weights + (64 - (uintptr_t)w8_weights % 64) % 64; }
 static void run_w8_row(const ng_kernels *k, const void *arg) { (void)arg, k->w8_row(w8_panels(), 3, x, ROW / 2); }
-static void run_w8_columns(const ng_kernels *k, const void *arg) { (void)arg, k->w8_columns(w8_panels(), x, 16, ROW / 16, 16); }
+static void run_w8_columns(const ng_kernels *k, const void *arg) {
+    (void)arg, k->w8_columns(w8_panels(), x, 16, ROW / 16, 16);
+}
 
 /* 512 outputs of 384 columns for 64 tokens, the shape of a small encoder. */
 static void run_gemm_w8(const ng_kernels *k, const void *arg) { (void)arg, k->gemm_w8(arg); }
@@ -144,7 +153,8 @@ static void (time_gemm_w8)(const ng_kernels *k) {
 }
 
 static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
-    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level), 64 * 64 * 16 / best_of(run_mix, k, &mix, 200) / 1e9);
+    printf("%-12s %-8s %6.1f Gmac/s\n", name, ng_cpu_level_name(k->level),
+           64 * 64 * 16 / best_of(run_mix, k, &mix, 200) / 1e9);
 }
 
 #define time_gemm(type) time_product(k, "gemm " #type, NG_TYPE_##type)

@@ -74,8 +74,8 @@ static bool put_scales(uint32_t type, uint8_t *p, size_t bytes, double spread) {
         uint32_t type;
         size_t d_at;
         double code_spread, min; /* of codes around their middle; min: dmin as multiple of d, at d_at + 2 */
-    } table[] = {{NG_TYPE_Q4_0, 0, 4.6, 0},         {NG_TYPE_Q4_1, 0, 4.6, -7.5},       {NG_TYPE_Q5_0, 0, 9.2, 0},
-                 {NG_TYPE_Q5_1, 0, 9.2, -15.5},     {NG_TYPE_Q8_0, 0, 74, 0},           {NG_TYPE_Q4_K, 0, 4.6 * 36, 7.5},
+    } table[] = {{NG_TYPE_Q4_0, 0, 4.6, 0},         {NG_TYPE_Q4_1, 0, 4.6, -7.5},     {NG_TYPE_Q5_0, 0, 9.2, 0},
+                 {NG_TYPE_Q5_1, 0, 9.2, -15.5},     {NG_TYPE_Q8_0, 0, 74, 0},         {NG_TYPE_Q4_K, 0, 4.6 * 36, 7.5},
                  {NG_TYPE_Q5_K, 0, 9.2 * 36, 15.5}, {NG_TYPE_Q6_K, 208, 18.5 * 74, 0}};
     for (size_t t = 0; t < sizeof table / sizeof table[0]; t++) {
         if (table[t].type != type) continue;
@@ -105,7 +105,8 @@ static ng_status make(void *ctx, const void **out, ng_error *err) {
     (void)ctx;
     const tensor *t = &tensors[next_tensor++];
     size_t row_bytes;
-    if (!ng_type_row_bytes(t->type, t->dims[0], &row_bytes)) return ng_fail(err, NG_EINVALID, "%s: no whole blocks", t->name);
+    if (!ng_type_row_bytes(t->type, t->dims[0], &row_bytes))
+        return ng_fail(err, NG_EINVALID, "%s: no whole blocks", t->name);
     size_t bytes = row_bytes * t->dims[1];
     if (bytes > data_cap) {
         free(data);
@@ -175,8 +176,9 @@ static ng_status write_model(const char *path, const shape *s, const mix *m, ng_
     ng_gguf_put_u32(w, "llama.attention.head_count", s->n_head);
     ng_gguf_put_u32(w, "llama.attention.head_count_kv", s->n_head_kv);
     ng_gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    add(w, "token_embd.weight", s->tied ? type_of(m, "output", 0, s, s->n_embd) : type_of(m, "token_embd", 0, s, s->n_embd),
-        s->n_embd, s->n_vocab);
+    add(w, "token_embd.weight",
+        s->tied ? type_of(m, "output", 0, s, s->n_embd) : type_of(m, "token_embd", 0, s, s->n_embd), s->n_embd,
+        s->n_vocab);
     for (uint32_t i = 0; i < s->n_layer; i++) add_layer(w, s, m, i);
     if (!s->tied) add(w, "output.weight", type_of(m, "output", 0, s, s->n_embd), s->n_embd, s->n_vocab);
     add(w, "output_norm.weight", NG_TYPE_F32, s->n_embd, 1);

@@ -53,7 +53,9 @@ static void read_one_plain(const v8 *p, size_t lines, v8 *sink) { READ_ONE_BODY 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static void read_avx2(const v8 *p, size_t lines, size_t step, v8 *sink) { READ_BODY }
 __attribute__((target("avx2"))) static void read_one_avx2(const v8 *p, size_t lines, v8 *sink) { READ_ONE_BODY }
-__attribute__((target("avx512f"))) static void read_avx512(const v8 *p, size_t lines, size_t step, v8 *sink) { READ_BODY }
+__attribute__((target("avx512f"))) static void read_avx512(const v8 *p, size_t lines, size_t step, v8 *sink) {
+    READ_BODY
+}
 __attribute__((target("avx512f"))) static void read_one_avx512(const v8 *p, size_t lines, v8 *sink) { READ_ONE_BODY }
 #endif
 
@@ -177,8 +179,12 @@ static int measure(const long *sizes, int n_sizes, const long *threads, int n_th
         if (ng_pool_new(&pool, (int)threads[t], &err)) return fprintf(stderr, "roofline: %s\n", err.text), 1;
         for (int i = 0; i < n_sizes; i++) {
             double b = bandwidth(pool, data, (size_t)sizes[i] << 20);
-            if (json) printf("%s{\"mib\": %ld, \"threads\": %ld, \"gb_per_s\": %.2f}", t || i ? ", " : "", sizes[i], threads[t], b / 1e9);
-            else printf("read %4ld MiB  %ld thread(s)  %7.2f GB/s  %8.1f passes/s\n", sizes[i], threads[t], b / 1e9, b / (double)(sizes[i] << 20));
+            if (json)
+                printf("%s{\"mib\": %ld, \"threads\": %ld, \"gb_per_s\": %.2f}", t || i ? ", " : "", sizes[i],
+                       threads[t], b / 1e9);
+            else
+                printf("read %4ld MiB  %ld thread(s)  %7.2f GB/s  %8.1f passes/s\n", sizes[i], threads[t], b / 1e9,
+                       b / (double)(sizes[i] << 20));
             fflush(stdout);
         }
         peaks[t] = int8_peak(pool, (int)threads[t]);
@@ -186,7 +192,8 @@ static int measure(const long *sizes, int n_sizes, const long *threads, int n_th
     }
     if (json) printf("], \"int8_gops\": [");
     for (int t = 0; t < n_threads; t++)
-        if (json && peaks[t] > 0) printf("%s{\"threads\": %ld, \"gops\": %.0f}", t ? ", " : "", threads[t], peaks[t] / 1e9);
+        if (json && peaks[t] > 0)
+            printf("%s{\"threads\": %ld, \"gops\": %.0f}", t ? ", " : "", threads[t], peaks[t] / 1e9);
         else if (!json) printf("dpbusd         %ld thread(s)  %7.0f GOPS\n", threads[t], peaks[t] / 1e9);
     if (json) printf("]}\n");
     free(data);
@@ -199,7 +206,8 @@ int main(int argc, char **argv) {
     bool json = false, ok = true;
     for (int i = 1; i < argc && ok; i++) {
         if (!strcmp(argv[i], "--json")) json = true;
-        else if (!strcmp(argv[i], "--threads") && i + 1 < argc) ok = (n_threads = parse(argv[++i], threads, THREADS_MAX)) > 0;
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
+            ok = (n_threads = parse(argv[++i], threads, THREADS_MAX)) > 0;
         else if (!strcmp(argv[i], "--mib") && i + 1 < argc) ok = (n_sizes = parse(argv[++i], sizes, 1 << 16)) > 0;
         else ok = false;
     }

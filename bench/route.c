@@ -274,8 +274,9 @@ static int texts(const char *path) {
     ng_dataset train = {0}, test = {0};
     ng_error err = {0};
     if (ng_arena_new(&arena, 0)) return fail("out of memory");
-    bool ok = !ng_recipe_read(&r, path, arena, &err) && r.task == NG_RECIPE_CLASSIFY && !ng_labels_read(&labels, &r, &err) &&
-              !ng_dataset_read(&train, &r.data.train, &labels, &r, &err) && !ng_dataset_read(&test, &r.data.test, &labels, &r, &err);
+    bool ok = !ng_recipe_read(&r, path, arena, &err) && r.task == NG_RECIPE_CLASSIFY &&
+              !ng_labels_read(&labels, &r, &err) && !ng_dataset_read(&train, &r.data.train, &labels, &r, &err) &&
+              !ng_dataset_read(&test, &r.data.test, &labels, &r, &err);
     if (ok) put_texts("train", &train, &labels), put_texts("test", &test, &labels);
     else fail(err.code ? err.text : "only recipes of the task classify have one label a text");
     ng_dataset_clear(&train);

@@ -33,7 +33,9 @@ static const struct {
                   {"expert (domain)", "router-en/expert.gguf", NG_TASK_CLASSIFY},
                   {"in scope, label (intent)", "intent/model.gguf", NG_TASK_CLASSIFY},
                   {"moderation, injection", "moderation/model.gguf", NG_TASK_MODERATE}};
-static const char *const others[] = {"exact-cache probe", "dirt", "re-ask", "hard filters, ten candidates", "drift watch", "typing errors", "structure", "complexity", "conversation"};
+static const char *const others[] = {"exact-cache probe", "dirt",          "re-ask",    "hard filters, ten candidates",
+                                     "drift watch",       "typing errors", "structure", "complexity",
+                                     "conversation"};
 
 typedef struct bench {
     ng_head *heads[HEADS], *encoder;
@@ -83,7 +85,8 @@ static bool open_all(bench *b, const char *models) {
     snprintf(path, sizeof path, "%s/router-en/spelling.gguf", models);
     if (ng_spelling_open(&b->spelling, path, &err)) return fail(err.text);
     for (size_t i = 0; i < 500; i++) calibration[i] = 0.5f + (float)i / 1000;
-    if (ng_cache_new(&b->cache, 1 << 20, &err) || ng_drift_new(&b->drift, calibration, 500, &err)) return fail(err.text);
+    if (ng_cache_new(&b->cache, 1 << 20, &err) || ng_drift_new(&b->drift, calibration, 500, &err))
+        return fail(err.text);
     return true;
 }
 
@@ -108,7 +111,9 @@ static void filter_ten(void) {
 }
 
 static void talk(bench *b, const char *before, const char *text) {
-    const ng_part p[3] = {{NG_PART_TEXT, before, strlen(before)}, {NG_PART_TEXT, "fine", 4}, {NG_PART_TEXT, text, strlen(text)}};
+    const ng_part p[3] = {{NG_PART_TEXT, before, strlen(before)},
+                          {NG_PART_TEXT, "fine", 4},
+                          {NG_PART_TEXT, text, strlen(text)}};
     const ng_message m[3] = {{"user", &p[0], 1}, {"assistant", &p[1], 1}, {"user", &p[2], 1}};
     b->refers += ng_turns_of(m, 3).refers;
 }

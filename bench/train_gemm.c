@@ -44,16 +44,17 @@ static void ours(cell *x) {
 #ifdef NG_HAVE_OPENBLAS
 static void openblas(cell *x) {
     const shape *s = &x->s;
-    cblas_sgemm(CblasRowMajor, s->ta ? CblasTrans : CblasNoTrans, s->tb ? CblasTrans : CblasNoTrans, (int)s->m, (int)s->n,
-                (int)s->k, 1, x->a, s->ta ? (int)s->m : (int)s->k, x->b, s->tb ? (int)s->k : (int)s->n, 0, x->c, (int)s->n);
+    cblas_sgemm(CblasRowMajor, s->ta ? CblasTrans : CblasNoTrans, s->tb ? CblasTrans : CblasNoTrans, (int)s->m,
+                (int)s->n, (int)s->k, 1, x->a, s->ta ? (int)s->m : (int)s->k, x->b, s->tb ? (int)s->k : (int)s->n, 0,
+                x->c, (int)s->n);
 }
 #endif
 #ifdef NG_HAVE_DNNL
 static void onednn(cell *x) {
     const shape *s = &x->s;
-    (void)!dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', (dnnl_dim_t)s->m, (dnnl_dim_t)s->n, (dnnl_dim_t)s->k, 1, x->a,
-                      s->ta ? (dnnl_dim_t)s->m : (dnnl_dim_t)s->k, x->b, s->tb ? (dnnl_dim_t)s->k : (dnnl_dim_t)s->n, 0, x->c,
-                      (dnnl_dim_t)s->n);
+    (void)!dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', (dnnl_dim_t)s->m, (dnnl_dim_t)s->n, (dnnl_dim_t)s->k, 1,
+                      x->a, s->ta ? (dnnl_dim_t)s->m : (dnnl_dim_t)s->k, x->b,
+                      s->tb ? (dnnl_dim_t)s->k : (dnnl_dim_t)s->n, 0, x->c, (dnnl_dim_t)s->n);
 }
 #endif
 
@@ -110,9 +111,12 @@ int main(int argc, char **argv) {
 #endif
     printf("\n");
     for (size_t n = 512; n <= 2048; n *= 4) {
-        const shape shapes[] = {{"forward 384 > 384", n, 384, 384, false, true}, {"forward 384 > 1536", n, 1536, 384, false, true},
-                                {"forward 1536 > 384", n, 384, 1536, false, true}, {"input 1536 > 384", n, 384, 1536, false, false},
-                                {"input 384 > 1536", n, 1536, 384, false, false}, {"weights 1536 x 384", 1536, 384, n, true, false},
+        const shape shapes[] = {{"forward 384 > 384", n, 384, 384, false, true},
+                                {"forward 384 > 1536", n, 1536, 384, false, true},
+                                {"forward 1536 > 384", n, 384, 1536, false, true},
+                                {"input 1536 > 384", n, 384, 1536, false, false},
+                                {"input 384 > 1536", n, 1536, 384, false, false},
+                                {"weights 1536 x 384", 1536, 384, n, true, false},
                                 {"weights 384 x 384", 384, 384, n, true, false}};
         for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
             x.s = shapes[i];

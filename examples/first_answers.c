@@ -52,9 +52,11 @@ static size_t collect(char *bytes, size_t size, size_t n, void *arg) {
 static json_t *body_of(const request *r) {
     json_t *body;
     if (strstr(r->path, "chat"))
-        body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "auto", "max_tokens", 16, "messages", "role", "user", "content", r->text);
+        body = json_pack("{s:s, s:i, s:[{s:s, s:s}]}", "model", "auto", "max_tokens", 16, "messages", "role", "user",
+                         "content", r->text);
     else
-        body = json_pack("{s:s, s:s}", strstr(r->path, "rerank") ? "query" : "input", r->text, "model", *r->expert ? r->expert : "auto");
+        body = json_pack("{s:s, s:s}", strstr(r->path, "rerank") ? "query" : "input", r->text, "model",
+                         *r->expert ? r->expert : "auto");
     if (*r->extra) {
         char more[384];
         snprintf(more, sizeof more, "{%s}", r->extra + 1);
@@ -72,15 +74,22 @@ static char *words_of(const request *r, const json_t *answer) {
     size_t i;
     if ((v = json_object_get(answer, "entities")))
         for (i = 0; i < json_array_size(v) && p < end - 1; i++)
-            p += snprintf(p, (size_t)(end - p), "%s%s: %s", i ? ", " : "", json_string_value(json_object_get(json_array_get(v, i), "label")),
+            p += snprintf(p, (size_t)(end - p), "%s%s: %s", i ? ", " : "",
+                          json_string_value(json_object_get(json_array_get(v, i), "label")),
                           json_string_value(json_object_get(json_array_get(v, i), "text")));
     else if ((v = json_object_get(answer, "categories")))
-        snprintf(out, sizeof out, "%s (toxicity %.2f)", json_is_true(json_object_get(answer, "flagged")) ? "flagged" : "not flagged",
+        snprintf(out, sizeof out, "%s (toxicity %.2f)",
+                 json_is_true(json_object_get(answer, "flagged")) ? "flagged" : "not flagged",
                  json_number_value(json_object_get(v, "toxicity")));
     else if ((v = json_array_get(json_object_get(answer, "results"), 0)))
-        snprintf(out, sizeof out, "document %d first (%.3f)", 1 + (int)json_integer_value(json_object_get(v, "index")), json_number_value(json_object_get(v, "score")));
-    else if ((v = json_object_get(answer, "answer")) && json_is_string(v)) snprintf(out, sizeof out, "%s", json_string_value(v));
-    else snprintf(out, sizeof out, "%s", json_is_string(json_object_get(answer, "label")) ? json_string_value(json_object_get(answer, "label")) : "(abstained)");
+        snprintf(out, sizeof out, "document %d first (%.3f)", 1 + (int)json_integer_value(json_object_get(v, "index")),
+                 json_number_value(json_object_get(v, "score")));
+    else if ((v = json_object_get(answer, "answer")) && json_is_string(v))
+        snprintf(out, sizeof out, "%s", json_string_value(v));
+    else
+        snprintf(out, sizeof out, "%s",
+                 json_is_string(json_object_get(answer, "label")) ? json_string_value(json_object_get(answer, "label"))
+                                                                  : "(abstained)");
     (void)r;
     return strdup(out);
 }
@@ -90,7 +99,8 @@ static void print_answer(const request *r, const json_t *answer) {
     char shown[16] = "-", *words = words_of(r, answer);
     if (json_is_number(confidence)) snprintf(shown, sizeof shown, "%.3f", json_number_value(confidence));
     printf("%-16s %-14s %-6s %10s %9.3f  %s\n", r->title, json_string_value(json_object_get(answer, "expert")),
-           json_string_value(json_object_get(answer, "tier")), shown, json_number_value(json_object_get(answer, "latency_ms")), words ? words : "");
+           json_string_value(json_object_get(answer, "tier")), shown,
+           json_number_value(json_object_get(answer, "latency_ms")), words ? words : "");
     free(words);
 }
 
@@ -120,7 +130,10 @@ static int ask(CURL *curl, const char *base, const request *r) {
     int result = 2;
     if (code) printf("%-16s %s\n", r->title, curl_easy_strerror(code));
     else if (answer) print_answer(r, answer), result = 0;
-    else if (vector) printf("%-16s %-14s %-6s %10s %9s  %zu numbers\n", r->title, "embed", "nano", "-", "-", json_array_size(vector)), result = 0;
+    else if (vector)
+        printf("%-16s %-14s %-6s %10s %9s  %zu numbers\n", r->title, "embed", "nano", "-", "-",
+               json_array_size(vector)),
+            result = 0;
     else if (why) printf("%-16s not served: %s\n", r->title, why), result = 1;
     else printf("%-16s unreadable reply: %.80s\n", r->title, reply.data ? reply.data : "");
     free(json);

@@ -363,7 +363,8 @@ static void read_layer(const gguf *g, model *m, int l) {
 static model build(const gguf *g, int context) {
     model m = {.context = context};
     const value *arch = find_value(g, "general.architecture");
-    if (!arch || arch->type != STRING || memcmp(g->f.data + arch->at + 8, "llama", 5)) die("the architecture is not llama");
+    if (!arch || arch->type != STRING || memcmp(g->f.data + arch->at + 8, "llama", 5))
+        die("the architecture is not llama");
     m.dim = (int)number(g, "llama.embedding_length", 0);
     m.hidden = (int)number(g, "llama.feed_forward_length", 0);
     m.n_layer = (int)number(g, "llama.block_count", 0);
@@ -436,7 +437,8 @@ static void attend(float *out, const float *q, const float *k, const float *v, i
 
 static void attention(const model *m, layer *y, float *x, int pos) {
     int q_len = m->n_head * m->head, kv_len = m->n_kv * m->head;
-    float *n = take((size_t)m->dim, sizeof *n), *q = take((size_t)q_len, sizeof *q), *o = take((size_t)q_len, sizeof *o);
+    float *n = take((size_t)m->dim, sizeof *n), *q = take((size_t)q_len, sizeof *q),
+          *o = take((size_t)q_len, sizeof *o);
     float *k = y->k + (size_t)pos * (size_t)kv_len, *v = y->v + (size_t)pos * (size_t)kv_len;
     rmsnorm(n, x, y->attn_norm, m->dim, m->eps);
     matvec(q, y->wq, y->bq, n, q_len, m->dim);
@@ -454,7 +456,8 @@ static void attention(const model *m, layer *y, float *x, int pos) {
 }
 
 static void feed_forward(const model *m, const layer *y, float *x) {
-    float *n = take((size_t)m->dim, sizeof *n), *g = take((size_t)m->hidden, sizeof *g), *u = take((size_t)m->hidden, sizeof *u);
+    float *n = take((size_t)m->dim, sizeof *n), *g = take((size_t)m->hidden, sizeof *g),
+          *u = take((size_t)m->hidden, sizeof *u);
     rmsnorm(n, x, y->ffn_norm, m->dim, m->eps);
     matvec(g, y->gate, y->b_gate, n, m->hidden, m->dim);
     matvec(u, y->up, y->b_up, n, m->hidden, m->dim);

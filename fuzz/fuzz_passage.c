@@ -18,7 +18,8 @@ static void check_words(const ng_passage *p, size_t len) {
     for (size_t i = 0; i < p->len; i++) {
         const ng_passage_word *w = &p->words[i];
         must(w->start >= at && w->start < w->end && w->end <= len && w->sentence < p->n_sentences);
-        must(w->match >= -2 && w->match < p->question.n && w->left < p->question.n && w->right < p->question.n && w->near <= 10);
+        must(w->match >= -2 && w->match < p->question.n && w->left < p->question.n && w->right < p->question.n &&
+             w->near <= 10);
         must(i >= p->sentences[w->sentence].first && i < p->sentences[w->sentence].end);
         at = w->end;
     }
@@ -33,14 +34,17 @@ static void check_beliefs(const ng_passage *p, size_t len) {
         size_t n = ng_passage_features(p, i, buckets);
         must(n > 0 && n <= NG_PASSAGE_FEATURES_MAX);
         for (size_t k = 0; k < n; k++) must(buckets[k] < NG_PASSAGE_BUCKETS);
-        for (size_t k = 0; k < NG_FINDER_KINDS; k++) b.score[i][k] = (double)(ng_hash_mix(buckets[k + 3]) % 4001) / 100 - 20;
+        for (size_t k = 0; k < NG_FINDER_KINDS; k++)
+            b.score[i][k] = (double)(ng_hash_mix(buckets[k + 3]) % 4001) / 100 - 20;
     }
     ng_beliefs_pass(&b, p);
     double starts = 0;
-    for (size_t i = 0; i < p->len; i++) must(b.inside[i] >= 0 && b.inside[i] < 1 + 1e-6), starts += ng_beliefs_first(&b, i);
+    for (size_t i = 0; i < p->len; i++)
+        must(b.inside[i] >= 0 && b.inside[i] < 1 + 1e-6), starts += ng_beliefs_first(&b, i);
     must(!p->len || fabs(starts - 1) < 1e-6);
     ng_beliefs_choose(&b, p, &f);
-    must(!p->len || (f.first <= f.last && f.last < p->len && f.end <= len && p->words[f.first].sentence == p->words[f.last].sentence));
+    must(!p->len || (f.first <= f.last && f.last < p->len && f.end <= len &&
+                     p->words[f.first].sentence == p->words[f.last].sentence));
     for (size_t k = 0; k < NG_FOUND_FACTS; k++) must(isfinite(f.facts[k]));
     ng_beliefs_clear(&b);
 }

@@ -5,7 +5,8 @@
 /* A model's entities of five bytes with gaps as the bytes say. */
 static size_t pretend(ng_entity *e, size_t cap, const uint8_t *data, size_t size) {
     size_t n = 0;
-    for (size_t at = 0; n < cap && at + 5 <= size; n++, at += 5u + data[at] % 7u) e[n] = (ng_entity){at, at + 5, data[at] & 1 ? "location" : "person", "", 1};
+    for (size_t at = 0; n < cap && at + 5 <= size; n++, at += 5u + data[at] % 7u)
+        e[n] = (ng_entity){at, at + 5, data[at] & 1 ? "location" : "person", "", 1};
     return n;
 }
 
@@ -19,7 +20,8 @@ static void beside_a_model(const uint8_t *data, size_t size) {
     a->n_entities = ng_entities_join(a->entities, a->n_entities, text, "location");
     if (!ng_entities_add_rules(a, NG_PII_ALL, text, size, NULL))
         for (size_t i = 0; i < a->n_entities; floor = a->entities[i++].end)
-            if (a->entities[i].start < floor || a->entities[i].end > size || a->entities[i].start >= a->entities[i].end) __builtin_trap();
+            if (a->entities[i].start < floor || a->entities[i].end > size || a->entities[i].start >= a->entities[i].end)
+                __builtin_trap();
     ng_answer_free(a);
 }
 

@@ -45,7 +45,8 @@ static void start(void) {
     memcpy(good, m.data, FILE_BYTES);
     ng_map_close(&m);
     ng_prefix_dir_close(&dir);
-    if (ng_prefix_dir_open(&dir, folder, ng_digest_of("id", 2), PAGE_BYTES, 1 << 20, &err) || dir.names.len != 1) abort();
+    if (ng_prefix_dir_open(&dir, folder, ng_digest_of("id", 2), PAGE_BYTES, 1 << 20, &err) || dir.names.len != 1)
+        abort();
     atexit(clean);
 }
 

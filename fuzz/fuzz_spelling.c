@@ -8,8 +8,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const char *const texts[] = {"", "teh quick brwon fox jumps ovre the lazy dgo", "a b c", "don't \xC3\xA9 42 aa@b.cc , ,, x",
-                                        "wher is my crad i cant fnid it anywere"};
+    static const char *const texts[] = {"", "teh quick brwon fox jumps ovre the lazy dgo", "a b c",
+                                        "don't \xC3\xA9 42 aa@b.cc , ,, x", "wher is my crad i cant fnid it anywere"};
     ng_spelling *s;
     ng_error err = {0};
     if (ng_spelling_open_memory(&s, data, size, "fuzz.gguf", &err)) {

@@ -56,7 +56,8 @@ static void make_bpe(ng_gguf_writer *w, const char *pre) {
 }
 
 static void make_wordpiece(ng_gguf_writer *w) {
-    static const ng_str tokens[] = {{"[UNK]", 5}, {"[CLS]", 5}, {"[SEP]", 5}, {"the", 3}, {"a", 1}, {"##a", 3}, {"##bc", 4}, {".", 1}, {"\xE4\xB8\xAD", 3}, {"e", 1}};
+    static const ng_str tokens[] = {{"[UNK]", 5}, {"[CLS]", 5}, {"[SEP]", 5}, {"the", 3},          {"a", 1},
+                                    {"##a", 3},   {"##bc", 4},  {".", 1},     {"\xE4\xB8\xAD", 3}, {"e", 1}};
     static const int32_t types[] = {3, 3, 3, 1, 1, 1, 1, 1, 1, 1};
     ng_gguf_put_str(w, "tokenizer.ggml.model", "bert");
     ng_gguf_put_strs(w, "tokenizer.ggml.tokens", tokens, 10);
@@ -116,7 +117,8 @@ static void use_text(const char *text, size_t len) {
 }
 
 static void use_vocabulary(const uint8_t *data, size_t size) {
-    static const char text[] = "The cat's 123  \n\xC3\xA9t\xC3\xA9 \xFF aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa [CLS]";
+    static const char text[] = "The cat's 123  \n\xC3\xA9t\xC3\xA9 \xFF "
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa [CLS]";
     ng_error err = {0};
     ng_gguf *g;
     ng_tokenizer *t;

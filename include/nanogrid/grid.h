@@ -97,7 +97,8 @@ typedef struct ng_feedback {
 NG_API ng_status ng_grid_feedback(ng_grid *g, const ng_feedback *f, bool *correct, ng_error *err) NG_MUST_USE;
 
 /* One recorded decision, told in full: as text for people, or as the recorded JSON.  NG_ENOTFOUND. */
-NG_API ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_grid_explain(ng_grid *g, const char *decision_id, bool json, ng_buf *out,
+                                 ng_error *err) NG_MUST_USE;
 /* The newest n decisions as a JSON array. */
 NG_API ng_status ng_grid_decisions(ng_grid *g, size_t n, ng_json *j, ng_error *err) NG_MUST_USE;
 /* What was used, by expert and in all, from the records: as a table or as one JSON object
@@ -155,10 +156,10 @@ NG_API const char *ng_grid_default_yaml(void);
 
 /* Monotonic counters for /metrics; a snapshot. */
 typedef struct ng_grid_stats {
-    uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions,
-        cache_hits, cache_misses, semantic_hits, semantic_misses, semantic_checked, semantic_false, semantic_len, semantic_bytes, errors, records_written, records_sampled_out, prompt_tokens, cached_tokens,
-        completion_tokens, deadline_misses, feedback_correct, feedback_wrong,
-        pipelines, pipelines_degraded, reasks, explored, wasted_tokens,
+    uint64_t requests, answered_nano, answered_small, answered_medium, escalations, abstentions, cache_hits,
+        cache_misses, semantic_hits, semantic_misses, semantic_checked, semantic_false, semantic_len, semantic_bytes,
+        errors, records_written, records_sampled_out, prompt_tokens, cached_tokens, completion_tokens, deadline_misses,
+        feedback_correct, feedback_wrong, pipelines, pipelines_degraded, reasks, explored, wasted_tokens,
         router_version, router_versions_made, router_versions_refused, router_rollbacks;
     double semantic_threshold; /* that new entries begin with */
     double cost_usd, wasted_usd; /* wasted: spent on answers that nobody got */

@@ -46,7 +46,8 @@ NG_API ng_status ng_model_open(ng_model **out, const char *path, ng_error *err) 
 /* The same with a LoRA adapter beside the weights, `scale` times (an encoder's, as `nanogrid finetune` makes it): the file of the base is neither
  * changed nor copied.  The adapter's heads take the place of the base's.  adapter NULL or scale 0: the base, bit for bit.
  * NG_EINVALID: the adapter was made for another base. */
-NG_API ng_status ng_model_open_adapted(ng_model **out, const char *path, const char *adapter, double scale, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_model_open_adapted(ng_model **out, const char *path, const char *adapter, double scale,
+                                       ng_error *err) NG_MUST_USE;
 /* What a file with this general.architecture would be; false: this version does not run it. */
 NG_API bool ng_model_arch_kind(ng_model_kind *out, const char *arch);
 NG_API void ng_model_close(ng_model *m); /* NULL is fine; its sessions must be gone */

@@ -51,7 +51,9 @@ ng_status cli_text(ng_buf *out, int argc, char **argv, ng_error *err) {
     else if (cli_read(out, NULL, err)) return err->code;
     else if (out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = 0;
     size_t bad = ng_utf8_invalid_at(out->data, out->len);
-    if (bad < out->len) return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)", bad, (unsigned char)out->data[bad]);
+    if (bad < out->len)
+        return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)", bad,
+                       (unsigned char)out->data[bad]);
     return out->status ? ng_fail(err, out->status, "%s", ng_status_text(out->status)) : NG_OK;
 }
 

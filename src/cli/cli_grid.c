@@ -79,11 +79,16 @@ static int check_ranges(const cli_ask *a) {
 static int take_text(ng_buf *b, const char *from, const char *what) {
     ng_error err = {0};
     *b = ng_buf_init((size_t)64 << 20);
-    ng_status s = !strcmp(from, "-") ? cli_read(b, NULL, &err) : *from == '@' ? cli_read(b, from + 1, &err) : ng_buf_puts(b, from);
+    ng_status s = !strcmp(from, "-") ? cli_read(b, NULL, &err)
+                  : *from == '@'     ? cli_read(b, from + 1, &err)
+                                     : ng_buf_puts(b, from);
     if (!s) s = ng_buf_putc(b, 0);
     size_t len = s ? 0 : b->len - 1, bad = s ? 0 : ng_utf8_invalid_at(b->data, len);
-    if (!s && bad < len) s = ng_fail(&err, NG_EFORMAT, "the %s is not valid UTF-8: byte %zu (0x%02x)", what, bad, (unsigned char)b->data[bad]);
-    else if (!s && strlen(b->data) != len) s = ng_fail(&err, NG_EFORMAT, "the %s holds a zero byte at %zu", what, strlen(b->data));
+    if (!s && bad < len)
+        s = ng_fail(&err, NG_EFORMAT, "the %s is not valid UTF-8: byte %zu (0x%02x)", what, bad,
+                    (unsigned char)b->data[bad]);
+    else if (!s && strlen(b->data) != len)
+        s = ng_fail(&err, NG_EFORMAT, "the %s holds a zero byte at %zu", what, strlen(b->data));
     if (s && !err.code) s = ng_fail(&err, s, "the %s is larger than 64 MiB", what);
     return s ? cli_fail(&err) : 0;
 }
@@ -97,7 +102,8 @@ static int take_context(cli_ask *a, ng_request *r) {
 /* Lines without text are no documents, but count: an index is a line's. */
 static int take_documents(cli_ask *a, ng_request *r) {
     if (!a->documents) return 0;
-    if (*a->documents != '@' && strcmp(a->documents, "-")) return cli_usage("--documents takes @FILE or -, a document a line");
+    if (*a->documents != '@' && strcmp(a->documents, "-"))
+        return cli_usage("--documents takes @FILE or -, a document a line");
     int code = take_text(&a->document_text, a->documents, "file of documents");
     if (code) return code;
     char *text = a->document_text.data;

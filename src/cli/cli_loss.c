@@ -129,7 +129,8 @@ static ng_status compare_encoders(cli_loss *l, const side *s, cli_words lines_of
     size_t len = lines_of.len, n = ng_model_get_info(s[0].model).n_embd, lines = 0, n_tokens;
     float *v = malloc(2 * n * sizeof *v);
     ng_status status = v ? NG_OK : ng_fail(err, NG_ENOMEM, "out of memory");
-    if (!status && ng_model_get_info(s[1].model).n_embd != n) status = ng_fail(err, NG_EINVALID, "the models differ in size");
+    if (!status && ng_model_get_info(s[1].model).n_embd != n)
+        status = ng_fail(err, NG_EINVALID, "the models differ in size");
     double sum = 0;
     l->cosine_min = 1;
     for (size_t at = 0; !status && at < len;) {
@@ -200,10 +201,13 @@ void cli_loss_text(ng_buf *out, const cli_loss *l, const ng_weights_report *r) {
         return;
     }
     if (l->encoder)
-        ng_buf_printf(out, "cosine to the input's vectors %.5f on average, %.5f at least (%s: %.3f or more is expected)\n",
+        ng_buf_printf(out,
+                      "cosine to the input's vectors %.5f on average, %.5f at least (%s: %.3f or more is expected)\n",
                       l->cosine_mean, l->cosine_min, r->type, r->cosine_min);
     else
-        ng_buf_printf(out, "KL divergence from the input %.5f nats a token, the same best token in %.1f %% (%s: %.3f or less is expected)%s\n",
+        ng_buf_printf(out,
+                      "KL divergence from the input %.5f nats a token, the same best token in %.1f %% (%s: %.3f or "
+                      "less is expected)%s\n",
                       l->kld_mean, 100 * l->top1_agree, r->type, r->kl_max,
                       l->by_chance ? "; tokens by chance, for the file has no tokenizer" : "");
     ng_buf_printf(out, "tokens a second: reading %.0f before, %.0f after", l->pp[0], l->pp[1]);

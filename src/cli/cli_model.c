@@ -47,7 +47,8 @@ void cli_model_note(const ng_model *m) {
 void cli_prefix_note(const ng_prefix_stats *s, const char *dir) {
     if (*s->note) fprintf(stderr, "nanogrid: prefix cache: %s\n", s->note);
     if (s->foreign && !s->disk_tok && !s->written)
-        fprintf(stderr, "nanogrid: prefix cache: %llu files in %s are of other models, builds or KV types, and not used\n",
+        fprintf(stderr,
+                "nanogrid: prefix cache: %llu files in %s are of other models, builds or KV types, and not used\n",
                 (unsigned long long)s->foreign, dir);
 }
 

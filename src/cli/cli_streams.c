@@ -63,7 +63,8 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static ng_status measure(const cli_streams *o, const stream *all, const stream *joiner, cli_streams_result *out, ng_error *err) {
+static ng_status measure(const cli_streams *o, const stream *all, const stream *joiner, cli_streams_result *out,
+                         ng_error *err) {
     double *gaps = malloc(o->n * o->n_tok * sizeof *gaps), begin = all[0].begin_ms, end = 0;
     size_t n = 0;
     if (!gaps) return ng_fail(err, NG_ENOMEM, "out of memory");

@@ -113,7 +113,8 @@ int cli_parse(const cli_verb *v, int *argc, char **argv) {
 }
 
 void cli_print_overview(FILE *f) {
-    fprintf(f, "nanogrid %s: an inference grid of nano language models\n\nusage: nanogrid VERB [OPTIONS] [TEXT]\n\n", ng_version());
+    fprintf(f, "nanogrid %s: an inference grid of nano language models\n\nusage: nanogrid VERB [OPTIONS] [TEXT]\n\n",
+            ng_version());
     for (size_t i = 0; cli_verbs[i]; i++) fprintf(f, "  %-16s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
     fprintf(f, "\n`nanogrid VERB --help` tells more.  Exit: 0 done, 1 failed, 2 wrong usage.\n");
 }
@@ -189,5 +190,6 @@ void cli_print_completion(void) {
         printf("';;\n");
     }
     printf("  esac; fi\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
-           "  [ ${#COMPREPLY[@]} -eq 0 ] && COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _nanogrid nanogrid\n");
+           "  [ ${#COMPREPLY[@]} -eq 0 ] && COMPREPLY=($(compgen -f -- \"$cur\"))\n}\ncomplete -F _nanogrid "
+           "nanogrid\n");
 }

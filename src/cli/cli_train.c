@@ -100,14 +100,17 @@ static void put_heads_json(ng_buf *b, const ng_train_result *r) {
 }
 
 static void put_heads_text(ng_buf *b, const ng_train_result *r) {
-    ng_buf_printf(b, "%s: %.2f MB, %zu heads, %lld steps%s by %s in %.1f s; %zu texts that also stand in a test set were left out", r->model_path,
-                  (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps, r->resumed ? " (gone on from a checkpoint)" : "", r->kernel, r->seconds,
-                  r->n_duplicates);
+    ng_buf_printf(b,
+                  "%s: %.2f MB, %zu heads, %lld steps%s by %s in %.1f s; %zu texts that also stand in a test set were "
+                  "left out",
+                  r->model_path, (double)r->model_bytes / 1e6, r->n_heads, (long long)r->n_steps,
+                  r->resumed ? " (gone on from a checkpoint)" : "", r->kernel, r->seconds, r->n_duplicates);
     if (r->n_base)
-        ng_buf_printf(b, "\n%zu weights of adapters on %zu: %.0f times fewer; %zu with the heads", r->n_adapters, r->n_base,
-                      (double)r->n_base / (double)r->n_adapters, r->n_trained);
+        ng_buf_printf(b, "\n%zu weights of adapters on %zu: %.0f times fewer; %zu with the heads", r->n_adapters,
+                      r->n_base, (double)r->n_base / (double)r->n_adapters, r->n_trained);
     for (size_t i = 0; i < r->n_heads; i++) {
-        ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels, r->heads[i].n_train);
+        ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels,
+                      r->heads[i].n_train);
         if (!isnan(r->heads[i].dev_accuracy)) ng_buf_printf(b, ", dev accuracy %.4f", r->heads[i].dev_accuracy);
         else ng_buf_puts(b, ", no dev texts: its confidence is not calibrated");
     }
@@ -147,7 +150,8 @@ int cli_train_end(const cli_train *t, const ng_train_result *r, ng_status s, con
 
 int cli_train_stage(ng_train_stage stage, const cli_stage_options *o, int argc, char **argv) {
     ng_error err = {0};
-    if (o->threads < 0 || o->threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o->threads);
+    if (o->threads < 0 || o->threads > 1024)
+        return cli_usage("--threads: %ld is out of range, use 1 to 1024", o->threads);
     if (argc != 1) return cli_usage("one RECIPE.yaml is needed");
     cli_train t = {.progress = {.what = "training"}, .json = o->json};
     ng_train_options opt = {.out_dir = o->out, .seed = o->seed, .n_threads = (int)o->threads, .plot = o->plot, .exact = o->exact, .stage = stage};

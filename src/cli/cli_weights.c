@@ -59,11 +59,15 @@ static int keep_or_not(const cli_weights *w, char **argv, const char *made, cons
     int code = print(w, r, &loss);
     if (!refused) return code;
     if (loss.encoder)
-        ng_fail(&err, NG_EFORMAT, "%s lost more than %s may (cosine %.4f, at least %.3f): not kept; start from a better file, "
-                "use --imatrix, or keep it with --accept-loss", argv[1], r->type, loss.cosine_mean, r->cosine_min);
+        ng_fail(&err, NG_EFORMAT,
+                "%s lost more than %s may (cosine %.4f, at least %.3f): not kept; start from a better file, "
+                "use --imatrix, or keep it with --accept-loss",
+                argv[1], r->type, loss.cosine_mean, r->cosine_min);
     else
-        ng_fail(&err, NG_EFORMAT, "%s lost more than %s may (KL %.4f, at most %.3f): not kept; start from a better file, "
-                "use --imatrix, or keep it with --accept-loss", argv[1], r->type, loss.kld_mean, r->kl_max);
+        ng_fail(&err, NG_EFORMAT,
+                "%s lost more than %s may (KL %.4f, at most %.3f): not kept; start from a better file, "
+                "use --imatrix, or keep it with --accept-loss",
+                argv[1], r->type, loss.kld_mean, r->kl_max);
     return cli_fail(&err);
 }
 

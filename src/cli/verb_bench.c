@@ -37,21 +37,22 @@ static struct {
     bool json, unfused;
 } o = {.reps = 5};
 
-static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},
-    {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
-    {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
-    {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
-    {"batch", 'b', CLI_INT, &o.batch, "B", "sequences of an encoder pass, packed together (1); generations that decode at once", NULL},
-    {"join", 0, CLI_INT, &o.join, "N", "with -n: a prompt of N tokens joins on the way", NULL},
-    {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
-    {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
-    CLI_KV_OPTION(&o.kv),
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
-    {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
-    {"unfused", 0, CLI_FLAG, &o.unfused, NULL, "decoders: one operation at a time, to see what fusing gains", NULL},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON array", NULL},
-    {0}};
+static const cli_option options[] =
+    {{"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file to run", "NANOGRID_MODEL"},
+     {"prompt", 'p', CLI_STR, &o.prompt, "N,..", "prefill of N tokens (512, when no test is named)", NULL},
+     {"generate", 'n', CLI_STR, &o.generate, "N,..", "decoding of N tokens (128, when no test is named)", NULL},
+     {"encode", 'e', CLI_STR, &o.encode, "N,..", "encoder passes of N tokens (16,128, when no test is named)", NULL},
+     {"batch", 'b', CLI_INT, &o.batch, "B",
+      "sequences of an encoder pass, packed together (1); generations that decode at once", NULL},
+     {"join", 0, CLI_INT, &o.join, "N", "with -n: a prompt of N tokens joins on the way", NULL},
+     {"tokenize", 0, CLI_STR, &o.tokenize, "FILE", "the tokenizer's speed on this text", NULL},
+     {"depth", 'd', CLI_INT, &o.depth, "N", "prefill and decoding begin after N tokens, which are not timed (0)", NULL},
+     CLI_KV_OPTION(&o.kv),
+     {"threads", 't', CLI_INT, &o.threads, "N", "threads (measured)", "NANOGRID_THREADS"},
+     {"reps", 'r', CLI_INT, &o.reps, "R", "runs of each test after a warm-up (5)", NULL},
+     {"unfused", 0, CLI_FLAG, &o.unfused, NULL, "decoders: one operation at a time, to see what fusing gains", NULL},
+     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON array", NULL},
+     {0}};
 
 typedef struct bench {
     const ng_model *model;
@@ -183,10 +184,11 @@ static void report(bench *b, const char *name, size_t n_tok, size_t step, const 
     double stddev = o.reps > 1 ? sqrt(var / (double)(o.reps - 1)) : 0;
     bool encoder = ng_model_get_info(b->model).kind == NG_MODEL_ENCODER;
     if (!o.json) {
-        if (r->max_ms > 0) printf("%ld streams, longest gap%s %.3f ms: ", o.batch, o.join ? " while a prompt joins" : "", r->max_ms);
-        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name, mean,
-               stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session, step), b->machine.kernel,
-               ng_model_get_info(b->model).repack);
+        if (r->max_ms > 0)
+            printf("%ld streams, longest gap%s %.3f ms: ", o.batch, o.join ? " while a prompt joins" : "", r->max_ms);
+        printf("%-10s %10.1f tok/s +- %-8.1f p50 %8.3f ms  %8.2f mJ/tok (%s)  %d threads, %s, weights: %s\n", name,
+               mean, stddev, r->p50_ms, joules * 1e3, r->energy_source, ng_session_threads(b->session, step),
+               b->machine.kernel, ng_model_get_info(b->model).repack);
         return;
     }
     print_common(b, name);
@@ -236,7 +238,8 @@ static ng_status run_test(bench *b, const test_kind *t, size_t n_tok, ng_error *
 }
 
 /* The pass of -b: all streams from their prompts to their ends. */
-static ng_status streams_once(bench *b, ng_scheduler *sched, size_t n_tok, result *r, cli_streams_result *x, ng_error *err) {
+static ng_status streams_once(bench *b, ng_scheduler *sched, size_t n_tok, result *r, cli_streams_result *x,
+                              ng_error *err) {
     cli_streams streams = {.n = (size_t)o.batch, .n_tok = n_tok, .n_join = (size_t)o.join, .ids = b->tokens};
     uint64_t before = ng_scheduler_look(sched, NULL, 0).n_steps;
     ng_energy_meter meter;
@@ -256,7 +259,10 @@ static ng_status run_streams(bench *b, size_t n_tok, ng_error *err) {
     result r = {.p50_ms = 0};
     double p50[REPS_MAX];
     uint32_t n_ctx = (uint32_t)(n_tok + (size_t)o.join + 2), n_all = (uint32_t)o.batch + 1;
-    ng_scheduler_options so = {.n_slots = n_all, .n_ctx = n_ctx, .n_kv_tok = n_ctx * n_all, .n_threads = (int)o.threads};
+    ng_scheduler_options so = {.n_slots = n_all,
+                               .n_ctx = n_ctx,
+                               .n_kv_tok = n_ctx * n_all,
+                               .n_threads = (int)o.threads};
     ng_status s = cli_kv_read(&so.kv, o.kv, err);
     if (!s) s = ng_scheduler_new(&sched, b->model, &so, err);
     if (s) return s;
@@ -313,7 +319,8 @@ static ng_status parse_lengths(const char *text, size_t *out, size_t *n, ng_erro
         char *end;
         long v = strtol(p, &end, 10);
         if (end == p || (*end && *end != ',') || v < 0 || v > TOKENS_MAX || *n == LENGTHS_MAX)
-            return ng_fail(err, NG_EINVALID, "'%.40s' is not a list of at most %d lengths such as 16,128", text, LENGTHS_MAX);
+            return ng_fail(err, NG_EINVALID, "'%.40s' is not a list of at most %d lengths such as 16,128", text,
+                           LENGTHS_MAX);
         if (v > 0) out[(*n)++] = (size_t)v;
         p = *end ? end + 1 : NULL;
     }
@@ -344,7 +351,9 @@ static ng_status run_all(bench *b, ng_error *err) {
     bool named = o.prompt || o.generate || o.encode || o.tokenize;
     ng_model_info info = ng_model_get_info(b->model);
     for (int k = 0; k < N_KINDS; k++) {
-        const char *text = *kinds[k].lengths ? *kinds[k].lengths : !named && info.kind == kinds[k].of ? kinds[k].dflt : NULL;
+        const char *text = *kinds[k].lengths                    ? *kinds[k].lengths
+                           : !named && info.kind == kinds[k].of ? kinds[k].dflt
+                                                                : NULL;
         ng_status s = parse_lengths(text, lengths[k], &n[k], err);
         if (s) return s;
         if (n[k] && info.kind != kinds[k].of)
@@ -352,7 +361,8 @@ static ng_status run_all(bench *b, ng_error *err) {
                            info.kind == NG_MODEL_CAUSAL ? "a decoder" : "an encoder", kinds[k].prefix);
         for (size_t i = 0; i < n[k]; i++) longest = lengths[k][i] > longest ? lengths[k][i] : longest;
     }
-    if (o.depth && info.kind != NG_MODEL_CAUSAL) return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no depth", info.path);
+    if (o.depth && info.kind != NG_MODEL_CAUSAL)
+        return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no depth", info.path);
     longest += longest ? (size_t)o.depth : 0;
     ng_status s = longest ? open_session(b, longest, err) : NG_OK;
     for (int k = 0; k < N_KINDS; k++)

@@ -11,18 +11,19 @@ static struct {
     long threads;
 } o;
 
-static const cli_option options[] = {
-    {"trials", 0, CLI_STR, &o.trials, "DIR", "keep what the models said there, and take it from there the next time", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads the models use (by measurement)", "NANOGRID_THREADS"},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
-    {0}};
+static const cli_option options[] = {{"trials", 0, CLI_STR, &o.trials, "DIR",
+                                      "keep what the models said there, and take it from there the next time", NULL},
+                                     {"threads", 't', CLI_INT, &o.threads, "N",
+                                      "threads the models use (by measurement)", "NANOGRID_THREADS"},
+                                     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
+                                     {0}};
 
 static void put_text(ng_buf *b, const ng_calibrate_result *r) {
     ng_buf_printf(b, "fitted on %zu answers, %zu for contracts, in %.1f s", r->n_train, r->n_calibration, r->seconds);
     for (size_t i = 0; i < r->n_models; i++) {
         const ng_calibrate_model *m = &r->models[i];
-        ng_buf_printf(b, "\n%s: AUROC %.3f (token entropy %.3f), ECE %.3f, AURC %.3f; wrote %s", m->model_path, m->auroc, m->entropy_auroc,
-                      m->ece, m->aurc, m->file_path);
+        ng_buf_printf(b, "\n%s: AUROC %.3f (token entropy %.3f), ECE %.3f, AURC %.3f; wrote %s", m->model_path,
+                      m->auroc, m->entropy_auroc, m->ece, m->aurc, m->file_path);
         for (size_t t = 0; t < m->n_rows; t++) {
             const ng_calibrate_row *x = &m->rows[t];
             ng_buf_printf(b, "\n  %-16s %4zu right of %4zu", x->task, x->right, x->n);
@@ -38,7 +39,10 @@ static void on_step(void *ctx, size_t done, size_t total) { cli_progress_step(ct
 static int run(int argc, char **argv) {
     if (argc < 2) return cli_usage("calibrate needs a RECIPE.yaml and a MODEL");
     cli_progress progress = {.what = "calibrate"};
-    ng_calibrate_options opt = {.trials_dir = o.trials, .n_threads = (int)o.threads, .on_step = on_step, .ctx = &progress};
+    ng_calibrate_options opt = {.trials_dir = o.trials,
+                                .n_threads = (int)o.threads,
+                                .on_step = on_step,
+                                .ctx = &progress};
     static ng_calibrate_result r;
     ng_error err = {0};
     ng_status s = ng_calibrate(&r, argv[0], (const char *const *)argv + 1, (size_t)argc - 1, &opt, &err);

@@ -102,13 +102,15 @@ static void print_machine(const ng_machine *m) {
     if (m->kernel != m->kernel_best) printf(" (NG_CPU caps it; this machine offers %s)", m->kernel_best);
     if (*m->kernel_note) printf("\n           %s", m->kernel_note);
     printf("\ntraining   %s, where a recipe leaves the precision open", ng_train_kernel());
-    printf("\nmemory     %.1f GiB, %.1f GiB available to this process (limited by: %s)\n", (double)m->memory_total_bytes / gib,
-           (double)m->memory_available_bytes / gib, m->memory_limited_by);
+    printf("\nmemory     %.1f GiB, %.1f GiB available to this process (limited by: %s)\n",
+           (double)m->memory_total_bytes / gib, (double)m->memory_available_bytes / gib, m->memory_limited_by);
     printf("fits       ");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         printf("%s%.1f B parameters in %s", i ? ", " : "", fits(m, types[i].bits) / 1e9, types[i].name);
-    printf("\nenergy     by %s", *ng_energy_source() == 'r' ? "the processor's counters\n" : "a model (the counters cannot be read)\n");
-    printf("home       %s%s\n", m->home, m->home_writable ? "" : " (not writable: set NANOGRID_HOME to keep decisions and models)");
+    printf("\nenergy     by %s",
+           *ng_energy_source() == 'r' ? "the processor's counters\n" : "a model (the counters cannot be read)\n");
+    printf("home       %s%s\n", m->home,
+           m->home_writable ? "" : " (not writable: set NANOGRID_HOME to keep decisions and models)");
 }
 
 static void print_model(const ng_machine *m, const ng_memory_need *n, const char *refusal) {
@@ -120,7 +122,8 @@ static void print_model(const ng_machine *m, const ng_memory_need *n, const char
                 {"scratch", "of one session", n->scratch_bytes},                   {"process", "code and C library", n->process_bytes},
                 {"resident", "in all", ng_memory_resident(n)},                     {"system", "left to it beside that", n->os_bytes},
                 {"available", m->memory_limited_by, m->memory_available_bytes}};
-    printf("%s, %s, a context of %u tokens, %d thread%s\n", o.model, n->file_type, n->n_ctx, n->n_threads, n->n_threads == 1 ? "" : "s");
+    printf("%s, %s, a context of %u tokens, %d thread%s\n", o.model, n->file_type, n->n_ctx, n->n_threads,
+           n->n_threads == 1 ? "" : "s");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         printf("%-10s %10.1f MiB  %s\n", rows[i].name, (double)rows[i].bytes / (1 << 20), rows[i].note);
     printf("%s%s\n", *refusal ? "does not fit: " : "fits", refusal);
@@ -152,7 +155,8 @@ static bool grid_opens(ng_error *why) {
 static int run(int argc, char **argv) {
     (void)argv;
     if (argc) return cli_usage("doctor takes no words");
-    if (o.n_ctx < 0 || o.n_ctx > INT32_MAX) return cli_usage("-c %ld: use 1 to %d, or 0 for the default", o.n_ctx, INT32_MAX);
+    if (o.n_ctx < 0 || o.n_ctx > INT32_MAX)
+        return cli_usage("-c %ld: use 1 to %d, or 0 for the default", o.n_ctx, INT32_MAX);
     if (o.threads < 0 || o.threads > 256) return cli_usage("-t %ld: use 1 to 256, or 0 for all cores", o.threads);
     if (!o.model && o.n_ctx) return cli_usage("-c belongs to -m FILE");
     ng_error err = {0};

@@ -50,8 +50,8 @@ static ng_status flush(job *k, ng_error *err) {
         size_t line = k->line + i + 1;
         if (k->texts[i].failed) return ng_fail(err, why.code, "line %zu: %s", line, why.text);
         if (!s && k->texts[i].n_tokens > k->info.n_seq_max)
-            fprintf(stderr, "nanogrid: line %zu has %zu tokens; this model embeds the first %u\n", line, k->texts[i].n_tokens,
-                    (unsigned)k->info.n_seq_max);
+            fprintf(stderr, "nanogrid: line %zu has %zu tokens; this model embeds the first %u\n", line,
+                    k->texts[i].n_tokens, (unsigned)k->info.n_seq_max);
         if (!s) put_vector(k, k->vectors + i * k->info.n_embd, line == 1);
     }
     k->line += k->n;
@@ -105,7 +105,8 @@ static ng_status embed(job *k, int argc, char **argv, ng_error *err) {
 static int run(int argc, char **argv) {
     ng_error err = {0};
     if (argc > 1) return cli_usage("one TEXT at most, %d given; put quotes around it", argc);
-    if (!(run_options.scale >= -16 && run_options.scale <= 16)) return cli_usage("--scale: %g is out of range, use -16 to 16", run_options.scale);
+    if (!(run_options.scale >= -16 && run_options.scale <= 16))
+        return cli_usage("--scale: %g is out of range, use -16 to 16", run_options.scale);
     if (run_options.scale != 1 && !run_options.adapter) return cli_usage("--scale belongs to --adapter");
     cli_session cs;
     if (cli_session_open(&cs, &run_options, &err)) return cli_fail(&err);

@@ -11,12 +11,14 @@ static struct {
     const char *dir, *noise;
 } o;
 
-static const cli_option options[] = {
-    {"dir", 'd', CLI_STR, &o.dir, "DIR", "where the model is (models/NAME beside the recipe's folder)", NULL},
-    {"card", 0, CLI_FLAG, &o.card, NULL, "write card.json and scores.gguf beside the model", NULL},
-    {"noise", 0, CLI_STR, &o.noise, "KIND", "spoil the test texts of labels: typos, spacing, homoglyphs or leetspeak", NULL},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
-    {0}};
+static const cli_option options[] = {{"dir", 'd', CLI_STR, &o.dir, "DIR",
+                                      "where the model is (models/NAME beside the recipe's folder)", NULL},
+                                     {"card", 0, CLI_FLAG, &o.card, NULL,
+                                      "write card.json and scores.gguf beside the model", NULL},
+                                     {"noise", 0, CLI_STR, &o.noise, "KIND",
+                                      "spoil the test texts of labels: typos, spacing, homoglyphs or leetspeak", NULL},
+                                     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
+                                     {0}};
 
 static void put_text(ng_buf *b, const ng_eval_result *r) {
     ng_buf_printf(b, "%s", r->model_path);
@@ -41,8 +43,11 @@ static int run(int argc, char **argv) {
     return code;
 }
 
-const cli_verb cli_verb_eval = {
-    "eval", "RECIPE.yaml [--dir DIR] [--card] [--noise KIND] [--json]", "accuracy, calibration, speed and size of a package's model",
-    "Measures on the recipe's test set; nothing is fitted. All figures but speed and memory are the same on every "
-    "machine.",
-    options, run};
+const cli_verb cli_verb_eval =
+    {"eval",
+     "RECIPE.yaml [--dir DIR] [--card] [--noise KIND] [--json]",
+     "accuracy, calibration, speed and size of a package's model",
+     "Measures on the recipe's test set; nothing is fitted. All figures but speed and memory are the same on every "
+     "machine.",
+     options,
+     run};

@@ -6,12 +6,13 @@ static struct {
     const char *merge, *model;
     double scale;
 } m = {.scale = 1};
-static const cli_option options[] = {
-    CLI_STAGE_OPTIONS(o),
-    {"merge", 0, CLI_STR, &m.merge, "ADAPTER", "instead of a recipe: write -m MODEL with this adapter in it to --out FILE", NULL},
-    {"model", 'm', CLI_STR, &m.model, "MODEL", "with --merge: the base that the adapter was made for", NULL},
-    {"scale", 0, CLI_NUM, &m.scale, "X", "with --merge: times the adapter (1); 0 gives the base's tensors", NULL},
-    {0}};
+static const cli_option options[] =
+    {CLI_STAGE_OPTIONS(o),
+     {"merge", 0, CLI_STR, &m.merge, "ADAPTER",
+      "instead of a recipe: write -m MODEL with this adapter in it to --out FILE", NULL},
+     {"model", 'm', CLI_STR, &m.model, "MODEL", "with --merge: the base that the adapter was made for", NULL},
+     {"scale", 0, CLI_NUM, &m.scale, "X", "with --merge: times the adapter (1); 0 gives the base's tensors", NULL},
+     {0}};
 
 static int run(int argc, char **argv) {
     ng_error err = {0};

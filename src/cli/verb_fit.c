@@ -15,18 +15,19 @@ static struct {
     long threads;
 } o;
 
-static const cli_option options[] = {
-    {"task", 0, CLI_STR, &o.task, "T", "what is asked for: classify, moderate, detect-language, ..", NULL},
-    {"ram", 0, CLI_STR, &o.ram, "R", "most memory that serving may take, such as 512MB (no limit)", NULL},
-    {"latency", 0, CLI_STR, &o.latency, "L", "95 of 100 answers within this time, such as 20ms or 500us (no limit)", NULL},
-    {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts: .csv, .tsv, .jsonl (the packages as they are)", NULL},
-    {"text", 0, CLI_STR, &o.text, "COLUMN", "of the texts (text)", NULL},
-    {"label", 0, CLI_STR, &o.label, "COLUMN", "of the labels (label)", NULL},
-    {"model", 'm', CLI_LIST, &o.models, "FILE", "a GGUF to try as well, with --data a BERT; may be given again", NULL},
-    {"out", 'o', CLI_STR, &o.out, "DIR", "where grid.yaml and its models go (fit)", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads for models (chosen by measurement)", "NANOGRID_THREADS"},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
-    {0}};
+static const cli_option options[] =
+    {{"task", 0, CLI_STR, &o.task, "T", "what is asked for: classify, moderate, detect-language, ..", NULL},
+     {"ram", 0, CLI_STR, &o.ram, "R", "most memory that serving may take, such as 512MB (no limit)", NULL},
+     {"latency", 0, CLI_STR, &o.latency, "L", "95 of 100 answers within this time, such as 20ms or 500us (no limit)",
+      NULL},
+     {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts: .csv, .tsv, .jsonl (the packages as they are)", NULL},
+     {"text", 0, CLI_STR, &o.text, "COLUMN", "of the texts (text)", NULL},
+     {"label", 0, CLI_STR, &o.label, "COLUMN", "of the labels (label)", NULL},
+     {"model", 'm', CLI_LIST, &o.models, "FILE", "a GGUF to try as well, with --data a BERT; may be given again", NULL},
+     {"out", 'o', CLI_STR, &o.out, "DIR", "where grid.yaml and its models go (fit)", NULL},
+     {"threads", 't', CLI_INT, &o.threads, "N", "threads for models (chosen by measurement)", "NANOGRID_THREADS"},
+     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
+     {0}};
 
 /* A number and one of the units; false: it is none. */
 static bool with_unit(const char *text, const char *const units[], const double factor[], double *out) {
@@ -39,11 +40,14 @@ static bool with_unit(const char *text, const char *const units[], const double 
 }
 
 static int read_limits(ng_device_fit_options *f) {
-    static const char *const sizes[] = {"B", "KB", "KiB", "MB", "MiB", "GB", "GiB", NULL}, *const times[] = {"ms", "us", "s", NULL};
+    static const char *const sizes[] = {"B", "KB", "KiB", "MB", "MiB", "GB", "GiB", NULL}, *const times[] = {"ms", "us",
+                                                                                                             "s", NULL};
     static const double bytes[] = {1, 1024, 1024, 1 << 20, 1 << 20, 1 << 30, 1 << 30}, ms[] = {1, 1e-3, 1e3};
     double ram = 0;
-    if (o.ram && (!with_unit(o.ram, sizes, bytes, &ram) || ram < 1 || ram > 1e15)) return cli_usage("--ram: '%.40s' is no size such as 512MB", o.ram);
-    if (o.latency && !with_unit(o.latency, times, ms, &f->latency_ms)) return cli_usage("--latency: '%.40s' is no time such as 20ms", o.latency);
+    if (o.ram && (!with_unit(o.ram, sizes, bytes, &ram) || ram < 1 || ram > 1e15))
+        return cli_usage("--ram: '%.40s' is no size such as 512MB", o.ram);
+    if (o.latency && !with_unit(o.latency, times, ms, &f->latency_ms))
+        return cli_usage("--latency: '%.40s' is no time such as 20ms", o.latency);
     f->ram_bytes = (uint64_t)ram;
     return 0;
 }
@@ -104,8 +108,10 @@ static void put_table(ng_buf *b, const ng_device_fit *r, bool done) {
 static void put_text(ng_buf *b, const ng_device_fit *r) {
     put_table(b, r, true);
     ng_buf_printf(b, "\n\n%s", r->because);
-    if (!isnan(r->test_accuracy)) ng_buf_printf(b, "; on %zu texts that decided nothing: %.1f %%", r->n_test, 100 * r->test_accuracy);
-    ng_buf_printf(b, "\n%s written in %.0f s; try: nanogrid run --grid %s --task %s \"..\"", r->grid_path, r->seconds, r->grid_path, o.task);
+    if (!isnan(r->test_accuracy))
+        ng_buf_printf(b, "; on %zu texts that decided nothing: %.1f %%", r->n_test, 100 * r->test_accuracy);
+    ng_buf_printf(b, "\n%s written in %.0f s; try: nanogrid run --grid %s --task %s \"..\"", r->grid_path, r->seconds,
+                  r->grid_path, o.task);
 }
 
 static void on_row(void *ctx, const ng_device_fit_row *row, size_t done, size_t of) {

@@ -33,7 +33,8 @@ static int print(const ng_imatrix_report *r) {
         ng_json_key(&j, "windows"), ng_json_uint(&j, r->n_windows);
         ng_json_end(&j);
     } else
-        ng_buf_printf(&b, "%s: %zu matrices over %zu tokens in %zu windows", o.out, r->n_matrices, r->n_tokens, r->n_windows);
+        ng_buf_printf(&b, "%s: %zu matrices over %zu tokens in %zu windows", o.out, r->n_matrices, r->n_tokens,
+                      r->n_windows);
     int code = cli_print(&b);
     ng_buf_clear(&b);
     return code;
@@ -43,7 +44,8 @@ static int run(int argc, char **argv) {
     (void)argv;
     ng_error err = {0};
     if (argc) return cli_usage("imatrix takes no words; give the text with -f FILE and the output with -o FILE");
-    if (!o.file || !o.out) return cli_usage(o.file ? "no output: give one with -o FILE" : "no text: give one with -f FILE");
+    if (!o.file || !o.out)
+        return cli_usage(o.file ? "no output: give one with -o FILE" : "no text: give one with -f FILE");
     ng_buf text = ng_buf_init(256 << 20);
     cli_session cs;
     cli_progress bar = {.what = "imatrix"};

@@ -41,7 +41,8 @@ static int print_logits(const float *logits, size_t n) {
 
 static ng_status check(const float *logits, size_t n, ng_error *err) {
     for (size_t i = 0; i < n; i++)
-        if (!isfinite(logits[i])) return ng_fail(err, NG_EFORMAT, "logit %zu is not finite; the weights of %s are damaged", i, o.model);
+        if (!isfinite(logits[i]))
+            return ng_fail(err, NG_EFORMAT, "logit %zu is not finite; the weights of %s are damaged", i, o.model);
     return NG_OK;
 }
 

@@ -50,7 +50,8 @@ static int print(const ng_perplexity *p) {
     } else {
         ng_buf_printf(&b, "perplexity %.4f over %zu tokens in %zu windows", p->ppl, p->n_scored, p->n_windows);
         if (!isnan(p->kld_mean))
-            ng_buf_printf(&b, "\nKL %.6f nats a token, the same best token in %.2f %%", p->kld_mean, 100 * p->top1_agree);
+            ng_buf_printf(&b, "\nKL %.6f nats a token, the same best token in %.2f %%", p->kld_mean,
+                          100 * p->top1_agree);
     }
     int code = cli_print(&b);
     ng_buf_clear(&b);

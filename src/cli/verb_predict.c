@@ -15,17 +15,18 @@ static struct {
     bool lines, json;
 } o = {.scale = 1};
 
-static const cli_option options[] = {
-    {"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file of a model (not needed for --task extract)", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "threads of a decoder or an encoder (measured)", "NANOGRID_THREADS"},
-    {"head", 0, CLI_STR, &o.head, "NAME", "which head of a file that has several", NULL},
-    {"adapter", 0, CLI_STR, &o.adapter, "FILE", "a LoRA adapter of `finetune` beside an encoder's weights; its heads answer", NULL},
-    {"scale", 0, CLI_NUM, &o.scale, "X", "times the adapter (1); 0 turns it off: the base, bit for bit", NULL},
-    {"task", 0, CLI_STR, &o.task, "TASK", "classify, moderate, .. (what the file was made for)", NULL},
-    {"top-k", 0, CLI_INT, &o.top_k, "K", "classify, detect-language: how many scores (5)", NULL},
-    {"lines", 0, CLI_FLAG, &o.lines, NULL, "every line of the input is a text; one result a line", NULL},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a text", NULL},
-    {0}};
+static const cli_option options[] =
+    {{"model", 'm', CLI_STR, &o.model, "FILE", "the GGUF file of a model (not needed for --task extract)", NULL},
+     {"threads", 't', CLI_INT, &o.threads, "N", "threads of a decoder or an encoder (measured)", "NANOGRID_THREADS"},
+     {"head", 0, CLI_STR, &o.head, "NAME", "which head of a file that has several", NULL},
+     {"adapter", 0, CLI_STR, &o.adapter, "FILE",
+      "a LoRA adapter of `finetune` beside an encoder's weights; its heads answer", NULL},
+     {"scale", 0, CLI_NUM, &o.scale, "X", "times the adapter (1); 0 turns it off: the base, bit for bit", NULL},
+     {"task", 0, CLI_STR, &o.task, "TASK", "classify, moderate, .. (what the file was made for)", NULL},
+     {"top-k", 0, CLI_INT, &o.top_k, "K", "classify, detect-language: how many scores (5)", NULL},
+     {"lines", 0, CLI_FLAG, &o.lines, NULL, "every line of the input is a text; one result a line", NULL},
+     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a text", NULL},
+     {0}};
 
 static void put_scores(ng_buf *b, const ng_score *s, size_t n) {
     for (size_t i = 0; i < n; i++) ng_buf_printf(b, "  %s %.4f", s[i].label, (double)s[i].p);
@@ -70,7 +71,8 @@ static ng_status predict(ng_head *h, ng_task task, const char *text, size_t len,
     ng_answer *a;
     size_t bad = ng_utf8_invalid_at(text, len);
     if (bad < len)
-        return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)", bad, (unsigned char)text[bad]);
+        return ng_fail(err, NG_EFORMAT, "the text is not valid UTF-8: byte %zu (0x%02x)", bad,
+                       (unsigned char)text[bad]);
     if (ng_answer_new(&a)) return ng_fail(err, NG_ENOMEM, "out of memory");
     ng_part part = {NG_PART_TEXT, text, len};
     ng_message message = {"user", &part, 1};

@@ -7,13 +7,14 @@ static struct {
     bool json;
 } o = {.flips = 20};
 
-static const cli_option options[] = {
-    CLI_GRID_OPTION(&o),
-    {"since", 0, CLI_STR, &o.since, "WHEN", "only decisions since then: 7d, 12h, 2026-11-21, 2026-11-21T09:00:00Z (all)",
-     NULL},
-    {"flips", 0, CLI_INT, &o.flips, "N", "tell at most N changed decisions one by one (20)", NULL},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
-    {0}};
+static const cli_option options[] = {CLI_GRID_OPTION(&o),
+                                     {"since", 0, CLI_STR, &o.since, "WHEN",
+                                      "only decisions since then: 7d, 12h, 2026-11-21, 2026-11-21T09:00:00Z (all)",
+                                      NULL},
+                                     {"flips", 0, CLI_INT, &o.flips, "N",
+                                      "tell at most N changed decisions one by one (20)", NULL},
+                                     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
+                                     {0}};
 
 static int run(int argc, char **argv) {
     (void)argv;

@@ -42,7 +42,9 @@ static void put_result(ng_buf *b, const ng_answer *a) {
             ng_buf_printf(b, "%s%zu (%.1f %%)", i ? ", " : "", a->results[i].index, 100 * (double)a->results[i].score);
         break;
     default:
-        ng_buf_puts(b, a->answer ? a->answer : a->task == NG_TASK_ANSWER ? "(the text does not hold the answer)" : "(no answer)");
+        ng_buf_puts(b, a->answer                   ? a->answer
+                       : a->task == NG_TASK_ANSWER ? "(the text does not hold the answer)"
+                                                   : "(no answer)");
     }
 }
 
@@ -87,7 +89,8 @@ static void put_step(ng_buf *b, const ng_pipeline_step *s) {
     ng_buf_printf(b, "%s", s->label ? s->label : "");
     if (!s->label && s->text) ng_buf_puts(b, s->text);
     if (!s->label && !s->text && s->status == NG_STEP_ANSWERED) put_result(b, s->answer);
-    if (s->status != NG_STEP_ANSWERED) ng_buf_printf(b, "%s(%s: %s)", s->label || s->text ? "  " : "", ng_step_status_name(s->status), s->why);
+    if (s->status != NG_STEP_ANSWERED)
+        ng_buf_printf(b, "%s(%s: %s)", s->label || s->text ? "  " : "", ng_step_status_name(s->status), s->why);
 }
 
 static void put_pipeline(ng_buf *b, const ng_pipeline_answer *p) {
@@ -95,7 +98,8 @@ static void put_pipeline(ng_buf *b, const ng_pipeline_answer *p) {
         ng_buf_printf(b, ask.lines ? "%s%s: " : "%s%-12s ", !i ? "" : ask.lines ? "\t" : "\n", p->steps[i].name);
         put_step(b, &p->steps[i]);
     }
-    if (!ask.lines) ng_buf_printf(b, "\n\n  took     %.2f ms\n  more     nanogrid explain %s", p->latency_ms, p->decision_id);
+    if (!ask.lines)
+        ng_buf_printf(b, "\n\n  took     %.2f ms\n  more     nanogrid explain %s", p->latency_ms, p->decision_id);
 }
 
 typedef struct piped {
@@ -119,8 +123,11 @@ static ng_status pipe_one(void *ctx, const char *text, size_t len, ng_buf *b, ng
 static int run_pipeline(int argc, char **argv) {
     ng_error err = {0}, unrecorded = {0};
     piped k;
-    if (ask.task || ask.expert) return cli_usage("the steps of a pipeline name their task and expert; leave --%s out", ask.task ? "task" : "expert");
-    if (ask.to || ask.from || ask.context || ask.documents || ask.labels || ask.types || ask.offsets || ask.top_k || ask.max_sentences || ask.max_tokens)
+    if (ask.task || ask.expert)
+        return cli_usage("the steps of a pipeline name their task and expert; leave --%s out",
+                         ask.task ? "task" : "expert");
+    if (ask.to || ask.from || ask.context || ask.documents || ask.labels || ask.types || ask.offsets || ask.top_k ||
+        ask.max_sentences || ask.max_tokens)
         return cli_usage("the parameters of a pipeline's tasks stand in grid.yaml");
     int code = cli_ask_check(&ask, &k.request);
     if (code) return code;

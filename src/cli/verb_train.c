@@ -12,16 +12,17 @@ static struct {
     long seed, threads;
 } o = {.seed = -1};
 
-static const cli_option options[] = {
-    {"out", 'o', CLI_STR, &o.out, "DIR", "where the model goes (models/NAME beside the recipe's folder)", NULL},
-    {"seed", 0, CLI_INT, &o.seed, "N", "instead of the recipe's seed", NULL},
-    {"threads", 't', CLI_INT, &o.threads, "N", "of an encoder's training (all cores)", "NANOGRID_THREADS"},
-    {"plot", 0, CLI_STR, &o.plot, "FILE.svg", "draw an encoder's loss curve", NULL},
-    {"bench", 0, CLI_FLAG, &o.bench, NULL, "only time an encoder's training steps", NULL},
-    {"few-shot", 0, CLI_STR, &o.few_shot, "LABELS.yaml", "instead of a recipe: a head from a few examples a label, in seconds", NULL},
-    {"model", 'm', CLI_STR, &o.model, "MODEL", "with --few-shot: the encoder (a BERT as GGUF)", NULL},
-    {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a line: each step, then the result", NULL},
-    {0}};
+static const cli_option options[] =
+    {{"out", 'o', CLI_STR, &o.out, "DIR", "where the model goes (models/NAME beside the recipe's folder)", NULL},
+     {"seed", 0, CLI_INT, &o.seed, "N", "instead of the recipe's seed", NULL},
+     {"threads", 't', CLI_INT, &o.threads, "N", "of an encoder's training (all cores)", "NANOGRID_THREADS"},
+     {"plot", 0, CLI_STR, &o.plot, "FILE.svg", "draw an encoder's loss curve", NULL},
+     {"bench", 0, CLI_FLAG, &o.bench, NULL, "only time an encoder's training steps", NULL},
+     {"few-shot", 0, CLI_STR, &o.few_shot, "LABELS.yaml",
+      "instead of a recipe: a head from a few examples a label, in seconds", NULL},
+     {"model", 'm', CLI_STR, &o.model, "MODEL", "with --few-shot: the encoder (a BERT as GGUF)", NULL},
+     {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object a line: each step, then the result", NULL},
+     {0}};
 
 static bool on_bench(void *ctx, const ng_train_bench_row *r) {
     (void)ctx;
@@ -36,7 +37,8 @@ static bool on_bench(void *ctx, const ng_train_bench_row *r) {
         ng_json_key(&j, "tokens_per_s"), ng_json_fixed(&j, r->tokens_per_s, 1);
         ng_json_end(&j);
     } else {
-        ng_buf_printf(&b, "batch %d  length %d  %s (%s)  %.0f tokens/s", r->batch, r->length, r->dtype, r->kernel, r->tokens_per_s);
+        ng_buf_printf(&b, "batch %d  length %d  %s (%s)  %.0f tokens/s", r->batch, r->length, r->dtype, r->kernel,
+                      r->tokens_per_s);
     }
     bool ok = cli_print(&b) == 0;
     ng_buf_clear(&b);
@@ -77,10 +79,12 @@ static void put_text(ng_buf *b, const ng_train_result *r) {
 
 static void put_few_shot(ng_buf *b, const ng_few_shot_result *r) {
     if (!o.json) {
-        ng_buf_printf(b, "%s: %zu labels from %zu examples in %.1f s; %.1f %% of the examples are right when left out", r->model_path, r->n_labels,
-                      r->n_examples, r->seconds, 100 * r->accuracy);
+        ng_buf_printf(b, "%s: %zu labels from %zu examples in %.1f s; %.1f %% of the examples are right when left out",
+                      r->model_path, r->n_labels, r->n_examples, r->seconds, 100 * r->accuracy);
         if (!isnan(r->oos_threshold)) ng_buf_printf(b, "; out of scope below %.2f", r->oos_threshold);
-        ng_buf_printf(b, "\ntry: nanogrid predict -m %s \"..\"; in grid.yaml: models: {%s: {path: %s}} and an expert {name: %s, task: classify, model: %s, head: %s}",
+        ng_buf_printf(b,
+                      "\ntry: nanogrid predict -m %s \"..\"; in grid.yaml: models: {%s: {path: %s}} and an expert "
+                      "{name: %s, task: classify, model: %s, head: %s}",
                       r->model_path, r->name, r->model_path, r->name, r->name, r->name);
         return;
     }
@@ -110,7 +114,8 @@ static int run_few_shot(void) {
 
 static int run(int argc, char **argv) {
     if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
-    if (o.few_shot && (argc || o.bench || o.plot || o.seed >= 0)) return cli_usage("--few-shot stands for the recipe and takes --out, -m and -t only");
+    if (o.few_shot && (argc || o.bench || o.plot || o.seed >= 0))
+        return cli_usage("--few-shot stands for the recipe and takes --out, -m and -t only");
     if (o.few_shot) return run_few_shot();
     if (o.model) return cli_usage("-m belongs to --few-shot; a recipe names its base");
     if (argc != 1) return cli_usage("train needs one RECIPE.yaml");

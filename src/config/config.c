@@ -54,7 +54,8 @@ bool ng_config_parse_bytes(uint64_t *out, const char *text) {
 }
 
 bool ng_config_parse_ms(int64_t *out, const char *text) {
-    static const unit units[] = {{"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"min", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}, {NULL, 0}};
+    static const unit units[] = {{"ms", 1},    {"s", 1e3},    {"m", 6e4}, {"min", 6e4},
+                                 {"h", 3.6e6}, {"d", 8.64e7}, {NULL, 0}};
     double v;
     if (!parse_unit(&v, text, units) || v > 9e18) return false;
     *out = (int64_t)v;
@@ -264,7 +265,8 @@ static ng_status bind_struct(binder *b, const ng_config_schema *schema, const ng
         if (f->type == NG_CONFIG_LINE) *(int *)(void *)(out + f->offset) = n->line;
         const ng_yaml_node *given = f->required ? find_child(n, f->name) : NULL;
         if (f->required && (!given || is_null(given)))
-            return ng_fail(b->err, NG_EINVALID, "%s:%d: %s lacks the key '%s'", b->name, n->line, schema->what, f->name);
+            return ng_fail(b->err, NG_EINVALID, "%s:%d: %s lacks the key '%s'", b->name, n->line, schema->what,
+                           f->name);
     }
     return NG_OK;
 }
@@ -300,7 +302,10 @@ static void doc_fields(const ng_config_schema *schema, const char *prefix, ng_bu
                       f->required ? "required" : f->dflt ? f->dflt : "", f->help ? f->help : "");
         if (!f->sub) continue;
         size_t len = strlen(path);
-        snprintf(path + len, sizeof path - len, f->type == NG_CONFIG_LIST ? "[]." : f->type == NG_CONFIG_MAP ? ".NAME." : ".");
+        snprintf(path + len, sizeof path - len,
+                 f->type == NG_CONFIG_LIST  ? "[]."
+                 : f->type == NG_CONFIG_MAP ? ".NAME."
+                                            : ".");
         doc_fields(f->sub, path, out);
     }
 }

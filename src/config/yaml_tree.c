@@ -79,8 +79,9 @@ static ng_status read_children(reader *r, ng_yaml_node *parent, int depth) {
             key = r->text;
             for (ng_yaml_node *n = parent->child; n; n = n->next)
                 if (!strcmp(n->key, key))
-                    return ng_fail(r->err, NG_EINVALID, "%s:%d: the key '%s' stands here a second time (first on line %d)",
-                                   r->name, key_line, key, n->key_line);
+                    return ng_fail(r->err, NG_EINVALID,
+                                   "%s:%d: the key '%s' stands here a second time (first on line %d)", r->name,
+                                   key_line, key, n->key_line);
             if ((s = next(r))) return s;
         }
         if ((s = read_node(r, tail, depth + 1))) return s;

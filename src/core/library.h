@@ -12,6 +12,7 @@
 #include <nanogrid/status.h>
 
 /* Writes the address of each name into pointers, which holds n function pointers and nothing else. */
-ng_status ng_library_load(const char *library, const char *const *names, size_t n, void *pointers, ng_error *err) NG_MUST_USE;
+ng_status ng_library_load(const char *library, const char *const *names, size_t n, void *pointers,
+                          ng_error *err) NG_MUST_USE;
 
 #endif

@@ -122,13 +122,15 @@ bool ng_budget_parse(uint64_t *out, const char *text) {
     static const struct {
         const char *name;
         double factor;
-    } units[] = {{"", 1}, {"B", 1}, {"KB", 1024}, {"KiB", 1024}, {"MB", 1048576}, {"MiB", 1048576}, {"GB", 1073741824}, {"GiB", 1073741824}};
+    } units[] = {{"", 1},         {"B", 1},         {"KB", 1024},       {"KiB", 1024},
+                 {"MB", 1048576}, {"MiB", 1048576}, {"GB", 1073741824}, {"GiB", 1073741824}};
     char *end;
     double v = strtod(text, &end);
     if (end == text || !(v >= 0)) return false;
     while (*end == ' ') end++;
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (!strcasecmp(end, units[i].name) && v * units[i].factor < 9e18) return *out = (uint64_t)(v * units[i].factor), true;
+        if (!strcasecmp(end, units[i].name) && v * units[i].factor < 9e18)
+            return *out = (uint64_t)(v * units[i].factor), true;
     return false;
 }
 

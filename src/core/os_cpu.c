@@ -44,8 +44,8 @@ const char *ng_cpu_note(void) {
 ng_cpu_level ng_cpu_judge(const ng_cpu_x86 *x, const char **why) {
     bool fma = x->ecx1 >> 12 & 1, f16c = x->ecx1 >> 29 & 1;
     bool avx2 = (x->xcr0 & 6) == 6 && fma && f16c && (x->ebx7 >> 5 & 1);
-    bool avx512 = avx2 && (x->xcr0 & 0xE6) == 0xE6 && (x->ebx7 >> 16 & 1) && (x->ebx7 >> 17 & 1) && (x->ebx7 >> 30 & 1) &&
-                  (x->ebx7 >> 31 & 1) && (x->ecx7 >> 11 & 1);
+    bool avx512 = avx2 && (x->xcr0 & 0xE6) == 0xE6 && (x->ebx7 >> 16 & 1) && (x->ebx7 >> 17 & 1) &&
+                  (x->ebx7 >> 30 & 1) && (x->ebx7 >> 31 & 1) && (x->ecx7 >> 11 & 1);
     bool amx = avx512 && (x->edx7 >> 24 & 1) && (x->edx7 >> 25 & 1) && (x->edx7 >> 22 & 1);
     *why = "";
     if (!amx) return avx512 ? NG_CPU_AVX512 : avx2 ? NG_CPU_AVX2 : NG_CPU_REF;
@@ -111,7 +111,8 @@ ng_status ng_cpu_get(ng_cpu_level *out, ng_error *err) {
     if (!cap || !*cap) return NG_OK;
     ng_cpu_level level;
     if (!ng_cpu_level_parse(&level, cap))
-        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: no such level; use ref, avx2, avx512, amx, neon, dotprod or i8mm", cap);
+        return ng_fail(err, NG_EINVALID, "NG_CPU=%s: no such level; use ref, avx2, avx512, amx, neon, dotprod or i8mm",
+                       cap);
     if (!ng_cpu_can(level))
         return ng_fail(err, NG_EINVALID, "NG_CPU=%s: this machine offers %s at most; unset NG_CPU for the best%s%s",
                        cap, ng_cpu_level_name(ng_cpu_best()), *ng_cpu_note() ? "; " : "", ng_cpu_note());

@@ -56,7 +56,8 @@ int ng_rapl_read(ng_rapl_zone zones[NG_RAPL_MAX], const char *root) {
 uint64_t ng_rapl_between(const ng_rapl_zone *before, const ng_rapl_zone *after, int n) {
     uint64_t total = 0;
     for (int i = 0; i < n; i++)
-        total += after[i].uj >= before[i].uj ? after[i].uj - before[i].uj : after[i].uj + (before[i].max_uj - before[i].uj);
+        total +=
+            after[i].uj >= before[i].uj ? after[i].uj - before[i].uj : after[i].uj + (before[i].max_uj - before[i].uj);
     return total;
 }
 

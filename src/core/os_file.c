@@ -60,7 +60,8 @@ ng_status ng_stream_read(ng_buf *out, FILE *f, const char *name, ng_error *err) 
             if (fgetc(f) == EOF) return NG_OK;
             return ng_fail(err, NG_ELIMIT, "%s is larger than the limit of %zu bytes", name, out->max);
         }
-        if (ng_buf_reserve(out, want)) return ng_fail(err, out->status, "reading %s: %s", name, ng_status_text(out->status));
+        if (ng_buf_reserve(out, want))
+            return ng_fail(err, out->status, "reading %s: %s", name, ng_status_text(out->status));
         size_t n = fread(out->data + out->len, 1, want, f);
         out->len += n;
         out->data[out->len] = 0;
@@ -236,7 +237,8 @@ static ng_status make_folders(const char *path, mode_t mode_of_last, ng_error *e
         if (path[i] != '/' && path[i] != 0) continue;
         memcpy(part, path, i);
         part[i] = 0;
-        if (mkdir(part, i == len ? mode_of_last : 0755) && errno != EEXIST) return fail_errno(err, "cannot create", part);
+        if (mkdir(part, i == len ? mode_of_last : 0755) && errno != EEXIST)
+            return fail_errno(err, "cannot create", part);
     }
     return ng_dir_exists(path) ? NG_OK : ng_fail(err, NG_EIO, "%s is not a folder", path);
 }

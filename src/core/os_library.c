@@ -11,7 +11,9 @@ ng_status ng_library_load(const char *library, const char *const *names, size_t 
     if (!lib) return ng_fail(err, NG_EUNSUPPORTED, "%s cannot be loaded (%.160s): install it", library, dlerror());
     for (size_t i = 0; i < n; i++) {
         void *symbol = dlsym(lib, names[i]);
-        if (!symbol) return ng_fail(err, NG_EUNSUPPORTED, "%s has no %s: install the version that this program was built with", library, names[i]);
+        if (!symbol)
+            return ng_fail(err, NG_EUNSUPPORTED, "%s has no %s: install the version that this program was built with",
+                           library, names[i]);
         memcpy((char *)pointers + i * sizeof symbol, &symbol, sizeof symbol);
     }
     return NG_OK;

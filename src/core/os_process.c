@@ -189,7 +189,9 @@ ng_status ng_process_run(ng_process_outcome *out, const ng_process_job *job, ng_
     int64_t waited = 0;
     *out = (ng_process_outcome){0};
     int e = spawn_between_files(&pid, job);
-    if (e) return ng_fail(err, e == ENOMEM ? NG_ENOMEM : NG_EIO, "process: %s does not start: %s", job->argv[0], strerror(e));
+    if (e)
+        return ng_fail(err, e == ENOMEM ? NG_ENOMEM : NG_EIO, "process: %s does not start: %s", job->argv[0],
+                       strerror(e));
     while ((ended = waitpid(pid, &status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
         uint64_t now = peak_of(pid);
         if (now > out->peak_bytes) out->peak_bytes = now;

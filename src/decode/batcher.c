@@ -74,10 +74,12 @@ static ng_status set_sizes(ng_batcher *b, const ng_scheduler_options *o, ng_erro
     b->n_slots = o->n_slots ? o->n_slots : SLOTS_DEFAULT;
     b->rows_max = ng_session_max_batch(b->session);
     if (b->n_slots > NG_SLOTS_MAX || b->n_slots > b->rows_max)
-        return ng_fail(err, NG_EINVALID, "%u slots: use 1 to %zu", b->n_slots, b->rows_max < NG_SLOTS_MAX ? b->rows_max : NG_SLOTS_MAX);
+        return ng_fail(err, NG_EINVALID, "%u slots: use 1 to %zu", b->n_slots,
+                       b->rows_max < NG_SLOTS_MAX ? b->rows_max : NG_SLOTS_MAX);
     if (n_kv < b->n_ctx)
-        return ng_fail(err, NG_EINVALID, "a pool of %u tokens cannot hold one sequence of %u; enlarge it or shorten the context",
-                       n_kv, b->n_ctx);
+        return ng_fail(err, NG_EINVALID,
+                       "a pool of %u tokens cannot hold one sequence of %u; enlarge it or shorten the context", n_kv,
+                       b->n_ctx);
     /* one page more a slot: a sequence whose last page is not full wastes the rest of it */
     b->n_pages = (n_kv + NG_KV_PAGE_TOK - 1) / NG_KV_PAGE_TOK + b->n_slots;
     return NG_OK;
@@ -114,8 +116,8 @@ ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler
     ng_model_info info = ng_model_get_info(m);
     *out = NULL;
     if (info.kind != NG_MODEL_CAUSAL)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' cannot generate text; it embeds", info.path,
-                       info.arch);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' cannot generate text; it embeds",
+                       info.path, info.arch);
     ng_batcher *b = calloc(1, sizeof *b);
     if (!b) return ng_fail(err, NG_ENOMEM, "scheduler: out of memory");
     b->model = m;
@@ -209,7 +211,8 @@ static slot *best_prefix(const ng_batcher *b, const ng_stream *st, size_t *same)
     slot *best = NULL;
     *same = 0;
     for (size_t i = 0; i < b->n_running; i++) {
-        size_t n = b->by_age[i]->stream->tenant == st->tenant ? common_prefix(b->by_age[i], st->prompt, st->n_prompt - 1) : 0;
+        size_t n =
+            b->by_age[i]->stream->tenant == st->tenant ? common_prefix(b->by_age[i], st->prompt, st->n_prompt - 1) : 0;
         if (n > *same) *same = n, best = b->by_age[i];
     }
     return best;
@@ -373,7 +376,8 @@ static void pick_part(void *ctx, int part, int n_parts) {
         slot *s = b->out[i];
         ng_stream *st = s->stream;
         bool more;
-        st->status = ng_run_step(&st->run, b->logits + i * b->n_vocab, b->hidden ? b->hidden + i * b->n_hidden : NULL, &more, &st->error);
+        st->status = ng_run_step(&st->run, b->logits + i * b->n_vocab, b->hidden ? b->hidden + i * b->n_hidden : NULL,
+                                 &more, &st->error);
         if (!st->status && more) s->ids[s->n_ids++] = ng_run_last(&st->run);
     }
 }
@@ -390,7 +394,9 @@ static void pick_all(ng_batcher *b) {
 
 static void learn(double *x, double seen, double smooth) { *x = *x > 0 ? *x + smooth * (seen - *x) : seen; }
 
-static void learn_row(ng_batcher *b, double ms) { learn(&b->row_ms, ms, ms > b->row_ms ? SMOOTH_DEARER : SMOOTH_CHEAPER); }
+static void learn_row(ng_batcher *b, double ms) {
+    learn(&b->row_ms, ms, ms > b->row_ms ? SMOOTH_DEARER : SMOOTH_CHEAPER);
+}
 
 /* Fits the line through which the next chunk is chosen. */
 static void note_time(ng_batcher *b, double ms, size_t n_decoding, size_t chunk) {

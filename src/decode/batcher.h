@@ -40,7 +40,8 @@ typedef struct ng_batcher ng_batcher;
 typedef void ng_stream_end_fn(void *ctx, ng_stream *s);
 
 /* Options as in scheduler.h, checked here; n_waiting is not used. */
-ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler_options *opt, ng_error *err) NG_MUST_USE;
+ng_status ng_batcher_new(ng_batcher **out, const ng_model *m, const ng_scheduler_options *opt,
+                         ng_error *err) NG_MUST_USE;
 void ng_batcher_free(ng_batcher *b);
 void ng_batcher_on_end(ng_batcher *b, ng_stream_end_fn *fn, void *ctx);
 uint32_t ng_batcher_n_ctx(const ng_batcher *b);

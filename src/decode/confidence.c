@@ -167,7 +167,8 @@ static ng_status read_taps(reader *r, const ng_model_info *info, ng_error *err) 
     ng_gguf_array a;
     ng_status s = ng_gguf_get_array(r->g, "nanogrid.confidence.taps", &a, err);
     if (s) return s;
-    if (a.kind == NG_GGUF_STRING || !a.len || a.len > NG_CONFIDENCE_TAPS_MAX) return bad(r, "taps must be 1 to 4 layers", err);
+    if (a.kind == NG_GGUF_STRING || !a.len || a.len > NG_CONFIDENCE_TAPS_MAX)
+        return bad(r, "taps must be 1 to 4 layers", err);
     uint32_t *taps = ng_arena_array(r->arena, a.len, sizeof *taps);
     if (!taps) return ng_fail(err, NG_ENOMEM, "confidence: out of memory");
     for (size_t i = 0; i < a.len; i++) {
@@ -205,7 +206,8 @@ static ng_status read_kinds(reader *r, ng_error *err) {
     if (!t->dims[0] || t->dims[0] > NG_CONFIDENCE_KINDS_MAX) return bad(r, "kind.radius must be of 1 to 32 kinds", err);
     size_t n = (size_t)t->dims[0];
     ng_status s;
-    if ((s = read_tensor(r, "kind.radius", 1, n, &c->radius, err)) || (s = read_tensor(r, "kind.centre", n, width, &c->centre, err)) ||
+    if ((s = read_tensor(r, "kind.radius", 1, n, &c->radius, err)) ||
+        (s = read_tensor(r, "kind.centre", n, width, &c->centre, err)) ||
         (s = read_tensor(r, "kind.spread", 1, width, &c->spread, err)))
         return s;
     for (size_t i = 0; i < width; i++)
@@ -239,7 +241,8 @@ static ng_status read_weights(reader *r, ng_error *err) {
 ng_status ng_confidence_digest(char out[NG_CONFIDENCE_DIGEST], const ng_model *m, ng_error *err) {
     ng_digest d;
     ng_status s = ng_model_digest(&d, m, err);
-    if (!s) snprintf(out, NG_CONFIDENCE_DIGEST, "%016llx%016llx", (unsigned long long)d.h[0], (unsigned long long)d.h[1]);
+    if (!s)
+        snprintf(out, NG_CONFIDENCE_DIGEST, "%016llx%016llx", (unsigned long long)d.h[0], (unsigned long long)d.h[1]);
     return s;
 }
 
@@ -250,11 +253,12 @@ static ng_status check_model(const reader *r, const char *digest, ng_error *err)
     if (a.kind != NG_GGUF_STRING || !a.len) return bad(r, "nanogrid.requires must list digests", err);
     for (size_t i = 0; i < a.len; i++)
         if (a.strs[i].len == strlen(digest) && !memcmp(a.strs[i].data, digest, a.strs[i].len)) return NG_OK;
-    return ng_fail(err, NG_EINVALID, "%s was fitted on a model with digest %.*s; the one beside it has %s", ng_gguf_path(r->g),
-                   (int)(a.strs[0].len < 64 ? a.strs[0].len : 64), a.strs[0].data, digest);
+    return ng_fail(err, NG_EINVALID, "%s was fitted on a model with digest %.*s; the one beside it has %s",
+                   ng_gguf_path(r->g), (int)(a.strs[0].len < 64 ? a.strs[0].len : 64), a.strs[0].data, digest);
 }
 
-ng_status ng_confidence_read(ng_confidence **out, const ng_gguf *g, const ng_model_info *info, const char *digest, ng_error *err) {
+ng_status ng_confidence_read(ng_confidence **out, const ng_gguf *g, const ng_model_info *info, const char *digest,
+                             ng_error *err) {
     ng_arena *arena;
     ng_str arch;
     *out = NULL;

@@ -45,8 +45,8 @@ typedef struct ng_confidence {
 ng_status ng_confidence_open(ng_confidence **out, const char *path, const ng_model *m, ng_error *err) NG_MUST_USE;
 /* The same from an open file, which may be closed afterwards, for a model of this depth and width and with this digest. */
 struct ng_gguf;
-ng_status ng_confidence_read(ng_confidence **out, const struct ng_gguf *g, const ng_model_info *info, const char *digest,
-                             ng_error *err) NG_MUST_USE;
+ng_status ng_confidence_read(ng_confidence **out, const struct ng_gguf *g, const ng_model_info *info,
+                             const char *digest, ng_error *err) NG_MUST_USE;
 void ng_confidence_free(ng_confidence *c); /* NULL is fine */
 /* "X.confidence.gguf" for a model X.gguf; NULL when memory is out.  The caller's. */
 char *ng_confidence_path(const char *model_path) NG_MUST_USE;

@@ -25,7 +25,8 @@ static ng_status damaged(ng_status s, size_t at, ng_error *err) {
 }
 
 /* KL(p || q) of base logits b and model logits x. */
-static double divergence(const float *b, const ng_distribution *db, const float *x, const ng_distribution *dx, size_t n) {
+static double divergence(const float *b, const ng_distribution *db, const float *x, const ng_distribution *dx,
+                         size_t n) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         double lp = (double)b[i] - (double)db->log_z;
@@ -68,7 +69,8 @@ static ng_status check(const ng_perplexity_options *o, size_t n_vocab, ng_error 
     if (o->n < 2) return ng_fail(err, NG_EINVALID, "perplexity needs at least 2 tokens, the text has %zu", o->n);
     for (size_t i = 0; i < o->n; i++)
         if (o->ids[i] < 0 || (size_t)o->ids[i] >= n_vocab)
-            return ng_fail(err, NG_EINVALID, "token %d at %zu lies outside the vocabulary of %zu", (int)o->ids[i], i, n_vocab);
+            return ng_fail(err, NG_EINVALID, "token %d at %zu lies outside the vocabulary of %zu", (int)o->ids[i], i,
+                           n_vocab);
     if (!o->base) return NG_OK;
     size_t other = ng_model_get_info(ng_session_model(o->base)).n_vocab;
     if (other != n_vocab)
@@ -85,7 +87,8 @@ ng_status ng_perplexity_measure(ng_perplexity *out, const ng_perplexity_options 
     size_t n_ctx = ng_session_n_ctx(o->session);
     *out = (ng_perplexity){.kld_mean = NAN, .top1_agree = NAN};
     if (info.kind != NG_MODEL_CAUSAL)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' predicts no tokens", info.path, info.arch);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' predicts no tokens", info.path,
+                       info.arch);
     ng_status s = check(o, m.n_vocab, err);
     if (s) return s;
     m.logits = calloc(CHUNK * m.n_vocab, sizeof *m.logits);

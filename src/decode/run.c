@@ -28,8 +28,8 @@ static ng_status check(const ng_source *src, const int32_t *prompt, size_t n,
                            (int)prompt[i], i, src->n_vocab);
     if (n >= src->room)
         return ng_fail(err, NG_ELIMIT,
-                       "the prompt of %zu tokens leaves no room for an answer: the context holds %zu, %zu are in use", n,
-                       src->held + src->room, src->held);
+                       "the prompt of %zu tokens leaves no room for an answer: the context holds %zu, %zu are in use",
+                       n, src->held + src->room, src->held);
     return NG_OK;
 }
 
@@ -81,7 +81,8 @@ static ng_status add_text(ng_run *r, int32_t id, bool last, size_t *sure, bool *
         *hit = ng_stop_scan(&r->stop, r->text.data, r->text.len, sure);
         if (!*hit) *sure = r->text.len;
     }
-    return r->text.status ? ng_fail(err, r->text.status, "generate: the text: %s", ng_status_text(r->text.status)) : NG_OK;
+    return r->text.status ? ng_fail(err, r->text.status, "generate: the text: %s", ng_status_text(r->text.status))
+                          : NG_OK;
 }
 
 /* An end-of-generation id came: what was held back belongs to the answer after all. */
@@ -96,7 +97,8 @@ static ng_status end_text(ng_run *r, ng_error *err) {
 
 static ng_status read_distribution(const ng_run *r, const float *logits, ng_distribution *d, ng_error *err) {
     ng_status s = ng_distribution_read(d, logits, r->src->n_vocab);
-    return s ? ng_fail(err, s, "generate: the model's logits are not finite after %zu new tokens; its weights are damaged",
+    return s ? ng_fail(err, s,
+                       "generate: the model's logits are not finite after %zu new tokens; its weights are damaged",
                        r->g.n_tokens)
              : NG_OK;
 }

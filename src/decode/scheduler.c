@@ -83,7 +83,8 @@ static void admit(ng_scheduler *s) {
     call *kept = NULL, **end = &kept;
     for (call *c = s->first, *next; c; c = next) {
         next = c->next;
-        bool cancelled = atomic_load(&c->stream.cancelled), late = c->stream.deadline_ms && now >= c->stream.deadline_ms;
+        bool cancelled = atomic_load(&c->stream.cancelled),
+             late = c->stream.deadline_ms && now >= c->stream.deadline_ms;
         if (cancelled || late) {
             c->stream.run.g.finish = cancelled ? "cancelled" : "deadline";
             end_call(c);
@@ -248,7 +249,8 @@ static ng_status get_in_line(ng_scheduler *s, call *c, ng_error *err) {
     }
     pthread_mutex_unlock(&s->lock);
     return ok ? NG_OK
-              : ng_fail(err, NG_EBUSY, "%u generations run on this model and %u wait; try again later", n - waiting, waiting);
+              : ng_fail(err, NG_EBUSY, "%u generations run on this model and %u wait; try again later", n - waiting,
+                        waiting);
 }
 
 /* It ends before the next step, or leaves the line. */

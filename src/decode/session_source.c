@@ -43,8 +43,8 @@ static bool is_eog(void *self, int32_t id) {
 ng_status ng_text_source_init(ng_text_source *self, ng_source *out, const ng_model *m, ng_error *err) {
     ng_model_info info = ng_model_get_info(m);
     if (info.kind != NG_MODEL_CAUSAL)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' cannot generate text; it embeds", info.path,
-                       info.arch);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: a model of architecture '%s' cannot generate text; it embeds",
+                       info.path, info.arch);
     *self = (ng_text_source){.tokenizer = ng_model_tokenizer(m, NULL)};
     self->detokenizer.tokenizer = self->tokenizer;
     *out = (ng_source){.self = self,
@@ -65,7 +65,8 @@ size_t ng_source_shift(int32_t *ids, size_t *n_ids, size_t n_keep) {
 
 ng_status ng_source_shift_check(const ng_generate_options *opt, size_t n_ctx, ng_error *err) {
     if (!opt->shift || opt->n_keep + (size_t)2 <= n_ctx) return NG_OK;
-    return ng_fail(err, NG_EINVALID, "%u tokens to keep leave nothing to go from a context of %zu; keep fewer", opt->n_keep, n_ctx);
+    return ng_fail(err, NG_EINVALID, "%u tokens to keep leave nothing to go from a context of %zu; keep fewer",
+                   opt->n_keep, n_ctx);
 }
 
 /* What the session holds now, which began empty: the prompt and all new tokens but the last. */
@@ -95,7 +96,8 @@ ng_status ng_generate(ng_generation *out, ng_session *s, const int32_t *prompt, 
     if (src.can_shift) {
         self.ids = calloc(src.room + 1, sizeof *self.ids);
         self.n_keep = opt->n_keep;
-        status = self.ids ? ng_source_shift_check(opt, src.room, err) : ng_fail(err, NG_ENOMEM, "generate: out of memory");
+        status =
+            self.ids ? ng_source_shift_check(opt, src.room, err) : ng_fail(err, NG_ENOMEM, "generate: out of memory");
     }
     if (!status) status = ng_generate_from(out, &src, prompt, n, opt, err);
     if (!status) out->n_cached = self.n_cached;

@@ -31,15 +31,16 @@ typedef struct recipe {
 } recipe;
 
 #define AT(type, member) offsetof(type, member)
-static const ng_config_field training_fields[] = {
-    {"hidden", NG_CONFIG_INT, AT(ng_confidence_training, n_hidden), .dflt = "32", .min = 1, .max = NG_CONFIDENCE_HIDDEN_MAX},
-    {"epochs", NG_CONFIG_INT, AT(ng_confidence_training, epochs), .dflt = "20", .min = 1, .max = 10000},
-    {"batch", NG_CONFIG_INT, AT(ng_confidence_training, batch), .dflt = "64", .min = 1, .max = 65536},
-    {"rate", NG_CONFIG_NUM, AT(ng_confidence_training, rate), .dflt = "1e-3", .min = 1e-9, .max = 1},
-    {"dropout", NG_CONFIG_NUM, AT(ng_confidence_training, dropout), .dflt = "0.3", .min = 0, .max = 0.9},
-    {"decay", NG_CONFIG_NUM, AT(ng_confidence_training, decay), .dflt = "0.01", .min = 0, .max = 10},
-    {"seed", NG_CONFIG_INT, AT(ng_confidence_training, seed), .dflt = "1", .min = 0, .max = 9e15},
-    {0}};
+static const ng_config_field training_fields[] =
+    {{"hidden", NG_CONFIG_INT, AT(ng_confidence_training, n_hidden), .dflt = "32", .min = 1,
+      .max = NG_CONFIDENCE_HIDDEN_MAX},
+     {"epochs", NG_CONFIG_INT, AT(ng_confidence_training, epochs), .dflt = "20", .min = 1, .max = 10000},
+     {"batch", NG_CONFIG_INT, AT(ng_confidence_training, batch), .dflt = "64", .min = 1, .max = 65536},
+     {"rate", NG_CONFIG_NUM, AT(ng_confidence_training, rate), .dflt = "1e-3", .min = 1e-9, .max = 1},
+     {"dropout", NG_CONFIG_NUM, AT(ng_confidence_training, dropout), .dflt = "0.3", .min = 0, .max = 0.9},
+     {"decay", NG_CONFIG_NUM, AT(ng_confidence_training, decay), .dflt = "0.01", .min = 0, .max = 10},
+     {"seed", NG_CONFIG_INT, AT(ng_confidence_training, seed), .dflt = "1", .min = 0, .max = 9e15},
+     {0}};
 static const ng_config_schema training_schema = {"training", sizeof(ng_confidence_training), training_fields};
 static const ng_config_field fields[] = {
     {"name", NG_CONFIG_STR, AT(recipe, name), .required = true},
@@ -74,10 +75,13 @@ static ng_status find_file(const calibration *k, const char *name, char out[PATH
     const char *slash = strrchr(k->path, '/'), *data = getenv("NANOGRID_DATA");
     int n;
     if (name[0] == '/') n = snprintf(out, PATH_CAP, "%s", name);
-    else if (name[0] == '.') n = snprintf(out, PATH_CAP, "%.*s%s", slash ? (int)(slash - k->path + 1) : 0, k->path, name);
-    else if (!data || !*data) return ng_fail(k->err, NG_EINVALID, "%s: set NANOGRID_DATA to the folder that holds %s", k->path, name);
+    else if (name[0] == '.')
+        n = snprintf(out, PATH_CAP, "%.*s%s", slash ? (int)(slash - k->path + 1) : 0, k->path, name);
+    else if (!data || !*data)
+        return ng_fail(k->err, NG_EINVALID, "%s: set NANOGRID_DATA to the folder that holds %s", k->path, name);
     else n = snprintf(out, PATH_CAP, "%s/%s", data, name);
-    return n > 0 && n < PATH_CAP ? NG_OK : ng_fail(k->err, NG_ELIMIT, "%s: the path of %.60s is too long", k->path, name);
+    return n > 0 && n < PATH_CAP ? NG_OK
+                                 : ng_fail(k->err, NG_ELIMIT, "%s: the path of %.60s is too long", k->path, name);
 }
 
 static ng_status run_file(calibration *k, ng_trials *t, const ng_model *m, const char *digest, const char *name) {
@@ -89,7 +93,8 @@ static ng_status run_file(calibration *k, ng_trials *t, const ng_model *m, const
     uint64_t hash = s ? 0 : ng_hash64(text.data, text.len, k->taps[0] + 1000 * k->c.n_taps);
     ng_buf_clear(&text);
     if (s) return s;
-    if (k->opt->trials_dir) snprintf(kept, sizeof kept, "%s/%s-%016llx.trials.gguf", k->opt->trials_dir, digest, (unsigned long long)hash);
+    if (k->opt->trials_dir)
+        snprintf(kept, sizeof kept, "%s/%s-%016llx.trials.gguf", k->opt->trials_dir, digest, (unsigned long long)hash);
     if (*kept && ng_file_exists(kept)) return ng_trials_read(t, kept, k->c.n_features, k->err);
     ng_trials_options o = {.n_threads = k->opt->n_threads, .on_step = k->opt->on_step, .ctx = k->opt->ctx};
     s = ng_trials_run(t, m, &k->c, path, &o, k->err);
@@ -110,7 +115,8 @@ static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {
     memcpy(right + all->n, t->correct, t->n);
     for (size_t i = 0; i < t->n; i++) {
         size_t x = ng_trials_task(all, t->names[t->task[i]]);
-        if (x == NG_TRIAL_TASKS_MAX) return ng_fail(k->err, NG_ELIMIT, "%s: more than %d tasks", k->path, NG_TRIAL_TASKS_MAX);
+        if (x == NG_TRIAL_TASKS_MAX)
+            return ng_fail(k->err, NG_ELIMIT, "%s: more than %d tasks", k->path, NG_TRIAL_TASKS_MAX);
         task[all->n + i] = (uint8_t)x;
     }
     all->n = n;
@@ -118,7 +124,8 @@ static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {
 }
 
 /* Adds the trials of these files to `all`. */
-static ng_status run_files(calibration *k, ng_trials *all, const ng_model *m, const char *digest, const ng_config_strs *files) {
+static ng_status run_files(calibration *k, ng_trials *all, const ng_model *m, const char *digest,
+                           const ng_config_strs *files) {
     ng_status s = NG_OK;
     all->n_features = k->c.n_features;
     for (size_t i = 0; !s && i < files->len; i++) {
@@ -146,7 +153,8 @@ static ng_status fit(calibration *k) {
     if (!(k->rows = ng_arena_array(k->arena, k->train.n, sizeof *k->rows))) return no_memory(k);
     for (size_t i = 0; i < k->out->n_models; i++) n += rows_of(k, n, i, FIT);
     if (n < 100 || k->begin[1] < 200)
-        return ng_fail(k->err, NG_EINVALID, "%s: %zu training prompts are too few; 200 are the least", k->path, k->begin[1]);
+        return ng_fail(k->err, NG_EINVALID, "%s: %zu training prompts are too few; 200 are the least", k->path,
+                       k->begin[1]);
     k->out->n_train = n;
     return ng_confidence_fit(&k->c, &k->train, k->rows, n, &k->recipe.training, k->arena, k->err);
 }
@@ -181,7 +189,8 @@ static double auroc(const ng_trials *t, const float *score, size_t task) {
     return a;
 }
 
-static void measure_strange(const ng_confidence *c, const ng_trials *train, ng_calibrate_row *row, const ng_trials *t, size_t task) {
+static void measure_strange(const ng_confidence *c, const ng_trials *train, ng_calibrate_row *row, const ng_trials *t,
+                            size_t task) {
     float radius[NG_CONFIDENCE_KINDS_MAX];
     ng_confidence without = *c;
     for (size_t i = 0; i < c->n_kinds; i++) radius[i] = strcmp(train->names[i], row->task) ? c->radius[i] : 0;
@@ -196,7 +205,8 @@ static void measure_strange(const ng_confidence *c, const ng_trials *train, ng_c
     row->unseen /= (double)row->n;
 }
 
-static void measure_task(const calibration *k, ng_calibrate_model *r, const ng_trials *t, const float *p, const float *calm, size_t task) {
+static void measure_task(const calibration *k, ng_calibrate_model *r, const ng_trials *t, const float *p,
+                         const float *calm, size_t task) {
     ng_calibrate_row *row = &r->rows[r->n_rows++];
     *row = (ng_calibrate_row){.auroc = NAN, .entropy_auroc = NAN};
     snprintf(row->task, sizeof row->task, "%s", t->names[task]);
@@ -238,7 +248,8 @@ typedef struct scores {
 
 static ng_status put_file(calibration *k, const ng_calibrate_model *r, const scores *held, const scores *test) {
     const ng_confidence *c = &k->c;
-    const uint64_t wide[] = {c->n_features}, kinds[] = {c->n_kinds}, places[] = {c->n_taps * c->n_embd, c->n_kinds}, hidden[] = {c->n_hidden}, both[] = {c->n_features, c->n_hidden}, one[] = {1};
+    const uint64_t wide[] = {c->n_features}, kinds[] = {c->n_kinds}, places[] = {c->n_taps * c->n_embd, c->n_kinds},
+                   hidden[] = {c->n_hidden}, both[] = {c->n_features, c->n_hidden}, one[] = {1};
     ng_gguf_writer *w;
     if (ng_gguf_writer_new(&w)) return no_memory(k);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-confidence");
@@ -272,7 +283,8 @@ static ng_status write_file(calibration *k, size_t i, const ng_trials *test, flo
     scores held = {ng_confidence_apply(&k->c, &k->train, k->rows, n), malloc(n + 1), malloc(n + 1), n},
            tested = {p, test->correct, NULL, test->n};
     bool ok = held.confidence && held.correct && held.kind;
-    for (size_t r = 0; ok && r < n; r++) held.correct[r] = k->train.correct[k->rows[r]], held.kind[r] = k->train.task[k->rows[r]];
+    for (size_t r = 0; ok && r < n; r++)
+        held.correct[r] = k->train.correct[k->rows[r]], held.kind[r] = k->train.task[k->rows[r]];
     k->out->n_calibration = n;
     ng_status s = ok ? put_file(k, &k->out->models[i], &held, &tested) : no_memory(k);
     free(held.confidence);
@@ -285,7 +297,8 @@ static ng_status write_file(calibration *k, size_t i, const ng_trials *test, flo
 
 static ng_status choose_taps(calibration *k, const ng_model_info *info) {
     const ng_config_nums *n = &k->recipe.taps;
-    if (n->len > NG_CONFIDENCE_TAPS_MAX) return ng_fail(k->err, NG_EINVALID, "%s: at most %d taps", k->path, NG_CONFIDENCE_TAPS_MAX);
+    if (n->len > NG_CONFIDENCE_TAPS_MAX)
+        return ng_fail(k->err, NG_EINVALID, "%s: at most %d taps", k->path, NG_CONFIDENCE_TAPS_MAX);
     k->taps[0] = 2 * info->n_layer / 3 ? 2 * info->n_layer / 3 - 1 : 0;
     k->c.n_taps = n->len ? n->len : 1;
     for (size_t i = 0; i < n->len; i++) {
@@ -308,7 +321,8 @@ static ng_status run_model(calibration *k, size_t i, ng_trials *test) {
     ng_status s = ng_model_open(&m, r->model_path, k->err);
     if (s) return s;
     ng_model_info info = ng_model_get_info(m);
-    if (info.kind != NG_MODEL_CAUSAL) s = ng_fail(k->err, NG_EUNSUPPORTED, "%s: '%s' cannot generate text", info.path, info.arch);
+    if (info.kind != NG_MODEL_CAUSAL)
+        s = ng_fail(k->err, NG_EUNSUPPORTED, "%s: '%s' cannot generate text", info.path, info.arch);
     if (!s && !i) s = choose_taps(k, &info);
     if (!s && i && (info.n_embd != k->c.n_embd || k->taps[k->c.n_taps - 1] >= info.n_layer))
         s = ng_fail(k->err, NG_EINVALID, "%s is no other precision of %s", r->model_path, k->out->models[0].model_path);
@@ -345,7 +359,8 @@ static ng_status run_all(calibration *k) {
 }
 
 static ng_status name_files(calibration *k, const char *const *models, size_t n) {
-    if (!n || n > NG_CALIBRATE_MODELS_MAX) return ng_fail(k->err, NG_EINVALID, "calibrate: 1 to %d models", NG_CALIBRATE_MODELS_MAX);
+    if (!n || n > NG_CALIBRATE_MODELS_MAX)
+        return ng_fail(k->err, NG_EINVALID, "calibrate: 1 to %d models", NG_CALIBRATE_MODELS_MAX);
     k->out->n_models = n;
     for (size_t i = 0; i < n; i++) {
         char *path = ng_confidence_path(models[i]);
@@ -370,7 +385,8 @@ ng_status ng_calibrate(ng_calibrate_result *out, const char *recipe_path, const 
     if (ng_arena_new(&k.arena, 0)) return no_memory(&k);
     ng_status s = ng_config_read_file(&k.recipe, &schema, recipe_path, k.arena, err);
     if (!s && strcmp(k.recipe.task, "confidence"))
-        s = ng_fail(err, NG_EUNSUPPORTED, "%s: calibrate is for recipes of the task confidence, not '%s'", recipe_path, k.recipe.task);
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: calibrate is for recipes of the task confidence, not '%s'", recipe_path,
+                    k.recipe.task);
     if (!s) s = name_files(&k, models, n_models);
     if (!s) s = run_all(&k);
     ng_arena_free(k.arena);

@@ -47,7 +47,8 @@ static void adam_step(adam *p, double rate, double decay, int64_t step, size_t b
     double c1 = 1, c2 = 1;
     for (int64_t i = 0; i < step && c1 * c1 > 1e-20; i++) c1 *= 0.9;
     for (int64_t i = 0; i < step && c2 > 1e-10; i++) c2 *= 0.999;
-    float lr = (float)(rate / (1 - c1)), fix = (float)(1 / (1 - c2)), keep = (float)(1 - rate * decay), mean = 1.0f / (float)batch;
+    float lr = (float)(rate / (1 - c1)), fix = (float)(1 / (1 - c2)), keep = (float)(1 - rate * decay),
+          mean = 1.0f / (float)batch;
     for (size_t i = 0; i < p->n; i++) {
         float g = p->g[i] * mean;
         p->m[i] = 0.9f * p->m[i] + 0.1f * g;
@@ -105,7 +106,8 @@ static void learn(fitter *f, const ng_confidence *c, const float *x, float right
 
 /* mean and 1 / deviation of every feature. */
 static bool measure(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena) {
-    float *mean = ng_arena_array(arena, c->n_features, sizeof *mean), *scale = ng_arena_array(arena, c->n_features, sizeof *scale);
+    float *mean = ng_arena_array(arena, c->n_features, sizeof *mean),
+          *scale = ng_arena_array(arena, c->n_features, sizeof *scale);
     if (!mean || !scale) return false;
     for (size_t i = 0; i < c->n_features; i++) {
         double sum = 0, square = 0;
@@ -149,7 +151,8 @@ static void train(fitter *f, const ng_confidence *c, const ng_trials *t, size_t 
 static bool begin(fitter *f, ng_arena *arena) {
     size_t n = f->n_in, h = f->n_hidden;
     f->rng = ng_rng_seed((uint64_t)f->o->seed);
-    bool ok = adam_init(&f->w1, n * h, arena) && adam_init(&f->b1, h, arena) && adam_init(&f->w2, h, arena) && adam_init(&f->b2, 1, arena);
+    bool ok = adam_init(&f->w1, n * h, arena) && adam_init(&f->b1, h, arena) && adam_init(&f->w2, h, arena) &&
+              adam_init(&f->b2, 1, arena);
     f->z = ng_arena_array(arena, 2 * n + 2 * h, sizeof *f->z);
     if (!ok || !f->z) return false;
     f->drop = f->z + n;
@@ -212,10 +215,12 @@ static const float *first_rows(const ng_confidence *c, const ng_trials *t, size_
 }
 
 /* Of number i: each kind's mean into centre; the deviation within kinds is returned. */
-static float measure_number(const ng_trials *t, const size_t *rows, size_t n, const ng_confidence *c, size_t i, float *centre) {
+static float measure_number(const ng_trials *t, const size_t *rows, size_t n, const ng_confidence *c, size_t i,
+                            float *centre) {
     size_t width = c->n_taps * c->n_embd, len[NG_TRIAL_TASKS_MAX] = {0};
     double sum[NG_TRIAL_TASKS_MAX] = {0}, within = 0;
-    for (size_t r = 0; r < n; r++) sum[t->task[rows[r]]] += (double)first_rows(c, t, rows[r])[i], len[t->task[rows[r]]]++;
+    for (size_t r = 0; r < n; r++)
+        sum[t->task[rows[r]]] += (double)first_rows(c, t, rows[r])[i], len[t->task[rows[r]]]++;
     for (size_t r = 0; r < n; r++) {
         size_t k = t->task[rows[r]];
         double d = (double)first_rows(c, t, rows[r])[i] - sum[k] / (double)len[k];
@@ -225,9 +230,11 @@ static float measure_number(const ng_trials *t, const size_t *rows, size_t n, co
     return (float)(sqrt(within / (double)(n ? n : 1)) + 1e-4);
 }
 
-ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) {
+ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena,
+                              ng_error *err) {
     size_t width = c->n_taps * c->n_embd, cells = t->n_names * width;
-    float *centre = ng_arena_array(arena, cells + 1, sizeof *centre), *spread = ng_arena_array(arena, width + 1, sizeof *spread);
+    float *centre = ng_arena_array(arena, cells + 1, sizeof *centre),
+          *spread = ng_arena_array(arena, width + 1, sizeof *spread);
     if (!centre || !spread) return ng_fail(err, NG_ENOMEM, "calibrate: out of memory");
     for (size_t i = 0; i < width; i++) spread[i] = measure_number(t, rows, n, c, i, centre);
     c->centre = centre;
@@ -236,7 +243,8 @@ ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t
     return NG_OK;
 }
 
-ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) {
+ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena,
+                              ng_error *err) {
     float *radius = ng_arena_array(arena, c->n_kinds + 1, sizeof *radius);
     size_t len[NG_TRIAL_TASKS_MAX] = {0};
     if (!radius) return ng_fail(err, NG_ENOMEM, "calibrate: out of memory");
@@ -256,6 +264,8 @@ ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t
 float *ng_confidence_apply(const ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n) {
     float *out = logits(c, t, rows, n);
     for (size_t i = 0; out && i < n; i++)
-        out[i] = ng_confidence_strangeness(c, first_rows(c, t, rows[i])) > 1 ? 0 : (float)ng_sigmoid((double)c->platt_scale * (double)out[i] + (double)c->platt_shift);
+        out[i] = ng_confidence_strangeness(c, first_rows(c, t, rows[i])) > 1
+                     ? 0
+                     : (float)ng_sigmoid((double)c->platt_scale * (double)out[i] + (double)c->platt_shift);
     return out;
 }

@@ -21,10 +21,13 @@ typedef struct ng_confidence_training {
 /* rows: indices into the trials. */
 ng_status ng_confidence_fit(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n,
                             const ng_confidence_training *o, ng_arena *arena, ng_error *err) NG_MUST_USE;
-ng_status ng_confidence_platt(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_error *err) NG_MUST_USE;
-ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) NG_MUST_USE;
+ng_status ng_confidence_platt(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n,
+                              ng_error *err) NG_MUST_USE;
+ng_status ng_confidence_kinds(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena,
+                              ng_error *err) NG_MUST_USE;
 /* Each kind's radius holds all of its rows, and somewhat more where they are few. */
-ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena, ng_error *err) NG_MUST_USE;
+ng_status ng_confidence_radii(ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n, ng_arena *arena,
+                              ng_error *err) NG_MUST_USE;
 /* The confidence of each of n rows; NULL when memory is out.  The caller's. */
 float *ng_confidence_apply(const ng_confidence *c, const ng_trials *t, const size_t *rows, size_t n) NG_MUST_USE;
 

@@ -39,7 +39,8 @@ static ng_status check_noise(const ng_eval_options *opt, const char *task, const
     static const char *const tasks[] = {"classify", "moderate", "detect-language", "encoder"};
     ng_noise kind;
     if (!opt || !opt->noise) return NG_OK;
-    if (opt->card) return ng_fail(err, NG_EINVALID, "%s: a card tells of clean texts; leave out either card or noise", path);
+    if (opt->card)
+        return ng_fail(err, NG_EINVALID, "%s: a card tells of clean texts; leave out either card or noise", path);
     if (!ng_noise_parse(&kind, opt->noise))
         return ng_fail(err, NG_EINVALID, "noise '%.40s' is none of typos, spacing, homoglyphs, leetspeak", opt->noise);
     for (size_t i = 0; i < sizeof tasks / sizeof *tasks; i++)

@@ -39,12 +39,15 @@ typedef struct evaluation {
     size_t n_ms;
 } evaluation;
 
-static ng_status no_memory(const evaluation *e) { return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path); }
+static ng_status no_memory(const evaluation *e) {
+    return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path);
+}
 
 static ng_status find(evaluation *e, const char *question, const ng_finder_example *at, ng_found *out) {
     ng_passage *p;
     uint64_t start = ng_clock_ns();
-    ng_status s = ng_passage_new(&p, ng_finder_rarity(e->model), question, strlen(question), at->passage, at->passage_len, e->err);
+    ng_status s = ng_passage_new(&p, ng_finder_rarity(e->model), question, strlen(question), at->passage,
+                                 at->passage_len, e->err);
     if (s) return s;
     s = ng_finder_find(e->model, p, out, e->err);
     ng_passage_free(p);
@@ -86,10 +89,12 @@ static ng_status ask_all(evaluation *e, const ng_finder_examples *set, bool cali
 static void put(const evaluation *e, const char *name, double value) { ng_eval_put(e->out, name, value, false); }
 static double share(double part, size_t n) { return n ? part / (double)n : NAN; }
 
-static ng_status weigh(const evaluation *e, const char *question, const ng_finder_example *at, double *p_answerable, double *cover) {
+static ng_status weigh(const evaluation *e, const char *question, const ng_finder_example *at, double *p_answerable,
+                       double *cover) {
     ng_passage *p;
     ng_found f = {0};
-    ng_status s = ng_passage_new(&p, ng_finder_rarity(e->model), question, strlen(question), at->passage, at->passage_len, e->err);
+    ng_status s = ng_passage_new(&p, ng_finder_rarity(e->model), question, strlen(question), at->passage,
+                                 at->passage_len, e->err);
     if (s) return s;
     s = ng_finder_find(e->model, p, &f, e->err);
     *p_answerable = f.p_answerable;
@@ -189,7 +194,8 @@ static ng_status run_all(evaluation *e, const char *path, const ng_eval_options 
     if (!s) s = ng_finder_examples_read(&e->dev, &e->recipe.dev, e->arena, e->err);
     if (!s) s = ask_all(e, &e->dev, true, &e->on_dev, &dev);
     if (!s) s = ask_all(e, &e->test, false, &e->on_test, &test);
-    if (!s && !test.literal) s = ng_fail(e->err, NG_EFORMAT, "%s: no test question has its answer in its passage", path);
+    if (!s && !test.literal)
+        s = ng_fail(e->err, NG_EFORMAT, "%s: no test question has its answer in its passage", path);
     if (s) return s;
     put_figures(e, &test);
     if ((s = rank_passages(e))) return s;

@@ -54,16 +54,21 @@ static void put_figures(ng_eval_result *out, evaluation *e) {
     ng_eval_put(out, "latency_ms.p99", ng_metric_quantile(e->ms, e->test.len, 0.99), true);
 }
 
-static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt, ng_error *err) {
+static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt,
+                        ng_error *err) {
     const ng_recipe *r = &e->recipe;
     ng_status s = ng_recipe_read(&e->recipe, path, e->arena, err);
     if (s) return s;
-    const char *model = ng_recipe_path(r, opt->model_dir, "model", e->arena), *card = ng_recipe_path(r, opt->model_dir, "card", e->arena);
+    const char *model = ng_recipe_path(r, opt->model_dir, "model", e->arena),
+               *card = ng_recipe_path(r, opt->model_dir, "card", e->arena);
     if (!model || !card) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     snprintf(out->model_path, sizeof out->model_path, "%s", model);
-    if ((s = ng_shortener_open(&e->model, model, err)) || (s = ng_shortenings_read(&e->test, &r->data.test, r, e->arena, err))) return s;
+    if ((s = ng_shortener_open(&e->model, model, err)) ||
+        (s = ng_shortenings_read(&e->test, &r->data.test, r, e->arena, err)))
+        return s;
     if (!e->test.len) return ng_fail(err, NG_EINVALID, "%s: data.test is empty", path);
-    if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms))) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms)))
+        return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     for (size_t i = 0; !s && i < e->test.len; i++) s = measure(e, i, err);
     if (s) return s;
     put_figures(out, e);

@@ -63,18 +63,20 @@ static void take_figures(ng_eval_result *out, const ng_eval_result *in, const ch
     }
 }
 
-static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head_recipe *h, const ng_encoder_recipe *r, const ng_eval_options *opt,
-                           ng_arena *arena, ng_error *err) {
+static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head_recipe *h, const ng_encoder_recipe *r,
+                           const ng_eval_options *opt, ng_arena *arena, ng_error *err) {
     const char *path = ng_encoder_recipe_head(r, h, arena, err);
     ng_error why = {0};
     if (!path) return NG_ENOMEM;
-    if (!(o->head = ng_encoder_heads_find(&o->heads, h->name, &why))) return ng_fail(err, why.code, "%s: %s", out->model_path, why.text);
+    if (!(o->head = ng_encoder_heads_find(&o->heads, h->name, &why)))
+        return ng_fail(err, why.code, "%s: %s", out->model_path, why.text);
     ng_model_info info = ng_model_get_info(o->model);
     ng_subject s = {.task = o->head->task, .n_labels = o->head->n_labels, .labels = o->head->labels, .each = o->head->each,
                     .calibrated = ng_encoder_head_calibrated(o->head), .oos_threshold = o->head->oos_threshold,
                     .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed_min = 500, .apply = apply, .self = o};
     const char *slash = strrchr(out->model_path, '/');
-    ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path), out->model_path, h->name)};
+    ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path),
+                                                  out->model_path, h->name)};
     ng_eval_result *one = calloc(1, sizeof *one);
     ng_encoder_subject encoder = {o->model, o->session, o->head, o->n_most};
     ng_status st;
@@ -91,7 +93,8 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     return st;
 }
 
-static ng_status write_card(const ng_encoder_recipe *r, ng_eval_result *out, const ng_eval_options *opt, ng_arena *arena, ng_error *err) {
+static ng_status write_card(const ng_encoder_recipe *r, ng_eval_result *out, const ng_eval_options *opt,
+                            ng_arena *arena, ng_error *err) {
     const char *path = ng_encoder_recipe_file(r, opt->model_dir, "card", arena);
     const char **names = ng_arena_array(arena, r->heads.len, sizeof *names);
     if (!path || !names) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
@@ -99,7 +102,8 @@ static ng_status write_card(const ng_encoder_recipe *r, ng_eval_result *out, con
     return ng_card_write(&(ng_card){&r->about, r->task, r->path, names, r->heads.len}, out, path, err);
 }
 
-static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, opened *o, ng_arena *arena, ng_error *err) {
+static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, opened *o,
+                        ng_arena *arena, ng_error *err) {
     ng_encoder_recipe r;
     ng_status s = ng_encoder_recipe_read(&r, recipe_path, arena, err);
     if (s) return s;

@@ -43,13 +43,15 @@ typedef struct recipe {
     ng_config_list types; /* of type_map */
 } recipe;
 
-static const ng_config_field data_fields[] = {
-    {"file", NG_CONFIG_STR, offsetof(data_group, file), .required = true},
-    {"group", NG_CONFIG_STR, offsetof(data_group, group), .required = true},
-    {"of", NG_CONFIG_INT, offsetof(data_group, of), .dflt = "3", .min = 2, .max = 1000},
-    {"test", NG_CONFIG_INT, offsetof(data_group, test), .dflt = "0", .max = 1000},
-    {"join", NG_CONFIG_STR, offsetof(data_group, join), .help = "our label whose pieces are one in the figures \"joined\""},
-    {0}};
+static const ng_config_field data_fields[] = {{"file", NG_CONFIG_STR, offsetof(data_group, file), .required = true},
+                                              {"group", NG_CONFIG_STR, offsetof(data_group, group), .required = true},
+                                              {"of", NG_CONFIG_INT, offsetof(data_group, of), .dflt = "3", .min = 2,
+                                               .max = 1000},
+                                              {"test", NG_CONFIG_INT, offsetof(data_group, test), .dflt = "0",
+                                               .max = 1000},
+                                              {"join", NG_CONFIG_STR, offsetof(data_group, join),
+                                               .help = "our label whose pieces are one in the figures \"joined\""},
+                                              {0}};
 static const ng_config_schema data_schema = {"data", sizeof(data_group), data_fields};
 static const ng_config_field type_fields[] = {
     {"as", NG_CONFIG_STR, offsetof(type_map, as), .help = "our label", .required = true}, {0}};
@@ -104,7 +106,8 @@ static size_t type_of_mark(const evaluation *e, const char *mark) {
 /* The byte offset of a character. */
 static size_t byte_of(const char *text, size_t len, json_int_t chars) {
     size_t i = 0;
-    while (i < len && (chars > 0 || ((unsigned char)text[i] & 0xC0) == 0x80)) chars -= ((unsigned char)text[++i] & 0xC0) != 0x80;
+    while (i < len && (chars > 0 || ((unsigned char)text[i] & 0xC0) == 0x80))
+        chars -= ((unsigned char)text[++i] & 0xC0) != 0x80;
     return i;
 }
 
@@ -122,7 +125,8 @@ static size_t read_marks(const evaluation *e, const json_t *spans, const char *t
         size_t type = type_of_mark(e, json_string_value(json_array_get(s, 2)));
         if (type == SIZE_MAX) continue;
         if (n == MARKS_MAX) return SIZE_MAX;
-        out[n++] = (ng_entity){byte_of(text, len, json_integer_value(json_array_get(s, 0))), byte_of(text, len, json_integer_value(json_array_get(s, 1))), m[type].as, NULL, 1};
+        out[n++] = (ng_entity){byte_of(text, len, json_integer_value(json_array_get(s, 0))),
+                               byte_of(text, len, json_integer_value(json_array_get(s, 1))), m[type].as, NULL, 1};
     }
     qsort(out, n, sizeof *out, by_start);
     return n;
@@ -134,7 +138,9 @@ static void count(const evaluation *e, counts *c, const ng_entity *marks, size_t
         const ng_entity *x = &a->entities[i];
         size_t type = type_of_label(e, x->label), k = 0;
         if (type == SIZE_MAX) continue;
-        while (k < n && (marks[k].start != x->start || marks[k].end != x->end || type_of_label(e, marks[k].label) != type)) k++;
+        while (k < n &&
+               (marks[k].start != x->start || marks[k].end != x->end || type_of_label(e, marks[k].label) != type))
+            k++;
         c[type].found++;
         c[type].right += k < n;
     }
@@ -155,10 +161,12 @@ static void count_covered(counts *c, const ng_entity *marks, size_t n, const cha
     }
 }
 
-static ng_status count_line(evaluation *e, const json_t *spans, const char *text, size_t len, bool test, const ng_answer *a) {
+static ng_status count_line(evaluation *e, const json_t *spans, const char *text, size_t len, bool test,
+                            const ng_answer *a) {
     ng_entity marks[MARKS_MAX];
     size_t n = read_marks(e, spans, text, len, marks);
-    if (n == SIZE_MAX) return ng_fail(e->err, NG_ELIMIT, "%s: over %d marks in one line", e->recipe.data.file, MARKS_MAX);
+    if (n == SIZE_MAX)
+        return ng_fail(e->err, NG_ELIMIT, "%s: over %d marks in one line", e->recipe.data.file, MARKS_MAX);
     count(e, test ? e->test : e->tuning, marks, n, a);
     count_covered(test ? &e->covered : &e->tuning_covered, marks, n, text, a);
     if (e->recipe.data.join) n = ng_entities_join(marks, n, text, e->recipe.data.join);
@@ -183,7 +191,9 @@ static ng_status take_line(evaluation *e, const char *line, size_t len, size_t n
         s = ng_head_apply(e->head, &req, a, e->err);
         if (e->n_times < TIMES_MAX) e->ms[e->n_times++] = (double)(ng_clock_ns() - start) / 1e6;
     }
-    if (!s) s = count_line(e, spans, json_string_value(text), json_string_length(text), json_integer_value(group) % e->recipe.data.of == e->recipe.data.test, a);
+    if (!s)
+        s = count_line(e, spans, json_string_value(text), json_string_length(text),
+                       json_integer_value(group) % e->recipe.data.of == e->recipe.data.test, a);
     ng_answer_free(a);
     json_decref(o);
     return s;
@@ -240,7 +250,8 @@ static void put_table(const evaluation *e, const char *prefix, const counts *by_
     ng_eval_put(e->out, name, 2.0 * (double)all.right / (double)(all.found + all.marked), false);
     put_counts(e, prefix, "all", &all);
     for (size_t i = 0; i < e->recipe.types.len; i++)
-        if (type_of_label(e, m[i].as) == i && (!only || !strcmp(only, m[i].as))) put_counts(e, prefix, m[i].as, &by_type[i]);
+        if (type_of_label(e, m[i].as) == i && (!only || !strcmp(only, m[i].as)))
+            put_counts(e, prefix, m[i].as, &by_type[i]);
 }
 
 static void put_figures(const evaluation *e) {
@@ -274,7 +285,8 @@ static ng_status run_all(evaluation *e, const ng_eval_options *opt) {
     if (s) return s;
     const char *slash = strrchr(e->path, '/');
     spec.head = e->recipe.head;
-    if (e->recipe.model && !(spec.path = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1, slash ? e->path : ".", e->recipe.model)))
+    if (e->recipe.model && !(spec.path = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1,
+                                                         slash ? e->path : ".", e->recipe.model)))
         return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     if (e->recipe.types.len > TYPES_MAX)
         return ng_fail(e->err, NG_ELIMIT, "%s: more than %d types", e->path, TYPES_MAX);

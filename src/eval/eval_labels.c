@@ -43,9 +43,13 @@ typedef struct evaluation {
     scored test, calibration, oos;
 } evaluation;
 
-static ng_status no_memory(const evaluation *e) { return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path); }
+static ng_status no_memory(const evaluation *e) {
+    return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path);
+}
 
-static float threshold_of(const evaluation *e, size_t label) { return e->subject->threshold ? e->subject->threshold[label] : 0.5f; }
+static float threshold_of(const evaluation *e, size_t label) {
+    return e->subject->threshold ? e->subject->threshold[label] : 0.5f;
+}
 
 /* ---- scores ------------------------------------------------------------------------------------- */
 
@@ -362,7 +366,8 @@ static ng_status write_card(const evaluation *e, const ng_label_files *files) {
     if (st) return st;
     snprintf(e->out->scores_path, sizeof e->out->scores_path, "%s", files->scores);
     if (!files->card) return NG_OK;
-    return ng_card_write(&(ng_card){&r->about, ng_recipe_task_name(r), r->path, e->labels.names, e->labels.len}, e->out, files->card, e->err);
+    return ng_card_write(&(ng_card){&r->about, ng_recipe_task_name(r), r->path, e->labels.names, e->labels.len}, e->out,
+                         files->card, e->err);
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------- */
@@ -375,7 +380,8 @@ static ng_status take_labels(evaluation *e) {
     if (!l->names) return no_memory(e);
     for (size_t i = 0; i < l->len; i++) l->names[i] = e->subject->labels[i];
     if (strcmp(e->subject->task, ng_recipe_task_name(&e->recipe)) != 0)
-        return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", e->recipe.path, e->subject->task);
+        return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", e->recipe.path,
+                       e->subject->task);
     return NG_OK;
 }
 
@@ -383,7 +389,8 @@ static ng_status read_sets(evaluation *e) {
     const ng_recipe_data *d = &e->recipe.data;
     ng_dataset *dev = &e->calibration.data;
     ng_status st;
-    if (!d->test.len) return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", e->recipe.path);
+    if (!d->test.len)
+        return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", e->recipe.path);
     if ((st = ng_dataset_read(&e->test.data, &d->test, &e->labels, &e->recipe, e->err)) ||
         (st = ng_dataset_read(&e->oos.data, &d->oos_test, NULL, &e->recipe, e->err)) ||
         (st = ng_dataset_read(dev, &d->dev, &e->labels, &e->recipe, e->err)))
@@ -403,7 +410,8 @@ static ng_status run_all(evaluation *e, const char *recipe_path, const ng_label_
     return files ? write_card(e, files) : NG_OK;
 }
 
-ng_status ng_eval_labels(ng_eval_result *out, const char *recipe_path, const ng_subject *s, const ng_label_files *files, ng_error *err) {
+ng_status ng_eval_labels(ng_eval_result *out, const char *recipe_path, const ng_subject *s, const ng_label_files *files,
+                         ng_error *err) {
     ng_error local = {0};
     evaluation e = {.out = out, .err = err ? err : &local, .subject = s};
     if (ng_arena_new(&e.arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);

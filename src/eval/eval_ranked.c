@@ -26,13 +26,17 @@ typedef struct evaluation {
     size_t n_ms;
 } evaluation;
 
-static ng_status no_memory(const evaluation *e) { return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path); }
+static ng_status no_memory(const evaluation *e) {
+    return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path);
+}
 
 static ng_status begin(evaluation *e, const char *path, ng_recipe_task task) {
     ng_status s = ng_recipe_read(&e->recipe, path, e->arena, e->err);
     if (s) return s;
-    if (e->recipe.task != (int)task) return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", path, e->s->head->task);
-    if (!e->recipe.data.test.len) return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", path);
+    if (e->recipe.task != (int)task)
+        return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", path, e->s->head->task);
+    if (!e->recipe.data.test.len)
+        return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", path);
     e->scorer = (ng_pair_scorer){e->s->session, ng_model_tokenizer(e->s->model, e->err), e->s->head, e->s->n_most,
                                  ng_arena_array(e->arena, e->s->n_most * e->s->head->width, sizeof(float))};
     if (!e->scorer.tokenizer) return NG_EUNSUPPORTED;
@@ -85,7 +89,8 @@ static ng_status score_query(evaluation *e, const ng_sample *x, size_t n, float 
     ng_status s = NG_OK;
     for (size_t i = 0; !s && i < n; i++) {
         uint64_t start = ng_clock_ns();
-        s = ng_pair_score(&e->scorer, &(ng_text_pair){x[i].text, x[i].len, x[i].second, x[i].second_len}, &score[i], NULL, e->err);
+        s = ng_pair_score(&e->scorer, &(ng_text_pair){x[i].text, x[i].len, x[i].second, x[i].second_len}, &score[i],
+                          NULL, e->err);
         e->ms[e->n_ms++] = (double)(ng_clock_ns() - start) / 1e6;
     }
     return s;
@@ -179,8 +184,8 @@ static ng_status picks(evaluation *e, const char *path) {
     return s;
 }
 
-static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_subject *subject, ng_status (*what)(evaluation *, const char *),
-                     ng_error *err) {
+static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_subject *subject,
+                     ng_status (*what)(evaluation *, const char *), ng_error *err) {
     ng_error local = {0};
     evaluation e = {.out = out, .err = err ? err : &local, .s = subject};
     if (ng_arena_new(&e.arena, 1 << 20)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
@@ -189,5 +194,9 @@ static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_sub
     return s;
 }
 
-ng_status ng_eval_rerank(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) { return run(out, path, s, rerank, err); }
-ng_status ng_eval_picks(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) { return run(out, path, s, picks, err); }
+ng_status ng_eval_rerank(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) {
+    return run(out, path, s, rerank, err);
+}
+ng_status ng_eval_picks(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) {
+    return run(out, path, s, picks, err);
+}

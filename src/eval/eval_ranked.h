@@ -9,7 +9,9 @@
 
 #include "eval_tokens.h"
 
-ng_status ng_eval_rerank(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s, ng_error *err) NG_MUST_USE;
-ng_status ng_eval_picks(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s, ng_error *err) NG_MUST_USE;
+ng_status ng_eval_rerank(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
+                         ng_error *err) NG_MUST_USE;
+ng_status ng_eval_picks(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
+                        ng_error *err) NG_MUST_USE;
 
 #endif

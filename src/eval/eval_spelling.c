@@ -28,12 +28,15 @@ typedef struct evaluation {
 static bool serves(const char *task) { return !strcmp(task, "spelling"); }
 
 static size_t word_len(const char *s) { return strcspn(s, " "); }
-static bool same_word(const char *a, const char *b) { return word_len(a) == word_len(b) && !strncasecmp(a, b, word_len(a)); }
+static bool same_word(const char *a, const char *b) {
+    return word_len(a) == word_len(b) && !strncasecmp(a, b, word_len(a));
+}
 static const char *next_word(const char *s) { return s + word_len(s) + strspn(s + word_len(s), " "); }
 
 /* Neither slips nor mending add or take a space, so words stand across from each other. */
 static void compare(evaluation *e, const char *clean, const char *damaged, const char *mended) {
-    for (; *clean && *damaged && *mended; clean = next_word(clean), damaged = next_word(damaged), mended = next_word(mended)) {
+    for (; *clean && *damaged && *mended;
+         clean = next_word(clean), damaged = next_word(damaged), mended = next_word(mended)) {
         if (same_word(clean, damaged)) continue;
         e->n_damaged++;
         e->n_restored += same_word(clean, mended);
@@ -42,7 +45,8 @@ static void compare(evaluation *e, const char *clean, const char *damaged, const
 
 static bool measure(evaluation *e, size_t i) {
     const ng_sample *s = &e->test.items[i];
-    ng_buf damaged = ng_buf_init(2u * s->len + 16), mended = ng_buf_init(4u * s->len + 64), kept = ng_buf_init(4u * s->len + 64);
+    ng_buf damaged = ng_buf_init(2u * s->len + 16), mended = ng_buf_init(4u * s->len + 64),
+           kept = ng_buf_init(4u * s->len + 64);
     ng_rng rng = ng_rng_seed(s->hash);
     uint64_t start = ng_clock_ns();
     bool changed = ng_spelling_fix(e->list, &kept, s->text, s->len);
@@ -79,16 +83,20 @@ static void put_figures(ng_eval_result *out, evaluation *e) {
     ng_eval_put(out, "latency_ms.p99", e->ms[n * 99 / 100], true);
 }
 
-static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt, ng_error *err) {
+static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt,
+                        ng_error *err) {
     const ng_recipe *r = &e->recipe;
     ng_status s = ng_recipe_read(&e->recipe, path, e->arena, err);
     if (s) return s;
     if (!r->data.test.len) return ng_fail(err, NG_EINVALID, "%s: data.test is empty", path);
-    const char *model = ng_recipe_path(r, opt->model_dir, "model", e->arena), *card = ng_recipe_path(r, opt->model_dir, "card", e->arena);
+    const char *model = ng_recipe_path(r, opt->model_dir, "model", e->arena),
+               *card = ng_recipe_path(r, opt->model_dir, "card", e->arena);
     if (!model || !card) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     snprintf(out->model_path, sizeof out->model_path, "%s", model);
-    if ((s = ng_spelling_open(&e->list, model, err)) || (s = ng_dataset_read(&e->test, &r->data.test, NULL, r, err))) return s;
-    if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms))) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    if ((s = ng_spelling_open(&e->list, model, err)) || (s = ng_dataset_read(&e->test, &r->data.test, NULL, r, err)))
+        return s;
+    if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms)))
+        return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     for (size_t i = 0; i < e->test.len; i++)
         if (!measure(e, i)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     put_figures(out, e);

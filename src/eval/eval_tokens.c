@@ -24,13 +24,17 @@ typedef struct evaluation {
     double *ms;       /* [test.len] */
 } evaluation;
 
-static ng_status no_memory(const evaluation *e) { return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path); }
+static ng_status no_memory(const evaluation *e) {
+    return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->recipe.path);
+}
 
 static ng_status begin(evaluation *e, const char *path, ng_recipe_task task, size_t n_ctx) {
     ng_status s = ng_recipe_read(&e->recipe, path, e->arena, e->err);
     if (s) return s;
-    if (e->recipe.task != (int)task) return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", path, e->s->head->task);
-    if (!e->recipe.data.test.len) return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", path);
+    if (e->recipe.task != (int)task)
+        return ng_fail(e->err, NG_EINVALID, "%s: its model was trained for the task %s", path, e->s->head->task);
+    if (!e->recipe.data.test.len)
+        return ng_fail(e->err, NG_EINVALID, "%s: data.test is empty; there is nothing to measure", path);
     e->labels = (ng_labels){NULL, e->s->head->labels, e->s->head->n_labels};
     const ng_tokenizer *t = ng_model_tokenizer(e->s->model, e->err);
     if (!t) return NG_EUNSUPPORTED;
@@ -74,7 +78,8 @@ static ng_status add_text(evaluation *e, size_t i, ng_span_score *all, ng_span_s
     e->ms[i] = (double)(ng_clock_ns() - start) / 1e6;
     int32_t *a = malloc((n + 1) * sizeof *a), *b = malloc((n + 1) * sizeof *b);
     if (!a || !b) s = no_memory(e);
-    else if (t.w.n_words != n) s = ng_fail(e->err, NG_EINTERNAL, "%s: a text of %zu words was tagged as %zu", e->recipe.path, n, t.w.n_words);
+    else if (t.w.n_words != n)
+        s = ng_fail(e->err, NG_EINTERNAL, "%s: a text of %zu words was tagged as %zu", e->recipe.path, n, t.w.n_words);
     else {
         ng_span_score_add(all, gold, t.tags, n, e->labels.names);
         ng_span_score_add(&sources[x->source], gold, t.tags, n, e->labels.names);
@@ -94,7 +99,8 @@ static ng_status spans(evaluation *e, const char *path) {
     ng_status s = begin(e, path, NG_RECIPE_EXTRACT, SIZE_MAX / 16);
     if (s) return s;
     size_t n_sources = e->recipe.data.test.len;
-    ng_span_score all = {0}, *kinds = ng_arena_array(e->arena, e->labels.len + n_sources, sizeof *kinds), *sources = kinds + e->labels.len;
+    ng_span_score all = {0}, *kinds = ng_arena_array(e->arena, e->labels.len + n_sources, sizeof *kinds),
+                  *sources = kinds + e->labels.len;
     if (!kinds) return no_memory(e);
     memset(kinds, 0, (e->labels.len + n_sources) * sizeof *kinds);
     for (size_t i = 0; !s && i < e->test.len; i++) s = add_text(e, i, &all, kinds, sources);
@@ -146,8 +152,8 @@ static ng_status pairs(evaluation *e, const char *path) {
     return NG_OK;
 }
 
-static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_subject *subject, ng_status (*what)(evaluation *, const char *),
-                     ng_error *err) {
+static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_subject *subject,
+                     ng_status (*what)(evaluation *, const char *), ng_error *err) {
     ng_error local = {0};
     evaluation e = {.out = out, .err = err ? err : &local, .s = subject};
     if (ng_arena_new(&e.arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
@@ -156,5 +162,9 @@ static ng_status run(ng_eval_result *out, const char *path, const ng_encoder_sub
     return s;
 }
 
-ng_status ng_eval_spans(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) { return run(out, path, s, spans, err); }
-ng_status ng_eval_pairs(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) { return run(out, path, s, pairs, err); }
+ng_status ng_eval_spans(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) {
+    return run(out, path, s, spans, err);
+}
+ng_status ng_eval_pairs(ng_eval_result *out, const char *path, const ng_encoder_subject *s, ng_error *err) {
+    return run(out, path, s, pairs, err);
+}

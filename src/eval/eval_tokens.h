@@ -18,7 +18,9 @@ typedef struct ng_encoder_subject {
     size_t n_most; /* tokens of a text that one forward reads */
 } ng_encoder_subject;
 
-ng_status ng_eval_spans(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s, ng_error *err) NG_MUST_USE;
-ng_status ng_eval_pairs(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s, ng_error *err) NG_MUST_USE;
+ng_status ng_eval_spans(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
+                        ng_error *err) NG_MUST_USE;
+ng_status ng_eval_pairs(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
+                        ng_error *err) NG_MUST_USE;
 
 #endif

@@ -44,7 +44,8 @@ static double last_number(const char *s) {
         char digits[40];
         size_t n = 0;
         bool minus = p > s && p[-1] == '-', point = false;
-        for (; isdigit((unsigned char)*p) || ((*p == ',' || (*p == '.' && !point)) && isdigit((unsigned char)p[1])); p++) {
+        for (; isdigit((unsigned char)*p) || ((*p == ',' || (*p == '.' && !point)) && isdigit((unsigned char)p[1]));
+             p++) {
             point |= *p == '.';
             if (*p != ',' && n + 1 < sizeof digits) digits[n++] = *p;
         }
@@ -98,13 +99,15 @@ static ng_status judge(const running *r, size_t i, const char *said, ng_error *e
     static const char *const kinds[] = {"label", "number", "contains"};
     const json_t *line = json_array_get(r->lines, i);
     const char *answers[ANSWERS_MAX], *labels[ANSWERS_MAX], *match = json_string_value(json_object_get(line, "match"));
-    size_t n = strings(json_object_get(line, "answers"), answers), n_labels = strings(json_object_get(line, "labels"), labels);
+    size_t n = strings(json_object_get(line, "answers"), answers),
+           n_labels = strings(json_object_get(line, "labels"), labels);
     for (int k = 0; n && match && k < 3; k++) {
         if (strcmp(match, kinds[k]) || (k == NG_MATCH_LABEL && !n_labels)) continue;
         r->t->correct[i] = ng_trial_is_right((ng_trial_match)k, said, answers, n, labels, n_labels);
         return NG_OK;
     }
-    return ng_fail(err, NG_EFORMAT, "trial %zu: needs match label (with labels), number or contains, and answers", i + 1);
+    return ng_fail(err, NG_EFORMAT, "trial %zu: needs match label (with labels), number or contains, and answers",
+                   i + 1);
 }
 
 static ng_status run_one(const running *r, size_t i, ng_error *err) {
@@ -121,7 +124,10 @@ static ng_status run_one(const running *r, size_t i, ng_error *err) {
     opt.temp = 0;
     opt.n_predict = (uint32_t)most;
     ng_status s = ng_chat_tokenize(r->tokenizer, &said, 1, true, &ids, &n, err);
-    ng_scheduled call = {.prompt = ids, .n_prompt = n, .options = &opt, .features = r->t->features + i * r->t->n_features};
+    ng_scheduled call = {.prompt = ids,
+                         .n_prompt = n,
+                         .options = &opt,
+                         .features = r->t->features + i * r->t->n_features};
     if (!s) s = ng_scheduler_generate(r->scheduler, &g, &call, err);
     if (!s) s = judge(r, i, g.text, err);
     ng_generation_clear(&g);
@@ -183,7 +189,8 @@ static ng_status name_tasks(ng_trials *t, const json_t *lines, const char *path,
     for (size_t i = 0; i < t->n; i++) {
         const char *name = json_string_value(json_object_get(json_array_get(lines, i), "task"));
         if (!name || !*name || strlen(name) >= sizeof t->names[0])
-            return ng_fail(err, NG_EFORMAT, "%s: trial %zu needs a task of 1 to %zu bytes", path, i + 1, sizeof t->names[0] - 1);
+            return ng_fail(err, NG_EFORMAT, "%s: trial %zu needs a task of 1 to %zu bytes", path, i + 1,
+                           sizeof t->names[0] - 1);
         size_t k = ng_trials_task(t, name);
         if (k == NG_TRIAL_TASKS_MAX) return ng_fail(err, NG_ELIMIT, "%s: more than %d tasks", path, NG_TRIAL_TASKS_MAX);
         t->task[i] = (uint8_t)k;
@@ -202,7 +209,9 @@ static ng_status run_all(running *r, const ng_model *m, const ng_confidence *of,
     pthread_t threads[CALLERS];
     size_t n = 0;
     uint32_t most = ng_model_get_info(m).n_ctx_train;
-    ng_scheduler_options so = {.n_threads = r->opt->n_threads, .confidence = of, .n_ctx = most && most < CTX ? most : CTX};
+    ng_scheduler_options so = {.n_threads = r->opt->n_threads,
+                               .confidence = of,
+                               .n_ctx = most && most < CTX ? most : CTX};
     if (!(r->tokenizer = ng_model_tokenizer(m, err))) return err ? err->code : NG_EUNSUPPORTED;
     ng_status s = ng_scheduler_new(&r->scheduler, m, &so, err);
     if (s) return s;
@@ -273,11 +282,13 @@ static ng_status take(ng_trials *t, const ng_gguf *g, ng_error *err) {
     memcpy(t->correct, correct.data, t->n);
     t->n_names = names.len;
     for (size_t i = 0; i < names.len; i++) {
-        if (names.strs[i].len >= sizeof t->names[0]) return ng_fail(err, NG_EFORMAT, "%s: a task's name is too long", ng_gguf_path(g));
+        if (names.strs[i].len >= sizeof t->names[0])
+            return ng_fail(err, NG_EFORMAT, "%s: a task's name is too long", ng_gguf_path(g));
         memcpy(t->names[i], names.strs[i].data, names.strs[i].len);
     }
     for (size_t i = 0; i < t->n; i++)
-        if (t->task[i] >= t->n_names) return ng_fail(err, NG_EFORMAT, "%s: trial %zu is of no task", ng_gguf_path(g), i + 1);
+        if (t->task[i] >= t->n_names)
+            return ng_fail(err, NG_EFORMAT, "%s: trial %zu is of no task", ng_gguf_path(g), i + 1);
     return NG_OK;
 }
 

@@ -19,8 +19,10 @@ ng_status ng_fit_recipe_write(fit_job *j, const char *name, int rows, int bits) 
     static const char *const splits[] = {"train", "dev", "test"}, *const keep[] = {"0, 1, 2, 3, 4, 5, 6", "7", "8, 9"};
     bool language = j->opt->task == NG_TASK_DETECT_LANGUAGE;
     ng_buf b = ng_buf_init(1 << 16);
-    ng_buf_printf(&b, "# Written by nanogrid fit.  nanogrid train %s makes the model again.\nname: %s\ntask: %s\noutput: %s.gguf\n", file, name,
-                  ng_task_name(j->opt->task), name);
+    ng_buf_printf(&b,
+                  "# Written by nanogrid fit.  nanogrid train %s makes the model again.\nname: %s\ntask: %s\noutput: "
+                  "%s.gguf\n",
+                  file, name, ng_task_name(j->opt->task), name);
     ng_buf_puts(&b, "data:\n");
     for (int i = 0; i < 3; i++) {
         ng_buf_printf(&b, "  %s: [{hash: {of: 10, keep: [%s]}, file: ", splits[i], keep[i]);
@@ -32,7 +34,8 @@ ng_status ng_fit_recipe_write(fit_job *j, const char *name, int rows, int bits) 
             ng_buf_puts(&b, between[k]);
         }
     }
-    ng_buf_printf(&b, "features: {bits: %d, words: %d, char_min: %d, char_max: 4, rows: %d}\n", language ? 20 : 18, language ? 1 : 2, language ? 1 : 2, rows);
+    ng_buf_printf(&b, "features: {bits: %d, words: %d, char_min: %d, char_max: 4, rows: %d}\n", language ? 20 : 18,
+                  language ? 1 : 2, language ? 1 : 2, rows);
     ng_buf_printf(&b, "training: {epochs: 12, rate: 0.5, smoothing: 0.05, weight_bits: %d}\n", bits);
     s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
     ng_buf_clear(&b);
@@ -63,8 +66,8 @@ static ng_status order_held(fit_job *j) {
     j->out->n_test = n[1];
     j->out->n_train = j->train.len;
     if (n[0] >= FEWEST_CHOOSE) return NG_OK;
-    return ng_fail(j->err, NG_EINVALID, "%s: %zu texts are left to choose on, of %zu; give at least %d rows", j->opt->data, n[0], j->train.len + used,
-                   12 * FEWEST_CHOOSE);
+    return ng_fail(j->err, NG_EINVALID, "%s: %zu texts are left to choose on, of %zu; give at least %d rows",
+                   j->opt->data, n[0], j->train.len + used, 12 * FEWEST_CHOOSE);
 }
 
 ng_status ng_fit_data_read(fit_job *j) {
@@ -73,7 +76,8 @@ ng_status ng_fit_data_read(fit_job *j) {
     s = ng_recipe_read(&j->recipe, ng_fit_path(j, "linear.yaml"), j->arena, j->err);
     if (!s) s = ng_labels_read(&j->labels, &j->recipe, j->err);
     if (!s && j->labels.len < 2 && j->opt->task != NG_TASK_MODERATE)
-        s = ng_fail(j->err, NG_EINVALID, "%s: all rows have the label '%s'; at least two labels are learned", j->opt->data, j->labels.names[0]);
+        s = ng_fail(j->err, NG_EINVALID, "%s: all rows have the label '%s'; at least two labels are learned",
+                    j->opt->data, j->labels.names[0]);
     if (!s) s = ng_dataset_read(&j->train, &j->recipe.data.train, &j->labels, &j->recipe, j->err);
     if (!s) s = ng_dataset_read(&j->held, &j->recipe.data.test, &j->labels, &j->recipe, j->err);
     return s ? s : order_held(j);

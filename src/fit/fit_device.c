@@ -22,7 +22,8 @@ const char *ng_fit_path(fit_job *j, const char *name) {
 const char *ng_fit_make_file(fit_job *j, const char *name) {
     size_t i = 0;
     while (i < j->n_made && strcmp(j->made[i], name) != 0) i++;
-    char *copy = i < j->n_made ? (char *)(uintptr_t)j->made[i] : ng_arena_strdup(j->arena, name), *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
+    char *copy = i < j->n_made ? (char *)(uintptr_t)j->made[i] : ng_arena_strdup(j->arena, name),
+         *path = ng_arena_printf(j->arena, "%s/%s", j->dir, name);
     if (i == FIT_FILES_MAX || !copy || !path) return (void)ng_fail(j->err, NG_ENOMEM, "fit: out of memory"), NULL;
     if (i == j->n_made) j->made[j->n_made++] = copy;
     return path;
@@ -58,7 +59,8 @@ static bool better(const fit_candidate *a, const fit_candidate *b) {
 
 /* How far over the limits: 1 is on them. */
 static double excess(const fit_job *j, const ng_device_fit_row *r) {
-    double ram = j->opt->ram_bytes ? r->peak_mb * 1048576 / (double)j->opt->ram_bytes : 0, time = j->opt->latency_ms > 0 && !isnan(r->p95_ms) ? r->p95_ms / j->opt->latency_ms : 0;
+    double ram = j->opt->ram_bytes ? r->peak_mb * 1048576 / (double)j->opt->ram_bytes : 0,
+           time = j->opt->latency_ms > 0 && !isnan(r->p95_ms) ? r->p95_ms / j->opt->latency_ms : 0;
     return ram > time ? ram : time;
 }
 
@@ -66,13 +68,19 @@ static ng_status nothing_fits(const fit_job *j) {
     const ng_device_fit_row *near = NULL;
     for (size_t i = 0; i < j->n; i++) {
         const ng_device_fit_row *r = &j->items[i].row;
-        if (!isnan(r->peak_mb) && (!isnan(r->p95_ms) || j->items[i].need_bytes) && (!near || excess(j, r) < excess(j, near))) near = r;
+        if (!isnan(r->peak_mb) && (!isnan(r->p95_ms) || j->items[i].need_bytes) &&
+            (!near || excess(j, r) < excess(j, near)))
+            near = r;
     }
-    if (!near) return ng_fail(j->err, NG_ELIMIT, "fit: nothing that was tried runs within the limits; %s: %s", j->n ? j->items[0].row.name : "no candidate",
-                              j->n ? j->items[0].row.why : "install a package or name a model with -m");
-    if (isnan(near->p95_ms)) return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s", near->name, near->why);
-    return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s.  It would fit --ram %.0fMB --latency %.2gms", near->name, near->why,
-                   ceil(near->peak_mb + 0.5), 1.1 * near->p95_ms);
+    if (!near)
+        return ng_fail(j->err, NG_ELIMIT, "fit: nothing that was tried runs within the limits; %s: %s",
+                       j->n ? j->items[0].row.name : "no candidate",
+                       j->n ? j->items[0].row.why : "install a package or name a model with -m");
+    if (isnan(near->p95_ms))
+        return ng_fail(j->err, NG_ELIMIT, "fit: nothing fits; nearest is %s, which %s", near->name, near->why);
+    return ng_fail(j->err, NG_ELIMIT,
+                   "fit: nothing fits; nearest is %s, which %s.  It would fit --ram %.0fMB --latency %.2gms",
+                   near->name, near->why, ceil(near->peak_mb + 0.5), 1.1 * near->p95_ms);
 }
 
 static ng_status choose(fit_job *j, const fit_candidate **out) {
@@ -88,8 +96,9 @@ static ng_status choose(fit_job *j, const fit_candidate **out) {
     char *b = j->out->because;
     size_t cap = sizeof j->out->because;
     if (least != best && least->right)
-        snprintf(b, cap, "%s is right on %.1f %%, %s on %.1f %%: no more than chance on %zu texts, and it is smaller", least->row.name,
-                 100 * least->row.accuracy, best->row.name, 100 * best->row.accuracy, j->out->n_choose);
+        snprintf(b, cap, "%s is right on %.1f %%, %s on %.1f %%: no more than chance on %zu texts, and it is smaller",
+                 least->row.name, 100 * least->row.accuracy, best->row.name, 100 * best->row.accuracy,
+                 j->out->n_choose);
     else if (least->right) snprintf(b, cap, "%s is the most accurate of those within the limits", least->row.name);
     else snprintf(b, cap, "%s is the best that stays within the limits", least->row.name);
     *out = least;
@@ -116,7 +125,9 @@ static bool is_needed(const fit_candidate *c, const char *file) {
     const char *const uses[] = {c->model, c->second};
     if (!strcmp(file, "grid.yaml")) return true;
     for (int i = 0; i < 2; i++) /* a model, and the recipe of the same name */
-        if (uses[i] && stem && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' && (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml"))) return true;
+        if (uses[i] && stem && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' &&
+            (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml")))
+            return true;
     return false;
 }
 
@@ -136,7 +147,8 @@ static ng_status prepare(fit_job *j) {
     if (!(j->dir = ng_arena_strdup(j->arena, dir))) return ng_fit_no_memory(j);
     if (ng_file_exists(ng_fit_path(j, "grid.yaml"))) {
         j->dir = NULL;
-        return ng_fail(j->err, NG_EINVALID, "%s holds a grid.yaml already; name another folder with --out, or remove it", wanted);
+        return ng_fail(j->err, NG_EINVALID,
+                       "%s holds a grid.yaml already; name another folder with --out, or remove it", wanted);
     }
     return ng_dir_make(ng_fit_path(j, "home"), j->err);
 }
@@ -156,7 +168,8 @@ static void check_need(const fit_job *j, fit_candidate *c) {
     if (!c->need_bytes) return;
     c->row.peak_mb = (double)c->need_bytes / 1048576;
     for (size_t i = 0; &j->items[i] < c; i++)
-        if (j->items[i].need_bytes && j->items[i].row.fits) snprintf(c->row.why, sizeof c->row.why, "not run: %s fits", j->items[i].row.name);
+        if (j->items[i].need_bytes && j->items[i].row.fits)
+            snprintf(c->row.why, sizeof c->row.why, "not run: %s fits", j->items[i].row.name);
     if (!*c->row.why && j->opt->ram_bytes && c->row.peak_mb > most_mb)
         snprintf(c->row.why, sizeof c->row.why, "needs %.1f MB of %.1f with the context full", c->row.peak_mb, most_mb);
 }
@@ -190,8 +203,11 @@ ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt
     const fit_candidate *chosen = NULL;
     double start = ng_clock_ms();
     *out = (ng_device_fit){.test_accuracy = NAN};
-    if (opt->data && opt->task != NG_TASK_CLASSIFY && opt->task != NG_TASK_MODERATE && opt->task != NG_TASK_DETECT_LANGUAGE)
-        return ng_fail(err, NG_EINVALID, "fit: data train classify, moderate and detect-language; leave --data out for %s", ng_task_name(opt->task));
+    if (opt->data && opt->task != NG_TASK_CLASSIFY && opt->task != NG_TASK_MODERATE &&
+        opt->task != NG_TASK_DETECT_LANGUAGE)
+        return ng_fail(err, NG_EINVALID,
+                       "fit: data train classify, moderate and detect-language; leave --data out for %s",
+                       ng_task_name(opt->task));
     fit_job *j = calloc(1, sizeof *j);
     if (!j || ng_arena_new(&j->arena, 0)) {
         free(j);

@@ -52,8 +52,11 @@ static void put_service(ng_buf *b, const fit_job *j) {
     if (cache > 64 << 20) cache = 64 << 20;
     ng_buf_printf(b, "cache: {exact: %lluKB}\n", (unsigned long long)(cache >> 10));
     ng_buf_puts(b, "workers: {enabled: false}   # one process: memory is what was measured\n");
-    if (j->opt->task == NG_TASK_GENERATE) ng_buf_puts(b, "policy: {on_long: escalate}   # a prompt beyond the context is refused with both counts unless a tier above takes it\n");
-    ng_buf_puts(b, "# The fallback: what is out of scope here, or fails, goes to a higher tier as soon as one is named, else the answer says so.\n"
+    if (j->opt->task == NG_TASK_GENERATE)
+        ng_buf_puts(b, "policy: {on_long: escalate}   # a prompt beyond the context is refused with both counts unless "
+                       "a tier above takes it\n");
+    ng_buf_puts(b, "# The fallback: what is out of scope here, or fails, goes to a higher tier as soon as one is "
+                   "named, else the answer says so.\n"
                    "router: {abstain: escalate}\n"
                    "# upstreams: [{name: cloud, tier: medium, base_url: \"https://api.example.com/v1\", api_key_env: OPENAI_API_KEY, model: some-model}]\n");
 }

@@ -44,7 +44,8 @@ static ng_status write_texts(fit_job *j, const char *path, size_t *n) {
     ng_buf b = ng_buf_init(64 << 20);
     bool slow = j->opt->task == NG_TASK_GENERATE || j->opt->task == NG_TASK_RERANK; /* tokens, documents */
     *n = j->held.len;
-    for (size_t i = 0; i < j->held.len; i++) ng_buf_put(&b, j->held.items[i].text, j->held.items[i].len), ng_buf_putc(&b, '\n');
+    for (size_t i = 0; i < j->held.len; i++)
+        ng_buf_put(&b, j->held.items[i].text, j->held.items[i].len), ng_buf_putc(&b, '\n');
     for (size_t r = 0; !j->held.len && r < (slow ? 1 : SAMPLE_ROUNDS); r++)
         for (size_t i = 0; i < N_SAMPLES; i++, ++*n) ng_buf_printf(&b, "%s\n", samples[i]);
     ng_status s = b.status ? ng_fit_no_memory(j) : ng_file_write_atomic(path, b.data, b.len, j->err);
@@ -67,9 +68,11 @@ static ng_status write_beside(fit_job *j, const char **option, const char **file
     return s;
 }
 
-static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, const char *answers, ng_process_outcome *o) {
+static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, const char *answers,
+                               ng_process_outcome *o) {
     char memory[64], home[1100], threads[16];
-    const char *env[] = {home, memory, NULL, NULL}, *argv[20] = {NULL, "run", "--grid", grid, "--expert", "fitted", "--lines", "--json"};
+    const char *env[] = {home, memory, NULL, NULL},
+               *argv[20] = {NULL, "run", "--grid", grid, "--expert", "fitted", "--lines", "--json"};
     size_t n = 8;
     const char *option, *beside;
     ng_status s = write_beside(j, &option, &beside);
@@ -82,7 +85,8 @@ static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, 
         argv[n++] = "--threads", argv[n++] = threads;
     }
     snprintf(home, sizeof home, "NANOGRID_HOME=%s", ng_fit_path(j, "home"));
-    snprintf(memory, sizeof memory, "NANOGRID_MEMORY=%lluB", (unsigned long long)(j->opt->ram_bytes > SERVER_BYTES ? j->opt->ram_bytes - SERVER_BYTES : 1));
+    snprintf(memory, sizeof memory, "NANOGRID_MEMORY=%lluB",
+             (unsigned long long)(j->opt->ram_bytes > SERVER_BYTES ? j->opt->ram_bytes - SERVER_BYTES : 1));
     if (!j->opt->ram_bytes) env[1] = NULL;
     const char *errors = ng_fit_make_file(j, "errors.txt");
     if (!errors) return NG_ENOMEM;
@@ -111,7 +115,9 @@ static void take(measuring *m, size_t i, const json_t *answer) {
     m->n_right += i < m->j->out->n_choose && c->right[i];
 }
 
-static int by_number(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+static int by_number(const void *a, const void *b) {
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
 
 static ng_status read_answers(measuring *m, const char *path) {
     ng_buf b = ng_buf_init(256 << 20);
@@ -127,7 +133,8 @@ static ng_status read_answers(measuring *m, const char *path) {
         json_decref(answer);
         at += len + 1;
     }
-    if (!s && i < m->n && !*m->c->row.why) snprintf(m->c->row.why, sizeof m->c->row.why, "it gave %zu answers to %zu texts", i, m->n);
+    if (!s && i < m->n && !*m->c->row.why)
+        snprintf(m->c->row.why, sizeof m->c->row.why, "it gave %zu answers to %zu texts", i, m->n);
     ng_buf_clear(&b);
     return s;
 }
@@ -150,9 +157,11 @@ static void judge(const fit_job *j, fit_candidate *c) {
     ng_device_fit_row *r = &c->row;
     double most_mb = (double)j->opt->ram_bytes / 1048576;
     if (*r->why) return;
-    r->fits = (!j->opt->ram_bytes || r->peak_mb <= most_mb) && (!(j->opt->latency_ms > 0) || r->p95_ms <= j->opt->latency_ms);
+    r->fits =
+        (!j->opt->ram_bytes || r->peak_mb <= most_mb) && (!(j->opt->latency_ms > 0) || r->p95_ms <= j->opt->latency_ms);
     if (r->fits) snprintf(r->why, sizeof r->why, "fits");
-    else if (j->opt->ram_bytes && r->peak_mb > most_mb) snprintf(r->why, sizeof r->why, "needs %.1f MB of %.1f", r->peak_mb, most_mb);
+    else if (j->opt->ram_bytes && r->peak_mb > most_mb)
+        snprintf(r->why, sizeof r->why, "needs %.1f MB of %.1f", r->peak_mb, most_mb);
     else snprintf(r->why, sizeof r->why, "takes %.3g ms of %.3g", r->p95_ms, j->opt->latency_ms);
 }
 
@@ -171,9 +180,11 @@ static void fill_row(measuring *m, const ng_process_outcome *o) {
 ng_status ng_fit_measure(fit_job *j, fit_candidate *c) {
     measuring m = {.j = j, .c = c};
     ng_process_outcome o;
-    const char *grid = ng_fit_make_file(j, "tried.yaml"), *texts = ng_fit_make_file(j, "texts.txt"), *answers = ng_fit_make_file(j, "answers.txt");
+    const char *grid = ng_fit_make_file(j, "tried.yaml"), *texts = ng_fit_make_file(j, "texts.txt"),
+               *answers = ng_fit_make_file(j, "answers.txt");
     if (!grid || !texts || !answers) return NG_ENOMEM;
-    if (j->held.len && !(c->right = ng_arena_array(j->arena, j->held.len, sizeof *c->right))) return ng_fit_no_memory(j);
+    if (j->held.len && !(c->right = ng_arena_array(j->arena, j->held.len, sizeof *c->right)))
+        return ng_fit_no_memory(j);
     if (c->right) memset(c->right, 0, j->held.len * sizeof *c->right);
     ng_status s = write_texts(j, texts, &m.n);
     if (!s) s = ng_fit_grid_write(j, c, "tried.yaml", false);

@@ -84,7 +84,8 @@ static ng_status add_heads(fit_job *j, const char *package, const char *path, co
         char head[64];
         ng_task task;
         snprintf(head, sizeof head, "%.*s", (int)(name.len < 60 ? name.len : 60), name.data);
-        if (!ng_head_task(&task, path, head, NULL) && serves(j->opt->task, task) && knows_labels(j, g, head)) s = add_model(j, package, path, head);
+        if (!ng_head_task(&task, path, head, NULL) && serves(j->opt->task, task) && knows_labels(j, g, head))
+            s = add_model(j, package, path, head);
     }
     return s;
 }
@@ -93,7 +94,8 @@ static ng_status add_heads(fit_job *j, const char *package, const char *path, co
 
 /* One file with contexts from the longest down, each with exact past tokens and with those of 8 bits.  Fewer bits of weights
  * lose more than a shorter context here, and a shorter context more than an 8-bit past; `rank` orders them so. */
-static ng_status add_contexts(fit_job *j, const char *model, const char *path, const char *stem, double rank, uint32_t longest) {
+static ng_status add_contexts(fit_job *j, const char *model, const char *path, const char *stem, double rank,
+                              uint32_t longest) {
     static const uint32_t lengths[] = {4096, 2048, 1024, 512, 256};
     const size_t n_lengths = sizeof lengths / sizeof *lengths;
     for (size_t i = 0; i < n_lengths; i++)
@@ -102,7 +104,8 @@ static ng_status add_contexts(fit_job *j, const char *model, const char *path, c
             uint32_t length = i + 1 == n_lengths && lengths[i] > longest ? longest : lengths[i];
             if (length > longest) continue;
             snprintf(name, sizeof name, "%.26s %u%s", stem, length, q8 ? " q8" : "");
-            snprintf(what, sizeof what, "%.40s with %u tokens of context%s", stem, length, q8 ? ", past tokens in 8 bits" : "");
+            snprintf(what, sizeof what, "%.40s with %u tokens of context%s", stem, length,
+                     q8 ? ", past tokens in 8 bits" : "");
             ng_session_options opt = {.n_ctx = length, .kv = q8 ? NG_KV_8BIT : NG_KV_DEFAULT};
             ng_memory_need need;
             ng_status s = ng_memory_predict(&need, path, &opt, j->err);
@@ -110,7 +113,8 @@ static ng_status add_contexts(fit_job *j, const char *model, const char *path, c
             fit_candidate *c = ng_fit_add(j, name, what);
             if (!c) return NG_OK; /* the table is full: shorter ones are not tried */
             /* Sequences hold two contexts together (scheduler.h); what is asked here fills neither. */
-            c->need_bytes = need.weights_bytes + need.panels_bytes + need.tables_bytes + need.scratch_bytes + 2 * need.kv_bytes + NG_PROCESS_BYTES;
+            c->need_bytes = need.weights_bytes + need.panels_bytes + need.tables_bytes + need.scratch_bytes +
+                            2 * need.kv_bytes + NG_PROCESS_BYTES;
             c->model = model;
             c->context = length;
             c->q8 = q8;
@@ -158,7 +162,8 @@ static ng_status add_file(fit_job *j, const char *package, const char *path) {
     if (ng_gguf_open(&g, path, NULL)) return NG_OK; /* router-en has no model.gguf, pii none at all */
     ng_status s = NG_OK;
     if (ng_gguf_has(g, "nanogrid.heads")) s = add_heads(j, package, path, g);
-    else if (!ng_head_task(&task, path, NULL, NULL) && serves(j->opt->task, task) && knows_labels(j, g, NULL)) s = add_model(j, package, path, NULL);
+    else if (!ng_head_task(&task, path, NULL, NULL) && serves(j->opt->task, task) && knows_labels(j, g, NULL))
+        s = add_model(j, package, path, NULL);
     ng_gguf_close(g);
     return s;
 }
@@ -175,14 +180,19 @@ static ng_status add_named(fit_job *j, size_t i) {
     const char *slash = strrchr(path, '/');
     if (task == NG_TASK_GENERATE && task == j->opt->task) return add_decoder(j, path, i);
     s = add_file(j, slash ? slash + 1 : path, whole);
-    return s || j->n > before ? s : ng_fail(j->err, NG_EINVALID, "%s: it serves the task %s, not %s", path, ng_task_name(task), ng_task_name(j->opt->task));
+    return s || j->n > before ? s
+                              : ng_fail(j->err, NG_EINVALID, "%s: it serves the task %s, not %s", path,
+                                        ng_task_name(task), ng_task_name(j->opt->task));
 }
 
 /* Why no package can serve the task, with what can. */
 static ng_status nothing_serves(const fit_job *j) {
     const char *name = ng_task_name(j->opt->task);
     if (j->opt->task == NG_TASK_TRANSLATE || j->opt->task == NG_TASK_REWRITE)
-        return ng_fail(j->err, NG_ENOTFOUND, "fit: no model on this device serves the task %s; a grid sends it to an upstream (docs/grid_yaml.md), whose memory and time are not this device's", name);
+        return ng_fail(j->err, NG_ENOTFOUND,
+                       "fit: no model on this device serves the task %s; a grid sends it to an upstream "
+                       "(docs/grid_yaml.md), whose memory and time are not this device's",
+                       name);
     return ng_fail(j->err, NG_ENOTFOUND, "fit: no package serves the task %s; name a model with -m FILE", name);
 }
 
@@ -190,8 +200,10 @@ ng_status ng_fit_add_packages(fit_job *j) {
     ng_packages p;
     ng_status s = NG_OK;
     if (j->opt->task == NG_TASK_CLASSIFY && !j->opt->data && !j->opt->n_models)
-        return ng_fail(j->err, NG_EINVALID, "fit: classify needs your labels: --data FILE with the columns text and label");
-    if (j->opt->task == NG_TASK_EXTRACT && !ng_fit_add(j, "rules", "rules for personal data, no model")) return ng_fit_no_memory(j);
+        return ng_fail(j->err, NG_EINVALID,
+                       "fit: classify needs your labels: --data FILE with the columns text and label");
+    if (j->opt->task == NG_TASK_EXTRACT && !ng_fit_add(j, "rules", "rules for personal data, no model"))
+        return ng_fit_no_memory(j);
     bool learns = j->opt->data && j->opt->task == NG_TASK_CLASSIFY; /* then they were bases */
     for (size_t i = 0; !s && !learns && i < j->opt->n_models; i++) s = add_named(j, i);
     if (s || (s = ng_packages_list(&p, j->err))) return s;

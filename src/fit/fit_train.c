@@ -125,7 +125,8 @@ static ng_status write_examples(fit_job *j, const char *path) {
 }
 
 /* Cuts, takes fewer bits where `type` says so, fits the head on what is left. */
-static ng_status make_encoder(fit_job *j, const char *base, const char *to, uint32_t n_layers, const char *type, const char *examples) {
+static ng_status make_encoder(fit_job *j, const char *base, const char *to, uint32_t n_layers, const char *type,
+                              const char *examples) {
     const char *cut = ng_fit_make_file(j, "cut.gguf"), *headed = ng_fit_make_file(j, HEAD ".gguf");
     if (!cut || !headed) return NG_ENOMEM;
     ng_few_shot_options opt = {.encoder = cut, .out_dir = j->dir, .n_threads = j->opt->n_threads};
@@ -144,7 +145,8 @@ static ng_status make_encoder(fit_job *j, const char *base, const char *to, uint
 }
 
 /* A candidate that could not be made stays in the table with the reason. */
-static ng_status add_encoder(fit_job *j, const char *base, const char *name, uint32_t n_layers, uint32_t n_all, const char *type, const char *examples) {
+static ng_status add_encoder(fit_job *j, const char *base, const char *name, uint32_t n_layers, uint32_t n_all,
+                             const char *type, const char *examples) {
     char file[64], what[120];
     ng_error why = {0}, *kept = j->err;
     snprintf(file, sizeof file, "%s.gguf", name);
@@ -181,7 +183,8 @@ static ng_status add_encoders(fit_job *j, const char *base, const char *stem, co
 static ng_status add_both(fit_job *j) {
     const fit_candidate *whole = &j->items[j->n - 1];
     if (!whole->model || !whole->head) return NG_OK;
-    fit_candidate *c = ng_fit_add(j, "linear+encoder", "the larger linear model; the whole encoder where it is less than 90 % sure");
+    fit_candidate *c =
+        ng_fit_add(j, "linear+encoder", "the larger linear model; the whole encoder where it is less than 90 % sure");
     if (!c) return ng_fit_no_memory(j);
     c->model = "linear.gguf";
     c->second = whole->model;
@@ -205,8 +208,9 @@ ng_status ng_fit_add_trained(fit_job *j) {
     for (size_t i = 0; !s && i < j->opt->n_models; i++) {
         char stem[32];
         snprintf(stem, sizeof stem, "model%zu", i + 1);
-        s = layers_of(j->opt->models[i]) ? add_encoders(j, j->opt->models[i], stem, examples)
-                                         : ng_fail(j->err, NG_EUNSUPPORTED, "%s: labels are learned on a BERT as GGUF", j->opt->models[i]);
+        s = layers_of(j->opt->models[i])
+                ? add_encoders(j, j->opt->models[i], stem, examples)
+                : ng_fail(j->err, NG_EUNSUPPORTED, "%s: labels are learned on a BERT as GGUF", j->opt->models[i]);
     }
     if (s || ng_package_find(dir, sizeof dir, "nanogrid/encoder-en", &none)) return s;
     char *base = ng_arena_printf(j->arena, "%s/model.gguf", dir);

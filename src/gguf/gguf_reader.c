@@ -492,7 +492,8 @@ static ng_status parse(ng_gguf *g, ng_error *err) {
     g->names = malloc(w.name_bytes + 1);
     g->strs = malloc((w.n_strs + 1) * sizeof *g->strs);
     if (!g->kvs || !g->tensors || !g->names || !g->strs) return out_of_memory(&w);
-    g->heap_bytes = g->n_kv * sizeof *g->kvs + g->n_tensors * sizeof *g->tensors + w.name_bytes + w.n_strs * sizeof *g->strs;
+    g->heap_bytes =
+        g->n_kv * sizeof *g->kvs + g->n_tensors * sizeof *g->tensors + w.name_bytes + w.n_strs * sizeof *g->strs;
     walk again = {.data = g->data,
                   .len = g->len,
                   .path = g->path,

@@ -47,7 +47,9 @@ bool ng_member_runs(const grid_member *m, const char **why) {
 /* Four bytes a token and the most that may be generated: an upper estimate in practice. */
 static double prompt_tokens(const asking *a) { return 16 + (double)a->len / 4; }
 
-static double completion_tokens(const asking *a) { return a->req.params.has_generate ? a->req.params.generate.n_predict : 256; }
+static double completion_tokens(const asking *a) {
+    return a->req.params.has_generate ? a->req.params.generate.n_predict : 256;
+}
 
 double ng_member_cost(const grid_member *m, const asking *a) {
     return (prompt_tokens(a) * m->prompt_per_1m + completion_tokens(a) * m->completion_per_1m) * 1e-6;
@@ -411,7 +413,8 @@ static void explain_choice(asking *a) {
     const char *more = NULL;
     if (rec->escalated && rec->explored) more = "all tiers were asked to learn what they say";
     else if (rec->escalated && rec->reask)
-        more = rec->reask == NG_REASK_REPEATED ? "the question was asked again, so it escalated" : "the answer before was called wrong, so it escalated";
+        more = rec->reask == NG_REASK_REPEATED ? "the question was asked again, so it escalated"
+                                               : "the answer before was called wrong, so it escalated";
     else if (rec->escalated && a->by_gain) more = "the next tier is likely to fix it, so it escalated";
     else if (rec->escalated)
         more = a->out_of_scope ? "out of scope here, so it escalated"
@@ -494,7 +497,8 @@ static void count(asking *a, ng_status s) {
     atomic_fetch_add(&g->stats.cost_nano_usd, (uint64_t)(rec->cost_usd * 1e9));
     atomic_fetch_add(&g->stats.wasted_tokens, rec->wasted.prompt_tokens + rec->wasted.completion_tokens);
     atomic_fetch_add(&g->stats.wasted_nano_usd, (uint64_t)(rec->wasted.cost_usd * 1e9));
-    if (a->cache_asked) atomic_fetch_add(rec->cached && !a->near.vector ? &g->stats.cache_hits : &g->stats.cache_misses, 1);
+    if (a->cache_asked)
+        atomic_fetch_add(rec->cached && !a->near.vector ? &g->stats.cache_hits : &g->stats.cache_misses, 1);
     if (a->missed) atomic_fetch_add(&g->stats.deadline_misses, 1);
     if (rec->reask) atomic_fetch_add(&g->stats.reasks, 1);
     for (size_t i = 0; i < a->n_judged; i++) ng_drift_add(a->judged[i].drift, a->judged[i].confidence);

@@ -16,9 +16,10 @@ enum { SEMANTIC_TEXT_MAX = 4096 };
 static const double SAME_ANSWER = 0.9; /* likeness from which two answers in other words say the same, where no guard objects */
 
 static bool is_eligible(const asking *a) {
-    bool written = a->task == NG_TASK_GENERATE || a->task == NG_TASK_TRANSLATE || a->task == NG_TASK_REWRITE || a->task == NG_TASK_ANSWER;
-    if (!a->grid->semantic || !written || a->undecided || a->limits.privacy != NG_PRIVACY_ANY || a->request->features || !a->len ||
-        a->len > SEMANTIC_TEXT_MAX)
+    bool written = a->task == NG_TASK_GENERATE || a->task == NG_TASK_TRANSLATE || a->task == NG_TASK_REWRITE ||
+                   a->task == NG_TASK_ANSWER;
+    if (!a->grid->semantic || !written || a->undecided || a->limits.privacy != NG_PRIVACY_ANY || a->request->features ||
+        !a->len || a->len > SEMANTIC_TEXT_MAX)
         return false;
     for (size_t i = 0; i < a->request->n_messages; i++)
         if (!strcmp(a->request->messages[i].role, "assistant")) return false;
@@ -66,7 +67,9 @@ static void read_language(asking *a) {
 
 static void tell(ng_record_step *step, const ng_semantic_found *f, bool hit) {
     step->confidence = NAN;
-    if (hit || f->check) snprintf(step->outcome, sizeof step->outcome, "%s %.3f of %.3f", hit ? "hit" : "checked", f->similarity, f->threshold);
+    if (hit || f->check)
+        snprintf(step->outcome, sizeof step->outcome, "%s %.3f of %.3f", hit ? "hit" : "checked", f->similarity,
+                 f->threshold);
     else if (isnan(f->similarity)) snprintf(step->outcome, sizeof step->outcome, "miss");
     else if (f->unlike || f->other_language)
         snprintf(step->outcome, sizeof step->outcome, "miss: %.3f, other %s", f->similarity,
@@ -92,7 +95,8 @@ bool ng_ask_recall(asking *a, ng_digest scope) {
     tell(step, &f, a->best != NULL);
     if (f.check) a->near.entry = f.entry, a->near.similarity = f.similarity;
     if (!a->best) return false;
-    snprintf(a->rec.reason, sizeof a->rec.reason, "a request that means the same was answered before (%.3f alike)", f.similarity);
+    snprintf(a->rec.reason, sizeof a->rec.reason, "a request that means the same was answered before (%.3f alike)",
+             f.similarity);
     return true;
 }
 
@@ -113,7 +117,8 @@ static bool same_text(asking *a, const char *x, const char *y) {
 static void compare(asking *a) {
     ng_answer *kept = ng_semantic_answer(a->grid->semantic, a->near.entry);
     if (kept && kept->answer && a->best->answer)
-        ng_semantic_learn(a->grid->semantic, a->near.entry, a->near.similarity, same_text(a, kept->answer, a->best->answer));
+        ng_semantic_learn(a->grid->semantic, a->near.entry, a->near.similarity,
+                          same_text(a, kept->answer, a->best->answer));
     ng_answer_free(kept);
 }
 

@@ -194,7 +194,9 @@ static ng_status audit_expert(audit *a, const grid_member *m) {
 }
 
 static const char *verdict(const audit *a, bool cascades) {
-    return !a->held ? "a contract is broken" : cascades ? "every contract holds" : "every contract holds; a cascade is refused";
+    return !a->held   ? "a contract is broken"
+           : cascades ? "every contract holds"
+                      : "every contract holds; a cascade is refused";
 }
 
 ng_status ng_grid_audit(ng_grid *g, bool json, ng_buf *out, bool *held, ng_error *err) {

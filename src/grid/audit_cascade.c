@@ -78,7 +78,9 @@ static void put_json(ng_json *j, const char *name, const ng_cascade_figures *f) 
 }
 
 static void put_text(ng_buf *b, const char *name, const ng_cascade_figures *f) {
-    ng_buf_printf(b, "cascade of %s: %zu judged, %.1f %% escalate; accuracy %.4f, always small %.4f, always large %.4f, random %.4f, ",
+    ng_buf_printf(b,
+                  "cascade of %s: %zu judged, %.1f %% escalate; accuracy %.4f, always small %.4f, always large %.4f, "
+                  "random %.4f, ",
                   name, f->n, 100 * f->share, f->cascade, f->small, f->large, f->random);
     if (isnan(f->mid)) ng_buf_puts(b, "mid -, ");
     else ng_buf_printf(b, "mid %.4f, ", f->mid);

@@ -153,7 +153,8 @@ static bool hold_token(void *ctx, const ng_token_event *e) {
 static ng_status hold_begin(held *h, asking *a, const grid_member *m, bool may_escalate,
                             ng_error *err) {
     *h = (held){.a = a, .member = m, .text = ng_buf_init(1u << 20)};
-    h->threshold = may_escalate && a->grid->config.cascade.early_after && !a->given_up.member ? ng_ask_threshold(a, m) : NAN;
+    h->threshold =
+        may_escalate && a->grid->config.cascade.early_after && !a->given_up.member ? ng_ask_threshold(a, m) : NAN;
     h->max = may_escalate && a->request->on_token ? (size_t)a->grid->config.cascade.hold_tokens : 0;
     if (!h->max) return NG_OK;
     h->tokens = calloc(h->max, sizeof *h->tokens);
@@ -304,7 +305,8 @@ static ng_status ask_candidate(asking *a, const line *l, size_t i, ng_answer **o
         a->req.params.n_labels = lend_labels(a, labels);
     }
     if (task == NG_TASK_GENERATE && !hand_up(a, m)) s = ng_fail(err, NG_ENOMEM, "cascade: out of memory");
-    else if (task == NG_TASK_GENERATE && (a->request->on_token || can_give_up(a, m))) s = ask_generation(a, l, i, out, us, err);
+    else if (task == NG_TASK_GENERATE && (a->request->on_token || can_give_up(a, m)))
+        s = ask_generation(a, l, i, out, us, err);
     else s = ng_ask_member(a, m, task, out, us, err);
     if (s == NG_ELIMIT && task == NG_TASK_GENERATE && !m->upstream &&
         a->grid->config.policy.on_long == GRID_ON_LONG_COMPRESS)
@@ -460,11 +462,12 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
 /* Why the pinned one may not run, with the code that its caller should see. */
 static ng_status fail_pinned(const asking *a, ng_error *err) {
     const char *outcome = a->rec.steps[a->rec.n_steps - 1].outcome;
-    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") || strstr(outcome, "tier") || strstr(outcome, "region") ||
-                          strstr(outcome, "consent") || strstr(outcome, "tenant") || strstr(outcome, "budget")
+    ng_status s = strstr(outcome, "privacy") || strstr(outcome, "cost") || strstr(outcome, "tier") ||
+                          strstr(outcome, "region") || strstr(outcome, "consent") || strstr(outcome, "tenant") ||
+                          strstr(outcome, "budget")
                       ? NG_EDENIED
-                  : strstr(outcome, "deadline")                         ? NG_ETIMEOUT
-                                                                        : NG_EBUSY;
+                  : strstr(outcome, "deadline") ? NG_ETIMEOUT
+                                                : NG_EBUSY;
     return ng_fail(err, s, "%s cannot answer this request: %s", a->pinned->name,
                    outcome + strlen("skipped: "));
 }
@@ -530,8 +533,8 @@ static ng_status answer_miss(asking *a, const grid_member *m, ng_error *err) {
 static bool explores(asking *a, const line *l) {
     double share = a->grid->config.cascade.explore;
     bool labels = a->task == NG_TASK_CLASSIFY || a->task == NG_TASK_DETECT_LANGUAGE;
-    if (!(share > 0) || !labels || a->pinned || a->request->features || !a->chosen || !isnan(a->request->max_cost_usd) ||
-        a->limits.deadline_ms || !higher_admitted(a, l, 0))
+    if (!(share > 0) || !labels || a->pinned || a->request->features || !a->chosen ||
+        !isnan(a->request->max_cost_usd) || a->limits.deadline_ms || !higher_admitted(a, l, 0))
         return false;
     return (double)(ng_hash64(a->rec.id, strlen(a->rec.id), 11) >> 11) * 0x1p-53 < share;
 }

@@ -42,7 +42,8 @@ ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err
     label_check c = {0};
     ng_grid_each_label(path, check_label, &c);
     if (c.any && !c.here)
-        return ng_fail(err, NG_EINVALID, "%s:%d: the routing weights of '%s' do not fit: %s has no label '%s'", g->path, line, m->name, path, HERE);
+        return ng_fail(err, NG_EINVALID, "%s:%d: the routing weights of '%s' do not fit: %s has no label '%s'", g->path,
+                       line, m->name, path, HERE);
     m->route_path = path;
     ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = path, .n_threads = g->n_threads};
     return g->hooks.open_head(g->hooks.ctx, &m->route, name, &spec, err);
@@ -88,7 +89,9 @@ void ng_grid_close_claims(ng_grid *g) {
     free(c);
 }
 
-static bool says_here(const ng_linear *m) { return !strcmp(ng_linear_label(m, 0), HERE) || !strcmp(ng_linear_label(m, 1), HERE); }
+static bool says_here(const ng_linear *m) {
+    return !strcmp(ng_linear_label(m, 0), HERE) || !strcmp(ng_linear_label(m, 1), HERE);
+}
 
 /* Those that can be opened and fit with the first of them. */
 static void load(ng_grid *g, grid_claims *c) {
@@ -97,7 +100,8 @@ static void load(ng_grid *g, grid_claims *c) {
     for (size_t i = 0; i < g->n_experts && c->n < NG_LINEAR_SET_MAX; i++) {
         ng_linear *m;
         if (!g->members[i].route.self || ng_linear_open(&m, g->members[i].route_path, NULL)) continue;
-        if (ng_linear_set_fits(m, c->n ? c->models[0] : NULL) && says_here(m) && !strcmp(ng_linear_task(m), ng_task_name(NG_TASK_CLASSIFY)))
+        if (ng_linear_set_fits(m, c->n ? c->models[0] : NULL) && says_here(m) &&
+            !strcmp(ng_linear_task(m), ng_task_name(NG_TASK_CLASSIFY)))
             c->slot[i] = (int)c->n, c->models[c->n++] = m;
         else ng_linear_close(m);
     }
@@ -184,7 +188,9 @@ ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_dec
     for (size_t i = 0; i < n; i++) {
         int slot = together ? all->slot[m[i]->index] : NOT_IN_SET;
         ng_decision d = {.n_scores = 0};
-        double said = slot == NOT_IN_SET ? claim_of(a, m[i], &d) : (double)p[2 * slot + (strcmp(ng_linear_label(all->models[slot], 0), HERE) ? 1 : 0)];
+        double said = slot == NOT_IN_SET
+                          ? claim_of(a, m[i], &d)
+                          : (double)p[2 * slot + (strcmp(ng_linear_label(all->models[slot], 0), HERE) ? 1 : 0)];
         if (said < 0) continue;
         heard->latency_us += d.latency_us;
         hear(&c, heard, m[i], said);

@@ -49,8 +49,8 @@ static void tell_shape(ng_buf *b, const json_t *signals) {
         ng_buf_printf(b, "shape       complexity %.2f", num(signals, "complexity"));
         for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
             if (json_is_true(json_object_get(s, kinds[i]))) ng_buf_printf(b, ", %s", kinds[i]);
-        ng_buf_printf(b, ", %.0f numbers, turn %.0f%s (%.1f us)\n", num(s, "numbers"), num(c, "turns"), json_is_true(json_object_get(c, "refers")) ? ", refers back" : "",
-                      num(signals, "shape_us"));
+        ng_buf_printf(b, ", %.0f numbers, turn %.0f%s (%.1f us)\n", num(s, "numbers"), num(c, "turns"),
+                      json_is_true(json_object_get(c, "refers")) ? ", refers back" : "", num(signals, "shape_us"));
     }
     json_object_foreach(json_object_get(signals, "weighed"), name, w)
         ng_buf_printf(b, "weighed     %s at %.6f USD, %.0f in flight\n", name, num(w, "usd"), num(w, "in_flight"));
@@ -98,7 +98,8 @@ static void tell_pipeline(ng_buf *b, const json_t *o, const char *name) {
     const json_t *tokens = json_object_get(o, "tokens");
     ng_buf_printf(b, "pipeline    %s\n", name);
     tell_route(b, o);
-    ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"), num(tokens, "prompt"), num(tokens, "completion"));
+    ng_buf_printf(b, "cost        %.6f USD, %.0f + %.0f tokens\n", num(o, "cost_usd"), num(tokens, "prompt"),
+                  num(tokens, "completion"));
     ng_buf_printf(b, "time        %.3f ms in all", num(o, "latency_us") / 1e3);
 }
 

@@ -108,7 +108,8 @@ static ng_status find_scores(opening *o, const grid_expert_config *c, grid_membe
     const char *slash = m->model_path ? strrchr(m->model_path, '/') : NULL;
     m->scores_path = m->model_path;
     if (!slash || !c->head) return NG_OK;
-    char *path = ng_arena_printf(o->g->arena, "%.*s/%s.scores.gguf", (int)(slash - m->model_path), m->model_path, c->head);
+    char *path =
+        ng_arena_printf(o->g->arena, "%.*s/%s.scores.gguf", (int)(slash - m->model_path), m->model_path, c->head);
     if (!path) return no_memory(o);
     if (o->g->hooks.file_exists(path)) m->scores_path = path;
     return NG_OK;
@@ -173,7 +174,9 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     x.model = c->unsure.model;
     x.resolved = c->unsure.resolved;
     if (!model_file(o->g, &x, path, &why))
-        return c->built_in ? NG_OK : ng_fail(o->err, why.code, "%s:%d: the expert '%s': unsure: %s", o->g->path, c->unsure.line, c->name, why.text);
+        return c->built_in ? NG_OK
+                           : ng_fail(o->err, why.code, "%s:%d: the expert '%s': unsure: %s", o->g->path, c->unsure.line,
+                                     c->name, why.text);
     grid_member *second = ng_arena_array(o->g->arena, 1, sizeof *second);
     char *copy = ng_arena_strdup(o->g->arena, path), *name = ng_arena_printf(o->g->arena, "%s/unsure", m->name);
     if (!second || !copy || !name) return no_memory(o);
@@ -334,8 +337,9 @@ static ng_status check_router(opening *o) {
     router_fit f = {.g = g};
     ng_grid_each_label(g->router_paths[0], check_task_label, &f);
     if (*f.odd)
-        return ng_fail(o->err, NG_EINVALID, "%s:%d: the router '%s' does not fit: task.gguf decides '%s', which is no task",
-                       g->path, g->config.router.line, g->config.router.model, f.odd);
+        return ng_fail(o->err, NG_EINVALID,
+                       "%s:%d: the router '%s' does not fit: task.gguf decides '%s', which is no task", g->path,
+                       g->config.router.line, g->config.router.model, f.odd);
     ng_grid_each_label(g->router_paths[1], count_expert_label, &f);
     if (f.n && !f.n_known && g->n_experts && g->config.router.line)
         return ng_fail(o->err, NG_EINVALID,
@@ -350,7 +354,8 @@ static ng_status open_spelling(opening *o) {
     char path[PATH_CAP];
     ng_error why = {0};
     ng_grid *g = o->g;
-    if (!g->config.router.spelling || !package_file(g, g->config.router.model, "spelling.gguf", path, &why)) return NG_OK;
+    if (!g->config.router.spelling || !package_file(g, g->config.router.model, "spelling.gguf", path, &why))
+        return NG_OK;
     ng_status s = ng_spelling_open(&g->spelling, path, &why);
     return !s || s == NG_ENOTFOUND ? NG_OK : ng_fail(o->err, s, "%s", why.text);
 }
@@ -424,7 +429,8 @@ static ng_status check_step(opening *o, const grid_pipeline_config *p, const gri
                                     : ng_fail(&why, NG_ENOTFOUND, "rules have no calibration set");
         if (s == NG_ENOMEM) return no_memory(o);
         if (s == NG_ENOTFOUND)
-            return ng_fail(o->err, NG_EINVALID, "%s:%d: the step '%s' of the pipeline '%s': min_confidence needs calibrated experts: %s: %s",
+            return ng_fail(o->err, NG_EINVALID,
+                           "%s:%d: the step '%s' of the pipeline '%s': min_confidence needs calibrated experts: %s: %s",
                            g->path, c->line, c->name, p->name, m->name, why.text);
     }
     return NG_OK;
@@ -480,13 +486,19 @@ static ng_status open_semantic(opening *o) {
     ng_grid *g = o->g;
     char path[PATH_CAP];
     ng_error why = {0};
-    const grid_expert_config as_model = {.model = g->config.cache.semantic.model, .resolved = g->config.cache.semantic.resolved};
+    const grid_expert_config as_model = {.model = g->config.cache.semantic.model,
+                                         .resolved = g->config.cache.semantic.resolved};
     int line = g->config.cache.semantic.line;
     if (!model_file(g, &as_model, path, &why))
         return ng_fail(o->err, why.code, "%s:%d: cache.semantic: %s", g->path, line, why.text);
-    ng_head_spec spec = {.task = NG_TASK_EMBED, .path = path, .head = g->config.cache.semantic.head, .n_threads = g->n_threads};
+    ng_head_spec spec = {.task = NG_TASK_EMBED,
+                         .path = path,
+                         .head = g->config.cache.semantic.head,
+                         .n_threads = g->n_threads};
     ng_status s = open_head(o, &g->embedder, "cache/semantic", &spec);
-    return s ? s : ng_semantic_new(&g->semantic, (size_t)g->config.cache.semantic.size, g->config.cache.semantic.max_false_hit, o->err);
+    return s ? s
+             : ng_semantic_new(&g->semantic, (size_t)g->config.cache.semantic.size,
+                               g->config.cache.semantic.max_false_hit, o->err);
 }
 
 static ng_status open_parts(opening *o, const char *yaml) {

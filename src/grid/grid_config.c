@@ -54,12 +54,14 @@ static const ng_config_schema contract_schema = {
     "contract", sizeof(((grid_expert_config *)0)->contract), contract_fields};
 
 #define IN_UNSURE(field) (offsetof(grid_expert_config, unsure.field) - offsetof(grid_expert_config, unsure))
-static const ng_config_field unsure_fields[] = {
-    {"model", NG_CONFIG_STR, IN_UNSURE(model), .required = true, .help = "a name under models, or a package"},
-    {"head", NG_CONFIG_STR, IN_UNSURE(head), .help = "which head of a file that has several"},
-    {"below", NG_CONFIG_NUM, IN_UNSURE(below), .dflt = "0.9", .min = 0, .max = 1, .help = "confidence of the expert's own model"},
-    {"", NG_CONFIG_LINE, IN_UNSURE(line)},
-    {0}};
+static const ng_config_field unsure_fields[] = {{"model", NG_CONFIG_STR, IN_UNSURE(model), .required = true,
+                                                 .help = "a name under models, or a package"},
+                                                {"head", NG_CONFIG_STR, IN_UNSURE(head),
+                                                 .help = "which head of a file that has several"},
+                                                {"below", NG_CONFIG_NUM, IN_UNSURE(below), .dflt = "0.9", .min = 0,
+                                                 .max = 1, .help = "confidence of the expert's own model"},
+                                                {"", NG_CONFIG_LINE, IN_UNSURE(line)},
+                                                {0}};
 static const ng_config_schema unsure_schema = {"unsure", sizeof(((grid_expert_config *)0)->unsure), unsure_fields};
 
 static const ng_config_field expert_fields[] = {
@@ -94,37 +96,37 @@ static const ng_config_field pricing_fields[] = {
     {0}};
 static const ng_config_schema pricing_schema = {"pricing", 2 * sizeof(double), pricing_fields};
 
-static const ng_config_field upstream_fields[] = {
-    {"name", NG_CONFIG_STR, AT(grid_upstream_config, name), .required = true},
-    {"tier", NG_CONFIG_ENUM, AT(grid_upstream_config, tier), .dflt = "medium",
-     .choices = "nano|small|medium"},
-    {"base_url", NG_CONFIG_STR, AT(grid_upstream_config, base_url), .required = true,
-     .help = "of an OpenAI-compatible API, ending in /v1"},
-    {"api_key_env", NG_CONFIG_STR, AT(grid_upstream_config, api_key_env),
-     .help = "the environment variable that holds the key"},
-    {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true,
-     .help = "the name that the upstream knows"},
-    {"latency_ms", NG_CONFIG_NUM, AT(grid_upstream_config, latency_ms), .dflt = "0", .min = 0, .max = 1e6,
-     .help = "how long it takes to answer, for policy.prefer and weights; 0: not known"},
-    {"joules_per_token", NG_CONFIG_NUM, AT(grid_upstream_config, joules_per_token), .dflt = "0", .min = 0, .max = 1e6,
-     .help = "what a token costs there in energy, for the same; 0: not known"},
-    {"region", NG_CONFIG_STR, AT(grid_upstream_config, region), .help = "where it is; policy.regions and requests may forbid others"},
-    {"consent", NG_CONFIG_STR, AT(grid_upstream_config, consent),
-     .help = "what a request must carry consent to before it may be asked"},
-    {"tenants", NG_CONFIG_STRS, AT(grid_upstream_config, tenants), .help = "whom it serves; none: all"},
-    {"min_battery", NG_CONFIG_NUM, AT(grid_upstream_config, min_battery), .dflt = "0", .min = 0, .max = 1,
-     .help = "it is not asked on a battery with less than this share left"},
-    {"pricing", NG_CONFIG_GROUP, AT(grid_upstream_config, pricing), .sub = &pricing_schema},
-    {"allowed_fails", NG_CONFIG_INT, AT(grid_upstream_config, allowed_fails), .dflt = "2", .min = 1,
-     .max = 1000, .help = "failures in a row that open the breaker"},
-    {"cooldown_time", NG_CONFIG_MS, AT(grid_upstream_config, cooldown_ms), .dflt = "30s", .min = 1,
-     .max = 8.64e7, .help = "how long the breaker stays open"},
-    {"timeout", NG_CONFIG_MS, AT(grid_upstream_config, timeout_ms), .dflt = "30s", .min = 1,
-     .max = 3.6e6, .help = "of one attempt"},
-    {"connect_timeout", NG_CONFIG_MS, AT(grid_upstream_config, connect_timeout_ms), .dflt = "2s",
-     .min = 1, .max = 3.6e6},
-    {"", NG_CONFIG_LINE, AT(grid_upstream_config, line)},
-    {0}};
+static const ng_config_field upstream_fields[] =
+    {{"name", NG_CONFIG_STR, AT(grid_upstream_config, name), .required = true},
+     {"tier", NG_CONFIG_ENUM, AT(grid_upstream_config, tier), .dflt = "medium", .choices = "nano|small|medium"},
+     {"base_url", NG_CONFIG_STR, AT(grid_upstream_config, base_url), .required = true,
+      .help = "of an OpenAI-compatible API, ending in /v1"},
+     {"api_key_env", NG_CONFIG_STR, AT(grid_upstream_config, api_key_env),
+      .help = "the environment variable that holds the key"},
+     {"model", NG_CONFIG_STR, AT(grid_upstream_config, model), .required = true,
+      .help = "the name that the upstream knows"},
+     {"latency_ms", NG_CONFIG_NUM, AT(grid_upstream_config, latency_ms), .dflt = "0", .min = 0, .max = 1e6,
+      .help = "how long it takes to answer, for policy.prefer and weights; 0: not known"},
+     {"joules_per_token", NG_CONFIG_NUM, AT(grid_upstream_config, joules_per_token), .dflt = "0", .min = 0, .max = 1e6,
+      .help = "what a token costs there in energy, for the same; 0: not known"},
+     {"region", NG_CONFIG_STR, AT(grid_upstream_config, region),
+      .help = "where it is; policy.regions and requests may forbid others"},
+     {"consent", NG_CONFIG_STR, AT(grid_upstream_config, consent),
+      .help = "what a request must carry consent to before it may be asked"},
+     {"tenants", NG_CONFIG_STRS, AT(grid_upstream_config, tenants), .help = "whom it serves; none: all"},
+     {"min_battery", NG_CONFIG_NUM, AT(grid_upstream_config, min_battery), .dflt = "0", .min = 0, .max = 1,
+      .help = "it is not asked on a battery with less than this share left"},
+     {"pricing", NG_CONFIG_GROUP, AT(grid_upstream_config, pricing), .sub = &pricing_schema},
+     {"allowed_fails", NG_CONFIG_INT, AT(grid_upstream_config, allowed_fails), .dflt = "2", .min = 1, .max = 1000,
+      .help = "failures in a row that open the breaker"},
+     {"cooldown_time", NG_CONFIG_MS, AT(grid_upstream_config, cooldown_ms), .dflt = "30s", .min = 1, .max = 8.64e7,
+      .help = "how long the breaker stays open"},
+     {"timeout", NG_CONFIG_MS, AT(grid_upstream_config, timeout_ms), .dflt = "30s", .min = 1, .max = 3.6e6,
+      .help = "of one attempt"},
+     {"connect_timeout", NG_CONFIG_MS, AT(grid_upstream_config, connect_timeout_ms), .dflt = "2s", .min = 1,
+      .max = 3.6e6},
+     {"", NG_CONFIG_LINE, AT(grid_upstream_config, line)},
+     {0}};
 static const ng_config_schema upstream_schema = {"an upstream", sizeof(grid_upstream_config),
                                                  upstream_fields};
 
@@ -152,15 +154,15 @@ static const ng_config_field privacy_fields[] = {
     {0}};
 static const ng_config_schema privacy_schema = {
     "privacy", sizeof(((ng_grid_config *)0)->policy.privacy), privacy_fields};
-static const ng_config_field budget_fields[] = {
-    {"tenant", NG_CONFIG_STR, AT(grid_budget_config, tenant), .required = true,
-     .help = "whose; `*`: each tenant that has none of its own, requests without a tenant among them"},
-    {"usd_per_day", NG_CONFIG_NUM, AT(grid_budget_config, usd_per_day), .dflt = "nan", .min = 0, .max = 1e9,
-     .help = "money for upstreams in a day of UTC"},
-    {"escalations_per_day", NG_CONFIG_INT, AT(grid_budget_config, escalations_per_day), .dflt = "-1", .min = -1, .max = 1e15,
-     .help = "calls of upstreams in a day; -1: no limit"},
-    {"", NG_CONFIG_LINE, AT(grid_budget_config, line)},
-    {0}};
+static const ng_config_field budget_fields[] =
+    {{"tenant", NG_CONFIG_STR, AT(grid_budget_config, tenant), .required = true,
+      .help = "whose; `*`: each tenant that has none of its own, requests without a tenant among them"},
+     {"usd_per_day", NG_CONFIG_NUM, AT(grid_budget_config, usd_per_day), .dflt = "nan", .min = 0, .max = 1e9,
+      .help = "money for upstreams in a day of UTC"},
+     {"escalations_per_day", NG_CONFIG_INT, AT(grid_budget_config, escalations_per_day), .dflt = "-1", .min = -1,
+      .max = 1e15, .help = "calls of upstreams in a day; -1: no limit"},
+     {"", NG_CONFIG_LINE, AT(grid_budget_config, line)},
+     {0}};
 static const ng_config_schema budget_schema = {"a budget", sizeof(grid_budget_config), budget_fields};
 
 #define IN_WEIGHTS(field) (offsetof(ng_grid_config, policy.weights.field) - offsetof(ng_grid_config, policy.weights))
@@ -171,22 +173,23 @@ static const ng_config_field weights_fields[] = {
     {"load", NG_CONFIG_NUM, IN_WEIGHTS(load), .dflt = "0", .min = 0, .max = 1e6, .help = "US dollars for each request that it is serving already"},
     {"", NG_CONFIG_LINE, IN_WEIGHTS(line)},
     {0}};
-static const ng_config_schema weights_schema = {"weights", sizeof(((ng_grid_config *)0)->policy.weights), weights_fields};
+static const ng_config_schema weights_schema = {"weights", sizeof(((ng_grid_config *)0)->policy.weights),
+                                                weights_fields};
 
-static const ng_config_field policy_fields[] = {
-    {"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
-    {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost|latency|energy|load",
-     .help = "among upstreams of one tier the one with least of it first; the cheaper one where that is equal"},
-    {"weights", NG_CONFIG_GROUP, IN(policy, weights), .sub = &weights_schema},
-    {"regions", NG_CONFIG_STRS, IN(policy, regions), .help = "text goes to upstreams of these regions alone; none: anywhere"},
-    {"budgets", NG_CONFIG_LIST, IN(policy, budgets), .sub = &budget_schema},
-    {"on_long", NG_CONFIG_ENUM, IN(policy, on_long), .dflt = "escalate",
-     .choices = "escalate|refuse|compress",
-     .help = "a prompt that does not fit: ask a higher tier, fail, or keep its main sentences"},
-    {"deadline_ms", NG_CONFIG_INT, IN(policy, deadline_ms), .dflt = "0", .min = 0, .max = 3.6e6,
-     .help = "of a request that names none; 0: none"},
-    {"", NG_CONFIG_LINE, IN(policy, line)},
-    {0}};
+static const ng_config_field policy_fields[] =
+    {{"privacy", NG_CONFIG_GROUP, IN(policy, privacy), .sub = &privacy_schema},
+     {"prefer", NG_CONFIG_ENUM, IN(policy, prefer), .dflt = "cost", .choices = "cost|latency|energy|load",
+      .help = "among upstreams of one tier the one with least of it first; the cheaper one where that is equal"},
+     {"weights", NG_CONFIG_GROUP, IN(policy, weights), .sub = &weights_schema},
+     {"regions", NG_CONFIG_STRS, IN(policy, regions),
+      .help = "text goes to upstreams of these regions alone; none: anywhere"},
+     {"budgets", NG_CONFIG_LIST, IN(policy, budgets), .sub = &budget_schema},
+     {"on_long", NG_CONFIG_ENUM, IN(policy, on_long), .dflt = "escalate", .choices = "escalate|refuse|compress",
+      .help = "a prompt that does not fit: ask a higher tier, fail, or keep its main sentences"},
+     {"deadline_ms", NG_CONFIG_INT, IN(policy, deadline_ms), .dflt = "0", .min = 0, .max = 3.6e6,
+      .help = "of a request that names none; 0: none"},
+     {"", NG_CONFIG_LINE, IN(policy, line)},
+     {0}};
 static const ng_config_schema policy_schema = {"policy", sizeof(((ng_grid_config *)0)->policy),
                                                policy_fields};
 
@@ -200,7 +203,8 @@ static const ng_config_field semantic_fields[] = {
     {"size", NG_CONFIG_BYTES, IN_SEMANTIC(size), .dflt = "16MB", .min = 65536, .max = 1e12, .help = "memory for them"},
     {"", NG_CONFIG_LINE, IN_SEMANTIC(line)},
     {0}};
-static const ng_config_schema semantic_schema = {"semantic", sizeof(((ng_grid_config *)0)->cache.semantic), semantic_fields};
+static const ng_config_schema semantic_schema = {"semantic", sizeof(((ng_grid_config *)0)->cache.semantic),
+                                                 semantic_fields};
 
 static const ng_config_field cache_fields[] = {
     {"exact", NG_CONFIG_BYTES, IN(cache, exact), .dflt = "64MB", .min = 0, .max = 1e12,
@@ -212,23 +216,24 @@ static const ng_config_field cache_fields[] = {
     {"semantic", NG_CONFIG_GROUP, IN(cache, semantic), .sub = &semantic_schema},
     {0}};
 static const ng_config_schema cache_schema = {"cache", sizeof(((ng_grid_config *)0)->cache), cache_fields};
-static const ng_config_field cascade_fields[] = {
-    {"hold_tokens", NG_CONFIG_INT, IN(cascade, hold_tokens), .dflt = "32", .min = 0, .max = 4096,
-     .help = "tokens held back while an answer may still escalate"},
-    {"early_after", NG_CONFIG_INT, IN(cascade, early_after), .dflt = "16", .min = 0, .max = 4096,
-     .help = "tokens after which a generation that is less sure than its contract asks is given up, where a higher tier may be asked; it gets what there is; 0: never"},
-    {"escalate", NG_CONFIG_ENUM, IN(cascade, escalate), .dflt = "contract", .choices = "contract|gain",
-     .help = "gain: experts without a contract escalate where recorded outcomes say that the next tier would fix it"},
-    {"min_gain", NG_CONFIG_NUM, IN(cascade, min_gain), .dflt = "0.1", .min = 0.001, .max = 1,
-     .help = "the least gain in right answers for which a higher tier is asked"},
-    {"explore", NG_CONFIG_NUM, IN(cascade, explore), .dflt = "0", .min = 0, .max = 1,
-     .help = "share of labels for which all tiers are asked, to learn what they say and to judge the cascade"},
-    {"sticky", NG_CONFIG_BOOL, IN(cascade, sticky), .dflt = "true",
-     .help = "a conversation stays on the tier that it has escalated to"},
-    {"reask", NG_CONFIG_BOOL, IN(cascade, reask), .dflt = "true",
-     .help = "a question that is asked again, or an answer that is called wrong, goes one tier up"},
-    {"", NG_CONFIG_LINE, IN(cascade, line)},
-    {0}};
+static const ng_config_field cascade_fields[] =
+    {{"hold_tokens", NG_CONFIG_INT, IN(cascade, hold_tokens), .dflt = "32", .min = 0, .max = 4096,
+      .help = "tokens held back while an answer may still escalate"},
+     {"early_after", NG_CONFIG_INT, IN(cascade, early_after), .dflt = "16", .min = 0, .max = 4096,
+      .help = "tokens after which a generation that is less sure than its contract asks is given up, where a higher "
+              "tier may be asked; it gets what there is; 0: never"},
+     {"escalate", NG_CONFIG_ENUM, IN(cascade, escalate), .dflt = "contract", .choices = "contract|gain",
+      .help = "gain: experts without a contract escalate where recorded outcomes say that the next tier would fix it"},
+     {"min_gain", NG_CONFIG_NUM, IN(cascade, min_gain), .dflt = "0.1", .min = 0.001, .max = 1,
+      .help = "the least gain in right answers for which a higher tier is asked"},
+     {"explore", NG_CONFIG_NUM, IN(cascade, explore), .dflt = "0", .min = 0, .max = 1,
+      .help = "share of labels for which all tiers are asked, to learn what they say and to judge the cascade"},
+     {"sticky", NG_CONFIG_BOOL, IN(cascade, sticky), .dflt = "true",
+      .help = "a conversation stays on the tier that it has escalated to"},
+     {"reask", NG_CONFIG_BOOL, IN(cascade, reask), .dflt = "true",
+      .help = "a question that is asked again, or an answer that is called wrong, goes one tier up"},
+     {"", NG_CONFIG_LINE, IN(cascade, line)},
+     {0}};
 static const ng_config_schema cascade_schema = {"cascade", sizeof(((ng_grid_config *)0)->cascade), cascade_fields};
 static const ng_config_field records_fields[] = {
     {"keep", NG_CONFIG_MS, IN(records, keep_ms), .dflt = "7d", .min = 1000, .max = 3.2e11,
@@ -365,13 +370,16 @@ static ng_status check_policies(merger *m) {
     const ng_grid_config *c = m->config;
     const grid_expert_config *e = c->experts.items;
     if (c->cache.semantic.line && isnan(c->cache.semantic.max_false_hit))
-        return ng_fail(m->err, NG_EINVALID, "%s:%d: cache.semantic needs max_false_hit, such as 0.01", m->name, c->cache.semantic.line);
+        return ng_fail(m->err, NG_EINVALID, "%s:%d: cache.semantic needs max_false_hit, such as 0.01", m->name,
+                       c->cache.semantic.line);
     bool summarises = false, higher = c->upstreams.len > 0, labels = false;
     for (size_t i = 0; i < c->experts.len; i++) {
         ng_status s = check_deadline(m, &e[i]);
         if (s) return s;
         if (e[i].unsure.model && (!e[i].model || e[i].contract.line || e[i].task + 1 == NG_TASK_GENERATE))
-            return ng_fail(m->err, NG_EINVALID, "%s:%d: the expert '%s': unsure needs a model, a task with a confidence and no contract (whose bound holds for one model)",
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: the expert '%s': unsure needs a model, a task with a confidence and no contract "
+                           "(whose bound holds for one model)",
                            m->name, e[i].unsure.line, e[i].name);
         summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
         bool label = e[i].task + 1 == NG_TASK_CLASSIFY || e[i].task + 1 == NG_TASK_DETECT_LANGUAGE;
@@ -385,8 +393,10 @@ static ng_status check_policies(merger *m) {
                            m->name, e[i].contract.line, e[i].name);
     }
     if ((c->cascade.explore > 0 || c->cascade.escalate == GRID_ESCALATE_GAIN) && (!higher || !labels))
-        return ng_fail(m->err, NG_EINVALID, "%s:%d: cascade: %s needs an expert for labels and a higher tier, and there is %s", m->name,
-                       c->cascade.line, c->cascade.explore > 0 ? "explore" : "escalate: gain", labels ? "none above it" : "no such expert");
+        return ng_fail(m->err, NG_EINVALID,
+                       "%s:%d: cascade: %s needs an expert for labels and a higher tier, and there is %s", m->name,
+                       c->cascade.line, c->cascade.explore > 0 ? "explore" : "escalate: gain",
+                       labels ? "none above it" : "no such expert");
     if (c->policy.on_long == GRID_ON_LONG_COMPRESS && !summarises)
         return ng_fail(m->err, NG_EINVALID,
                        "%s:%d: on_long: compress needs an expert for summarize, and there is none",
@@ -404,7 +414,8 @@ static ng_status check_words(merger *m, const char *what, const char *word, int 
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
     size_t len = word ? strlen(word) : 1;
     if (!word || (len && len <= 40 && strspn(word, allowed) == len)) return NG_OK;
-    return ng_fail(m->err, NG_EINVALID, "%s:%d: the %s '%.60s' must be 1 to 40 letters, digits or - _ .", m->name, line, what, word);
+    return ng_fail(m->err, NG_EINVALID, "%s:%d: the %s '%.60s' must be 1 to 40 letters, digits or - _ .", m->name, line,
+                   what, word);
 }
 
 /* An upstream that the policy can never admit is a mistake of one of the two. */
@@ -412,12 +423,14 @@ static ng_status check_regions(merger *m) {
     const ng_grid_config *c = m->config;
     const grid_upstream_config *u = c->upstreams.items;
     ng_status s = NG_OK;
-    for (size_t i = 0; !s && i < c->policy.regions.len; i++) s = check_words(m, "region", c->policy.regions.items[i], c->policy.line);
+    for (size_t i = 0; !s && i < c->policy.regions.len; i++)
+        s = check_words(m, "region", c->policy.regions.items[i], c->policy.line);
     for (size_t i = 0; !s && i < c->upstreams.len; i++) {
         s = check_words(m, "region", u[i].region, u[i].line);
         if (!s) s = check_words(m, "consent", u[i].consent, u[i].line);
         if (s || !c->policy.regions.len || (u[i].region && has(&c->policy.regions, u[i].region))) continue;
-        s = ng_fail(m->err, NG_EINVALID, "%s:%d: the upstream '%s' can never be asked: %s, and policy.regions (line %d) does not allow that",
+        s = ng_fail(m->err, NG_EINVALID,
+                    "%s:%d: the upstream '%s' can never be asked: %s, and policy.regions (line %d) does not allow that",
                     m->name, u[i].line, u[i].name, u[i].region ? u[i].region : "it names no region", c->policy.line);
     }
     return s;
@@ -427,8 +440,9 @@ static ng_status check_budgets(merger *m) {
     const grid_budget_config *b = m->config->policy.budgets.items;
     for (size_t i = 0; i < m->config->policy.budgets.len; i++) {
         if (isnan(b[i].usd_per_day) && b[i].escalations_per_day < 0)
-            return ng_fail(m->err, NG_EINVALID, "%s:%d: the budget of '%s' limits nothing: give usd_per_day or escalations_per_day",
-                           m->name, b[i].line, b[i].tenant);
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: the budget of '%s' limits nothing: give usd_per_day or escalations_per_day", m->name,
+                           b[i].line, b[i].tenant);
         for (size_t k = 0; k < i; k++)
             if (!strcmp(b[i].tenant, b[k].tenant)) return repeated(m, b[i].tenant, b[i].line, b[k].line);
     }
@@ -486,11 +500,13 @@ static ng_status resolve_models(merger *m) {
             if (!strcmp(models[k].name, e[i].model))
                 e[i].resolved = &models[k], e[i].built_in = false;
         if (e[i].resolved && e[i].resolved->context && e[i].task + 1 != NG_TASK_GENERATE)
-            return ng_fail(m->err, NG_EINVALID, "%s:%d: `context` is for models that generate, and the expert '%s' does not",
-                           m->name, e[i].resolved->line, e[i].name);
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: `context` is for models that generate, and the expert '%s' does not", m->name,
+                           e[i].resolved->line, e[i].name);
         if (e[i].resolved && e[i].resolved->kv && e[i].task + 1 != NG_TASK_GENERATE)
-            return ng_fail(m->err, NG_EINVALID, "%s:%d: `kv: q8` is for models that generate, and the expert '%s' does not",
-                           m->name, e[i].resolved->line, e[i].name);
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: `kv: q8` is for models that generate, and the expert '%s' does not", m->name,
+                           e[i].resolved->line, e[i].name);
     }
     for (size_t i = 0; i < m->config->experts.len; i++)
         for (size_t k = 0; e[i].unsure.model && k < m->config->models.len; k++)
@@ -527,7 +543,9 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
             return s;
         if ((s = check_names(&m))) return s; /* an upstream may not take a built-in expert's name */
     }
-    if ((s = check_policies(&m)) || (s = check_regions(&m)) || (s = check_budgets(&m)) || (s = ng_grid_check_weights(out, name, err)) || (s = ng_pipelines_check(out, name, err))) return s;
+    if ((s = check_policies(&m)) || (s = check_regions(&m)) || (s = check_budgets(&m)) ||
+        (s = ng_grid_check_weights(out, name, err)) || (s = ng_pipelines_check(out, name, err)))
+        return s;
     mark_built_in(out, &base);
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);

@@ -25,7 +25,8 @@ static ng_status join(ng_grid *g, const ng_config_strs *list, const char **out, 
 /* What the records say of today.  Escalations are never sampled out, so they are all there. */
 static void seed(ng_grid *g) {
     static const char sql[] =
-        "SELECT coalesce(d.tenant, ''), sum(json_extract(d.json, '$.cost_usd')), sum((SELECT count(*) FROM json_each(d.json, '$.route') s"
+        "SELECT coalesce(d.tenant, ''), sum(json_extract(d.json, '$.cost_usd')), sum((SELECT count(*) FROM "
+        "json_each(d.json, '$.route') s"
         " WHERE s.value ->> 'step' = 'upstream' AND substr(s.value ->> 'outcome', 1, 7) <> 'skipped')) FROM decisions d"
         " WHERE d.time_ms >= ?1 AND d.kind = 'answer' GROUP BY 1";
     sqlite3 *db;

@@ -58,7 +58,8 @@ static bool find_steps(const json_t *route, const json_t *found[3]) {
 static bool take_outcome(ng_outcome *o, const json_t *was, const char *truth) {
     const json_t *step[3];
     if (!find_steps(json_object_get(was, "route"), step)) return false;
-    const char *here = text_of(step[0], "label"), *there = text_of(step[2], "label"), *how = text_of(step[0], "outcome");
+    const char *here = text_of(step[0], "label"), *there = text_of(step[2], "label"),
+               *how = text_of(step[0], "outcome");
     *o = (ng_outcome){.explored = json_is_true(json_object_get(was, "explored")),
                       .escalated = how && strcmp(how, "answered") != 0,
                       .small = is_right(step[0], truth),
@@ -67,13 +68,15 @@ static bool take_outcome(ng_outcome *o, const json_t *was, const char *truth) {
                       .mid_cost = step[1] ? number_of(step[1], "cost_usd") : 0,
                       .large_cost = number_of(step[2], "cost_usd")};
     const json_t *signals = json_object_get(was, "signals");
-    o->lesson = (ng_gain_lesson){.facts = {.confidence = number_of(step[0], "confidence"),
-                                           .margin = number_of(step[0], "margin"),
-                                           .bytes = number_of(signals, "bytes"),
-                                           .complexity = number_of(signals, "complexity"),
-                                           .turns = number_of(json_object_get(signals, "conversation"), "turns"),
-                                           .technical = json_is_true(json_object_get(json_object_get(signals, "structure"), "technical"))},
-                                 .differs = strcmp(here, there) != 0};
+    o->lesson =
+        (ng_gain_lesson){.facts = {.confidence = number_of(step[0], "confidence"),
+                                   .margin = number_of(step[0], "margin"),
+                                   .bytes = number_of(signals, "bytes"),
+                                   .complexity = number_of(signals, "complexity"),
+                                   .turns = number_of(json_object_get(signals, "conversation"), "turns"),
+                                   .technical = json_is_true(json_object_get(json_object_get(signals, "structure"),
+                                                                             "technical"))},
+                         .differs = strcmp(here, there) != 0};
     if (o->small >= 0 && o->large >= 0) o->lesson.fixed = (signed char)(o->large - o->small);
     return true;
 }
@@ -81,8 +84,10 @@ static bool take_outcome(ng_outcome *o, const json_t *was, const char *truth) {
 static const char outcomes_sql[] =
     "SELECT d.json, CASE WHEN f.label IS NOT NULL THEN f.label WHEN f.correct THEN json_extract(d.json, '$.label') END"
     " FROM decisions d LEFT JOIN feedback f ON f.decision_id = d.id WHERE d.kind = 'answer' AND d.error IS NULL AND"
-    " d.task IN ('classify', 'detect-language') AND NOT d.cached AND (d.escalated OR json_extract(d.json, '$.explored'))"
-    " AND (?1 IS NULL OR (SELECT s.value ->> 'expert' FROM json_each(d.json, '$.route') s WHERE s.value ->> 'label' IS NOT NULL"
+    " d.task IN ('classify', 'detect-language') AND NOT d.cached AND (d.escalated OR json_extract(d.json, "
+    "'$.explored'))"
+    " AND (?1 IS NULL OR (SELECT s.value ->> 'expert' FROM json_each(d.json, '$.route') s WHERE s.value ->> 'label' IS "
+    "NOT NULL"
     " LIMIT 1) = ?1) ORDER BY d.id DESC LIMIT ?2";
 
 static ng_status read_rows(sqlite3 *db, sqlite3_stmt *st, const char *path, ng_outcome *out, size_t *n, ng_error *err) {
@@ -109,7 +114,8 @@ ng_status ng_outcomes_read(ng_grid *g, const char *expert, ng_outcome **out, siz
     if (s) return s;
     *out = malloc(OUTCOMES_MAX * sizeof **out);
     if (!*out) s = ng_fail(err, NG_ENOMEM, "outcomes: out of memory");
-    else if (sqlite3_prepare_v2(db, outcomes_sql, -1, &st, NULL) != SQLITE_OK) s = ng_record_db_fail(db, g->records_path, err);
+    else if (sqlite3_prepare_v2(db, outcomes_sql, -1, &st, NULL) != SQLITE_OK)
+        s = ng_record_db_fail(db, g->records_path, err);
     if (!s) {
         if (expert) sqlite3_bind_text(st, 1, expert, -1, SQLITE_STATIC);
         sqlite3_bind_int(st, 2, OUTCOMES_MAX);

@@ -30,9 +30,11 @@ ng_status ng_outcomes_open(ng_outcomes_model **out, struct ng_grid *g, ng_error 
 void ng_outcomes_close(ng_outcomes_model *m); /* NULL is fine */
 void ng_outcomes_refresh(struct ng_grid *g);
 /* From the answer and the signals of its record; 0 when nothing is known. */
-double ng_outcomes_gain(ng_outcomes_model *m, const struct grid_member *expert, const ng_answer *said, const struct ng_record *rec);
+double ng_outcomes_gain(ng_outcomes_model *m, const struct grid_member *expert, const ng_answer *said,
+                        const struct ng_record *rec);
 
 /* The newest outcomes of one expert, oldest first; NULL for all experts.  NG_ENOTFOUND: no database yet. */
-ng_status ng_outcomes_read(struct ng_grid *g, const char *expert, ng_outcome **out, size_t *n, ng_error *err) NG_MUST_USE;
+ng_status ng_outcomes_read(struct ng_grid *g, const char *expert, ng_outcome **out, size_t *n,
+                           ng_error *err) NG_MUST_USE;
 
 #endif

@@ -66,7 +66,8 @@ static ng_status end_step(piping *k, ng_pipeline_step *s, ng_step_status status,
     return why ? keep(k, &s->why, why, strlen(why)) : NG_OK;
 }
 
-static ng_status give_up(piping *k, const grid_step_config *c, ng_pipeline_step *s, const ng_part *input, const char *why) {
+static ng_status give_up(piping *k, const grid_step_config *c, ng_pipeline_step *s, const ng_part *input,
+                         const char *why) {
     if (!c->fallback) return end_step(k, s, NG_STEP_FAILED, why);
     ng_status status = ng_step_gives_label(c) ? keep(k, &s->label, c->fallback, strlen(c->fallback))
                                               : keep(k, &s->text, input->text, input->len);
@@ -164,7 +165,8 @@ static ng_status ask_step(piping *k, const grid_step_config *c, ng_pipeline_step
 
 static ng_status run_step(piping *k, size_t i) {
     const grid_step_config *c = config_of(k, i);
-    const ng_pipeline_step *from = c->input ? step_called(k, c->input) : NULL, *on = c->when.step ? step_called(k, c->when.step) : NULL;
+    const ng_pipeline_step *from = c->input ? step_called(k, c->input) : NULL,
+                           *on = c->when.step ? step_called(k, c->when.step) : NULL;
     ng_pipeline_step *s = &k->out->steps[k->out->n_steps++];
     *s = (ng_pipeline_step){.task = (ng_task)(c->task + 1)};
     ng_status status = keep(k, &s->name, c->name, strlen(c->name));
@@ -191,7 +193,8 @@ static void fill_step(ng_record_step *to, const ng_pipeline_step *s) {
     const ng_answer *a = s->answer;
     *to = (ng_record_step){.confidence = a ? a->confidence : NAN, .latency_us = a ? a->latency_ms * 1e3 : 0};
     snprintf(to->step, sizeof to->step, "%s", s->name);
-    snprintf(to->outcome, sizeof to->outcome, "%s%s%.40s", ng_step_status_name(s->status), s->why ? ": " : "", s->why ? s->why : "");
+    snprintf(to->outcome, sizeof to->outcome, "%s%s%.40s", ng_step_status_name(s->status), s->why ? ": " : "",
+             s->why ? s->why : "");
     to->outcome[ng_utf8_invalid_at(to->outcome, strlen(to->outcome))] = 0;
     if (a && a->expert) snprintf(to->expert, sizeof to->expert, "%s", a->expert), to->tier = a->tier;
     if (a) memcpy(to->decision_id, a->decision_id, sizeof to->decision_id);
@@ -217,7 +220,8 @@ static void record(const piping *k, ng_status status) {
     rec->in_scope = true;
     rec->pii = -1;
     snprintf(rec->pipeline.name, sizeof rec->pipeline.name, "%s", k->p->name);
-    snprintf(rec->reason, sizeof rec->reason, "the pipeline %s%s", k->p->name, p->degraded ? ", with steps that did not answer" : "");
+    snprintf(rec->reason, sizeof rec->reason, "the pipeline %s%s", k->p->name,
+             p->degraded ? ", with steps that did not answer" : "");
     for (size_t i = 0; i < p->n_steps && i < NG_RECORD_STEPS; i++) fill_step(&rec->steps[rec->n_steps++], &p->steps[i]);
     rec->prompt_tokens = p->prompt_tokens;
     rec->completion_tokens = p->completion_tokens;
@@ -251,11 +255,13 @@ static ng_status new_answer(piping *k) {
     return no_memory(k);
 }
 
-ng_status ng_grid_ask_pipeline(ng_grid *g, const char *name, const ng_request *r, ng_pipeline_answer **out, ng_error *err) {
+ng_status ng_grid_ask_pipeline(ng_grid *g, const char *name, const ng_request *r, ng_pipeline_answer **out,
+                               ng_error *err) {
     piping k = {.g = g, .p = find_pipeline(g, name), .r = r, .t0_ns = ng_clock_ns(), .err = err};
     *out = NULL;
     if (!k.p)
-        return ng_fail(err, NG_ENOTFOUND, "there is no pipeline '%.60s' in %s (`pipelines:` declares them)", name, g->path);
+        return ng_fail(err, NG_ENOTFOUND, "there is no pipeline '%.60s' in %s (`pipelines:` declares them)", name,
+                       g->path);
     ng_status s = find_text(&k);
     if (!s) s = new_answer(&k);
     if (s) return s;
@@ -286,7 +292,8 @@ static void put_step(ng_json *j, const ng_pipeline_step *s) {
     ng_json_key(j, "task"), ng_json_str(j, ng_task_name(s->task));
     ng_json_key(j, "status"), ng_json_str(j, ng_step_status_name(s->status));
     if (s->why) ng_json_key(j, "why"), ng_json_str(j, s->why);
-    if (s->task == NG_TASK_CLASSIFY || s->task == NG_TASK_DETECT_LANGUAGE) ng_json_key(j, "label"), ng_json_str(j, s->label);
+    if (s->task == NG_TASK_CLASSIFY || s->task == NG_TASK_DETECT_LANGUAGE)
+        ng_json_key(j, "label"), ng_json_str(j, s->label);
     if (s->text) ng_json_key(j, "text"), ng_json_str(j, s->text);
     if (s->answer) ng_json_key(j, "answer"), ng_answer_json(j, s->answer);
     ng_json_end(j);

@@ -20,7 +20,8 @@ static bool take(ng_buf *b, char **copy, ng_part *part, ng_message *message) {
 
 void ng_ask_read(asking *a) {
     ng_buf b = ng_buf_init(GRID_TEXT_MAX + 64);
-    if (!a->request->features && ng_text_plain(&b, a->text, a->len)) take(&b, &a->plain, &a->plain_part, &a->plain_message);
+    if (!a->request->features && ng_text_plain(&b, a->text, a->len))
+        take(&b, &a->plain, &a->plain_part, &a->plain_message);
     ng_buf_clear(&b);
 }
 
@@ -38,7 +39,9 @@ void ng_ask_spell(asking *a) {
 
 ng_tier_request ng_ask_reading(const asking *a, ng_task task) {
     ng_tier_request r = a->req;
-    const ng_message *m = a->spelt && task == NG_TASK_CLASSIFY ? &a->spelt_message : a->plain ? &a->plain_message : NULL;
+    const ng_message *m = a->spelt && task == NG_TASK_CLASSIFY ? &a->spelt_message
+                          : a->plain                           ? &a->plain_message
+                                                               : NULL;
     if (m && !a->payload) r.messages = m, r.n_messages = 1;
     return r;
 }
@@ -48,7 +51,8 @@ ng_part ng_ask_read_part(const asking *a) {
 }
 
 bool ng_ask_read_twice(const asking *a) {
-    return a->spelt && a->request->task == NG_TASK_AUTO && (a->task == NG_TASK_MODERATE || a->task == NG_TASK_DETECT_LANGUAGE);
+    return a->spelt && a->request->task == NG_TASK_AUTO &&
+           (a->task == NG_TASK_MODERATE || a->task == NG_TASK_DETECT_LANGUAGE);
 }
 
 char *ng_ask_take_reading(asking *a) {

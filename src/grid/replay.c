@@ -189,12 +189,15 @@ static unsigned in_flight_then(void *ctx, const char *member) {
 
 static void shape_then(void *ctx, ng_record *rec) {
     const replay *p = ctx;
-    const json_t *signals = json_object_get(p->was, "signals"), *s = json_object_get(signals, "structure"), *c = json_object_get(signals, "conversation");
+    const json_t *signals = json_object_get(p->was, "signals"), *s = json_object_get(signals, "structure"),
+                 *c = json_object_get(signals, "conversation");
     if (!s) return; /* recorded by a version that did not look */
     rec->complexity = number_of(signals, "complexity");
     rec->structure = (ng_structure){.code = is_true(s, "code"), .list = is_true(s, "list"), .table = is_true(s, "table"), .maths = is_true(s, "maths"),
                                     .numbers = count_of(s, "numbers"), .lines = count_of(s, "lines")};
-    rec->turns = (ng_turns){.users = count_of(c, "turns"), .bytes = count_of(c, "bytes"), .system = is_true(c, "system"),
+    rec->turns = (ng_turns){.users = count_of(c, "turns"),
+                            .bytes = count_of(c, "bytes"),
+                            .system = is_true(c, "system"),
                             .refers = is_true(c, "refers")};
 }
 

@@ -78,7 +78,9 @@ static double dot(const float *a, const float *b, size_t n) {
     return sum;
 }
 
-static double threshold_of(const ng_semantic *s, const entry *e) { return e->threshold > s->threshold ? e->threshold : s->threshold; }
+static double threshold_of(const ng_semantic *s, const entry *e) {
+    return e->threshold > s->threshold ? e->threshold : s->threshold;
+}
 
 static bool speaks_other(const entry *e, const ng_semantic_query *q) {
     return *e->language && *q->language && strcmp(e->language, q->language) != 0;

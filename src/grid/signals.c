@@ -47,7 +47,8 @@ static int8_t search(const ng_tier *pii, const char *text, size_t len, const ng_
 static int8_t find_in_text(const ng_tier *pii, const char *text, size_t len, const ng_tier_request *req) {
     ng_buf plain = ng_buf_init(GRID_TEXT_MAX + 64);
     int8_t personal = search(pii, text, len, req) || (!req->features && ng_pii_suspected(text, len));
-    if (!personal && !req->features && ng_text_plain(&plain, text, len)) personal = search(pii, plain.data, plain.len, req) || ng_pii_suspected(plain.data, plain.len);
+    if (!personal && !req->features && ng_text_plain(&plain, text, len))
+        personal = search(pii, plain.data, plain.len, req) || ng_pii_suspected(plain.data, plain.len);
     ng_buf_clear(&plain);
     return personal;
 }

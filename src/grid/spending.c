@@ -86,8 +86,9 @@ static bool fits(ng_budgets *b, const ng_budget_rule *r, const char *tenant, dou
     *why = !a && b->n == NG_BUDGET_TENANTS ? "budget: too many tenants today"
            : r->escalations_per_day >= 0 && (a ? a->escalations : 0) >= (uint64_t)r->escalations_per_day
                ? "budget: no escalations are left today"
-           : !isnan(r->usd_per_day) && usd > 0 && (a ? a->usd : 0) + usd > r->usd_per_day ? "budget: the money of today is spent"
-                                                                                           : NULL;
+           : !isnan(r->usd_per_day) && usd > 0 && (a ? a->usd : 0) + usd > r->usd_per_day
+               ? "budget: the money of today is spent"
+               : NULL;
     return !*why;
 }
 

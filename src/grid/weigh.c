@@ -19,7 +19,8 @@ typedef struct weights {
 
 static weights weights_of(const ng_grid_config *c) {
     if (c->policy.weights.line)
-        return (weights){c->policy.weights.cost, c->policy.weights.latency, c->policy.weights.energy, c->policy.weights.load};
+        return (weights){c->policy.weights.cost, c->policy.weights.latency, c->policy.weights.energy,
+                         c->policy.weights.load};
     int p = c->policy.prefer;
     return (weights){p == GRID_PREFER_COST, p == GRID_PREFER_LATENCY, p == GRID_PREFER_ENERGY, p == GRID_PREFER_LOAD};
 }
@@ -83,10 +84,15 @@ ng_status ng_grid_check_weights(const ng_grid_config *c, const char *name, ng_er
     const grid_upstream_config *u = c->upstreams.items;
     size_t latency = 0, energy = 0;
     for (size_t i = 0; i < c->upstreams.len; i++) latency += u[i].latency_ms > 0, energy += u[i].joules_per_token > 0;
-    if (c->policy.weights.line && c->policy.prefer != GRID_PREFER_COST) return refuse(c, name, err, "prefer and weights contradict each other; give one of them");
-    if (!(w.cost > 0 || w.latency > 0 || w.energy > 0 || w.load > 0)) return refuse(c, name, err, "all weights are 0, so nothing is preferred");
-    if (w.latency > 0 && !latency) return refuse(c, name, err, "latency is weighed, and no upstream says its latency_ms");
-    if (w.energy > 0 && !energy) return refuse(c, name, err, "energy is weighed, and no upstream says its joules_per_token");
-    if (w.load > 0 && c->upstreams.len < 2) return refuse(c, name, err, "load is weighed, and there are no two upstreams to choose between");
+    if (c->policy.weights.line && c->policy.prefer != GRID_PREFER_COST)
+        return refuse(c, name, err, "prefer and weights contradict each other; give one of them");
+    if (!(w.cost > 0 || w.latency > 0 || w.energy > 0 || w.load > 0))
+        return refuse(c, name, err, "all weights are 0, so nothing is preferred");
+    if (w.latency > 0 && !latency)
+        return refuse(c, name, err, "latency is weighed, and no upstream says its latency_ms");
+    if (w.energy > 0 && !energy)
+        return refuse(c, name, err, "energy is weighed, and no upstream says its joules_per_token");
+    if (w.load > 0 && c->upstreams.len < 2)
+        return refuse(c, name, err, "load is weighed, and there are no two upstreams to choose between");
     return NG_OK;
 }

@@ -19,7 +19,8 @@ static inline void ng_k_add_rows_i8(int32_t *restrict sums, const int8_t *const 
     size_t i = 0;
     for (; i + NG_ROWS_STEP <= n; i += NG_ROWS_STEP)
         for (size_t k = i; k < i + NG_ROWS_STEP; k++)
-            sums[k] += (int32_t)ua * (int16_t)a[k] + (int32_t)ub * (int16_t)b[k] + ((int32_t)uc * (int16_t)c[k] + (int32_t)ud * (int16_t)d[k]);
+            sums[k] += (int32_t)ua * (int16_t)a[k] + (int32_t)ub * (int16_t)b[k] +
+                       ((int32_t)uc * (int16_t)c[k] + (int32_t)ud * (int16_t)d[k]);
     for (; i < n; i++) sums[i] += (int32_t)ua * a[i] + (int32_t)ub * b[i] + ((int32_t)uc * c[i] + (int32_t)ud * d[i]);
 }
 

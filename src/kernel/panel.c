@@ -112,7 +112,8 @@ static void get_codes(unsigned bits, const uint8_t *src, uint8_t *codes, size_t 
         memcpy(&high[0], p, 4);
         memcpy(&high[1], p + 64, 4);
         memcpy(&low, p + 128, 4);
-        for (size_t g = 0; g < 8; g++) word[g] = (high[g / 4] >> (g % 4 * 2) & 0x03030303) << 1 | (low >> g & 0x01010101);
+        for (size_t g = 0; g < 8; g++)
+            word[g] = (high[g / 4] >> (g % 4 * 2) & 0x03030303) << 1 | (low >> g & 0x01010101);
         memcpy(codes, word, sizeof word);
         return;
     }

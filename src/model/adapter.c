@@ -32,18 +32,25 @@ static ng_status check_base(const ng_gguf *adapter, const ng_gguf *base, float *
     uint64_t hash;
     ng_str type, kind;
     ng_status s = NG_OK;
-    if (ng_gguf_get_str(adapter, "general.type", &type, NULL) || ng_gguf_get_str(adapter, "adapter.type", &kind, NULL) || type.len != 7 || memcmp(type.data, "adapter", 7) != 0 || kind.len != 4 || memcmp(kind.data, "lora", 4) != 0)
+    if (ng_gguf_get_str(adapter, "general.type", &type, NULL) ||
+        ng_gguf_get_str(adapter, "adapter.type", &kind, NULL) || type.len != 7 ||
+        memcmp(type.data, "adapter", 7) != 0 || kind.len != 4 || memcmp(kind.data, "lora", 4) != 0)
         return ng_fail(err, NG_EFORMAT, "%s: not an adapter of the type lora", ng_gguf_path(adapter));
-    if ((s = ng_gguf_get_f32(adapter, "adapter.lora.alpha", alpha, err)) || (s = ng_gguf_get_u64(adapter, "nanogrid.adapter.base", &hash, err))) return s;
-    if (!isfinite(*alpha)) return ng_fail(err, NG_EFORMAT, "%s: adapter.lora.alpha is not a number", ng_gguf_path(adapter));
+    if ((s = ng_gguf_get_f32(adapter, "adapter.lora.alpha", alpha, err)) ||
+        (s = ng_gguf_get_u64(adapter, "nanogrid.adapter.base", &hash, err)))
+        return s;
+    if (!isfinite(*alpha))
+        return ng_fail(err, NG_EFORMAT, "%s: adapter.lora.alpha is not a number", ng_gguf_path(adapter));
     if (hash == ng_adapter_base_hash(base)) return NG_OK;
-    return ng_fail(err, NG_EINVALID, "%s: made for another base: its bytes have the hash %016llx, those of %s %016llx", ng_gguf_path(adapter),
-                   (unsigned long long)hash, ng_gguf_path(base), (unsigned long long)ng_adapter_base_hash(base));
+    return ng_fail(err, NG_EINVALID, "%s: made for another base: its bytes have the hash %016llx, those of %s %016llx",
+                   ng_gguf_path(adapter), (unsigned long long)hash, ng_gguf_path(base),
+                   (unsigned long long)ng_adapter_base_hash(base));
 }
 
 static ng_status misfit(const ng_adapter *a, const char *name, ng_error *err) {
-    return ng_fail(err, NG_EFORMAT, "%s: tensor %s does not fit the base: F32 of [in, rank] and [rank, out] are wanted, rank at most %d", ng_gguf_path(a->g),
-                   name, (int)NG_ADAPTER_RANK_MAX);
+    return ng_fail(err, NG_EFORMAT,
+                   "%s: tensor %s does not fit the base: F32 of [in, rank] and [rank, out] are wanted, rank at most %d",
+                   ng_gguf_path(a->g), name, (int)NG_ADAPTER_RANK_MAX);
 }
 
 static bool all_finite(const float *x, size_t n) {
@@ -53,14 +60,16 @@ static bool all_finite(const float *x, size_t n) {
 }
 
 /* The pair whose A is t, a tensor "NAME.lora_a". */
-static ng_status read_pair(ng_adapter *a, pair *p, const ng_gguf_tensor *t, const ng_gguf *base, float scale, ng_error *err) {
+static ng_status read_pair(ng_adapter *a, pair *p, const ng_gguf_tensor *t, const ng_gguf *base, float scale,
+                           ng_error *err) {
     size_t n = strlen(t->name) - (sizeof of_a - 1), cells;
     p->tensor = ng_arena_strndup(a->arena, t->name, n);
     const char *other = p->tensor ? ng_arena_printf(a->arena, "%s%s", p->tensor, of_b) : NULL;
     if (!other) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
     const ng_gguf_tensor *b = ng_gguf_find_tensor(a->g, other), *of = ng_gguf_find_tensor(base, p->tensor);
-    bool fits = b && of && t->type == NG_TYPE_F32 && b->type == NG_TYPE_F32 && t->n_dims == 2 && b->n_dims == 2 && of->n_dims == 2 &&
-                t->dims[0] == of->dims[0] && b->dims[1] == of->dims[1] && t->dims[1] == b->dims[0] && b->dims[0] >= 1 && b->dims[0] <= NG_ADAPTER_RANK_MAX;
+    bool fits = b && of && t->type == NG_TYPE_F32 && b->type == NG_TYPE_F32 && t->n_dims == 2 && b->n_dims == 2 &&
+                of->n_dims == 2 && t->dims[0] == of->dims[0] && b->dims[1] == of->dims[1] && t->dims[1] == b->dims[0] &&
+                b->dims[0] >= 1 && b->dims[0] <= NG_ADAPTER_RANK_MAX;
     if (!fits || !ng_mul_ok(&cells, b->dims[0], b->dims[1])) return misfit(a, t->name, err);
     float *scaled = ng_arena_array(a->arena, cells, sizeof *scaled);
     if (!scaled) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
@@ -77,7 +86,8 @@ static bool ends_with(const char *name, const char *tail) {
 
 static ng_status read_pairs(ng_adapter *a, const ng_gguf *base, float scale, ng_error *err) {
     size_t n = ng_gguf_n_tensors(a->g), n_b = 0;
-    if (!(a->pairs = ng_arena_array(a->arena, n + 1, sizeof *a->pairs))) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
+    if (!(a->pairs = ng_arena_array(a->arena, n + 1, sizeof *a->pairs)))
+        return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
     for (size_t i = 0; i < n; i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(a->g, i);
         ng_status s = ends_with(t->name, of_a) ? read_pair(a, &a->pairs[a->len], t, base, scale, err) : NG_OK;
@@ -85,9 +95,11 @@ static ng_status read_pairs(ng_adapter *a, const ng_gguf *base, float scale, ng_
         a->len += ends_with(t->name, of_a);
         n_b += ends_with(t->name, of_b);
         if (!ends_with(t->name, of_a) && !ends_with(t->name, of_b) && strncmp(t->name, "head.", 5) != 0)
-            return ng_fail(err, NG_EUNSUPPORTED, "%s: tensor %s belongs to no adapter of the type lora", ng_gguf_path(a->g), t->name);
+            return ng_fail(err, NG_EUNSUPPORTED, "%s: tensor %s belongs to no adapter of the type lora",
+                           ng_gguf_path(a->g), t->name);
     }
-    if (n_b != a->len) return ng_fail(err, NG_EFORMAT, "%s: %zu tensors .lora_a and %zu .lora_b", ng_gguf_path(a->g), a->len, n_b);
+    if (n_b != a->len)
+        return ng_fail(err, NG_EFORMAT, "%s: %zu tensors .lora_a and %zu .lora_b", ng_gguf_path(a->g), a->len, n_b);
     return NG_OK;
 }
 

@@ -22,7 +22,8 @@ typedef struct ng_adapter ng_adapter;
 uint64_t ng_adapter_base_hash(const ng_gguf *base);
 /* scale: times what the adapter adds.  NG_EFORMAT: a part without its other, or of a shape that its tensor does not have.  NG_EINVALID: made
  * for another base. */
-ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_gguf *base, double scale, ng_error *err) NG_MUST_USE;
+ng_status ng_adapter_open(ng_adapter **out, const char *path, const ng_gguf *base, double scale,
+                          ng_error *err) NG_MUST_USE;
 void ng_adapter_close(ng_adapter *a); /* NULL is fine */
 /* What carries the heads: the file, or NULL where it has none (or there is no adapter). */
 const ng_gguf *ng_adapter_heads(const ng_adapter *a);

@@ -90,7 +90,8 @@ static ng_status load_layer(ng_loader *l, layer *y, unsigned i, float eps, ng_er
         snprintf(name, sizeof name, "blk.%u.%s.bias", i, mats[k].name);
         if (!s) s = ng_load_vec(l, mats[k].b, name, mats[k].rows, false, err);
         if (!s && !ng_mat_use_w8(mats[k].m))
-            s = ng_fail(err, NG_EUNSUPPORTED, "%s: blk.%u.%s has rows of %zu columns; quantised ones of at most %d are run",
+            s = ng_fail(err, NG_EUNSUPPORTED,
+                        "%s: blk.%u.%s has rows of %zu columns; quantised ones of at most %d are run",
                         l->model->info.path, i, mats[k].name, mats[k].cols, NG_W8_COLS_MAX);
     }
     snprintf(name, sizeof name, "blk.%u.attn_output_norm", i);
@@ -107,7 +108,8 @@ static ng_status load_adapter(ng_model *m, layer *y, unsigned i, ng_error *err) 
     const struct {
         const char *name;
         ng_low_rank *l;
-    } all[] = {{"attn_q", &a->q}, {"attn_k", &a->k}, {"attn_v", &a->v}, {"attn_output", &a->o}, {"ffn_up", &a->up}, {"ffn_down", &a->down}};
+    } all[] = {{"attn_q", &a->q},      {"attn_k", &a->k},  {"attn_v", &a->v},
+               {"attn_output", &a->o}, {"ffn_up", &a->up}, {"ffn_down", &a->down}};
     char name[64];
     for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
         snprintf(name, sizeof name, "blk.%u.%s.weight", i, all[k].name);
@@ -120,10 +122,12 @@ static ng_status load_adapter(ng_model *m, layer *y, unsigned i, ng_error *err) 
 /* Rows of a table whose height no key gives. */
 static ng_status table_rows(const ng_loader *l, const char *name, uint32_t *rows, ng_error *err) {
     const ng_gguf_tensor *t = ng_gguf_find_tensor(l->model->gguf, name);
-    if (!t) return ng_fail(err, NG_EFORMAT, "%s: tensor %s is missing; architecture bert needs it", l->model->info.path, name);
+    if (!t)
+        return ng_fail(err, NG_EFORMAT, "%s: tensor %s is missing; architecture bert needs it", l->model->info.path,
+                       name);
     if (t->dims[1] < 1 || t->dims[1] > 1 << 24)
-        return ng_fail(err, NG_EFORMAT, "%s: tensor %s has %llu rows; 1 to 16777216 are possible", l->model->info.path, name,
-                       (unsigned long long)t->dims[1]);
+        return ng_fail(err, NG_EFORMAT, "%s: tensor %s has %llu rows; 1 to 16777216 are possible", l->model->info.path,
+                       name, (unsigned long long)t->dims[1]);
     *rows = (uint32_t)t->dims[1];
     return NG_OK;
 }
@@ -144,16 +148,23 @@ static ng_status load_keys(ng_loader *l, float *eps, weights *w, ng_error *err) 
         table_rows(l, "token_embd.weight", &i->n_vocab, err))
         return err ? err->code : NG_EFORMAT;
     i->n_head_kv = i->n_head;
-    if (ng_gguf_get_u32_or(g, "bert.attention.key_length", i->n_embd / i->n_head, &w->head_dim, err)) return err ? err->code : NG_EFORMAT;
+    if (ng_gguf_get_u32_or(g, "bert.attention.key_length", i->n_embd / i->n_head, &w->head_dim, err))
+        return err ? err->code : NG_EFORMAT;
     if (w->head_dim < 1 || w->head_dim > i->n_embd)
-        return ng_fail(err, NG_EFORMAT, "%s: bert.attention.key_length is %u; 1 to %u are possible", i->path, w->head_dim, i->n_embd);
+        return ng_fail(err, NG_EFORMAT, "%s: bert.attention.key_length is %u; 1 to %u are possible", i->path,
+                       w->head_dim, i->n_embd);
     if (i->n_embd % i->n_head && !ng_gguf_has(g, "bert.attention.key_length"))
-        return ng_fail(err, NG_EFORMAT, "%s: bert.embedding_length %u is not a multiple of %u heads", i->path, i->n_embd, i->n_head);
+        return ng_fail(err, NG_EFORMAT, "%s: bert.embedding_length %u is not a multiple of %u heads", i->path,
+                       i->n_embd, i->n_head);
     if (!(*eps >= 0 && *eps < 1))
         return ng_fail(err, NG_EFORMAT, "%s: bert.attention.layer_norm_epsilon is %g", i->path, (double)*eps);
-    if (causal) return ng_fail(err, NG_EUNSUPPORTED, "%s: bert.attention.causal is set; this version runs encoders without a mask", i->path);
+    if (causal)
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%s: bert.attention.causal is set; this version runs encoders without a mask", i->path);
     if (*pooling != POOL_MEAN && *pooling != POOL_CLS)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: bert.pooling_type %u; this version pools by mean (1) or first token (2)", i->path, *pooling);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%s: bert.pooling_type %u; this version pools by mean (1) or first token (2)", i->path,
+                       *pooling);
     return NG_OK;
 }
 
@@ -209,7 +220,8 @@ static bool make_part(part *p, ng_session *s, bool quantised) {
            ng_rows_init(&p->ff, s->arena, CHUNK, i->n_ff, quantised) &&
            (p->qk = ng_arena_array(s->arena, CHUNK * n_attn, sizeof(float))) &&
            (p->row = ng_arena_array(s->arena, i->n_embd, sizeof(float))) &&
-           (!s->model->adapter || (p->low = ng_arena_array(s->arena, (size_t)CHUNK * NG_ADAPTER_RANK_MAX, sizeof(float))));
+           (!s->model->adapter ||
+            (p->low = ng_arena_array(s->arena, (size_t)CHUNK * NG_ADAPTER_RANK_MAX, sizeof(float))));
 }
 
 static bool is_quantised(const ng_model *m) {
@@ -280,8 +292,10 @@ static void keys_and_values(const run *r, const layer *y) {
     size_t e = r->n_embd, w = r->c->attend.n_embd;
     for (size_t t = r->begin; t < r->end; t += CHUNK) {
         size_t to = r->end - t < CHUNK ? r->end : t + CHUNK;
-        ng_rows_linear(r->tm, r->k, &y->v, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->c->attend.v + t * w, .stride = w, .bias = y->v_b});
-        ng_rows_linear(r->tm, r->k, &y->k, (ng_rows_in){&r->c->x, t, to}, (ng_out){.y = r->p->qk, .stride = w, .bias = y->k_b});
+        ng_rows_linear(r->tm, r->k, &y->v, (ng_rows_in){&r->c->x, t, to},
+                       (ng_out){.y = r->c->attend.v + t * w, .stride = w, .bias = y->v_b});
+        ng_rows_linear(r->tm, r->k, &y->k, (ng_rows_in){&r->c->x, t, to},
+                       (ng_out){.y = r->p->qk, .stride = w, .bias = y->k_b});
         if (y->adapts) {
             adapt(r, &y->adapts->v, r->c->x.x + t * e, to - t, r->c->attend.v + t * w, w);
             adapt(r, &y->adapts->k, r->c->x.x + t * e, to - t, r->p->qk, w);
@@ -295,7 +309,8 @@ static void finish(const run *r, const layer *y, size_t begin, size_t end) {
     size_t e = r->n_embd, w = r->c->attend.n_embd, n = end - begin, n_ff = r->p->ff.n_cols;
     const low_ranks *a = y->adapts;
     ng_out residual = {.y = r->c->x.x + begin * e, .stride = e, .add = true};
-    ng_rows_linear(r->tm, r->k, &y->q, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->qk, .stride = w, .bias = y->q_b});
+    ng_rows_linear(r->tm, r->k, &y->q, (ng_rows_in){&r->c->x, begin, end},
+                   (ng_out){.y = r->p->qk, .stride = w, .bias = y->q_b});
     if (a) adapt(r, &a->q, r->c->x.x + begin * e, n, r->p->qk, w);
     ng_attend_all_run(r->tm, &r->c->attend, r->b, &(ng_attend_all_io){begin, end, r->p->qk, r->p->mixed.x});
     ng_rows_quantize(r->k, &r->p->mixed, 0, n);
@@ -303,7 +318,8 @@ static void finish(const run *r, const layer *y, size_t begin, size_t end) {
     ng_rows_linear(r->tm, r->k, &y->o, (ng_rows_in){&r->p->mixed, 0, n}, residual);
     if (a) adapt(r, &a->o, r->p->mixed.x, n, residual.y, e);
     norm_rows(r, &y->attn_norm, begin, end);
-    ng_rows_linear(r->tm, r->k, &y->up, (ng_rows_in){&r->c->x, begin, end}, (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
+    ng_rows_linear(r->tm, r->k, &y->up, (ng_rows_in){&r->c->x, begin, end},
+                   (ng_out){.y = r->p->ff.x, .stride = n_ff, .bias = y->up_b});
     if (a) adapt(r, &a->up, r->c->x.x + begin * e, n, r->p->ff.x, n_ff);
     ng_rows_gelu(r->k, &r->p->ff, 0, n);
     residual.bias = y->down_b;
@@ -345,7 +361,9 @@ static void forward(const ng_team *tm, ng_session *s, const ng_batch *b) {
     if (tm->observer) r.begin = 0, r.end = tm->part == 0 ? b->n_tok : 0; /* who looks on sees the tokens in order */
     embed(&r);
     for (uint32_t i = 0; i < s->model->info.n_layer; i++) run_layer(&r, &w->layers[i]);
-    if (b->hidden) memcpy(b->hidden + r.begin * r.n_embd, c->x.x + r.begin * r.n_embd, (r.end - r.begin) * r.n_embd * sizeof(float));
+    if (b->hidden)
+        memcpy(b->hidden + r.begin * r.n_embd, c->x.x + r.begin * r.n_embd,
+               (r.end - r.begin) * r.n_embd * sizeof(float));
     for (size_t i = (size_t)tm->part; b->out && i < b->n_spans; i += (size_t)tm->n_parts)
         pool(&r, &b->spans[i], b->out + i * r.n_embd);
 }

@@ -62,18 +62,21 @@ static ng_status load_sizes(ng_loader *l, llama *w, ng_error *err) {
     if (!s) s = ng_load_u32_or(l, "attention.head_count_kv", i->n_head, HEADS_MAX, &i->n_head_kv, err);
     if (s) return s;
     if (i->n_head % i->n_head_kv)
-        return ng_fail(err, NG_EFORMAT, "%s: %u heads cannot share %u KV heads evenly", i->path, i->n_head, i->n_head_kv);
+        return ng_fail(err, NG_EFORMAT, "%s: %u heads cannot share %u KV heads evenly", i->path, i->n_head,
+                       i->n_head_kv);
     s = ng_load_u32_or(l, "attention.key_length", i->n_embd / i->n_head, DIM_MAX, &head_dim, err);
     if (!s) s = ng_load_u32_or(l, "attention.value_length", head_dim, DIM_MAX, &value_dim, err);
     if (!s) s = ng_load_u32_or(l, "rope.dimension_count", head_dim, head_dim, &n_rot, err);
     if (s) return s;
     if (value_dim != head_dim || n_rot % 2 || head_dim % 2)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: heads with keys of %u, values of %u and %u rotated elements are not run",
-                       i->path, head_dim, value_dim, n_rot);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%s: heads with keys of %u, values of %u and %u rotated elements are not run", i->path, head_dim,
+                       value_dim, n_rot);
     if (ng_gguf_has(l->model->gguf, "llama.expert_count")) {
         s = ng_gguf_get_u32(l->model->gguf, "llama.expert_count", &n_expert, err);
         if (s) return s;
-        if (n_expert) return ng_fail(err, NG_EUNSUPPORTED, "%s: mixtures of experts are not run by this version", i->path);
+        if (n_expert)
+            return ng_fail(err, NG_EUNSUPPORTED, "%s: mixtures of experts are not run by this version", i->path);
     }
     *w = (llama){.n_embd = i->n_embd, .n_ff = i->n_ff, .n_head = i->n_head, .n_head_kv = i->n_head_kv,
                  .head_dim = head_dim, .n_rot = n_rot, .n_layer = i->n_layer, .n_vocab = i->n_vocab};
@@ -97,7 +100,8 @@ static ng_status load_rope(ng_loader *l, llama *w, ng_error *err) {
         if (is_linear && (s = ng_load_f32(l, "rope.scaling.factor", &linear, err))) return s;
     }
     if (!(base > 0) || !isfinite(base) || !(linear > 0) || !isfinite(linear))
-        return ng_fail(err, NG_EFORMAT, "%s: llama.rope.freq_base and scaling.factor must be positive", l->model->info.path);
+        return ng_fail(err, NG_EFORMAT, "%s: llama.rope.freq_base and scaling.factor must be positive",
+                       l->model->info.path);
     float *f = ng_arena_array(l->model->arena, w->n_rot / 2, sizeof *f);
     if (!f) return ng_fail(err, NG_ENOMEM, "model: out of memory");
     ng_rope_freqs(f, w->n_rot, base, factors);
@@ -227,9 +231,11 @@ static void take_tokens(step *p, const ng_batch *b, size_t begin, size_t end) {
     p->b = (ng_batch){.tokens = b->tokens + begin, .n_tok = end - begin, .spans = p->spans};
     for (size_t i = 0; i < b->n_spans; i++) {
         const ng_span *from = &b->spans[i];
-        size_t first = from->row > begin ? from->row : begin, last = from->row + from->n_tok < end ? from->row + from->n_tok : end;
+        size_t first = from->row > begin ? from->row : begin,
+               last = from->row + from->n_tok < end ? from->row + from->n_tok : end;
         if (first < last)
-            p->spans[p->b.n_spans++] = (ng_span){from->kv, first - begin, last - first, from->pos + (first - from->row)};
+            p->spans[p->b.n_spans++] =
+                (ng_span){from->kv, first - begin, last - first, from->pos + (first - from->row)};
     }
     c->x += begin * w->n_embd;
     c->q += begin * n_q, c->k += begin * n_kv, c->v += begin * n_kv;
@@ -316,7 +322,8 @@ static void feed_forward(const step *p, size_t l) {
 /* What bench --unfused runs: the same kernels and bits, but as a graph of single operations would run them.  Every
  * product makes the int8 form of its input anew, sums are operations of their own, nothing is fetched ahead, and all
  * threads wait for each other after each. */
-static void product_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n, ng_out out) {
+static void product_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n,
+                          ng_out out) {
     ng_mat alone = *m;
     alone.next = NULL;
     ng_act_quantize(tm, s->model->kernels, in, n);
@@ -335,7 +342,8 @@ static void norm_alone(const ng_team *tm, const ng_session *s, const ng_norm *no
 }
 
 /* x += m in, by way of h, which nothing reads any more. */
-static void add_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n, const float *bias) {
+static void add_alone(const ng_team *tm, const ng_session *s, const ng_mat *m, const ng_act *in, size_t n,
+                      const float *bias) {
     const scratch *c = s->scratch;
     size_t begin, end, width = c->h.n_cols;
     product_alone(tm, s, m, in, n, (ng_out){.y = c->h.x, .stride = width, .bias = bias});

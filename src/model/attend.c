@@ -34,11 +34,13 @@ static size_t query_floats(size_t head_dim) { return NG_ATTEND_TILE * query_byte
 /* A thread's plain keys, and as many values. */
 static size_t plain_floats(const ng_session *s) {
     size_t pages = ((size_t)s->n_ctx + PAGE - 1) / PAGE;
-    return s->kv_shape.type == NG_KV_F16 ? (pages < PLAIN_PAGES ? pages : PLAIN_PAGES) * PAGE * s->kv_shape.head_dim : 0;
+    return s->kv_shape.type == NG_KV_F16 ? (pages < PLAIN_PAGES ? pages : PLAIN_PAGES) * PAGE * s->kv_shape.head_dim
+                                         : 0;
 }
 
 size_t ng_attend_scratch(const ng_session *s) {
-    return scores_floats(s) + (size_t)ng_pool_threads(s->pool) * (query_floats(s->kv_shape.head_dim) + 2 * plain_floats(s));
+    return scores_floats(s) +
+           (size_t)ng_pool_threads(s->pool) * (query_floats(s->kv_shape.head_dim) + 2 * plain_floats(s));
 }
 
 typedef struct tile {
@@ -56,7 +58,9 @@ typedef struct tile {
     int32_t z[NG_ATTEND_TILE];
 } tile;
 
-static size_t query_stride(const ng_attend *a, const tile *t) { return t->grouped ? a->head_dim : a->n_head * a->head_dim; }
+static size_t query_stride(const ng_attend *a, const tile *t) {
+    return t->grouped ? a->head_dim : a->n_head * a->head_dim;
+}
 static size_t query_at(const ng_attend *a, const tile *t) { return (t->row * a->n_head + t->head) * a->head_dim; }
 
 static void quantize_queries(const ng_session *s, const ng_attend *a, tile *t) {
@@ -184,7 +188,8 @@ static tile tile_of(const ng_team *tm, const ng_session *s, const ng_attend *a, 
 
 /* Part `i` of a group's heads, `per` of them at most. */
 static void take_heads(const ng_session *s, const ng_attend *a, tile *t, size_t i, float *all_scores) {
-    size_t n_kv = s->model->info.n_head_kv, group = a->n_head / n_kv, tiles = (group + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE;
+    size_t n_kv = s->model->info.n_head_kv, group = a->n_head / n_kv,
+           tiles = (group + NG_ATTEND_TILE - 1) / NG_ATTEND_TILE;
     size_t first = i % tiles * NG_ATTEND_TILE;
     t->kv_head = i / tiles;
     t->head = t->kv_head * group + first;
@@ -251,8 +256,10 @@ static void run_wide(const ng_team *tm, const ng_session *s, const ng_attend *a,
     for (t.head = 0; t.head < a->n_head; t.head++) {
         size_t group = a->n_head / s->model->info.n_head_kv;
         for (size_t p = 0; t.head % group == 0 && p < t.n_plain; p++) {
-            s->model->kernels->from_f16(keys + p * page_floats, ng_kv_keys(t.kv, p, a->layer, t.head / group), page_floats);
-            s->model->kernels->from_f16(values + p * page_floats, ng_kv_values(t.kv, p, a->layer, t.head / group), page_floats);
+            s->model->kernels->from_f16(keys + p * page_floats, ng_kv_keys(t.kv, p, a->layer, t.head / group),
+                                        page_floats);
+            s->model->kernels->from_f16(values + p * page_floats, ng_kv_values(t.kv, p, a->layer, t.head / group),
+                                        page_floats);
         }
         for (size_t first = 0; first < span->n_tok; first += NG_ATTEND_TILE) {
             take_queries(s, a, &t, span, first);
@@ -305,7 +312,8 @@ static void rotate_rows(float *x, const ng_attend_in *in, const float *cos_sin, 
 }
 
 /* Elements [begin, end) of the k and v of the span's token t, as values of a head, or as a column of its keys. */
-static void put_rows(const ng_session *s, const ng_attend_in *in, const ng_span *span, size_t t, size_t begin, size_t end) {
+static void put_rows(const ng_session *s, const ng_attend_in *in, const ng_span *span, size_t t, size_t begin,
+                     size_t end) {
     size_t hd = in->head_dim, width = in->n_head_kv * hd, page = (span->pos + t) / PAGE, at = (span->pos + t) % PAGE;
     bool f32 = ng_kv_get_type(span->kv) == NG_KV_F32;
     for (size_t r = begin; r < end;) {
@@ -338,7 +346,8 @@ static void put_value(int8_t *q, float *scale, const float *v, size_t n) {
 static void put_head(const ng_session *s, const ng_attend_in *in, const ng_span *span, size_t t, size_t head) {
     size_t hd = in->head_dim, from = ((span->row + t) * in->n_head_kv + head) * hd;
     size_t page = (span->pos + t) / PAGE, at = (span->pos + t) % PAGE;
-    uint8_t *keys = ng_kv_keys(span->kv, page, in->layer, head), *values = ng_kv_values(span->kv, page, in->layer, head);
+    uint8_t *keys = ng_kv_keys(span->kv, page, in->layer, head),
+            *values = ng_kv_values(span->kv, page, in->layer, head);
     s->model->kernels->w8_row(keys + at / 16 * ng_kv_panel_bytes(hd), at % 16, in->k + from, hd);
     put_value((int8_t *)values + at * hd, ng_kv_value_scales(values, hd) + at, in->v + from, hd);
 }

@@ -40,7 +40,9 @@ static bool next(place *p, const ng_batch *b) {
     return ++p->index < b->n_spans;
 }
 
-static bool in_w8(const ng_attend_all *a, const place *p) { return a->quantised && p->span->n_tok >= NG_ATTEND_W8_FROM; }
+static bool in_w8(const ng_attend_all *a, const place *p) {
+    return a->quantised && p->span->n_tok >= NG_ATTEND_W8_FROM;
+}
 
 static size_t head_cols(const ng_attend_all *a) { return (a->head_dim + 3) / 4 * 4; }
 static size_t head_panels(const ng_attend_all *a) { return (a->head_dim + ROWS - 1) / ROWS; }
@@ -158,7 +160,8 @@ static void run_floats(const ng_attend_all *a, const ng_attend_tile *t, const wo
 }
 
 static void run_w8(const ng_attend_all *a, ng_attend_tile *t, const work *w) {
-    size_t d = a->head_dim, cols = head_cols(a), n = w->at->span->n_tok, width = ng_attend_slots(n), codes = (n + 3) / 4 * 4;
+    size_t d = a->head_dim, cols = head_cols(a), n = w->at->span->n_tok, width = ng_attend_slots(n),
+           codes = (n + 3) / 4 * 4;
     for (size_t i = 0; i < w->n; i++) a->k->quantize_u8(t->q + i * cols, t->d + i, t->z + i, w->q + i * a->n_embd, d);
     ng_gemm_w8 g = {.w = key_panel(a, w->at, 0, w->head), .w_stride = key_stride(a), .row_end = n, .n_cols = cols,
                     .x = {t->q, t->d, t->z}, .x_stride = cols, .n_tok = w->n, .y = t->scores, .y_stride = width};

@@ -15,7 +15,8 @@ size_t ng_encode_rows(size_t n_ctx) { return n_ctx > PACK_ROWS ? n_ctx : PACK_RO
 static ng_status check_encoder(const ng_session *s, ng_error *err) {
     const ng_model_info *i = &s->model->info;
     if (i->kind == NG_MODEL_ENCODER) return NG_OK;
-    return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is a decoder and gives no embeddings", i->path, i->arch);
+    return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is a decoder and gives no embeddings", i->path,
+                   i->arch);
 }
 
 static ng_status check_sequence(const ng_session *s, const int32_t *tokens, size_t n, ng_error *err) {
@@ -30,7 +31,8 @@ static ng_status check_vectors(const ng_session *s, const char *what, const floa
     size_t n_embd = s->model->info.n_embd;
     for (size_t i = 0; i < n * n_embd; i++)
         if (!isfinite(v[i]))
-            return ng_fail(err, NG_EFORMAT, "%s: the vector of %s %zu is not finite; the weights are damaged", s->model->info.path, what, i / n_embd);
+            return ng_fail(err, NG_EFORMAT, "%s: the vector of %s %zu is not finite; the weights are damaged",
+                           s->model->info.path, what, i / n_embd);
     return NG_OK;
 }
 
@@ -48,7 +50,8 @@ ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, floa
     return ng_session_hidden_pair(s, tokens, n, 0, hidden, err);
 }
 
-ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden, ng_error *err) {
+ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden,
+                                 ng_error *err) {
     ng_status status = check_encoder(s, err);
     if (!status) status = check_sequence(s, tokens, n, err);
     if (status) return status;
@@ -127,11 +130,13 @@ static ng_status add_text(pack *p, const ng_tokenizer *t, ng_embed_text *text, b
     const ng_session *s = p->s;
     size_t n, most = s->model->info.n_seq_max < s->n_ctx ? s->model->info.n_seq_max : s->n_ctx;
     int32_t *ids;
-    ng_status status = ng_tokenize(t, text->data, text->len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    ng_status status =
+        ng_tokenize(t, text->data, text->len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
     if (status) return status;
     text->n_tokens = n;
     if (n > s->n_ctx && !truncate)
-        status = ng_fail(err, NG_ELIMIT, "the text has %zu tokens, the model holds %u; ask for truncation or shorten it", n, s->n_ctx);
+        status = ng_fail(err, NG_ELIMIT,
+                         "the text has %zu tokens, the model holds %u; ask for truncation or shorten it", n, s->n_ctx);
     n = cut(t, ids, n, most);
     if (!status) status = check_sequence(s, ids, n, err);
     if (!status) pack_add(p, ids, n);
@@ -139,7 +144,8 @@ static ng_status add_text(pack *p, const ng_tokenizer *t, ng_embed_text *text, b
     return status;
 }
 
-ng_status ng_session_embed_batch(ng_session *s, ng_embed_text *texts, size_t n, bool truncate, float *out, ng_error *err) {
+ng_status ng_session_embed_batch(ng_session *s, ng_embed_text *texts, size_t n, bool truncate, float *out,
+                                 ng_error *err) {
     ng_error why = {0};
     pack p = {0};
     const ng_tokenizer *t = NULL;

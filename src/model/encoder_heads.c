@@ -19,7 +19,9 @@ typedef struct reader {
     char key[192];
 } reader;
 
-static ng_status no_memory(const reader *r, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path); }
+static ng_status no_memory(const reader *r, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+}
 
 static const char *key_of(reader *r, const ng_encoder_head *h, const char *what) {
     snprintf(r->key, sizeof r->key, "nanogrid.head.%s.%s", h->name, what);
@@ -66,14 +68,17 @@ static ng_status read_labels(reader *r, ng_encoder_head *h, ng_error *err) {
 }
 
 /* head.N.WHAT as floats. */
-static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *what, size_t rows, size_t cols, const float **out, ng_error *err) {
+static ng_status read_tensor(reader *r, const ng_encoder_head *h, const char *what, size_t rows, size_t cols,
+                             const float **out, ng_error *err) {
     snprintf(r->key, sizeof r->key, "head.%s.%s", h->name, what);
     const ng_gguf_tensor *t = ng_gguf_find_tensor(r->g, r->key);
     if (!t || t->dims[0] != cols || t->dims[1] != rows || t->dims[2] * t->dims[3] != 1 || !ng_can_dequantize(t->type))
-        return ng_fail(err, NG_EFORMAT, "%s: head '%s' needs a tensor %s of [%zu, %zu]", r->path, h->name, r->key, cols, rows);
+        return ng_fail(err, NG_EFORMAT, "%s: head '%s' needs a tensor %s of [%zu, %zu]", r->path, h->name, r->key, cols,
+                       rows);
     float *x = ng_arena_array(r->arena, rows * cols, sizeof *x);
     if (!x) return no_memory(r, err);
-    for (size_t i = 0; i < rows; i++) ng_dequantize_row(t->type, (const char *)t->data + i * (t->bytes / rows), x + i * cols, cols);
+    for (size_t i = 0; i < rows; i++)
+        ng_dequantize_row(t->type, (const char *)t->data + i * (t->bytes / rows), x + i * cols, cols);
     for (size_t i = 0; i < rows * cols; i++)
         if (!isfinite(x[i])) return ng_fail(err, NG_EFORMAT, "%s: %s holds a value that is no number", r->path, r->key);
     *out = x;
@@ -96,14 +101,16 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     h->tokens = !strcmp(h->task, "extract");
     h->each = !strcmp(h->task, "moderate");
     h->first = pooling == 2;
-    bool known = h->tokens || h->each || !strcmp(h->task, "classify") || !strcmp(h->task, "detect-language") || !strcmp(h->task, "embed") ||
-                 !strcmp(h->task, "rerank") || !strcmp(h->task, "summarize");
+    bool known = h->tokens || h->each || !strcmp(h->task, "classify") || !strcmp(h->task, "detect-language") ||
+                 !strcmp(h->task, "embed") || !strcmp(h->task, "rerank") || !strcmp(h->task, "summarize");
     if (!known || pooling > 2 || (!pooling && !h->tokens))
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version", r->path, h->name, h->task, pooling);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' of task '%s' with pooling %u is not known to this version",
+                       r->path, h->name, h->task, pooling);
     if (!strcmp(h->task, "embed")) return NG_OK;
     if ((s = ng_gguf_get_bool_or(r->g, key_of(r, h, "pair"), false, &h->pair, err))) return s;
     if ((s = read_labels(r, h, err)) || (s = read_tensor(r, h, "weight", h->n_labels, h->width, &h->w, err)) ||
-        (s = read_tensor(r, h, "bias", 1, h->n_labels, &h->b, err)) || (s = read_shapes(r, h, err)) || (s = read_float(r, h, "temperature", &h->temperature, err)) ||
+        (s = read_tensor(r, h, "bias", 1, h->n_labels, &h->b, err)) || (s = read_shapes(r, h, err)) ||
+        (s = read_float(r, h, "temperature", &h->temperature, err)) ||
         (s = read_float(r, h, "oos_threshold", &h->oos_threshold, err)) ||
         (s = read_floats(r, h, "platt_scale", &h->platt_scale, err)) ||
         (s = read_floats(r, h, "platt_shift", &h->platt_shift, err)) ||
@@ -112,11 +119,13 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     for (size_t i = 0; h->tokens && i < h->n_labels; i++) {
         const char *l = h->labels[i];
         if (i ? (l[0] != 'B' && l[0] != 'I') || l[1] != '-' || !l[2] : strcmp(l, "O") != 0)
-            return ng_fail(err, NG_EFORMAT, "%s: head '%s': label '%.40s' is not O (the first), B-kind or I-kind", r->path, h->name, l);
+            return ng_fail(err, NG_EFORMAT, "%s: head '%s': label '%.40s' is not O (the first), B-kind or I-kind",
+                           r->path, h->name, l);
     }
     bool scores = !strcmp(h->task, "rerank") || !strcmp(h->task, "summarize");
     if (scores && (!h->pair || h->n_labels != 2))
-        return ng_fail(err, NG_EFORMAT, "%s: head '%s' of task '%s' must read pairs and have two labels", r->path, h->name, h->task);
+        return ng_fail(err, NG_EFORMAT, "%s: head '%s' of task '%s' must read pairs and have two labels", r->path,
+                       h->name, h->task);
     if (!h->platt_scale != !h->platt_shift)
         return ng_fail(err, NG_EFORMAT, "%s: head '%s' has one of platt_scale and platt_shift", r->path, h->name);
     return NG_OK;
@@ -160,7 +169,8 @@ const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const ch
         if (!strcmp(h->items[i].name, name)) return &h->items[i];
         snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", h->items[i].name);
     }
-    (void)ng_fail(err, NG_ENOTFOUND, h->len ? "the model has no head '%s'; it has %s" : "the model carries no heads%.0s%s",
+    (void)ng_fail(err, NG_ENOTFOUND,
+                  h->len ? "the model has no head '%s'; it has %s" : "the model carries no heads%.0s%s",
                   name ? name : "", known);
     return NULL;
 }
@@ -221,6 +231,10 @@ void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p) 
     }
 }
 
-bool ng_encoder_head_calibrated(const ng_encoder_head *h) { return h->each ? h->platt_scale != NULL : h->temperature > 0; }
+bool ng_encoder_head_calibrated(const ng_encoder_head *h) {
+    return h->each ? h->platt_scale != NULL : h->temperature > 0;
+}
 
-float ng_encoder_head_threshold(const ng_encoder_head *h, size_t label) { return h->threshold ? h->threshold[label] : 0.5f; }
+float ng_encoder_head_threshold(const ng_encoder_head *h, size_t label) {
+    return h->threshold ? h->threshold[label] : 0.5f;
+}

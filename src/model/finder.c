@@ -126,12 +126,13 @@ double ng_found_odds(const ng_found *f, const float *weights) {
 
 /* ---- the model ---------------------------------------------------------------------------------- */
 
-static ng_status find_tensor(const void **out, const ng_gguf *g, const char *name, ng_type type, uint64_t n, ng_error *err) {
+static ng_status find_tensor(const void **out, const ng_gguf *g, const char *name, ng_type type, uint64_t n,
+                             ng_error *err) {
     const ng_gguf_tensor *t = ng_gguf_find_tensor(g, name);
     *out = t ? t->data : NULL;
     if (t && t->type == type && t->n_dims == 1 && t->dims[0] == n) return NG_OK;
-    return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %s [%llu]", ng_gguf_path(g), name, ng_type_get_info(type).name,
-                   (unsigned long long)n);
+    return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %s [%llu]", ng_gguf_path(g), name,
+                   ng_type_get_info(type).name, (unsigned long long)n);
 }
 
 static ng_status take_floats(float *out, const ng_gguf *g, const char *name, ng_error *err) {
@@ -149,7 +150,8 @@ static ng_status read_model(ng_finder *m, const ng_gguf *g, ng_error *err) {
     const void *weights, *rarity;
     uint32_t version;
     ng_status s = ng_gguf_get_u32(g, "nanogrid.finder.version", &version, err);
-    if (!s && version != 1) s = ng_fail(err, NG_EUNSUPPORTED, "%s: finder version %u; this program knows 1", path, version);
+    if (!s && version != 1)
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: finder version %u; this program knows 1", path, version);
     if (!s) s = ng_gguf_get_f32(g, "nanogrid.finder.scale", &m->scale, err);
     if (!s) s = ng_gguf_get_f32(g, "nanogrid.finder.threshold", &m->threshold, err);
     if (s) return s;

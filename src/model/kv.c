@@ -219,7 +219,8 @@ bool ng_kv_append(ng_kv *kv, uint32_t id, size_t n) {
 static uint8_t *layer_of(const ng_kv *kv, size_t page, size_t layer) {
     const ng_kv_shape *s = &kv->pool->shape;
     assert(page < kv->n_pages);
-    return kv->pool->bytes + kv->pages[page] * kv->pool->page_bytes + layer * s->n_head_kv * (key_bytes(s) + value_bytes(s));
+    return kv->pool->bytes + kv->pages[page] * kv->pool->page_bytes +
+           layer * s->n_head_kv * (key_bytes(s) + value_bytes(s));
 }
 
 ng_kv_type ng_kv_get_type(const ng_kv *kv) { return kv->pool->shape.type; }

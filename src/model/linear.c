@@ -198,7 +198,9 @@ static ng_status read_model(ng_linear *m, ng_error *err) {
     if ((s = ng_gguf_get_u32(m->gguf, KEY "version", &version, err))) return s;
     if (version != 1)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: " KEY "version is %u, this program reads 1", m->name, version);
-    if ((s = ng_kernels_get(&m->kernels, err)) || (s = read_features(m, err)) || (s = read_labels(m, err)) || (s = read_weights(m, err))) return s;
+    if ((s = ng_kernels_get(&m->kernels, err)) || (s = read_features(m, err)) || (s = read_labels(m, err)) ||
+        (s = read_weights(m, err)))
+        return s;
     return read_calibration(m, err);
 }
 
@@ -352,7 +354,8 @@ static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double 
     if (m->weight_bits == 8) sum_rows8(m, s, n, unit);
     else
         for (size_t i = 0; i < n; i++)
-            add_row4(s->sums, s->sums + m->row_bytes, m->weight + s->touched[i] * m->row_bytes, m->row_bytes, scaled(m, s, s->touched[i], unit));
+            add_row4(s->sums, s->sums + m->row_bytes, m->weight + s->touched[i] * m->row_bytes, m->row_bytes,
+                     scaled(m, s, s->touched[i], unit));
 }
 
 static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, ng_error *err) {

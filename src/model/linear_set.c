@@ -43,8 +43,9 @@ struct ng_linear_set_scratch {
 
 static bool same_features(const ng_linear *a, const ng_linear *b) {
     const ng_feature_config *x = &a->features, *y = &b->features;
-    return x->bits == y->bits && x->word_max == y->word_max && x->char_min == y->char_min && x->char_max == y->char_max &&
-           x->lower == y->lower && x->fold == y->fold && x->cross == y->cross && a->log_tf == b->log_tf;
+    return x->bits == y->bits && x->word_max == y->word_max && x->char_min == y->char_min &&
+           x->char_max == y->char_max && x->lower == y->lower && x->fold == y->fold && x->cross == y->cross &&
+           a->log_tf == b->log_tf;
 }
 
 bool ng_linear_set_fits(const ng_linear *m, const ng_linear *first) {
@@ -64,7 +65,8 @@ static void unite_rows(ng_linear_set *s) {
 }
 
 /* For every row of every model: its row here, and its number there. */
-static void each_row(const ng_linear_set *s, void (*visit)(const ng_linear_set *s, uint32_t *at, size_t model, size_t row), uint32_t *at) {
+static void each_row(const ng_linear_set *s,
+                     void (*visit)(const ng_linear_set *s, uint32_t *at, size_t model, size_t row), uint32_t *at) {
     for (size_t k = 0; k < s->n; k++) {
         size_t row = 0;
         for (size_t i = 0; i < s->n_words; i++)
@@ -99,10 +101,13 @@ static bool fill(ng_linear_set *s) {
 
 ng_status ng_linear_set_new(ng_linear_set **out, const ng_linear *const *models, size_t n, ng_error *err) {
     *out = NULL;
-    if (!n || n > NG_LINEAR_SET_MAX) return ng_fail(err, NG_EINVALID, "linear set: %zu models; use 1 to %d", n, NG_LINEAR_SET_MAX);
+    if (!n || n > NG_LINEAR_SET_MAX)
+        return ng_fail(err, NG_EINVALID, "linear set: %zu models; use 1 to %d", n, NG_LINEAR_SET_MAX);
     for (size_t i = 0; i < n; i++)
         if (!ng_linear_set_fits(models[i], models[0]))
-            return ng_fail(err, NG_EINVALID, "linear set: %s does not fit: two labels, 8-bit weights and the features of %s are asked for",
+            return ng_fail(err, NG_EINVALID,
+                           "linear set: %s does not fit: two labels, 8-bit weights and the features of %s are asked "
+                           "for",
                            models[i]->name, models[0]->name);
     ng_linear_set *s = calloc(1, sizeof *s);
     bool ok = s && (s->models = calloc(n, sizeof *s->models));
@@ -135,7 +140,8 @@ void ng_linear_set_free(ng_linear_set *s) {
 
 ng_status ng_linear_set_scratch_new(ng_linear_set_scratch **out, const ng_linear_set *set, ng_error *err) {
     ng_linear_set_scratch *s = *out = calloc(1, sizeof *s);
-    bool ok = s && (s->counts = calloc(set->n_rows + 1, sizeof *s->counts)) && (s->touched = malloc((set->n_rows + 1) * sizeof *s->touched)) &&
+    bool ok = s && (s->counts = calloc(set->n_rows + 1, sizeof *s->counts)) &&
+              (s->touched = malloc((set->n_rows + 1) * sizeof *s->touched)) &&
               (s->norm = malloc(set->n * sizeof *s->norm)) && (s->known = malloc(set->n * sizeof *s->known)) &&
               (s->unit = malloc(set->n * sizeof *s->unit)) && (s->sums = malloc(set->n * LABELS * sizeof *s->sums));
     if (ok) return NG_OK;
@@ -183,7 +189,9 @@ static size_t count_rows(const ng_linear_set *set, ng_linear_set_scratch *s) {
 }
 
 /* What a feature seen `count` times weighs: its idf times this (ng_linear_value). */
-static uint32_t tf_of(const ng_linear_set *set, uint32_t count) { return ng_linear_value(count, 1, set->models[0]->log_tf); }
+static uint32_t tf_of(const ng_linear_set *set, uint32_t count) {
+    return ng_linear_value(count, 1, set->models[0]->log_tf);
+}
 
 static void measure(const ng_linear_set *set, ng_linear_set_scratch *s, size_t n) {
     memset(s->norm, 0, set->n * sizeof *s->norm);
@@ -197,7 +205,8 @@ static void measure(const ng_linear_set *set, ng_linear_set_scratch *s, size_t n
         }
     }
     for (size_t k = 0; k < set->n; k++) {
-        uint64_t unknown = set->models[k]->unknown * 16, norm = s->norm[k] + (s->features.n_buckets - s->known[k]) * unknown * unknown;
+        uint64_t unknown = set->models[k]->unknown * 16,
+                 norm = s->norm[k] + (s->features.n_buckets - s->known[k]) * unknown * unknown;
         s->unit[k] = norm ? NG_LINEAR_UNIT / sqrt((double)norm) : 0;
     }
 }
@@ -215,7 +224,8 @@ static void sum(const ng_linear_set *set, ng_linear_set_scratch *s, size_t n) {
     }
 }
 
-ng_status ng_linear_set_apply(const ng_linear_set *set, ng_linear_set_scratch *s, const char *text, size_t len, float *p, ng_error *err) {
+ng_status ng_linear_set_apply(const ng_linear_set *set, ng_linear_set_scratch *s, const char *text, size_t len,
+                              float *p, ng_error *err) {
     ng_status status = ng_features_extract(&s->features, &set->models[0]->features, text, len, err);
     if (status) return status;
     size_t n = count_rows(set, s);

@@ -120,7 +120,8 @@ ng_status ng_load_vec(ng_loader *l, const float **out, const char *name, size_t 
     for (size_t i = 0; l->header_only && i < n; i++) v[i] = 1;
     for (size_t i = 0; i < n; i++)
         if (!isfinite(v[i]))
-            return ng_fail(err, NG_EFORMAT, "%s: tensor %s: value %zu is not finite; the weights are damaged", l->model->info.path, name, i);
+            return ng_fail(err, NG_EFORMAT, "%s: tensor %s: value %zu is not finite; the weights are damaged",
+                           l->model->info.path, name, i);
     *out = v;
     return NG_OK;
 }

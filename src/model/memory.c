@@ -66,14 +66,17 @@ static void mend(char out[TEXT_MAX], const ng_memory_need *n, uint64_t available
     uint64_t page = n->kv_bytes_per_tok * NG_KV_PAGE_TOK;
     uint64_t n_fit = page && fixed < available ? (available - fixed) / page * NG_KV_PAGE_TOK : 0;
     if (!n_fit && n->n_ctx) { /* most of the scratch of a long context is for its tokens, too */
-        uint64_t grows = (n->kv_bytes + n->scratch_bytes) / n->n_ctx * NG_KV_PAGE_TOK, stays = fixed - n->scratch_bytes + SCRATCH_STAYS;
+        uint64_t grows = (n->kv_bytes + n->scratch_bytes) / n->n_ctx * NG_KV_PAGE_TOK,
+                 stays = fixed - n->scratch_bytes + SCRATCH_STAYS;
         if (page && grows && stays < available) n_fit = (available - stays) / grows * NG_KV_PAGE_TOK;
     }
     if (n_fit && n_fit < n->n_ctx) {
         snprintf(out, TEXT_MAX, "a context of %llu tokens fits", (unsigned long long)n_fit);
         return;
     }
-    snprintf(out, TEXT_MAX, "use a file of a smaller type than %s (nanogrid quantize) or a smaller model, or free memory", n->file_type);
+    snprintf(out, TEXT_MAX,
+             "use a file of a smaller type than %s (nanogrid quantize) or a smaller model, or free memory",
+             n->file_type);
 }
 
 ng_status ng_memory_check(const ng_memory_need *n, const char *path, ng_error *err) {

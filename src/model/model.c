@@ -148,7 +148,9 @@ typedef struct opening {
 static ng_status open_adapter(ng_model *m, const opening *o, ng_error *err) {
     if (!o->adapter || o->scale == 0) return NG_OK;
     if (m->arch->kind != NG_MODEL_ENCODER)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: adapters run beside encoders; %s is a decoder (merge it: nanogrid finetune --merge)", o->adapter, o->path);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%s: adapters run beside encoders; %s is a decoder (merge it: nanogrid finetune --merge)",
+                       o->adapter, o->path);
     ng_status s = ng_adapter_open(&m->adapter, o->adapter, m->gguf, o->scale, err);
     if (!s) m->bytes.tables += ng_adapter_bytes(m->adapter);
     return s;

@@ -13,7 +13,8 @@ static void cut(int32_t *ids, size_t *n, size_t most, int32_t end) {
     *n = most;
 }
 
-ng_status ng_pair_ids_new(ng_pair_ids *out, const ng_tokenizer *t, const ng_text_pair *p, size_t n_most, ng_error *err) {
+ng_status ng_pair_ids_new(ng_pair_ids *out, const ng_tokenizer *t, const ng_text_pair *p, size_t n_most,
+                          ng_error *err) {
     int32_t *b = NULL, end = ng_tokenizer_eos(t);
     size_t n = 0;
     *out = (ng_pair_ids){0};

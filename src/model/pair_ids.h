@@ -26,6 +26,7 @@ typedef struct ng_pair_ids {
 } ng_pair_ids;
 
 /* n_most at least 8. */
-ng_status ng_pair_ids_new(ng_pair_ids *out, const ng_tokenizer *t, const ng_text_pair *p, size_t n_most, ng_error *err) NG_MUST_USE;
+ng_status ng_pair_ids_new(ng_pair_ids *out, const ng_tokenizer *t, const ng_text_pair *p, size_t n_most,
+                          ng_error *err) NG_MUST_USE;
 
 #endif

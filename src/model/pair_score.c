@@ -19,13 +19,14 @@ ng_status ng_pair_score(const ng_pair_scorer *s, const ng_text_pair *pair, float
     return NG_OK;
 }
 
-ng_status ng_pair_score_sentences(const ng_pair_scorer *s, const char *text, size_t len, const ng_span *at, size_t n, double *scores,
-                                  ng_error *err) {
+ng_status ng_pair_score_sentences(const ng_pair_scorer *s, const char *text, size_t len, const ng_span *at, size_t n,
+                                  double *scores, ng_error *err) {
     ng_buf b = ng_buf_init(1 << 24);
     ng_status st = NG_OK;
     for (size_t i = 0; !st && i < n; i++) {
         float p = 0;
-        if (ng_summary_sentence(&b, i, n, text + at[i].start, at[i].end - at[i].start)) st = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+        if (ng_summary_sentence(&b, i, n, text + at[i].start, at[i].end - at[i].start))
+            st = ng_fail(err, NG_ENOMEM, "summarize: out of memory");
         if (!st) st = ng_pair_score(s, &(ng_text_pair){b.data, b.len, text, len}, &p, NULL, err);
         scores[i] = (double)p;
     }

@@ -21,10 +21,11 @@ typedef struct ng_pair_scorer {
 } ng_pair_scorer;
 
 /* The probability of the head's second label; *n_tok (may be NULL) grows by the ids that were read. */
-ng_status ng_pair_score(const ng_pair_scorer *s, const ng_text_pair *pair, float *p, size_t *n_tok, ng_error *err) NG_MUST_USE;
+ng_status ng_pair_score(const ng_pair_scorer *s, const ng_text_pair *pair, float *p, size_t *n_tok,
+                        ng_error *err) NG_MUST_USE;
 
 /* scores[n]: of each sentence beside the whole text, with its place before it (summary_input.h). */
-ng_status ng_pair_score_sentences(const ng_pair_scorer *s, const char *text, size_t len, const ng_span *at, size_t n, double *scores,
-                                  ng_error *err) NG_MUST_USE;
+ng_status ng_pair_score_sentences(const ng_pair_scorer *s, const char *text, size_t len, const ng_span *at, size_t n,
+                                  double *scores, ng_error *err) NG_MUST_USE;
 
 #endif

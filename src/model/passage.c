@@ -91,9 +91,12 @@ static uint64_t stem_of(const folded *word) {
 /* Sorted words between spaces; the function words of questions and of what they are about. */
 static bool is_function_word(const folded *f) {
     static const char words[] =
-        " a about after all an and any are as at be because been before being both but by can could did do does done for from had "
-        "has have he her him his how i if in into is it its just me might my no not of off on one or our out over people put "
-        "she should so some than that the their them then there these they this those through to too under up use used very was "
+        " a about after all an and any are as at be because been before being both but by can could did do does done "
+        "for from had "
+        "has have he her him his how i if in into is it its just me might my no not of off on one or our out over "
+        "people put "
+        "she should so some than that the their them then there these they this those through to too under up use used "
+        "very was "
         "we were what when where which while who whom whose why will with would you your happen happened ";
     char key[WORD_BYTES + 3];
     key[0] = ' ';
@@ -186,7 +189,8 @@ static uint8_t shape_of(const char *s, size_t len, ng_word_kind kind) {
     return (uint8_t)(8 + (all ? 2 : capital ? 1 : 0) * 4 + (len < 3 ? 0 : len < 5 ? 1 : len < 8 ? 2 : 3));
 }
 
-static ng_status take_words(ng_passage *p, ng_arena *arena, const char *text, const ng_span *spans, size_t n, ng_error *err) {
+static ng_status take_words(ng_passage *p, ng_arena *arena, const char *text, const ng_span *spans, size_t n,
+                            ng_error *err) {
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t pos = spans[i].start; total <= NG_PASSAGE_WORDS_MAX;) {
@@ -195,7 +199,8 @@ static ng_status take_words(ng_passage *p, ng_arena *arena, const char *text, co
             total++;
         }
     if (total > NG_PASSAGE_WORDS_MAX)
-        return ng_fail(err, NG_ELIMIT, "answer: the text has more than %d words; send the part that matters", NG_PASSAGE_WORDS_MAX);
+        return ng_fail(err, NG_ELIMIT, "answer: the text has more than %d words; send the part that matters",
+                       NG_PASSAGE_WORDS_MAX);
     p->words = ng_arena_array(arena, total, sizeof *p->words);
     p->sentences = ng_arena_array(arena, n, sizeof *p->sentences);
     if (!p->words || !p->sentences) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
@@ -209,7 +214,8 @@ static ng_status take_words(ng_passage *p, ng_arena *arena, const char *text, co
             ng_passage_word *x = &p->words[p->len++];
             *x = (ng_passage_word){.start = w.start, .end = w.end, .hash = hash_of(&f), .stem = stem_of(&f),
                                    .sentence = (uint32_t)p->n_sentences, .shape = shape_of(text + w.start, w.end - w.start, w.kind)};
-            x->light = (f.n == 1 && f.s[0] == 'a') || (f.n == 2 && !memcmp(f.s, "an", 2)) || (f.n == 3 && !memcmp(f.s, "the", 3));
+            x->light = (f.n == 1 && f.s[0] == 'a') || (f.n == 2 && !memcmp(f.s, "an", 2)) ||
+                       (f.n == 3 && !memcmp(f.s, "the", 3));
             x->match = (int8_t)match_of(&p->question, x->stem);
             x->before = mark_of(text + before, w.start - before);
             if (p->len - 1 > s->first) x[-1].after = x->before;
@@ -328,7 +334,8 @@ typedef struct features {
 } features;
 
 static void add(features *f, uint64_t kind, uint64_t a, uint64_t b) {
-    f->out[f->n++] = (uint16_t)(ng_hash_mix(a * 0x9E3779B97F4A7C15u ^ ng_hash_mix(b + kind * 0xD6E8FEB86659FD93u)) % NG_PASSAGE_BUCKETS);
+    f->out[f->n++] = (uint16_t)(ng_hash_mix(a * 0x9E3779B97F4A7C15u ^ ng_hash_mix(b + kind * 0xD6E8FEB86659FD93u)) %
+                                NG_PASSAGE_BUCKETS);
 }
 
 static unsigned distance_bin(unsigned by) {
@@ -382,7 +389,8 @@ size_t ng_passage_features(const ng_passage *p, size_t i, uint16_t *out) {
     const ng_passage_question *q = &p->question;
     const ng_passage_sentence *s = &p->sentences[w->sentence];
     bool has_prev = i > s->first, has_next = i + 1 < s->end;
-    uint64_t prev = has_prev ? w[-1].hash : 2, next = has_next ? w[1].hash : 4, prev2 = i > s->first + 1 ? w[-2].hash : 6;
+    uint64_t prev = has_prev ? w[-1].hash : 2, next = has_next ? w[1].hash : 4,
+             prev2 = i > s->first + 1 ? w[-2].hash : 6;
     unsigned marks = w->before * 16u + w->after;
     features f = {out, 0};
     add(&f, 1, 0, 0);

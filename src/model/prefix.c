@@ -106,7 +106,8 @@ static void remove_leaf(ng_prefix *p, uint32_t i) {
 }
 
 /* The child of `at` that has most of ids[0 .. n) at its beginning, and how many; NONE when none has the first. */
-static uint32_t best_child(const ng_prefix *p, uint32_t at, uint64_t tenant, const int32_t *ids, size_t n, size_t *same) {
+static uint32_t best_child(const ng_prefix *p, uint32_t at, uint64_t tenant, const int32_t *ids, size_t n,
+                           size_t *same) {
     uint32_t best = NONE;
     *same = 0;
     for (uint32_t i = p->nodes[at].child; i != NONE; i = p->nodes[i].sibling) {
@@ -169,7 +170,8 @@ static void note(ng_prefix *p, uint64_t *count, const ng_error *why) {
     ++*count;
     snprintf(p->note, sizeof p->note, "%.*s", (int)sizeof p->note - 1, why->text);
     bool say = p->warn && (!(p->warned_ms > 0) || now - p->warned_ms >= WARN_MS);
-    if (say && p->unsaid) snprintf(line, sizeof line, "%s (and %llu more since the last line)", p->note, (unsigned long long)p->unsaid);
+    if (say && p->unsaid)
+        snprintf(line, sizeof line, "%s (and %llu more since the last line)", p->note, (unsigned long long)p->unsaid);
     else snprintf(line, sizeof line, "%s", p->note);
     p->unsaid = say ? 0 : p->unsaid + 1;
     if (say) p->warned_ms = now;

@@ -49,7 +49,8 @@ size_t ng_prefix_key_next(ng_prefix_key *k, const int32_t *ids, size_t n) {
 /* The name up to `own`. */
 static int place_of(char out[NAME_MAX_LEN], const ng_prefix_dir *d, const ng_prefix_key *k) {
     return snprintf(out, NAME_MAX_LEN, "%016llx-%06zx-%016llx%016llx-", (unsigned long long)d->identity.h[0],
-                    (k->begin / NG_KV_PAGE_TOK) & 0xffffff, (unsigned long long)k->chain.h[0], (unsigned long long)k->chain.h[1]);
+                    (k->begin / NG_KV_PAGE_TOK) & 0xffffff, (unsigned long long)k->chain.h[0],
+                    (unsigned long long)k->chain.h[1]);
 }
 
 static void path_of(char out[PATH_MAX], const ng_prefix_dir *d, const ng_prefix_key *k) {
@@ -132,11 +133,13 @@ static void file_path(char out[PATH_MAX], const ng_prefix_dir *d, const char *na
 
 /* Header and ids of a file of any length up to the page's end; *same of the key's ids stand in its page.  The
  * reader then stands before the page. */
-static ng_status read_near(ng_reader *r, const ng_prefix_dir *d, const ng_prefix_key *k, head *h, size_t *same, ng_error *err) {
+static ng_status read_near(ng_reader *r, const ng_prefix_dir *d, const ng_prefix_key *k, head *h, size_t *same,
+                           ng_error *err) {
     ng_status s = ng_reader_get(r, h, sizeof *h, err);
     *same = 0;
     if (s) return s;
-    if (h->n_ids <= k->begin || h->n_ids > k->begin + NG_KV_PAGE_TOK) return ng_fail(err, NG_EFORMAT, "its length is wrong");
+    if (h->n_ids <= k->begin || h->n_ids > k->begin + NG_KV_PAGE_TOK)
+        return ng_fail(err, NG_EFORMAT, "its length is wrong");
     int32_t *ids = malloc(h->n_ids * sizeof *ids);
     if (!ids) return ng_fail(err, NG_ENOMEM, "out of memory");
     ng_prefix_key own = {.ids = ids, .begin = k->begin, .n_ids = h->n_ids, .chain = k->chain};
@@ -191,7 +194,8 @@ size_t ng_prefix_file_near(const ng_prefix_dir *d, const ng_prefix_key *k, void 
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
-static ng_status write_all(const ng_prefix_dir *d, const ng_prefix_key *k, const char *path, const void *page, ng_error *err) {
+static ng_status write_all(const ng_prefix_dir *d, const ng_prefix_key *k, const char *path, const void *page,
+                           ng_error *err) {
     head h = head_of(d, k, ng_digest_of(page, d->page_bytes));
     ng_writer *w;
     ng_status s = ng_writer_open_private(&w, path, err);
@@ -204,7 +208,8 @@ static ng_status write_all(const ng_prefix_dir *d, const ng_prefix_key *k, const
     return s;
 }
 
-ng_status ng_prefix_file_write(const ng_prefix_dir *d, const ng_prefix_key *k, const void *page, bool *fresh, ng_error *err) {
+ng_status ng_prefix_file_write(const ng_prefix_dir *d, const ng_prefix_key *k, const void *page, bool *fresh,
+                               ng_error *err) {
     char path[PATH_MAX];
     uint64_t len;
     int64_t changed_s;
@@ -291,14 +296,16 @@ ng_status ng_prefix_dir_open(ng_prefix_dir *out, const char *path, ng_digest ide
     size_t n = 0;
     char ours[ID_HEX + 1];
     *out = (ng_prefix_dir){.identity = identity, .page_bytes = page_bytes, .max = max};
-    if (strlen(path) >= sizeof out->path) return ng_fail(err, NG_EINVALID, "prefix cache: the path of the folder is too long");
+    if (strlen(path) >= sizeof out->path)
+        return ng_fail(err, NG_EINVALID, "prefix cache: the path of the folder is too long");
     strcpy(out->path, path);
     ng_status s = ng_dir_make_private(path, err);
     if (!s) s = ng_dir_read(&l, path, err);
     if (s) return s;
     snprintf(ours, sizeof ours, "%016llx", (unsigned long long)identity.h[0]);
     for (size_t i = 0; i < l.len; i++) {
-        bool is_page = is_ours(l.names[i]), is_own = is_page && !strncmp(l.names[i], ours, ID_HEX) && !strstr(l.names[i], ".tmp.");
+        bool is_page = is_ours(l.names[i]),
+             is_own = is_page && !strncmp(l.names[i], ours, ID_HEX) && !strstr(l.names[i], ".tmp.");
         out->foreign += is_page && strncmp(l.names[i], ours, ID_HEX) != 0;
         if (is_own) l.names[n++] = l.names[i];
         else free(l.names[i]);

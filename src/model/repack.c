@@ -296,7 +296,8 @@ static ng_status write_file(const ng_repack *r, const ng_repack_source *src, con
     size_t len;
     ng_writer *w = NULL;
     ng_status s = ng_repack_digest(&again, pool, src->file, true, err);
-    if (!s && memcmp(&again, &source, sizeof again)) s = ng_fail(err, NG_EIO, "%s changed while it was read", src->path);
+    if (!s && memcmp(&again, &source, sizeof again))
+        s = ng_fail(err, NG_EIO, "%s changed while it was read", src->path);
     if (!s) s = ng_repack_digest(&d, pool, &panels, false, err);
     if (s) return s;
     s = ng_repack_header(&header, &len, src, source, d, err);
@@ -315,7 +316,8 @@ static ng_status write_file(const ng_repack *r, const ng_repack_source *src, con
 static ng_status share(ng_repack *r, const ng_repack_source *src, ng_digest source, ng_pool *pool, ng_error *err) {
     char path[PATH_MAX], folder[PATH_MAX];
     ng_status s = cache_path(path, folder, source, err);
-    if (!s && panel_total(src) > NG_REPACK_CACHE_MAX) s = ng_fail(err, NG_ELIMIT, "they are more than the cache may hold");
+    if (!s && panel_total(src) > NG_REPACK_CACHE_MAX)
+        s = ng_fail(err, NG_ELIMIT, "they are more than the cache may hold");
     if (!s) s = ng_dir_make(folder, err);
     if (!s) s = write_file(r, src, path, source, pool, err);
     if (s) return s;
@@ -345,7 +347,8 @@ static ng_status open_cached(ng_repack *r, const ng_repack_source *src, ng_pool 
     if (s == NG_EFORMAT) snprintf(r->note, sizeof r->note, "%.300s is repacked anew: %.100s", path, why.text);
     if ((s = pack(r, src, pool, err))) return s;
     if (share(r, src, source, pool, &unshared))
-        snprintf(r->note, sizeof r->note, "repacked weights are not shared, every process makes its own: %.400s", unshared.text);
+        snprintf(r->note, sizeof r->note, "repacked weights are not shared, every process makes its own: %.400s",
+                 unshared.text);
     return r->memory || r->file.data ? NG_OK : pack(r, src, pool, err);
 }
 

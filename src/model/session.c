@@ -64,7 +64,8 @@ static ng_status make_kv(ng_session *s, const ng_prefix_options *prefix, ng_erro
     ng_status status = ng_kv_pool_new(&pool, &s->kv_shape, n_pages + s->n_kept, err);
     if (status) return status;
     status = ng_kv_init(&s->kv, pool, n_pages, err);
-    if (!status && prefix) status = ng_prefix_open(&s->prefix, &(ng_prefix_setup){s->model, &s->kv_shape, pool, prefix}, err);
+    if (!status && prefix)
+        status = ng_prefix_open(&s->prefix, &(ng_prefix_setup){s->model, &s->kv_shape, pool, prefix}, err);
     ng_kv_pool_release(pool);
     return status;
 }
@@ -171,7 +172,8 @@ static ng_status reserve(ng_session *s, size_t n, ng_error *err) {
 
 static ng_status check_eval(ng_session *s, const int32_t *tokens, size_t n, ng_error *err) {
     if (s->model->info.kind != NG_MODEL_CAUSAL)
-        return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no next-token logits; use embed", s->model->info.path);
+        return ng_fail(err, NG_EINVALID, "%s is an encoder: it has no next-token logits; use embed",
+                       s->model->info.path);
     if (n == 0) return ng_fail(err, NG_EINVALID, "no tokens to evaluate");
     if (n > s->n_ctx - s->kv.len)
         return ng_fail(err, NG_ELIMIT, "%zu tokens after %zu do not fit the context of %u", n, s->kv.len, s->n_ctx);
@@ -190,7 +192,8 @@ static void advance(ng_session *s, const int32_t *tokens, size_t n, float *logit
 /* How much of a prompt the next forward takes. */
 static size_t next_piece(const ng_session *s, size_t left) {
     size_t most = s->max_batch;
-    if (left > NG_THREAD_TRIAL_TOK && most > NG_THREAD_TRIAL_TOK && !ng_thread_choice_kept(&s->threads, NG_THREAD_TRIAL_TOK))
+    if (left > NG_THREAD_TRIAL_TOK && most > NG_THREAD_TRIAL_TOK &&
+        !ng_thread_choice_kept(&s->threads, NG_THREAD_TRIAL_TOK))
         most = NG_THREAD_TRIAL_TOK;
     return left < most ? left : most;
 }

@@ -94,7 +94,9 @@ static uint8_t class_of(const folded *f, const char *word, size_t len) {
     return ends(f, "ly", 2) ? LY : ends(f, "ing", 2) ? ING : ends(f, "ed", 2) ? ED : OTHER;
 }
 
-static bool is_verb(uint8_t class) { return class == BE || class == HAVE || class == WILL || class == SAID || class == ED || class == DO; }
+static bool is_verb(uint8_t class) {
+    return class == BE || class == HAVE || class == WILL || class == SAID || class == ED || class == DO;
+}
 static bool is_head(uint8_t class) {
     return class == PREPOSITION || class == AND || class == BECAUSE || class == WHO || class == THAT || class == TO;
 }
@@ -188,7 +190,8 @@ ng_status ng_brief_new(ng_brief **out, const char *text, size_t len, ng_error *e
     *out = NULL;
     for (size_t i = 0; i < len; i++) n += !is_blank(text[i]) && (i == 0 || is_blank(text[i - 1]));
     if (n > NG_BRIEF_WORDS_MAX)
-        return ng_fail(err, NG_ELIMIT, "summarize: a sentence of %zu words; at most %d are shortened", n, NG_BRIEF_WORDS_MAX);
+        return ng_fail(err, NG_ELIMIT, "summarize: a sentence of %zu words; at most %d are shortened", n,
+                       NG_BRIEF_WORDS_MAX);
     if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "summarize: out of memory");
     ng_brief *b = ng_arena_alloc(arena, sizeof *b);
     if (b) b->words = ng_arena_array(arena, n, sizeof *b->words);
@@ -219,7 +222,8 @@ typedef struct features {
 } features;
 
 static void add(features *f, uint64_t kind, uint64_t a, uint64_t b) {
-    f->out[f->n++] = (uint32_t)(ng_hash_mix(a * 0x9E3779B97F4A7C15u ^ ng_hash_mix(b + kind * 0xD6E8FEB86659FD93u)) % NG_BRIEF_BUCKETS);
+    f->out[f->n++] = (uint32_t)(ng_hash_mix(a * 0x9E3779B97F4A7C15u ^ ng_hash_mix(b + kind * 0xD6E8FEB86659FD93u)) %
+                                NG_BRIEF_BUCKETS);
 }
 
 static unsigned place_bin(size_t i) { return i < 6 ? (unsigned)i : i < 9 ? 6 : i < 13 ? 7 : i < 20 ? 8 : 9; }
@@ -227,7 +231,8 @@ static unsigned place_bin(size_t i) { return i < 6 ? (unsigned)i : i < 9 ? 6 : i
 static void add_phrase(features *f, const ng_brief *b, size_t i) {
     const ng_brief_word *w = &b->words[i];
     const ng_brief_word *first = w - w->in_segment;
-    unsigned c = w->class, seg = (w->segment < 4 ? w->segment : 4u) * 2 + (i + w->segment_len - w->in_segment >= b->len);
+    unsigned c = w->class,
+             seg = (w->segment < 4 ? w->segment : 4u) * 2 + (i + w->segment_len - w->in_segment >= b->len);
     unsigned verbs = w->verbs_before * 8u + w->verbs_after;
     add(f, 50, w->head, w->head_by);
     add(f, 51, w->head, c);
@@ -364,7 +369,8 @@ void ng_brief_write(ng_buf *out, const ng_brief *b, const char *text, const bool
         if (!keep[i]) continue;
         /* marks stay between words that stay, but a quote or bracket may have lost its other half */
         while (start < end && is_mark(text[start])) start++;
-        while (end > start && is_mark(text[end - 1]) && (i == last || !keep[i + 1] || !strchr(",:;'", text[end - 1]))) end--;
+        while (end > start && is_mark(text[end - 1]) && (i == last || !keep[i + 1] || !strchr(",:;'", text[end - 1])))
+            end--;
         if (start == end) continue;
         if (out->len > from) ng_buf_putc(out, ' ');
         ng_buf_put(out, text + start, end - start);
@@ -380,7 +386,8 @@ static ng_status read_model(ng_shortener *m, const ng_gguf *g, ng_error *err) {
     const char *path = ng_gguf_path(g);
     uint32_t version;
     ng_status s = ng_gguf_get_u32(g, "nanogrid.shortener.version", &version, err);
-    if (!s && version != 1) s = ng_fail(err, NG_EUNSUPPORTED, "%s: shortener version %u; this program knows 1", path, version);
+    if (!s && version != 1)
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: shortener version %u; this program knows 1", path, version);
     if (!s) s = ng_gguf_get_f32(g, "nanogrid.shortener.scale", &m->scale, err);
     if (s) return s;
     const ng_gguf_tensor *t = ng_gguf_find_tensor(g, "shortener.weights");
@@ -444,7 +451,8 @@ static ng_status write_choice(ng_buf *out, const ng_brief *b, const char *text, 
     }
 }
 
-ng_status ng_shorten(ng_buf *out, const ng_shortener *m, const char *text, size_t len, size_t max_words, bool *done, ng_error *err) {
+ng_status ng_shorten(ng_buf *out, const ng_shortener *m, const char *text, size_t len, size_t max_words, bool *done,
+                     ng_error *err) {
     float p[NG_BRIEF_WORDS_MAX];
     ng_brief *b;
     ng_error why = {0};

@@ -17,7 +17,8 @@
 enum { FILTER_BITS = 18, WORDS_OF_TEXT_MAX = 512, CANDIDATES_MAX = 64, PAIR_LEVELS = 16 };
 
 /* How likely a slip is against none: e^-5, e^-4, e^-5, e^-4, e^-6.5, e^-8. */
-static const double LEFT_OUT = 6.7379e-3, SWAPPED = 1.83156e-2, BESIDE = 6.7379e-3, DOUBLED = 1.83156e-2, ADDED = 1.50344e-3, REPLACED = 3.35463e-4;
+static const double LEFT_OUT = 6.7379e-3, SWAPPED = 1.83156e-2, BESIDE = 6.7379e-3, DOUBLED = 1.83156e-2,
+                    ADDED = 1.50344e-3, REPLACED = 3.35463e-4;
 /* A word of the list is no error until its neighbours speak clearly: e^2. */
 static const double KNOWN = 7.38906;
 /* How often a word is taken to be seen that is not in the list. */
@@ -125,7 +126,8 @@ static bool is_word(uint64_t key) {
 }
 
 static ng_status read_words(ng_spelling *s, ng_error *err) {
-    const ng_gguf_tensor *words = row(s, "spelling.words", NG_TYPE_I64), *counts = row(s, "spelling.counts", NG_TYPE_I8);
+    const ng_gguf_tensor *words = row(s, "spelling.words", NG_TYPE_I64),
+                         *counts = row(s, "spelling.counts", NG_TYPE_I8);
     if (!words || !counts || words->dims[0] != counts->dims[0] || words->dims[0] > NG_SPELLING_WORDS_MAX)
         return bad(s, err, "words and counts must be as many, at most 131072");
     size_t n = words->dims[0], size = 64;
@@ -160,7 +162,8 @@ static ng_status read_all(ng_spelling *s, ng_error *err) {
     ng_str arch;
     uint32_t version;
     ng_status st = ng_gguf_get_str(s->gguf, "general.architecture", &arch, err);
-    if (!st && (arch.len != 17 || memcmp(arch.data, "nanogrid-spelling", 17))) st = bad(s, err, "this is no list of words");
+    if (!st && (arch.len != 17 || memcmp(arch.data, "nanogrid-spelling", 17)))
+        st = bad(s, err, "this is no list of words");
     if (!st) st = ng_gguf_get_u32(s->gguf, "nanogrid.spelling.version", &version, err);
     if (!st && version != 1) st = bad(s, err, "only version 1 is known");
     for (size_t i = 0; i < 256; i++) s->count_of[i] = ng_exp((double)i / 8 * 0.69314718055994531);
@@ -233,8 +236,10 @@ static void offer(const ng_spelling *s, candidates *c, uint64_t key, double slip
 
 /* Keys beside a letter on QWERTY, as a bit each. */
 static uint32_t keys_beside(unsigned letter) {
-    static const char *const beside[26] = {"qwsz", "vghn", "xdfv", "serfcx", "wsdr", "drtgvc", "ftyhbv", "gyujnb", "ujko", "huikmn", "jiolm", "kop", "njk",
-                                           "bhjm", "iklp", "ol", "wa", "edft", "awedxz", "rfgy", "yhji", "cfgb", "qase", "zsdc", "tghu", "asx"};
+    static const char *const beside[26] = {"qwsz",   "vghn", "xdfv",   "serfcx", "wsdr",   "drtgvc", "ftyhbv",
+                                           "gyujnb", "ujko", "huikmn", "jiolm",  "kop",    "njk",    "bhjm",
+                                           "iklp",   "ol",   "wa",     "edft",   "awedxz", "rfgy",   "yhji",
+                                           "cfgb",   "qase", "zsdc",   "tghu",   "asx"};
     uint32_t mask = 0;
     for (const char *k = letter <= 26 ? beside[letter - 1] : ""; *k; k++) mask |= 1u << letter_code(*k);
     return mask;

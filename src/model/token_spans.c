@@ -17,7 +17,8 @@ typedef enum kind { SPACE, LETTER, ALONE } kind;
 static kind kind_of(uint32_t cp) {
     uint32_t f = ng_unicode(cp);
     if (f & NG_U_SPACE) return SPACE;
-    if (cp < 128) return (cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z') ? LETTER : cp <= 32 ? SPACE : ALONE;
+    if (cp < 128)
+        return (cp >= '0' && cp <= '9') || ((cp | 32) >= 'a' && (cp | 32) <= 'z') ? LETTER : cp <= 32 ? SPACE : ALONE;
     return f & (NG_U_PUNCT | NG_U_CJK) ? ALONE : LETTER;
 }
 
@@ -86,7 +87,8 @@ static void set_shapes(ng_text_word *words, size_t n, const char *text, size_t l
         if (s & NG_SHAPE_CAPS && 2 * caps > cased) s ^= NG_SHAPE_CAPS | NG_SHAPE_SHOUT;
         if (mark == '.' || mark == '!' || mark == '?') s |= NG_SHAPE_FIRST;
         if (before && before->end == start && is_naming(mark)) s |= NG_SHAPE_NAMED;
-        if (end - start == 1 && is_naming(text[start]) && end < len && kind_of((unsigned char)text[end]) == LETTER) s |= NG_SHAPE_NAMING;
+        if (end - start == 1 && is_naming(text[start]) && end < len && kind_of((unsigned char)text[end]) == LETTER)
+            s |= NG_SHAPE_NAMING;
         words[i].shape = s;
     }
 }
@@ -100,7 +102,8 @@ void ng_word_shapes(uint16_t shapes[NG_SHAPE_WORDS], const ng_word_ids *w, size_
 /* ---- words -------------------------------------------------------------------------------------- */
 
 /* Appends one word's pieces; *full when they no longer fit. */
-static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *text, const size_t at[2], size_t room, bool *full, ng_error *err) {
+static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *text, const size_t at[2], size_t room,
+                          bool *full, ng_error *err) {
     int32_t *ids;
     size_t n;
     ng_status s = ng_tokenize(t, text + at[0], at[1] - at[0], NULL, &ids, &n, err);
@@ -116,7 +119,8 @@ static ng_status put_word(ng_word_ids *w, const ng_tokenizer *t, const char *tex
     return NG_OK;
 }
 
-ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) {
+ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most,
+                          ng_error *err) {
     int32_t *around;
     size_t n_around, at[2] = {0};
     *out = (ng_word_ids){0};
@@ -134,7 +138,8 @@ ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *t
     bool full = false;
     if (n_around) out->ids[out->n_ids++] = around[0];
     out->n_all = n_around;
-    for (size_t i = 0; !s && next_word(text, len, i, &at[0], &at[1]); i = at[1]) s = put_word(out, t, text, at, n_most - tail, &full, err);
+    for (size_t i = 0; !s && next_word(text, len, i, &at[0], &at[1]); i = at[1])
+        s = put_word(out, t, text, at, n_most - tail, &full, err);
     if (tail) out->ids[out->n_ids++] = around[n_around - 1];
     set_shapes(out->words, out->n_words, text, len);
     free(around);
@@ -177,7 +182,8 @@ bool ng_span_gap(const char *text, size_t len) {
 /* Words [from, to) that fit the session together; to > from while a word fits by itself. */
 static size_t window_end(const ng_word_ids *w, size_t from, size_t room) {
     size_t to = from;
-    while (to < w->n_words && (to + 1 < w->n_words ? w->words[to + 1].row : w->n_ids - 1) - w->words[from].row <= room) to++;
+    while (to < w->n_words && (to + 1 < w->n_words ? w->words[to + 1].row : w->n_ids - 1) - w->words[from].row <= room)
+        to++;
     return to;
 }
 
@@ -228,7 +234,8 @@ static void choose_tags(ng_tagging *out, const window *x, const ng_encoder_head 
     }
 }
 
-static void tag_rows(ng_tagging *out, const ng_tag_source *src, const window *x, const float *hidden, size_t from, size_t to) {
+static void tag_rows(ng_tagging *out, const ng_tag_source *src, const window *x, const float *hidden, size_t from,
+                     size_t to) {
     const ng_encoder_head *h = src->head;
     for (size_t i = from; i < to; i++) {
         uint16_t shapes[NG_SHAPE_WORDS];
@@ -281,7 +288,9 @@ ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *tex
     bool ok = x.ids && x.hidden && x.p && x.sum && x.before && x.kinds && out->tags && out->p;
     if (ok) number_kinds(x.kinds, src->head);
     if (!ok) s = ng_fail(err, NG_ENOMEM, "tagging %zu words: out of memory", n);
-    else if (out->w.n_ids < n + 2 || n_most < 8) s = ng_fail(err, NG_EUNSUPPORTED, "tagging needs a tokenizer with [CLS] and [SEP] and a context of at least 8 tokens");
+    else if (out->w.n_ids < n + 2 || n_most < 8)
+        s = ng_fail(err, NG_EUNSUPPORTED,
+                    "tagging needs a tokenizer with [CLS] and [SEP] and a context of at least 8 tokens");
     else s = tag_windows(out, src, &x, err);
     free(x.ids);
     free(x.hidden);

@@ -49,7 +49,8 @@ typedef struct ng_word_ids {
 } ng_word_ids;
 
 /* At most n_most ids (>= 3): the rest of the text is left out.  Texts over 2^31 bytes are NG_ELIMIT. */
-ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most, ng_error *err) NG_MUST_USE;
+ng_status ng_word_ids_new(ng_word_ids *out, const ng_tokenizer *t, const char *text, size_t len, size_t n_most,
+                          ng_error *err) NG_MUST_USE;
 void ng_word_ids_clear(ng_word_ids *w);
 /* The shapes of the word before word i, of i, and of the word behind it. */
 void ng_word_shapes(uint16_t shapes[NG_SHAPE_WORDS], const ng_word_ids *w, size_t i);
@@ -80,7 +81,8 @@ typedef struct ng_tagging {
 } ng_tagging;
 
 /* Longer texts are read in windows that overlap by a quarter. */
-ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *text, size_t len, ng_error *err) NG_MUST_USE;
+ng_status ng_tag_text(ng_tagging *out, const ng_tag_source *src, const char *text, size_t len,
+                      ng_error *err) NG_MUST_USE;
 void ng_tagging_clear(ng_tagging *t);
 
 #endif

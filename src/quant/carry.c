@@ -183,7 +183,9 @@ static size_t take_least(step *steps, size_t n, uint8_t odd, size_t want, step *
     for (; got < want; got++) {
         size_t best = n;
         for (size_t i = 0; i < n; i++)
-            if (steps[i].loss >= 0 && (odd == 2 || steps[i].odd == odd) && (best == n || steps[i].loss < steps[best].loss)) best = i;
+            if (steps[i].loss >= 0 && (odd == 2 || steps[i].odd == odd) &&
+                (best == n || steps[i].loss < steps[best].loss))
+                best = i;
         if (best == n) break;
         kept[got] = steps[best];
         steps[best].loss = -1;

@@ -17,7 +17,8 @@ typedef struct ng_carry ng_carry;
 /* gram: the lower triangle, row by row, of the summed products of columns: n (n + 1) / 2 floats, finite.
  * damping: this part of their mean diagonal is added, so that none is singular.  NG_EFORMAT:
  * no columns have such products. */
-ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double damping, ng_pool *pool, ng_error *err) NG_MUST_USE;
+ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double damping, ng_pool *pool,
+                       ng_error *err) NG_MUST_USE;
 void ng_carry_free(ng_carry *f); /* NULL is fine */
 bool ng_can_carry(uint32_t type);       /* NG4, NG3 */
 /* A row of the n columns that f was made for, all in the type's range.  errors[n] is scratch. */

@@ -139,7 +139,8 @@ static ng_status over_text(measuring *k, const ng_tokenizer *t, ng_error *err) {
     size_t n;
     ng_status s = ng_tokenize(t, k->opt->text, k->opt->len, NULL, &ids, &n, err);
     if (s) return s;
-    s = n < 2 ? ng_fail(err, NG_EINVALID, "imatrix needs at least 2 tokens, the text has %zu", n) : over_windows(k, ids, n, err);
+    s = n < 2 ? ng_fail(err, NG_EINVALID, "imatrix needs at least 2 tokens, the text has %zu", n)
+              : over_windows(k, ids, n, err);
     free(ids);
     return s;
 }
@@ -179,7 +180,8 @@ static ng_status put_sums(ng_gguf_writer *w, const measuring *k, float *values, 
         for (size_t c = 0; c < s->n; c++) {
             values[c] = (float)s->squares[c];
             if (!isfinite(values[c]))
-                return ng_fail(err, NG_EFORMAT, "imatrix: what reaches tensor %.64s is not finite; the weights are damaged", of);
+                return ng_fail(err, NG_EFORMAT,
+                               "imatrix: what reaches tensor %.64s is not finite; the weights are damaged", of);
         }
         ng_gguf_put_tensor(w, name, NG_TYPE_F32, 2, dims, values);
         values += s->n;
@@ -257,7 +259,8 @@ ng_status ng_imatrix_open(ng_imatrix **out, const char *path, ng_error *err) {
     ng_status s = ng_gguf_open(&im->gguf, path, err);
     if (!s && ng_gguf_has(im->gguf, "general.type")) s = ng_gguf_get_str(im->gguf, "general.type", &type, err);
     if (!s && (type.len != 7 || memcmp(type.data, "imatrix", 7)))
-        s = ng_fail(err, NG_EFORMAT, "%.200s is no importance matrix: general.type is not \"imatrix\"; make one with `nanogrid imatrix`",
+        s = ng_fail(err, NG_EFORMAT,
+                    "%.200s is no importance matrix: general.type is not \"imatrix\"; make one with `nanogrid imatrix`",
                     path);
     if (s) {
         ng_imatrix_close(im);
@@ -316,7 +319,8 @@ ng_status ng_imatrix_products(const ng_imatrix *im, const float **products, cons
     const float *p = t->data; /* tensors lie at multiples of 32 bytes */
     for (size_t i = 0; i < want; i++)
         if (!(p[i] - p[i] == 0.0f))
-            return ng_fail(err, NG_EFORMAT, "%.200s: a value of %.64s.in_products is not finite", ng_gguf_path(im->gguf), name);
+            return ng_fail(err, NG_EFORMAT, "%.200s: a value of %.64s.in_products is not finite",
+                           ng_gguf_path(im->gguf), name);
     *products = p;
     return NG_OK;
 }

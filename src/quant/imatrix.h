@@ -24,6 +24,7 @@ ng_status ng_imatrix_weights(const ng_imatrix *im, float *weight, const char *na
                              ng_error *err) NG_MUST_USE;
 /* *products: the lower triangle, row by row, of the summed products of the n columns; NULL when the file has
  * none of this name.  Lives as long as im.  NG_EFORMAT as above. */
-ng_status ng_imatrix_products(const ng_imatrix *im, const float **products, const char *name, size_t n, ng_error *err) NG_MUST_USE;
+ng_status ng_imatrix_products(const ng_imatrix *im, const float **products, const char *name, size_t n,
+                              ng_error *err) NG_MUST_USE;
 
 #endif

@@ -78,10 +78,12 @@ const char *ng_format_list(void) {
  * eighth of the layers and every third between.  Ours to what attention reads and writes, attn_v and attn_output, in every
  * layer: a fifth and less of the weights, where a bit saves most (bench/formats). */
 static bool gets_more(const ng_format *f, const ng_weight_place *at) {
-    if (f->base == NG_TYPE_NG4) return ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".attn_output.weight");
+    if (f->base == NG_TYPE_NG4)
+        return ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".attn_output.weight");
     if (ends_with(at->name, "output.weight") && strlen(at->name) == strlen("output.weight")) return true;
     if (at->tied && !strcmp(at->name, "token_embd.weight")) return true;
-    if (strncmp(at->name, "blk.", 4) || !(ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".ffn_down.weight")))
+    if (strncmp(at->name, "blk.", 4) ||
+        !(ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".ffn_down.weight")))
         return false;
     unsigned long n = at->n_layers, i = strtoul(at->name + 4, NULL, 10);
     return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2;
@@ -170,8 +172,9 @@ static ng_status check_finite(const ng_transcode *t, size_t rows, size_t from_by
         ng_dequantize_row(t->from, (const uint8_t *)t->src + r * from_bytes, row, (size_t)t->dims[0]);
         for (uint64_t i = 0; i < t->dims[0]; i++)
             if (!(row[i] - row[i] == 0.0f))
-                return ng_fail(err, NG_EFORMAT, "%.200s: row %zu of tensor %.64s has a value that is infinite or not a number",
-                               t->file, r, t->name);
+                return ng_fail(err, NG_EFORMAT,
+                               "%.200s: row %zu of tensor %.64s has a value that is infinite or not a number", t->file,
+                               r, t->name);
     }
     return NG_OK;
 }

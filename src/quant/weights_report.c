@@ -27,8 +27,11 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
     p->heads = ng_format_find(heads);
     const char *refused = p->want ? heads : type;
     if ((!p->want || !p->heads) && ng_format_is_too_small(refused))
-        return ng_fail(err, NG_EUNSUPPORTED, "%.32s: with 2 bits and less a weight a nano model is lost, so this version writes no such type, "
-                       "whatever loss is accepted; the smallest is NG3 (3 bits, best with an imatrix)", refused);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "%.32s: with 2 bits and less a weight a nano model is lost, so this version writes no such "
+                       "type, "
+                       "whatever loss is accepted; the smallest is NG3 (3 bits, best with an imatrix)",
+                       refused);
     if (!p->want || !p->heads)
         return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", refused,
                        ng_format_list());

@@ -62,7 +62,8 @@ bool ng_policy_admits(const ng_limits *l, const ng_candidate *c, char *out) {
      * does. */
     if (c->remote && l->privacy != NG_PRIVACY_ANY)
         snprintf(out, NG_OUTCOME_MAX, "skipped: privacy %s", ng_privacy_name(l->privacy));
-    else if (!in_regions(l, c)) snprintf(out, NG_OUTCOME_MAX, "skipped: region %.40s", c->region ? c->region : "not known");
+    else if (!in_regions(l, c))
+        snprintf(out, NG_OUTCOME_MAX, "skipped: region %.40s", c->region ? c->region : "not known");
     else if (c->consent && !(l->consents && ng_list_has(l->consents, c->consent)))
         snprintf(out, NG_OUTCOME_MAX, "skipped: no consent to %.40s", c->consent);
     else if (!serves_tenant(l, c)) snprintf(out, NG_OUTCOME_MAX, "skipped: tenant");

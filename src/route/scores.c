@@ -50,7 +50,8 @@ static ng_status take_kinds(ng_scores *out, const ng_gguf *g, const char *set, n
     ng_status s = ng_gguf_get_array(g, key, &kinds, err);
     if (s) return s;
     if (kinds.kind != NG_GGUF_U8 || kinds.len != out->n)
-        return ng_fail(err, NG_EFORMAT, "%s: the %s set holds %zu confidences and %zu kinds", ng_gguf_path(g), set, out->n, kinds.len);
+        return ng_fail(err, NG_EFORMAT, "%s: the %s set holds %zu confidences and %zu kinds", ng_gguf_path(g), set,
+                       out->n, kinds.len);
     if (!(out->kind = calloc(out->n + 1, 1))) return ng_fail(err, NG_ENOMEM, "scores: out of memory");
     if (out->n) memcpy(out->kind, kinds.data, out->n);
     return NG_OK;

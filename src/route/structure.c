@@ -34,12 +34,15 @@ static unsigned code_of(const char *s, size_t len) {
                                          "static ", "void ", "int ", "for (", "if (", "while (", "else", "//", "/*", "SELECT ", "INSERT ", "UPDATE ", "$ ", "</", NULL};
     char last = s[len - 1];
     if (begins(s, len, "```")) return 2;
-    bool start = begins_any(s, len, starts), end = last == ';' || last == '{' || last == '}' || (last == ':' && s[0] != '-' && memchr(s, '(', len));
+    bool start = begins_any(s, len, starts),
+         end = last == ';' || last == '{' || last == '}' || (last == ':' && s[0] != '-' && memchr(s, '(', len));
     if (end && len > 3 && (begins(s + len - 2, 2, ");") || (start && last != ':'))) return 2;
     return start || end;
 }
 
-static bool is_operator(char c) { return c == '+' || c == '*' || c == '/' || c == '^' || c == '=' || c == '<' || c == '>' || c == '-'; }
+static bool is_operator(char c) {
+    return c == '+' || c == '*' || c == '/' || c == '^' || c == '=' || c == '<' || c == '>' || c == '-';
+}
 
 /* An operator at i with a number before, or a letter alone as in "3x", and a number behind; spaces on both sides or on neither. */
 static bool is_sum(const char *s, size_t len, size_t i) {
@@ -47,7 +50,8 @@ static bool is_sum(const char *s, size_t len, size_t i) {
     while (before && s[before - 1] == ' ') before--;
     while (after < len && s[after] == ' ') after++;
     bool even = (before == i) == (after == i + 1), near = before == i;
-    if (!before || after >= len || !even || !(is_digit(s[before - 1]) || s[before - 1] == 'x' || s[before - 1] == ')')) return false;
+    if (!before || after >= len || !even || !(is_digit(s[before - 1]) || s[before - 1] == 'x' || s[before - 1] == ')'))
+        return false;
     return (is_digit(s[after]) || s[after] == '(') && !(near && (s[i] == '-' || s[i] == '/')); /* 2019-2020, 24/7 */
 }
 
@@ -70,7 +74,9 @@ static void look_at_line(ng_structure *s, counts *n, const char *line, size_t le
     n->code_lines += code_of(line, len);
     for (size_t i = 0; i < len; i++) {
         char c = line[i];
-        if (is_digit(c)) s->numbers += !i || !(is_digit(line[i - 1]) || ((line[i - 1] == '.' || line[i - 1] == ',') && i > 1 && is_digit(line[i - 2])));
+        if (is_digit(c))
+            s->numbers += !i || !(is_digit(line[i - 1]) ||
+                                  ((line[i - 1] == '.' || line[i - 1] == ',') && i > 1 && is_digit(line[i - 2])));
         else if (c == '|' || c == '\t') cells++;
         else if (c == '\\') s->maths |= is_latex(line + i, len - i);
         else if (is_operator(c)) s->maths |= is_sum(line, len, i);

@@ -72,7 +72,8 @@ ng_status ng_threshold_of(double *out, const ng_scores *set, double max_error, d
     scored *s = malloc(bytes);
     if (!s) return NG_ENOMEM;
     for (size_t i = 0; i < set->n; i++) /* NaN has no place in an order; it promises nothing */
-        if (!isnan(set->confidence[i])) s[len++] = (scored){set->confidence[i], set->correct[i], set->kind ? set->kind[i] : 0};
+        if (!isnan(set->confidence[i]))
+            s[len++] = (scored){set->confidence[i], set->correct[i], set->kind ? set->kind[i] : 0};
     qsort(s, len, sizeof *s, by_confidence);
     for (size_t i = 0; i < len; i++) count(&c, &s[i], true);
     for (size_t k = len; k > 0; count(&c, &s[--k], false)) { /* from the lowest threshold up */

@@ -6,7 +6,8 @@
 enum { SHORT_WORDS = 12, WORD_MAX = 8 };
 
 /* Words that point at what was said: anywhere in a short turn, and at its beginning. */
-static const char back[] = " it its that this those these them they he she him her one ones same again instead previous above former latter ";
+static const char back[] =
+    " it its that this those these them they he she him her one ones same again instead previous above former latter ";
 static const char start[] = " and but so also what why how ok then ";
 
 static bool is_letter(char c) { return (unsigned)((c | 32) - 'a') < 26 || c == '\''; }

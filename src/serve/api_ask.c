@@ -26,8 +26,9 @@ static bool abandoned(void *ctx) {
 bool ng_call_request(ng_call *c, ng_request *r, ng_task task, const char *model, const char *user) {
     if (task == NG_TASK_AUTO) task = c->task;
     else if (c->task != NG_TASK_AUTO && c->task != task)
-        return ng_problem_set(&c->problem, 400, "wrong_task", NULL, "the header x-nanogrid-task says %s, but this endpoint serves %s",
-                              ng_task_name(c->task), ng_task_name(task));
+        return ng_problem_set(&c->problem, 400, "wrong_task", NULL,
+                              "the header x-nanogrid-task says %s, but this endpoint serves %s", ng_task_name(c->task),
+                              ng_task_name(task));
     ng_request_init(r, task);
     if (model && *model && strcmp(model, "auto")) {
         ng_grid_entry e;

@@ -182,7 +182,8 @@ void ng_api_rerank(ng_call *c) {
     ng_task_request t;
     ng_request r;
     ng_answer *a = NULL;
-    if (!ng_rerank_request_read(&t, c->body, c->arena, &c->problem) || !ng_call_request(c, &r, t.task, t.model, t.user)) return;
+    if (!ng_rerank_request_read(&t, c->body, c->arena, &c->problem) || !ng_call_request(c, &r, t.task, t.model, t.user))
+        return;
     ng_request_set_text(&r, t.input.items[0].text, t.input.items[0].len);
     r.params = t.params;
     if (ng_call_ask(c, &r, &a) && !ng_call_over(c)) {

@@ -27,8 +27,8 @@ ng_status ng_microhttpd_load(ng_error *err) {
     return why.code ? ng_fail(err, why.code, "%s", why.text) : NG_OK;
 }
 
-struct MHD_Daemon *ng_mhd_start_daemon(unsigned int flags, uint16_t port, MHD_AcceptPolicyCallback accept, void *accept_ctx,
-                                    MHD_AccessHandlerCallback handler, void *handler_ctx, ...) {
+struct MHD_Daemon *ng_mhd_start_daemon(unsigned int flags, uint16_t port, MHD_AcceptPolicyCallback accept,
+                                       void *accept_ctx, MHD_AccessHandlerCallback handler, void *handler_ctx, ...) {
     va_list ap;
     va_start(ap, handler_ctx);
     struct MHD_Daemon *d = real.start_daemon_va(flags, port, accept, accept_ctx, handler, handler_ctx, ap);
@@ -41,11 +41,13 @@ void ng_mhd_suspend_connection(struct MHD_Connection *c) { real.suspend_connecti
 void ng_mhd_resume_connection(struct MHD_Connection *c) { real.resume_connection(c); }
 
 /* What we ask for needs no further argument. */
-const union MHD_ConnectionInfo *ng_mhd_get_connection_info(struct MHD_Connection *c, enum MHD_ConnectionInfoType type, ...) {
+const union MHD_ConnectionInfo *ng_mhd_get_connection_info(struct MHD_Connection *c, enum MHD_ConnectionInfoType type,
+                                                           ...) {
     return real.get_connection_info(c, type);
 }
 
-int ng_mhd_get_connection_values(struct MHD_Connection *c, enum MHD_ValueKind kind, MHD_KeyValueIterator each, void *ctx) {
+int ng_mhd_get_connection_values(struct MHD_Connection *c, enum MHD_ValueKind kind, MHD_KeyValueIterator each,
+                                 void *ctx) {
     return real.get_connection_values(c, kind, each, ctx);
 }
 
@@ -61,12 +63,13 @@ struct MHD_Response *ng_mhd_create_response_from_buffer(size_t size, void *data,
     return real.create_response_from_buffer(size, data, mode);
 }
 
-struct MHD_Response *ng_mhd_create_response_from_buffer_with_free_callback(size_t size, void *data, MHD_ContentReaderFreeCallback end) {
+struct MHD_Response *ng_mhd_create_response_from_buffer_with_free_callback(size_t size, void *data,
+                                                                           MHD_ContentReaderFreeCallback end) {
     return real.create_response_from_buffer_with_free_callback(size, data, end);
 }
 
-struct MHD_Response *ng_mhd_create_response_from_callback(uint64_t size, size_t block, MHD_ContentReaderCallback read, void *ctx,
-                                                       MHD_ContentReaderFreeCallback end) {
+struct MHD_Response *ng_mhd_create_response_from_callback(uint64_t size, size_t block, MHD_ContentReaderCallback read,
+                                                          void *ctx, MHD_ContentReaderFreeCallback end) {
     return real.create_response_from_callback(size, block, read, ctx, end);
 }
 

@@ -147,7 +147,8 @@ bool ng_rerank_request_read(ng_task_request *out, const json_t *body, ng_arena *
         return ng_problem_set(p, 400, "invalid_type", "query", "query must be a string");
     if (out->json_documents && !json_is_array(out->json_documents))
         return ng_problem_set(p, 400, "invalid_type", "documents", "documents must be an array of strings");
-    if (!ng_texts_read(&out->input, out->json_input, "query", a, p) || !ng_texts_read(&out->documents, out->json_documents, "documents", a, p))
+    if (!ng_texts_read(&out->input, out->json_input, "query", a, p) ||
+        !ng_texts_read(&out->documents, out->json_documents, "documents", a, p))
         return false;
     const char **texts = ng_arena_array(a, out->documents.len, sizeof *texts);
     if (!texts) return ng_problem_set(p, 503, NULL, NULL, "out of memory");

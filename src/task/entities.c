@@ -33,7 +33,8 @@ static size_t mend(ng_entity *e, size_t n, const char *text) {
     size_t out = 0;
     for (size_t i = 0; i < n; i++) {
         ng_entity *last = out ? &e[out - 1] : NULL;
-        bool one = last && e[i].start == last->end + 1 && (text[last->end] == ' ' || text[last->end] == '-') && !strcmp(last->label, e[i].label) && strcmp(e[i].label, "person") != 0;
+        bool one = last && e[i].start == last->end + 1 && (text[last->end] == ' ' || text[last->end] == '-') &&
+                   !strcmp(last->label, e[i].label) && strcmp(e[i].label, "person") != 0;
         if (!one) {
             e[out++] = e[i];
             continue;
@@ -57,7 +58,8 @@ static size_t pieces(const ng_entity *e, size_t n, const char *text, const char 
     bool digit = false;
     size_t k = 0;
     while (k < n && !strcmp(e[k].label, kind) &&
-           (k == 0 || (ng_span_gap(text + e[k - 1].end, e[k].start - e[k - 1].end) && (digit || !begins_address(&e[k], text)))))
+           (k == 0 ||
+            (ng_span_gap(text + e[k - 1].end, e[k].start - e[k - 1].end) && (digit || !begins_address(&e[k], text)))))
         digit = holds_digit(text, e[k].start, e[k].end) || digit, k++;
     return digit ? k : 1;
 }
@@ -170,7 +172,8 @@ static ng_status join(ng_answer *a, const char *text, ng_error *err) {
     a->n_entities = ng_entities_join(a->entities, a->n_entities, text, ng_pii_label(NG_PII_ADDRESS));
     for (size_t i = 0; i < a->n_entities; i++) {
         ng_entity *e = &a->entities[i];
-        if (!e->text && !(e->text = ng_answer_strndup(a, text + e->start, e->end - e->start))) return ng_fail(err, NG_ENOMEM, "extract: out of memory");
+        if (!e->text && !(e->text = ng_answer_strndup(a, text + e->start, e->end - e->start)))
+            return ng_fail(err, NG_ENOMEM, "extract: out of memory");
     }
     return NG_OK;
 }

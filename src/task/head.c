@@ -53,11 +53,15 @@ static ng_status task_key(char key[128], const ng_gguf *g, const char *head, ng_
     ng_status s = ng_gguf_get_array(g, "nanogrid.heads", &names, err);
     if (s || names.kind != NG_GGUF_STRING || !names.len) return s;
     if (head) snprintf(key, 128, "nanogrid.head.%s.task", head);
-    else snprintf(key, 128, "nanogrid.head.%.*s.task", (int)(names.strs[0].len < 64 ? names.strs[0].len : 64), names.strs[0].data);
+    else
+        snprintf(key, 128, "nanogrid.head.%.*s.task", (int)(names.strs[0].len < 64 ? names.strs[0].len : 64),
+                 names.strs[0].data);
     if (ng_gguf_has(g, key)) return NG_OK;
     ng_buf known = ng_buf_init(4096);
-    for (size_t i = 0; i < names.len; i++) ng_buf_printf(&known, "%s%.*s", i ? ", " : "", (int)names.strs[i].len, names.strs[i].data);
-    s = ng_fail(err, NG_ENOTFOUND, "%s: the model has no head '%s'; it has %s", ng_gguf_path(g), head ? head : "", known.len ? known.data : "none");
+    for (size_t i = 0; i < names.len; i++)
+        ng_buf_printf(&known, "%s%.*s", i ? ", " : "", (int)names.strs[i].len, names.strs[i].data);
+    s = ng_fail(err, NG_ENOTFOUND, "%s: the model has no head '%s'; it has %s", ng_gguf_path(g), head ? head : "",
+                known.len ? known.data : "none");
     ng_buf_clear(&known);
     return s;
 }
@@ -84,7 +88,8 @@ ng_status ng_head_task(ng_task *out, const char *path, const char *head, ng_erro
     ng_status s = named_task(out, path, head, err);
     if (s || *out != NG_TASK_AUTO) return s;
     if ((s = read_arch(arch, path, err))) return s;
-    if (ng_model_arch_kind(&kind, arch)) return *out = kind == NG_MODEL_CAUSAL ? NG_TASK_GENERATE : NG_TASK_EMBED, NG_OK;
+    if (ng_model_arch_kind(&kind, arch))
+        return *out = kind == NG_MODEL_CAUSAL ? NG_TASK_GENERATE : NG_TASK_EMBED, NG_OK;
     for (int t = NG_TASK_AUTO + 1; t < NG_TASK_COUNT; t++)
         if (find_kind((ng_task)t, arch)) return *out = (ng_task)t, NG_OK;
     return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' serves no task of this version", path, arch);
@@ -143,7 +148,8 @@ ng_status ng_request_text(const ng_tier_request *req, const char **text, size_t 
             if (m->parts[k].type != NG_PART_TEXT)
                 return ng_fail(err, NG_EUNSUPPORTED, "parts of type '%s' are not served by this version",
                                ng_part_type_name(m->parts[k].type));
-        if (m->n_parts != 1) return ng_fail(err, NG_EINVALID, "the request needs one text part, it has %zu", m->n_parts);
+        if (m->n_parts != 1)
+            return ng_fail(err, NG_EINVALID, "the request needs one text part, it has %zu", m->n_parts);
         *text = m->parts[0].text;
         *len = m->parts[0].len;
         return NG_OK;

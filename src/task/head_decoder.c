@@ -44,7 +44,10 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     decoder *d = calloc(1, sizeof *d);
     *self = NULL;
     if (!d) return ng_fail(err, NG_ENOMEM, "decoder: out of memory");
-    ng_scheduler_options opt = {.n_ctx = spec->n_ctx, .n_threads = spec->n_threads, .kv = spec->kv, .prefix = &spec->prefix};
+    ng_scheduler_options opt = {.n_ctx = spec->n_ctx,
+                                .n_threads = spec->n_threads,
+                                .kv = spec->kv,
+                                .prefix = &spec->prefix};
     ng_status s = ng_model_open(&d->model, spec->path, err);
     if (!s && ng_model_get_info(d->model).kind != NG_MODEL_CAUSAL)
         s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot generate text", spec->path,

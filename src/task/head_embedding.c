@@ -62,12 +62,15 @@ static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *er
     if (s) return s;
     for (size_t i = 0; !spec->head && i < e->heads.len && !head; i++)
         if (!strcmp(e->heads.items[i].task, "rerank")) head = &e->heads.items[i];
-    if (spec->head && !(head = ng_encoder_heads_find(&e->heads, spec->head, &why))) return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
+    if (spec->head && !(head = ng_encoder_heads_find(&e->heads, spec->head, &why)))
+        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
     if (head && strcmp(head->task, "rerank") != 0)
-        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not rerank", spec->path, head->name, head->task);
+        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not rerank", spec->path,
+                       head->name, head->task);
     if (!head) return NG_OK;
     size_t n_most = e->n_seq_max < ng_session_n_ctx(e->session) ? e->n_seq_max : ng_session_n_ctx(e->session);
-    e->scorer = (ng_pair_scorer){e->session, ng_model_tokenizer(e->model, NULL), head, n_most, malloc(n_most * (size_t)e->n_embd * sizeof(float))};
+    e->scorer = (ng_pair_scorer){e->session, ng_model_tokenizer(e->model, NULL), head, n_most,
+                                 malloc(n_most * (size_t)e->n_embd * sizeof(float))};
     return e->scorer.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "rerank: out of memory");
 }
 
@@ -81,8 +84,8 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     ng_model_info info = {0};
     if (!s) info = ng_model_get_info(e->model);
     if (!s && info.kind != NG_MODEL_ENCODER)
-        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is no encoder and cannot serve the task %s", spec->path,
-                    info.arch, ng_task_name(spec->task));
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is no encoder and cannot serve the task %s",
+                    spec->path, info.arch, ng_task_name(spec->task));
     if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
     e->n_embd = info.n_embd;
@@ -99,7 +102,8 @@ static ng_status note_text(const embedder *e, ng_answer *a, const char *what, si
     if (n <= e->n_seq_max) return NG_OK;
     const char **list = ng_answer_alloc(a, (a->n_warnings + 1) * sizeof *list);
     char line[128];
-    int m = snprintf(line, sizeof line, "%s has %zu tokens; this model embeds the first %u", what, n, (unsigned)e->n_seq_max);
+    int m = snprintf(line, sizeof line, "%s has %zu tokens; this model embeds the first %u", what, n,
+                     (unsigned)e->n_seq_max);
     const char *copy = ng_answer_strndup(a, line, (size_t)m);
     if (!list || !copy) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
     if (a->n_warnings) memcpy(list, a->warnings, a->n_warnings * sizeof *list);
@@ -111,7 +115,8 @@ static ng_status note_text(const embedder *e, ng_answer *a, const char *what, si
 /* The lock is held. */
 static ng_status embed_one(embedder *e, ng_answer *a, const char *what, ng_embed_text text, float *out, ng_error *err) {
     ng_error why = {0};
-    if (ng_session_embed_batch(e->session, &text, 1, false, out, &why)) return ng_fail(err, why.code, "%s: %s", what, why.text);
+    if (ng_session_embed_batch(e->session, &text, 1, false, out, &why))
+        return ng_fail(err, why.code, "%s: %s", what, why.text);
     return note_text(e, a, what, text.n_tokens, err);
 }
 
@@ -135,7 +140,8 @@ static bool look_ahead(embedder *e, const char *text, size_t len, const ng_param
     e->ahead.n = 0;
     if (!e->ahead.vectors) e->ahead.vectors = malloc(AT_ONCE * (size_t)e->n_embd * sizeof(float));
     if (!e->ahead.vectors) return false;
-    for (; n < AT_ONCE && n <= p->n_ahead; n++) texts[n] = (ng_embed_text){.data = p->ahead[n - 1].text, .len = p->ahead[n - 1].len};
+    for (; n < AT_ONCE && n <= p->n_ahead; n++)
+        texts[n] = (ng_embed_text){.data = p->ahead[n - 1].text, .len = p->ahead[n - 1].len};
     if (ng_session_embed_batch(e->session, texts, n, false, e->ahead.vectors, NULL)) return false;
     for (size_t i = 0; i < n; i++) {
         e->ahead.texts[i] = ng_digest_of(texts[i].data, texts[i].len);
@@ -145,7 +151,8 @@ static bool look_ahead(embedder *e, const char *text, size_t len, const ng_param
     return true;
 }
 
-static ng_status embed(embedder *e, ng_answer *a, const char *text, size_t len, const ng_params *p, float *out, ng_error *err) {
+static ng_status embed(embedder *e, ng_answer *a, const char *text, size_t len, const ng_params *p, float *out,
+                       ng_error *err) {
     size_t n_tokens = 0;
     ng_digest digest = ng_digest_of(text, len);
     bool known = take_ahead(e, &digest, out, &n_tokens);
@@ -184,7 +191,8 @@ static ng_status score_windows(embedder *e, ng_text_pair pair, float *best, size
     return s;
 }
 
-static ng_status rerank_pairs(embedder *e, const ng_params *p, ng_answer *a, const char *query, size_t len, ng_error *err) {
+static ng_status rerank_pairs(embedder *e, const ng_params *p, ng_answer *a, const char *query, size_t len,
+                              ng_error *err) {
     ng_status s = NG_OK;
     size_t n_tok = 0;
     a->results = ng_answer_alloc(a, (p->n_documents + 1) * sizeof *a->results);
@@ -192,7 +200,8 @@ static ng_status rerank_pairs(embedder *e, const ng_params *p, ng_answer *a, con
     for (size_t i = 0; !s && i < p->n_documents; i++) {
         float best;
         ng_error why = {0};
-        if ((s = score_windows(e, (ng_text_pair){query, len, p->documents[i], strlen(p->documents[i])}, &best, &n_tok, &why)))
+        if ((s = score_windows(e, (ng_text_pair){query, len, p->documents[i], strlen(p->documents[i])}, &best, &n_tok,
+                               &why)))
             return ng_fail(err, s, "document %zu: %s", i, why.text);
         a->results[i] = (ng_ranked){i, best};
     }
@@ -202,12 +211,13 @@ static ng_status rerank_pairs(embedder *e, const ng_params *p, ng_answer *a, con
     return NG_OK;
 }
 
-static ng_status score(embedder *e, const ng_params *p, ng_answer *a, const float *query, size_t from, size_t n, float *v,
-                       ng_error *err) {
+static ng_status score(embedder *e, const ng_params *p, ng_answer *a, const float *query, size_t from, size_t n,
+                       float *v, ng_error *err) {
     ng_embed_text texts[AT_ONCE];
     ng_error why = {0};
     char what[40];
-    for (size_t i = 0; i < n; i++) texts[i] = (ng_embed_text){.data = p->documents[from + i], .len = strlen(p->documents[from + i])};
+    for (size_t i = 0; i < n; i++)
+        texts[i] = (ng_embed_text){.data = p->documents[from + i], .len = strlen(p->documents[from + i])};
     ng_status s = ng_session_embed_batch(e->session, texts, n, false, v, &why);
     for (size_t i = 0; i < n; i++) {
         snprintf(what, sizeof what, "document %zu", from + i);

@@ -52,7 +52,8 @@ static encoder *all;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool serves(ng_task task, const char *arch) {
-    return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE || task == NG_TASK_EXTRACT);
+    return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE ||
+                                     task == NG_TASK_DETECT_LANGUAGE || task == NG_TASK_EXTRACT);
 }
 
 /* ---- encoders, shared --------------------------------------------------------------------------- */
@@ -91,7 +92,8 @@ static ng_status encoder_open(encoder **out, const ng_head_spec *spec, ng_error 
         uint32_t n_ctx = ng_session_n_ctx(e->session);
         e->width = info.n_embd;
         e->n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx;
-        if (!(e->hidden = malloc(e->n_most * e->width * sizeof *e->hidden))) s = ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+        if (!(e->hidden = malloc(e->n_most * e->width * sizeof *e->hidden)))
+            s = ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     }
     if (s) encoder_free(e);
     else *out = e;
@@ -100,7 +102,9 @@ static ng_status encoder_open(encoder **out, const ng_head_spec *spec, ng_error 
 
 /* Files by path; one that has changed is another. */
 static bool is_same(const encoder *e, const ng_head_spec *spec, uint64_t bytes, int64_t changed) {
-    bool adapter = !e->adapter || !spec->adapter ? !e->adapter == !spec->adapter : !strcmp(e->adapter, spec->adapter) && e->scale == spec->adapter_scale;
+    bool adapter = !e->adapter || !spec->adapter
+                       ? !e->adapter == !spec->adapter
+                       : !strcmp(e->adapter, spec->adapter) && e->scale == spec->adapter_scale;
     return adapter && !strcmp(e->path, spec->path) && e->bytes == bytes && e->changed_s == changed;
 }
 
@@ -142,7 +146,8 @@ static ng_status encoder_read(encoder *e, const char *text, size_t len, ng_error
     if (e->text && e->text_len == len && !memcmp(e->text, text, len)) return NG_OK;
     free(e->text);
     e->text = NULL;
-    ng_status s = ng_tokenize(ng_model_tokenizer(e->model, NULL), text, len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
+    ng_status s = ng_tokenize(ng_model_tokenizer(e->model, NULL), text, len,
+                              &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
     if (s) return s;
     e->n_all = n;
     if (n > e->n_most) {
@@ -181,9 +186,11 @@ static ng_status choose(encoder_head *h, const ng_head_spec *spec, ng_error *err
     if (!h->head && !(h->head = ng_encoder_heads_find(all_heads, spec->head, &why)))
         return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
     if (strcmp(h->head->task, task) != 0)
-        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not %s", spec->path, h->head->name, h->head->task, task);
+        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not %s", spec->path, h->head->name,
+                       h->head->task, task);
     if (h->head->pair)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' reads pairs of texts, and a request of the task %s has one", spec->path, h->head->name, task);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' reads pairs of texts, and a request of the task %s has one",
+                       spec->path, h->head->name, task);
     return NG_OK;
 }
 
@@ -202,7 +209,8 @@ static ng_status warn_cut(const encoder *e, ng_answer *a) {
     char line[128];
     if (e->n_all <= e->n_most) return NG_OK;
     int n = snprintf(line, sizeof line, "the text has %zu tokens; this model reads the first %zu", e->n_all, e->n_most);
-    const char **list = ng_answer_alloc(a, (a->n_warnings + 1) * sizeof *list), *copy = ng_answer_strndup(a, line, (size_t)n);
+    const char **list = ng_answer_alloc(a, (a->n_warnings + 1) * sizeof *list),
+               *copy = ng_answer_strndup(a, line, (size_t)n);
     if (!list || !copy) return NG_ENOMEM;
     if (a->n_warnings) memcpy(list, a->warnings, a->n_warnings * sizeof *list);
     list[a->n_warnings++] = copy;
@@ -226,7 +234,8 @@ static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
     for (size_t i = 0; i < p->n_labels; i++) len += strlen(p->labels[i]) + 1;
     char *joined = malloc(len + 1), *at = joined;
     if (!joined) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
-    for (size_t i = 0; i < p->n_labels; i++) at = (char *)memcpy(at, p->labels[i], strlen(p->labels[i]) + 1) + strlen(p->labels[i]) + 1;
+    for (size_t i = 0; i < p->n_labels; i++)
+        at = (char *)memcpy(at, p->labels[i], strlen(p->labels[i]) + 1) + strlen(p->labels[i]) + 1;
     if (e->labels && e->labels_len == len && !memcmp(e->labels, joined, len)) return free(joined), NG_OK;
     free(e->labels);
     e->labels = NULL;
@@ -238,7 +247,8 @@ static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
         s = ng_buf_puts(&text, p->labels[i]);
         for (size_t k = 0; !s && k < text.len; k++)
             if (text.data[k] == '_') text.data[k] = ' ';
-        s = s ? ng_fail(err, s, "labels: out of memory") : ng_session_embed(e->session, text.data, text.len, true, v + i * e->width, NULL, err);
+        s = s ? ng_fail(err, s, "labels: out of memory")
+              : ng_session_embed(e->session, text.data, text.len, true, v + i * e->width, NULL, err);
         ng_buf_clear(&text);
     }
     if (s) return free(joined), s;
@@ -247,12 +257,15 @@ static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
     return NG_OK;
 }
 
-static ng_status zero_shot(encoder *e, const ng_tier_request *req, const char *text, size_t len, ng_answer *a, ng_error *err) {
+static ng_status zero_shot(encoder *e, const ng_tier_request *req, const char *text, size_t len, ng_answer *a,
+                           ng_error *err) {
     size_t n = req->params.n_labels, n_tokens = 0;
     float *p = ng_answer_alloc(a, n * sizeof *p), *v = ng_answer_alloc(a, e->width * sizeof *v);
     if (!p || !v) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
     if (!gives_vectors(e))
-        return ng_fail(err, NG_EUNSUPPORTED, "labels: the encoder of this expert was tuned for labels of its own; zero-shot needs one without heads or with one of the task embed");
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "labels: the encoder of this expert was tuned for labels of its own; zero-shot needs one "
+                       "without heads or with one of the task embed");
     pthread_mutex_lock(&e->lock);
     ng_status s = read_labels(e, &req->params, err);
     if (!s) s = ng_session_embed(e->session, text, len, true, v, &n_tokens, err);
@@ -287,7 +300,8 @@ static ng_status wanted_rules(uint32_t *mask, const ng_encoder_head *h, const ng
         else if (!has_kind(h, p->types[i])) {
             ng_buf own = ng_buf_init(4096);
             for (size_t k = 1; k < h->n_labels; k += 2) ng_buf_printf(&own, "%s, ", h->labels[k] + 2);
-            ng_status s = ng_fail(err, NG_EINVALID, "types: '%.40s' is not found by this expert; it finds %s%s", p->types[i], own.len ? own.data : "", ng_pii_labels());
+            ng_status s = ng_fail(err, NG_EINVALID, "types: '%.40s' is not found by this expert; it finds %s%s",
+                                  p->types[i], own.len ? own.data : "", ng_pii_labels());
             ng_buf_clear(&own);
             return s;
         }
@@ -301,7 +315,8 @@ static bool is_wanted(const ng_params *p, const char *kind) {
     return !p->n_types;
 }
 
-static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_head *h, const ng_params *p, ng_error *err) {
+static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_head *h, const ng_params *p,
+                              ng_error *err) {
     ng_tag_span *spans = ng_answer_alloc(a, (t->w.n_words + 1) * sizeof *spans);
     size_t n = spans ? ng_tags_to_spans(spans, t->tags, t->w.n_words, h->head->labels) : 0;
     a->entities = ng_answer_alloc(a, (n + 1) * sizeof *a->entities);
@@ -318,7 +333,8 @@ static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_h
     return NG_OK;
 }
 
-static ng_status extract(encoder_head *h, const ng_tier_request *req, const char *text, size_t len, ng_answer *a, ng_error *err) {
+static ng_status extract(encoder_head *h, const ng_tier_request *req, const char *text, size_t len, ng_answer *a,
+                         ng_error *err) {
     encoder *e = h->e;
     ng_tagging t = {0};
     uint32_t mask;

@@ -45,7 +45,8 @@ static bool is_encoder(const char *path) {
     ng_gguf *g;
     ng_str arch;
     if (ng_gguf_open(&g, path, NULL)) return false;
-    bool is = !ng_gguf_get_str(g, "general.architecture", &arch, NULL) && arch.len == 4 && !memcmp(arch.data, "bert", 4);
+    bool is =
+        !ng_gguf_get_str(g, "general.architecture", &arch, NULL) && arch.len == 4 && !memcmp(arch.data, "bert", 4);
     ng_gguf_close(g);
     return is;
 }
@@ -56,8 +57,10 @@ static ng_status choose_head(summariser *h, const ng_head_spec *spec, ng_error *
     ng_error why = {0};
     for (size_t i = 0; !spec->head && i < h->heads.len && !head; i++)
         if (!strcmp(h->heads.items[i].task, "summarize")) head = &h->heads.items[i];
-    if (spec->head && !(head = ng_encoder_heads_find(&h->heads, spec->head, &why))) return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
-    if (!head || strcmp(head->task, "summarize") != 0) return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task summarize", spec->path);
+    if (spec->head && !(head = ng_encoder_heads_find(&h->heads, spec->head, &why)))
+        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
+    if (!head || strcmp(head->task, "summarize") != 0)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task summarize", spec->path);
     h->pairs.head = head;
     return NG_OK;
 }
@@ -67,11 +70,13 @@ static ng_status open_encoder(summariser *h, const ng_head_spec *spec, ng_error 
     ng_status s = ng_model_open(&h->encoder, spec->path, err);
     if (!s) s = ng_encoder_heads_open(&h->heads, h->encoder, err);
     if (!s) s = choose_head(h, spec, err);
-    if (!s && !(h->pairs.tokenizer = ng_model_tokenizer(h->encoder, err))) s = err && err->code ? err->code : NG_EUNSUPPORTED;
+    if (!s && !(h->pairs.tokenizer = ng_model_tokenizer(h->encoder, err)))
+        s = err && err->code ? err->code : NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&h->pairs.session, h->encoder, &opt, err);
     if (s) return s;
     ng_model_info info = ng_model_get_info(h->encoder);
-    h->pairs.n_most = info.n_seq_max < ng_session_n_ctx(h->pairs.session) ? info.n_seq_max : ng_session_n_ctx(h->pairs.session);
+    h->pairs.n_most =
+        info.n_seq_max < ng_session_n_ctx(h->pairs.session) ? info.n_seq_max : ng_session_n_ctx(h->pairs.session);
     h->pairs.hidden = malloc(h->pairs.n_most * info.n_embd * sizeof(float));
     return h->pairs.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "summarize: out of memory");
 }
@@ -79,12 +84,14 @@ static ng_status open_encoder(summariser *h, const ng_head_spec *spec, ng_error 
 static ng_status extractive_open(void **self, const ng_head_spec *spec, ng_error *err) {
     char beside[4096];
     const char *slash = strrchr(spec->path, '/');
-    int n = snprintf(beside, sizeof beside, "%.*sshortener.gguf", (int)(slash ? slash - spec->path + 1 : 0), spec->path);
+    int n =
+        snprintf(beside, sizeof beside, "%.*sshortener.gguf", (int)(slash ? slash - spec->path + 1 : 0), spec->path);
     summariser *h = calloc(1, sizeof *h);
     if (!h) return ng_fail(err, NG_ENOMEM, "summarize: out of memory");
     pthread_mutex_init(&h->lock, NULL);
     ng_status s = is_encoder(spec->path) ? open_encoder(h, spec, err) : ng_extractive_open(&h->model, spec->path, err);
-    if (!s && n > 0 && (size_t)n < sizeof beside && ng_file_exists(beside)) s = ng_shortener_open(&h->shortener, beside, err);
+    if (!s && n > 0 && (size_t)n < sizeof beside && ng_file_exists(beside))
+        s = ng_shortener_open(&h->shortener, beside, err);
     if (s) extractive_close(h);
     else *self = h;
     return s;

@@ -15,7 +15,9 @@
 
 enum { CONTEXT_BYTES_MAX = 4 << 20, LABEL_BYTES = 12 };
 
-static bool finder_serves(ng_task task, const char *arch) { return (task == NG_TASK_ANSWER || task == NG_TASK_RERANK) && !strcmp(arch, "nanogrid-finder"); }
+static bool finder_serves(ng_task task, const char *arch) {
+    return (task == NG_TASK_ANSWER || task == NG_TASK_RERANK) && !strcmp(arch, "nanogrid-finder");
+}
 
 static ng_status finder_open(void **self, const ng_head_spec *spec, ng_error *err) {
     return ng_finder_open((ng_finder **)self, spec->path, err);
@@ -61,7 +63,8 @@ static ng_status read_request(asked *k, bool *complete, const ng_tier_request *r
     if (s) return s;
     size_t bytes = context ? strlen(context) : len;
     if (bytes > CONTEXT_BYTES_MAX)
-        return ng_fail(err, NG_ELIMIT, "answer: the context has %zu bytes; at most %d are taken", bytes, CONTEXT_BYTES_MAX);
+        return ng_fail(err, NG_ELIMIT, "answer: the context has %zu bytes; at most %d are taken", bytes,
+                       CONTEXT_BYTES_MAX);
     *complete = true;
     if (context) *k = (asked){text, context, len, 0, bytes};
     else *complete = split(k, text, len);
@@ -69,7 +72,8 @@ static ng_status read_request(asked *k, bool *complete, const ng_tier_request *r
 }
 
 /* *complete becomes false for a question of function words alone: there is nothing to look for. */
-static ng_status find(const ng_finder *m, const asked *k, ng_found *f, bool *complete, uint32_t *n_words, ng_error *err) {
+static ng_status find(const ng_finder *m, const asked *k, ng_found *f, bool *complete, uint32_t *n_words,
+                      ng_error *err) {
     ng_passage *p;
     ng_status s = ng_passage_new(&p, ng_finder_rarity(m), k->question, k->n_question, k->text + k->at, k->len, err);
     if (s) return s;
@@ -95,7 +99,8 @@ static ng_status rerank(const ng_finder *m, const ng_tier_request *req, ng_answe
     asked k = {0};
     ng_status s = ng_request_text(req, &k.question, &k.n_question, err);
     if (!s && !p->n_documents) s = ng_fail(err, NG_EINVALID, "rerank needs documents to order");
-    if (!s && !(a->results = ng_answer_alloc(a, p->n_documents * sizeof *a->results))) s = ng_fail(err, NG_ENOMEM, "rerank: out of memory");
+    if (!s && !(a->results = ng_answer_alloc(a, p->n_documents * sizeof *a->results)))
+        s = ng_fail(err, NG_ENOMEM, "rerank: out of memory");
     a->in_scope = false;
     for (size_t i = 0; !s && i < p->n_documents; i++) {
         ng_found f = {0};
@@ -103,7 +108,8 @@ static ng_status rerank(const ng_finder *m, const ng_tier_request *req, ng_answe
         bool complete = false;
         k.text = p->documents[i], k.len = strlen(k.text);
         if (k.len > CONTEXT_BYTES_MAX)
-            return ng_fail(err, NG_ELIMIT, "rerank: document %zu has %zu bytes; at most %d are taken", i, k.len, CONTEXT_BYTES_MAX);
+            return ng_fail(err, NG_ELIMIT, "rerank: document %zu has %zu bytes; at most %d are taken", i, k.len,
+                           CONTEXT_BYTES_MAX);
         s = find(m, &k, &f, &complete, &n_words, err);
         a->results[i] = (ng_ranked){i, complete ? (float)f.p_answerable : 0};
         a->prompt_tokens += n_words;

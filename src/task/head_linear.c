@@ -54,7 +54,8 @@ static ng_status make_decider(linear_head *h) {
 
 static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
     if (spec->head)
-        return ng_fail(err, NG_EINVALID, "%s: a linear model has no heads to choose from ('%s')", spec->path, spec->head);
+        return ng_fail(err, NG_EINVALID, "%s: a linear model has no heads to choose from ('%s')", spec->path,
+                       spec->head);
     linear_head *h = calloc(1, sizeof *h);
     if (!h) return ng_fail(err, NG_ENOMEM, "%s: out of memory", spec->path);
     ng_status s = ng_linear_open(&h->model, spec->path, err);

@@ -190,7 +190,8 @@ ng_status ng_pii_scan(ng_pii_spans *out, const char *text, size_t len, uint32_t 
     out->len = 0;
     for (int i = 0; i <= NG_PII_TYPE_COUNT; i++) {
         bool last = i == NG_PII_TYPE_COUNT;
-        if (pass(&next, &taken, text, len, last ? &last_rule : &rules[i], last ? NG_PII_DATE : (ng_pii_type)i)) goto fail;
+        if (pass(&next, &taken, text, len, last ? &last_rule : &rules[i], last ? NG_PII_DATE : (ng_pii_type)i))
+            goto fail;
         ng_pii_spans swap = taken;
         taken = next;
         next = swap;

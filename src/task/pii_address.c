@@ -31,9 +31,12 @@ static const char in_name[][10] = {"straße", "strasse", "gatan", "vägen", "gad
                                    "str", "gasse", "weg", "platz", "allee", "damm", "ufer", "gata", "vegen", "laan", "kade", "plein", "singel", "tie", "kuja", "torget",
                                    "stien", "braut", "stræti"};
 enum { SURE_IN_NAME = 12 };
-static const char behind_name[] = " strasse str weg platz allee utca u. ut utja ter korut sokak sok. cad. caddesi bulvari gate vei vag gatan katu tee puiestee terrasse ";
-static const char particles[] = " de la del los las el do da dos das di della dei delle des du le les van den der und y e et von zu zum zur am an der im ";
-static const char small_words[] = " the a an of on in at to for from by with and or off per down up out over under no that this is are was were people miles "
+static const char behind_name[] = " strasse str weg platz allee utca u. ut utja ter korut sokak sok. cad. caddesi "
+                                  "bulvari gate vei vag gatan katu tee puiestee terrasse ";
+static const char particles[] = " de la del los las el do da dos das di della dei delle des du le les van den der und "
+                                "y e et von zu zum zur am an der im ";
+static const char small_words[] = " the a an of on in at to for from by with and or off per down up out over under no "
+                                  "that this is are was were people miles "
                                   "meters metres feet minutes hours days years times more new ";
 
 /* ---- words -------------------------------------------------------------------------------------- */
@@ -79,7 +82,8 @@ static bool read_word_back(const pii_text *t, size_t end, word *w) {
         unsigned char c = (unsigned char)t->s[start - 1];
         if (!pii_is_letter(c) && c < 0x80 && c != '\'' && c != '-') break;
     }
-    while (start < stop && !pii_is_letter((unsigned char)t->s[start]) && ((unsigned char)t->s[start] & 0xC0) != 0xC0) start++;
+    while (start < stop && !pii_is_letter((unsigned char)t->s[start]) && ((unsigned char)t->s[start] & 0xC0) != 0xC0)
+        start++;
     return start < stop && read_word(t, start, w) && w->end == stop;
 }
 
@@ -100,7 +104,8 @@ static size_t house_number(const pii_text *t, size_t i) {
     if (n == 0 || n >= NUMBER_MAX) return 0;
     if (pii_is_letter(pii_at(t, k)) && !pii_alnum_at(t, k + 1)) k++;
     else if ((pii_at(t, k) == '/' || pii_at(t, k) == '-') && digits_at(t, k + 1) - 1 < 4) k += 1 + digits_at(t, k + 1);
-    return pii_alnum_at(t, k) || (unsigned)pii_at(t, k) >= 0x80 || ((pii_at(t, k) == '.' || pii_at(t, k) == ',' || pii_at(t, k) == ':') && pii_digit_at(t, k + 1)) ||
+    return pii_alnum_at(t, k) || (unsigned)pii_at(t, k) >= 0x80 ||
+                   ((pii_at(t, k) == '.' || pii_at(t, k) == ',' || pii_at(t, k) == ':') && pii_digit_at(t, k + 1)) ||
                    pii_at(t, k) == '%' || pii_at(t, k) == '/'
                ? 0
                : k;
@@ -114,16 +119,22 @@ static size_t skip_gap(const pii_text *t, size_t i) {
     return k;
 }
 
-static bool ends(const pii_text *t, size_t i) { return !pii_alnum_at(t, i) && (unsigned)pii_at(t, i) < 0x80 && !(pii_at(t, i) == '-' && pii_alnum_at(t, i + 1)); }
+static bool ends(const pii_text *t, size_t i) {
+    return !pii_alnum_at(t, i) && (unsigned)pii_at(t, i) < 0x80 && !(pii_at(t, i) == '-' && pii_alnum_at(t, i + 1));
+}
 
 /* A postal code by its shape: 9 a digit, A a capital. */
 static size_t postal_code(const pii_text *t, size_t i) {
-    static const char shapes[][11] = {"99999-9999", "9999-999", "AA99 9AA", "AA9 9AA", "A99 9AA", "A9 9AA", "AA9A 9AA", "A9A 9AA", "A9A 9A9", "9999 AA", "999 99", "99-999", "99999", "999999", "9999"};
+    static const char shapes[][11] = {"99999-9999", "9999-999", "AA99 9AA", "AA9 9AA", "A99 9AA",
+                                      "A9 9AA",     "AA9A 9AA", "A9A 9AA",  "A9A 9A9", "9999 AA",
+                                      "999 99",     "99-999",   "99999",    "999999",  "9999"};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         size_t k = 0;
         for (; shapes[s][k]; k++) {
             unsigned c = pii_at(t, i + k);
-            bool same = shapes[s][k] == '9' ? pii_is_digit(c) : shapes[s][k] == 'A' ? c - 'A' < 26u : c == (unsigned char)shapes[s][k];
+            bool same = shapes[s][k] == '9'   ? pii_is_digit(c)
+                        : shapes[s][k] == 'A' ? c - 'A' < 26u
+                                              : c == (unsigned char)shapes[s][k];
             if (!same) break;
         }
         if (shapes[s][k] || !ends(t, i + k)) continue;
@@ -139,7 +150,9 @@ static size_t unit(const pii_text *t, size_t i) {
     size_t k = i;
     if (pii_at(t, k) == '#') k++;
     else {
-        if (!read_word(t, i, &w) || !is_one_of(&w, " apt apartment suite ste unit flat room floor bldg building door appt ")) return 0;
+        if (!read_word(t, i, &w) ||
+            !is_one_of(&w, " apt apartment suite ste unit flat room floor bldg building door appt "))
+            return 0;
         k = w.end + (pii_at(t, w.end) == '.');
         if (pii_at(t, k) == ' ') k++;
     }
@@ -161,7 +174,9 @@ static size_t tail(const pii_text *t, size_t i) {
             continue;
         }
         bool any = false;
-        for (at = k; names < 7 && !(any && postal_code(t, at)) && read_word(t, at, &w) && (w.capital || (any && is_one_of(&w, particles))); names++) {
+        for (at = k; names < 7 && !(any && postal_code(t, at)) && read_word(t, at, &w) &&
+                     (w.capital || (any && is_one_of(&w, particles)));
+             names++) {
             any = true;
             at = w.end + (pii_at(t, w.end) == '.');
             if (pii_at(t, at) != ' ' || !letter(t, at + 1, &(uint32_t){0})) break;
@@ -179,7 +194,8 @@ static size_t tail(const pii_text *t, size_t i) {
 static bool is_year(const pii_text *t, size_t at, size_t n) {
     word w;
     unsigned v = n == 4 ? ng_pii_number(t, at, 4) : 0;
-    return v >= 1900 && v < 2100 && at > 1 && t->s[at - 1] == ' ' && read_word_back(t, at - 1, &w) && is_one_of(&w, " in since until of from by during after before the ");
+    return v >= 1900 && v < 2100 && at > 1 && t->s[at - 1] == ' ' && read_word_back(t, at - 1, &w) &&
+           is_one_of(&w, " in since until of from by during after before the ");
 }
 
 static bool ends_phrase(const pii_text *t, size_t i) {
@@ -190,7 +206,8 @@ static bool ends_phrase(const pii_text *t, size_t i) {
 
 /* "3 Supreme Court judges" */
 static bool is_law_court(const word *w, const word *before) {
-    return is_one_of(w, " court ") && is_one_of(before, " supreme superior high district federal appeals appeal criminal crown county circuit constitutional juvenile ");
+    return is_one_of(w, " court ") && is_one_of(before, " supreme superior high district federal appeals appeal "
+                                                        "criminal crown county circuit constitutional juvenile ");
 }
 
 /* Name words and a kind of way from i on: the end of it, 0: no street.  A name in small letters needs a way that is sure. */
@@ -208,7 +225,8 @@ static size_t street_name(const pii_text *t, size_t i) {
         }
         if (!read_word(t, at, &w) || (!w.capital && is_one_of(&w, small_words))) break;
         bool sure = k && is_one_of(&w, sure_ways) && (!small || before.n > 2);
-        bool way = sure || (k && !small && w.capital && (is_one_of(&w, ways) || (is_one_of(&w, weak_ways) && ends_phrase(t, w.end))));
+        bool way = sure || (k && !small && w.capital &&
+                            (is_one_of(&w, ways) || (is_one_of(&w, weak_ways) && ends_phrase(t, w.end))));
         bool stop = pii_at(t, w.end) == '.' && (way ? is_one_of(&w, shortened) : w.capital && w.end - w.start < 5);
         if (way && !is_law_court(&w, &before)) best = w.end + stop;
         if (!w.capital && (k > 2 || best)) break;
@@ -248,7 +266,8 @@ static bool number_first(const pii_text *t, size_t at, pii_match *m) {
 static bool has_way_within(const pii_text *t, const word *w) {
     for (size_t i = 0; i < sizeof in_name / sizeof in_name[0]; i++) {
         size_t n = strlen(in_name[i]);
-        if ((w->capital || i < SURE_IN_NAME) && w->end - w->start >= n + 3 && !memcmp(t->s + w->end - n, in_name[i], n)) return true;
+        if ((w->capital || i < SURE_IN_NAME) && w->end - w->start >= n + 3 && !memcmp(t->s + w->end - n, in_name[i], n))
+            return true;
     }
     return false;
 }
@@ -285,10 +304,13 @@ static bool number_last(const pii_text *t, size_t at, pii_match *m) {
     word w;
     if (!end || at < 4 || t->s[k] != ' ') return false;
     if (t->s[k - 1] == ',') k--;
-    if (!read_word_back(t, k, &w) || (m->start = street_before(t, w, unit(t, skip_gap(t, end)) > 0)) == SIZE_MAX) return false;
+    if (!read_word_back(t, k, &w) || (m->start = street_before(t, w, unit(t, skip_gap(t, end)) > 0)) == SIZE_MAX)
+        return false;
     m->end = end;
     size_t n = 0; /* a building's number before it all */
-    while (n < NUMBER_MAX && m->start > n + 1 && t->s[m->start - 1] == ' ' && pii_is_digit((unsigned char)t->s[m->start - 2 - n])) n++;
+    while (n < NUMBER_MAX && m->start > n + 1 && t->s[m->start - 1] == ' ' &&
+           pii_is_digit((unsigned char)t->s[m->start - 2 - n]))
+        n++;
     if (n && pii_starts_word(t, m->start - 1 - n)) m->start -= n + 1;
     return true;
 }
@@ -307,7 +329,8 @@ static bool box(const pii_text *t, size_t at, pii_match *m) {
         while (!post && k > 1 && (t->s[k - 1] == ' ' || t->s[k - 1] == ',')) k--;
         size_t digits = k;
         while (!post && k > 0 && pii_is_digit((unsigned char)t->s[k - 1])) k--;
-        bool unit_number = !post && digits > k && k > 1 && t->s[k - 1] == ' ' && read_word_back(t, k - 1, &w) && is_one_of(&w, " psc unit cmr ");
+        bool unit_number = !post && digits > k && k > 1 && t->s[k - 1] == ' ' && read_word_back(t, k - 1, &w) &&
+                           is_one_of(&w, " psc unit cmr ");
         if (!post && !unit_number) return false;
         m->start = post ? k : w.start;
     } else if (w.capital && is_one_of(&w, " postfach postboks postbus apartado casilla pobox ")) m->start = start;

@@ -224,16 +224,24 @@ static bool word_behind(const pii_text *t, size_t at, const char *words) {
 }
 
 static bool year_alone(const pii_text *t, size_t at) {
-    static const char when[] = " in since until till during after before around circa about by from early late mid year spring summer autumn fall winter ";
-    static const char counted[] = " people words pixels euro euros dollars pounds points times feet meters metres miles km calories ppm rpm mah watts volts "
-                                  "users copies units pages votes jobs seats hours minutes seconds years days percent per others more of ";
+    static const char when[] = " in since until till during after before around circa about by from early late mid "
+                               "year spring summer autumn fall winter ";
+    static const char counted[] =
+        " people words pixels euro euros dollars pounds points times feet meters metres miles km calories ppm rpm mah "
+        "watts volts "
+        "users copies units pages votes jobs seats hours minutes seconds years days percent per others more of ";
     unsigned year = ng_pii_number(t, at, 4), before = at ? (unsigned char)t->s[at - 1] : 0, behind = pii_at(t, at + 4);
-    if (year < 1900 || year > 2099 || pii_alnum_at(t, at + 4) || behind == '%' || behind == ':' || behind == '/' || behind == '_') return false;
+    if (year < 1900 || year > 2099 || pii_alnum_at(t, at + 4) || behind == '%' || behind == ':' || behind == '/' ||
+        behind == '_')
+        return false;
     if ((behind == '-' || behind == '.' || behind == ',') && pii_digit_at(t, at + 5)) return false;
     if (before == '(') return behind == ')';
     if (word_behind(t, at + 4, counted)) return false;
     if (word_before(t, at, when)) return true;
-    if (word_before(t, at, " of ")) return !word_before(t, at - 3, " total sum number price cost amount average population limit maximum minimum instead fee rent ");
+    if (word_before(t, at, " of "))
+        return !word_before(t, at - 3,
+                            " total sum number price cost amount average population limit maximum minimum instead fee "
+                            "rent ");
     return word_before(t, at, " a the ") && behind == ' ' && pii_is_letter(pii_at(t, at + 5));
 }
 
@@ -247,6 +255,7 @@ bool ng_pii_match_day(const pii_text *t, size_t at, pii_match *m) {
     }
     while (n < 10 && pii_is_letter(pii_at(t, at + n))) n++;
     m->end = at + n;
-    return !pii_alnum_at(t, at + n) && ng_pii_word_in(t, at, at + n, " monday tuesday wednesday thursday friday saturday sunday ") &&
+    return !pii_alnum_at(t, at + n) &&
+           ng_pii_word_in(t, at, at + n, " monday tuesday wednesday thursday friday saturday sunday ") &&
            !word_before(t, at, " black good ash cyber bloody ");
 }

@@ -40,7 +40,8 @@ static bool is_one_of(const token *t, const char *const *words) {
 }
 
 static bool is_number_word(const token *t) {
-    static const char *const words[] = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "oh", "double", "triple", NULL};
+    static const char *const words[] = {"zero",  "one",   "two",  "three", "four",   "five",   "six",
+                                        "seven", "eight", "nine", "oh",    "double", "triple", NULL};
     return is_one_of(t, words);
 }
 
@@ -76,7 +77,8 @@ static bool is_date(const run *r, size_t i) {
     bool longer = (i && r->group[i].before == sign) || (i + 3 < r->n_groups && r->group[i + 3].before == sign); /* 06.32.24.01.07 */
     if (sign != r->group[i + 2].before || !strchr("-./", sign) || lb > 2 || longer) return false;
     bool first = la == 4 && lc <= 2 && a >= 1800 && a < 2200 && b >= 1 && b <= 12 && c >= 1 && c <= 31;
-    bool last = la <= 2 && (lc == 2 || lc == 4) && a >= 1 && b >= 1 && a <= 31 && b <= 31 && (a <= 12 || b <= 12) && (lc == 2 || (c >= 1800 && c < 2200));
+    bool last = la <= 2 && (lc == 2 || lc == 4) && a >= 1 && b >= 1 && a <= 31 && b <= 31 && (a <= 12 || b <= 12) &&
+                (lc == 2 || (c >= 1800 && c < 2200));
     return first || last;
 }
 
@@ -101,7 +103,8 @@ static bool is_suspect(const run *r) {
 
 static void add_group(run *r, const token *t, size_t digits, char before) {
     unsigned value = 0;
-    for (size_t i = 0; i < t->len && i < 6; i++) value = value * 10 + (is_digit(t->s[i]) ? (unsigned)(t->s[i] - '0') : 0);
+    for (size_t i = 0; i < t->len && i < 6; i++)
+        value = value * 10 + (is_digit(t->s[i]) ? (unsigned)(t->s[i] - '0') : 0);
     if (r->n_groups < GROUPS_MAX) {
         r->group[r->n_groups].value = value;
         r->group[r->n_groups].len = (uint8_t)(digits < 255 ? digits : 255);
@@ -151,7 +154,9 @@ bool ng_pii_suspected(const char *text, size_t len) {
     char sign = 0;
     for (size_t i = 0; i < len;) {
         token t = {text + i, 0};
-        while (i + t.len < len && (is_digit(t.s[t.len]) || (is_letter(t.s[t.len]) && !sign_len(t.s + t.len, len - i - t.len)))) t.len++;
+        while (i + t.len < len &&
+               (is_digit(t.s[t.len]) || (is_letter(t.s[t.len]) && !sign_len(t.s + t.len, len - i - t.len))))
+            t.len++;
         if (!t.len) {
             size_t n = sign_len(text + i, len - i);
             m.spaced_at = text[i] == '@' && i && text[i - 1] == ' ' && m.singles ? true : m.spaced_at && n;

@@ -74,7 +74,9 @@ bool ng_pii_wide(const char *text, size_t len) {
         bool begins_at = c == '@' || c == '%' || c == '\\' || c == '&';
         if (begins_at && is_at_sign(text, len, i)) return true;
         foreign |= (unsigned char)c >= 0xD9; /* the first byte of the lowest digit beyond ASCII */
-        if (pii_is_letter((unsigned char)c) && i + 3 < len && pii_is_digit((unsigned char)text[i + 2]) && ng_pii_is_spread_iban(&t, i)) return true;
+        if (pii_is_letter((unsigned char)c) && i + 3 < len && pii_is_digit((unsigned char)text[i + 2]) &&
+            ng_pii_is_spread_iban(&t, i))
+            return true;
         bool begins = i >= end && (is_hex(c) || (c == ':' && i + 1 < len && text[i + 1] == ':'));
         if (begins && (!i || !pii_is_alnum((unsigned char)text[i - 1])) && is_ipv6(text, len, i, &end)) return true;
     }

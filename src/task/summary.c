@@ -47,7 +47,8 @@ static void choose(choice *c, size_t max_sentences, size_t max_tokens) {
 }
 
 /* The best sentence that has words, in at most max_tokens of them. */
-static ng_status cut_best(ng_buf *out, const choice *c, const char *text, const ng_span *spans, const ng_summary_options *opt, bool *cut) {
+static ng_status cut_best(ng_buf *out, const choice *c, const char *text, const ng_span *spans,
+                          const ng_summary_options *opt, bool *cut) {
     size_t k = 0, pos = 0, max_tokens = opt->max_tokens;
     bool done = false;
     while (k < c->doc->len && c->doc->sentences[c->order[k].index].n_words == 0) k++;
@@ -70,7 +71,8 @@ static ng_status write_summary(ng_buf *out, choice *c, const char *text, const n
     size_t n = c->doc->len, third = (n + 2) / 3;
     bool short_already = false;
     if (n == 1 && opt->shortener && !opt->max_tokens) {
-        ng_status s = ng_shorten(out, opt->shortener, text + spans[0].start, spans[0].end - spans[0].start, 0, &short_already, NULL);
+        ng_status s = ng_shorten(out, opt->shortener, text + spans[0].start, spans[0].end - spans[0].start, 0,
+                                 &short_already, NULL);
         if (s || short_already) return s;
     }
     size_t max = opt->max_sentences ? opt->max_sentences : opt->max_tokens ? n : third < 3 ? third : 3;
@@ -87,8 +89,8 @@ static ng_status write_summary(ng_buf *out, choice *c, const char *text, const n
 }
 
 /* Scores, and of the sentences that nobody looked at none. */
-static ng_status judge_all(const ng_summary_judge *judge, const char *text, size_t len, const ng_span *spans, const ng_extractive_doc *doc,
-                           double *scores, ng_error *err) {
+static ng_status judge_all(const ng_summary_judge *judge, const char *text, size_t len, const ng_span *spans,
+                           const ng_extractive_doc *doc, double *scores, ng_error *err) {
     size_t n = doc->len < NG_SUMMARY_READ ? doc->len : NG_SUMMARY_READ;
     if (judge->model) return ng_extractive_score(judge->model, doc, scores), NG_OK;
     for (size_t i = n; i < doc->len; i++) scores[i] = -1;

@@ -32,7 +32,8 @@ void ng_rows_linear(const ng_team *tm, const ng_kernels *k, const ng_mat *m, ng_
     const ng_rows *r = in.r;
     size_t n = r->n_cols, begin = in.begin, end = in.end;
     assert(n == m->n_cols && m->is_q8 == m->is_w8 && (!m->is_w8 || r->q.u));
-    if (tm->observer) tm->observer->see(tm->observer->ctx, m, &(ng_act){.x = r->x + begin * n, .n_cols = n}, end - begin);
+    if (tm->observer)
+        tm->observer->see(tm->observer->ctx, m, &(ng_act){.x = r->x + begin * n, .n_cols = n}, end - begin);
     if (m->is_w8) {
         ng_gemm_w8 g = {.w = m->w, .w_stride = m->w_stride, .row_end = m->n_rows, .n_cols = n,
                         .x = {r->q.u + begin * n, r->q.d + begin, r->q.z + begin}, .x_stride = n,

@@ -69,7 +69,8 @@ static size_t cut_suffix(char *w, size_t n, const char *suffix) {
 
 /* In place: inflections of English words fall together, more or less. */
 static void stem(char *w, size_t n) {
-    static const char *const suffixes[] = {"ingly", "edly", "ings", "ing", "ies", "ied", "ers", "er", "es", "ed", "s", "e", "y"};
+    static const char *const suffixes[] = {"ingly", "edly", "ings", "ing", "ies", "ied", "ers",
+                                           "er",    "es",   "ed",   "s",   "e",   "y"};
     if (n > 2 && !memcmp(w + n - 2, "'s", 2)) w[n -= 2] = 0;
     for (size_t i = 0; i < COUNT(suffixes); i++) {
         size_t left = cut_suffix(w, n, suffixes[i]);
@@ -137,13 +138,15 @@ static void read_gap(reading *r, const char *s, size_t from, size_t to, size_t l
     for (size_t i = from, step; i < to; i += step) {
         uint32_t cp;
         step = ng_utf8_decode(&cp, s + i, to - i);
-        bool open = i == 0 || is_blank(s[i - 1]), close = i + step >= len || !begins_upper(s + i + step, len - i - step);
+        bool open = i == 0 || is_blank(s[i - 1]),
+             close = i + step >= len || !begins_upper(s + i + step, len - i - step);
         if (cp == '"') r->quoted = !r->quoted;
         else if (cp == 0x201C || cp == 0xAB) r->quoted = true;
         else if (cp == 0x201D || cp == 0xBB) r->quoted = false;
         else if (cp == '\'' || cp == 0x2018 || cp == 0x2019) r->quoted = open ? true : close ? false : r->quoted;
         if (cp == ':' && (i + 1 >= len || is_blank(s[i + 1]))) r->payload = true;
-        if (cp == '.' || cp == '!' || cp == '?' || cp == ':' || cp == '\n' || cp == '"' || cp == '\'' || cp == 0x201C) r->begins = true;
+        if (cp == '.' || cp == '!' || cp == '?' || cp == ':' || cp == '\n' || cp == '"' || cp == '\'' || cp == 0x201C)
+            r->begins = true;
     }
 }
 
@@ -151,7 +154,8 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Signs that change what is meant.  A hyphen or a slash counts where a digit follows and no letter stands before, # behind a letter. */
 static void count_signs(words *out, const char *s, size_t len) {
-    static const uint32_t signs[SIGNS] = {'+', '=', '<', '>', '^', '%', '$', '*', '-', '/', '#', 0x20AC, 0xA3, 0xA5, 0xB0, 0xB1};
+    static const uint32_t signs[SIGNS] = {'+', '=', '<', '>',    '^',  '%',  '$',  '*',
+                                          '-', '/', '#', 0x20AC, 0xA3, 0xA5, 0xB0, 0xB1};
     for (size_t i = 0, step; i < len; i += step) {
         uint32_t cp;
         step = ng_utf8_decode(&cp, s + i, len - i);
@@ -225,7 +229,8 @@ static size_t count(const words *in, unsigned mark, uint64_t whole) {
 static bool same_numbers(const words *a, const words *b) {
     if (count(a, HAS_NUMBER, 0) != count(b, HAS_NUMBER, 0)) return false;
     for (size_t i = 0; i < a->n; i++)
-        if ((a->w[i].marks & HAS_NUMBER) && count(a, HAS_NUMBER, a->w[i].whole) != count(b, HAS_NUMBER, a->w[i].whole)) return false;
+        if ((a->w[i].marks & HAS_NUMBER) && count(a, HAS_NUMBER, a->w[i].whole) != count(b, HAS_NUMBER, a->w[i].whole))
+            return false;
     return true;
 }
 
@@ -286,7 +291,8 @@ static bool has_odd_particle(const words *a, size_t from, size_t to, const words
     for (size_t i = from; i < to; i++) {
         bool alone = to - from == 1 && b_to - b_from == 1, mate = false;
         if ((a->w[i].roles & NG_ROLES_LIGHT) && !alone) continue;
-        for (size_t k = b_from; k < b_to; k++) mate |= a->w[i].stem == b->w[k].stem || (a->w[i].roles & b->w[k].roles & NG_ROLES_CLASSES);
+        for (size_t k = b_from; k < b_to; k++)
+            mate |= a->w[i].stem == b->w[k].stem || (a->w[i].roles & b->w[k].roles & NG_ROLES_CLASSES);
         if (!mate) return true;
     }
     return false;
@@ -302,7 +308,8 @@ static ng_unlike judge_gap(const gap *g) {
     if (own_a && own_b) return NG_UNLIKE_WORDS;
     if (moved_a && moved_b && !own_a && !own_b) return NG_UNLIKE_ORDER;
     if (own_a + own_b + moved_a + moved_b) return NG_UNLIKE_NOT;
-    bool odd = has_odd_particle(g->a, g->a_from, g->a_to, g->b, g->b_from, g->b_to) || has_odd_particle(g->b, g->b_from, g->b_to, g->a, g->a_from, g->a_to);
+    bool odd = has_odd_particle(g->a, g->a_from, g->a_to, g->b, g->b_from, g->b_to) ||
+               has_odd_particle(g->b, g->b_from, g->b_to, g->a, g->a_from, g->a_to);
     return odd ? NG_UNLIKE_PARTICLES : NG_UNLIKE_NOT;
 }
 
@@ -355,8 +362,10 @@ static bool exchanges(const word *a, const word *b, size_t n) {
         if (!same_stems(a, b + n - x, x) || !has_content(a, x)) continue;
         for (size_t y = 1; x + y < n; y++) {
             size_t middle = n - x - y;
-            bool even = middle == 1 && (a[x].whole == ng_hash64(both[0], 3, 0) || a[x].whole == ng_hash64(both[1], 2, 0));
-            if (!even && same_stems(a + n - y, b, y) && has_content(b, y) && same_stems(a + x, b + y, middle)) return true;
+            bool even =
+                middle == 1 && (a[x].whole == ng_hash64(both[0], 3, 0) || a[x].whole == ng_hash64(both[1], 2, 0));
+            if (!even && same_stems(a + n - y, b, y) && has_content(b, y) && same_stems(a + x, b + y, middle))
+                return true;
         }
     }
     return false;

@@ -16,12 +16,13 @@ enum { RUN_MIN = 3, WORD_MAX = 512 };
 static const struct {
     uint16_t cp;
     char latin;
-} doubles[] = {{0x391, 'A'}, {0x392, 'B'}, {0x395, 'E'}, {0x396, 'Z'}, {0x397, 'H'}, {0x399, 'I'}, {0x39A, 'K'}, {0x39C, 'M'}, {0x39D, 'N'},
-               {0x39F, 'O'}, {0x3A1, 'P'}, {0x3A4, 'T'}, {0x3A5, 'Y'}, {0x3A7, 'X'}, {0x3B1, 'a'}, {0x3B9, 'i'}, {0x3BD, 'v'}, {0x3BF, 'o'},
-               {0x3C1, 'p'}, {0x3C5, 'u'}, {0x3C7, 'x'}, {0x405, 'S'}, {0x406, 'I'}, {0x408, 'J'}, {0x410, 'A'}, {0x412, 'B'}, {0x415, 'E'},
-               {0x41A, 'K'}, {0x41C, 'M'}, {0x41D, 'H'}, {0x41E, 'O'}, {0x420, 'P'}, {0x421, 'C'}, {0x422, 'T'}, {0x423, 'Y'}, {0x425, 'X'},
-               {0x430, 'a'}, {0x435, 'e'}, {0x43A, 'k'}, {0x43E, 'o'}, {0x440, 'p'}, {0x441, 'c'}, {0x443, 'y'}, {0x445, 'x'}, {0x455, 's'},
-               {0x456, 'i'}, {0x458, 'j'}, {0x475, 'v'}};
+} doubles[] = {{0x391, 'A'}, {0x392, 'B'}, {0x395, 'E'}, {0x396, 'Z'}, {0x397, 'H'}, {0x399, 'I'}, {0x39A, 'K'},
+               {0x39C, 'M'}, {0x39D, 'N'}, {0x39F, 'O'}, {0x3A1, 'P'}, {0x3A4, 'T'}, {0x3A5, 'Y'}, {0x3A7, 'X'},
+               {0x3B1, 'a'}, {0x3B9, 'i'}, {0x3BD, 'v'}, {0x3BF, 'o'}, {0x3C1, 'p'}, {0x3C5, 'u'}, {0x3C7, 'x'},
+               {0x405, 'S'}, {0x406, 'I'}, {0x408, 'J'}, {0x410, 'A'}, {0x412, 'B'}, {0x415, 'E'}, {0x41A, 'K'},
+               {0x41C, 'M'}, {0x41D, 'H'}, {0x41E, 'O'}, {0x420, 'P'}, {0x421, 'C'}, {0x422, 'T'}, {0x423, 'Y'},
+               {0x425, 'X'}, {0x430, 'a'}, {0x435, 'e'}, {0x43A, 'k'}, {0x43E, 'o'}, {0x440, 'p'}, {0x441, 'c'},
+               {0x443, 'y'}, {0x445, 'x'}, {0x455, 's'}, {0x456, 'i'}, {0x458, 'j'}, {0x475, 'v'}};
 
 static char double_of(uint32_t cp) {
     for (size_t i = 0; cp >= 0x391 && cp <= 0x475 && i < sizeof doubles / sizeof doubles[0]; i++)
@@ -30,9 +31,9 @@ static char double_of(uint32_t cp) {
 }
 
 static bool is_invisible(uint32_t cp) {
-    return cp == 0xAD || cp == 0x34F || cp == 0x61C || cp == 0x180E || (cp >= 0x200B && cp <= 0x200F) || (cp >= 0x202A && cp <= 0x202E) ||
-           (cp >= 0x2060 && cp <= 0x2064) || (cp >= 0x2066 && cp <= 0x206F) || cp == 0xFEFF || (cp >= 0xFE00 && cp <= 0xFE0F) ||
-           (cp >= 0xE0000 && cp <= 0xE01EF);
+    return cp == 0xAD || cp == 0x34F || cp == 0x61C || cp == 0x180E || (cp >= 0x200B && cp <= 0x200F) ||
+           (cp >= 0x202A && cp <= 0x202E) || (cp >= 0x2060 && cp <= 0x2064) || (cp >= 0x2066 && cp <= 0x206F) ||
+           cp == 0xFEFF || (cp >= 0xFE00 && cp <= 0xFE0F) || (cp >= 0xE0000 && cp <= 0xE01EF);
 }
 
 static bool is_ascii_punct(unsigned char c) {
@@ -43,7 +44,8 @@ static bool is_ascii_punct(unsigned char c) {
 static bool may_change(const char *text, size_t len) {
     const unsigned char *t = (const unsigned char *)text;
     for (size_t i = 0; i < len; i++) {
-        if (t[i] >= 0xC2 && (t[i] == 0xC2 || t[i] == 0xCD || (t[i] >= 0xCE && t[i] <= 0xD8) || t[i] == 0xE1 || t[i] == 0xE2 || t[i] == 0xEF || t[i] == 0xF3))
+        if (t[i] >= 0xC2 && (t[i] == 0xC2 || t[i] == 0xCD || (t[i] >= 0xCE && t[i] <= 0xD8) || t[i] == 0xE1 ||
+                             t[i] == 0xE2 || t[i] == 0xEF || t[i] == 0xF3))
             return true;
         if (i + 2 < len && t[i] == t[i + 1] && t[i] == t[i + 2] && is_ascii_punct(t[i])) return true;
     }
@@ -144,7 +146,8 @@ static void clean(cleaner *c, const char *text, size_t len) {
             put(c, cp);
             continue;
         }
-        bool alone = (before == ' ' || before == '\n' || before == '\t') && (!after || after == ' ' || after == '\n' || after == '\t');
+        bool alone = (before == ' ' || before == '\n' || before == '\t') &&
+                     (!after || after == ' ' || after == '\n' || after == '\t');
         if (!alone) put(c, cp);
         for (; run > 1; run--) i += ng_utf8_decode(&after, text + i, len - i);
         if (alone) cp = before; /* a second run behind it stands alone too */

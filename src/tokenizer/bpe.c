@@ -125,7 +125,8 @@ static ng_status read_bytes(ng_bpe *b, ng_arena *a, ng_error *err) {
     }
     for (int l = 0; l < 256; l++)
         for (int r = 0; r < 256; r++)
-            pairs[l << 8 | r] = b->byte_id[l] < 0 || b->byte_id[r] < 0 ? NONE : pair_rank(b, b->byte_id[l], b->byte_id[r]);
+            pairs[l << 8 | r] =
+                b->byte_id[l] < 0 || b->byte_id[r] < 0 ? NONE : pair_rank(b, b->byte_id[l], b->byte_id[r]);
     static const uint8_t replacement[3] = {0xEF, 0xBF, 0xBD};
     if (b->byte_id[0xEF] >= 0 && b->byte_id[0xBF] >= 0 && b->byte_id[0xBD] >= 0)
         b->n_replacement = merge_short(b, replacement, 3, b->replacement);

@@ -34,7 +34,8 @@ ng_status ng_chat_render(const ng_tokenizer *t, const ng_chat_message *messages,
                          ng_error *err) {
     ng_arena *arena;
     if (!t->chat_template)
-        return ng_fail(err, NG_EUNSUPPORTED, "chat template: the model file has none (tokenizer.chat_template), so it is "
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "chat template: the model file has none (tokenizer.chat_template), so it is "
                        "no chat model; use `complete`");
     if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "chat template: out of memory");
     ng_jinja *j = ng_arena_alloc(arena, sizeof *j);

@@ -33,7 +33,8 @@ static void choose_mark(masked *m, const ng_chat_message *messages, size_t n) {
     for (uint64_t salt = 1;; salt++) {
         bool taken = false;
         snprintf(m->mark, sizeof m->mark, "\2%016llx\3", (unsigned long long)ng_hash_mix(salt));
-        for (size_t i = 0; i < n && !taken; i++) taken = strstr(messages[i].text, m->mark) || strstr(messages[i].role, m->mark);
+        for (size_t i = 0; i < n && !taken; i++)
+            taken = strstr(messages[i].text, m->mark) || strstr(messages[i].role, m->mark);
         if (!taken) return;
     }
 }

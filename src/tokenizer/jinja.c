@@ -37,7 +37,8 @@ ng_jval ng_jval_map(ng_jinja *j) {
 void ng_jval_put(ng_jinja *j, ng_jval *map, ng_jval name, ng_jval value) {
     if (j->status) return;
     size_t i = 0;
-    while (i < *map->map_len && (map->items[2 * i].len != name.len || memcmp(map->items[2 * i].str, name.str, name.len)))
+    while (i < *map->map_len &&
+           (map->items[2 * i].len != name.len || memcmp(map->items[2 * i].str, name.str, name.len)))
         i++;
     if (i == NG_J_MAP_MAX) {
         ng_jinja_fail(j, NG_EUNSUPPORTED, "a mapping of so many keys", name.str, name.len);
@@ -150,7 +151,8 @@ static void cut(ng_jinja *j, program *prog, const char *start, size_t len) {
         }
         p = close + 2;
         dash = close > open && close[-1] == '-';
-        if (!comment) add_seg(prog, block ? SEG_STMT : SEG_EXPR, open, close - (dash || (close > open && close[-1] == '+')));
+        if (!comment)
+            add_seg(prog, block ? SEG_STMT : SEG_EXPR, open, close - (dash || (close > open && close[-1] == '+')));
         if (dash) {
             while (p < end && is_blank(*p)) p++;
         } else if (block && p < end && *p == '\n') {
@@ -199,7 +201,8 @@ static void run_if(ng_jinja *j, const program *prog, size_t *i, size_t to) {
             at_end(j, &c);
             now = ng_jval_truth(&v);
         }
-        if (next == to) ng_jinja_fail(j, NG_EUNSUPPORTED, "an if without endif", s->code.p, (size_t)(s->code.end - s->code.p));
+        if (next == to)
+            ng_jinja_fail(j, NG_EUNSUPPORTED, "an if without endif", s->code.p, (size_t)(s->code.end - s->code.p));
         if (now && !taken) run(j, prog, *i + 1, next);
         taken |= now;
         *i = next;

@@ -114,7 +114,8 @@ static size_t read_items(ng_jinja *j, ng_jcursor *c, const char *close, ng_jval 
         ng_jval name = ng_jval_strn(ahead.p, len);
         ahead.p += len;
         names[n] = undefined;
-        if (len && ng_jinja_accept(&ahead, "=") && !(ahead.p < ahead.end && *ahead.p == '=')) names[n] = name, *c = ahead;
+        if (len && ng_jinja_accept(&ahead, "=") && !(ahead.p < ahead.end && *ahead.p == '='))
+            names[n] = name, *c = ahead;
         items[n++] = ng_jinja_expression(j, c);
     }
     return n;
@@ -224,7 +225,8 @@ static ng_jval changed_case(ng_jinja *j, ng_jval v, bool upper) {
         return undefined;
     }
     for (size_t i = 0; i < v.len; i++) {
-        if ((unsigned char)out[i] >= 0x80) ng_jinja_fail(j, NG_EUNSUPPORTED, "changing the case of this text", v.str, v.len);
+        if ((unsigned char)out[i] >= 0x80)
+            ng_jinja_fail(j, NG_EUNSUPPORTED, "changing the case of this text", v.str, v.len);
         if (upper ? out[i] >= 'a' && out[i] <= 'z' : out[i] >= 'A' && out[i] <= 'Z') out[i] ^= 32;
     }
     return ng_jval_strn(out, v.len);
@@ -399,7 +401,8 @@ static ng_jval sum(ng_jinja *j, ng_jcursor *c) {
         if (a.kind == NG_J_STR && b.kind == NG_J_STR && (op == '+' || op == '~')) a = joined(j, &a, &b);
         else if (a.kind == NG_J_INT && b.kind == NG_J_INT && (op == '+' || op == '-'))
             a.number = op == '+' ? a.number + b.number : a.number - b.number;
-        else if (a.kind == NG_J_INT && b.kind == NG_J_INT && op == '%' && a.number >= 0 && b.number > 0) a.number %= b.number;
+        else if (a.kind == NG_J_INT && b.kind == NG_J_INT && op == '%' && a.number >= 0 && b.number > 0)
+            a.number %= b.number;
         else fail_here(j, "this sum", &here);
     }
     return a;

@@ -32,7 +32,8 @@ static ng_status read_kind(ng_tokenizer *t, const ng_gguf *g, ng_error *err) {
                        "not known; convert the model again");
     if ((s = ng_gguf_get_str(g, KEY("pre"), &pre, err))) return s;
     if (!(t->bpe.pretok = ng_pretok_find(pre.data, pre.len)))
-        return ng_fail(err, NG_EUNSUPPORTED, "tokenizer: pre-tokenizer \"%.*s\" is not supported; this version knows %s",
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "tokenizer: pre-tokenizer \"%.*s\" is not supported; this version knows %s",
                        pre.len < 64 ? (int)pre.len : 64, pre.data, ng_pretok_names());
     return NG_OK;
 }
@@ -139,7 +140,8 @@ static ng_status read_policy(ng_tokenizer *t, const ng_gguf *g, ng_error *err) {
     if (!s) s = read_id(t, g, KEY("cls_token_id"), &cls, err);
     if (!s) s = read_id(t, g, KEY("seperator_token_id"), &sep, err); /* the format's own spelling */
     if (!s) s = ng_gguf_get_bool_or(g, KEY("add_bos_token"), bert || t->bpe.pretok->add_bos, &add_bos, err);
-    if (!s) s = ng_gguf_get_bool_or(g, KEY("add_sep_token"), bert && !ng_gguf_has(g, KEY("add_eos_token")), &add_sep, err);
+    if (!s)
+        s = ng_gguf_get_bool_or(g, KEY("add_sep_token"), bert && !ng_gguf_has(g, KEY("add_eos_token")), &add_sep, err);
     if (!s) s = ng_gguf_get_bool_or(g, KEY("add_eos_token"), false, &add_eos, err);
     if (s) return s;
     if (bert) {
@@ -147,7 +149,8 @@ static ng_status read_policy(ng_tokenizer *t, const ng_gguf *g, ng_error *err) {
         if (cls < 0) cls = t->bos >= 0 ? t->bos : ng_tokenizer_find(t, "[CLS]", 5);
         if (sep < 0) sep = t->eos >= 0 ? t->eos : ng_tokenizer_find(t, "[SEP]", 5);
         if (t->bos < 0) t->bos = cls;
-        if (t->unk < 0) return ng_fail(err, NG_EFORMAT, "tokenizer: a WordPiece vocabulary needs an unknown token ([UNK])");
+        if (t->unk < 0)
+            return ng_fail(err, NG_EFORMAT, "tokenizer: a WordPiece vocabulary needs an unknown token ([UNK])");
     }
     t->prefix = add_bos ? t->bos : -1;
     t->suffix = add_eos ? t->eos : add_sep ? sep : -1;

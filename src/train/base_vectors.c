@@ -22,10 +22,12 @@ static void put_batch(ng_encoder *whole, const ng_id_texts *x, size_t from, size
     for (size_t i = 0; i < n; i++) begin[i + 1] = x->begin[from + i + 1] - x->begin[from];
     ng_encoder_batch b = {.n_seq = n, .begin = begin, .ids = x->ids + x->begin[from], .first = x->first + from};
     const float *y = ng_encoder_forward(whole, &b);
-    for (size_t i = 0; i < n; i++) put_vector(y + begin[i] * width, begin[i + 1] - begin[i], width, out + (from + i) * width);
+    for (size_t i = 0; i < n; i++)
+        put_vector(y + begin[i] * width, begin[i + 1] - begin[i], width, out + (from + i) * width);
 }
 
-static ng_status put_task(ng_encoder_task *k, ng_encoder *whole, const ng_encoder_base *base, ng_nn *nn, ng_error *err) {
+static ng_status put_task(ng_encoder_task *k, ng_encoder *whole, const ng_encoder_base *base, ng_nn *nn,
+                          ng_error *err) {
     ng_id_texts x;
     size_t width = base->shape.width;
     ng_status s = ng_id_texts_new(&x, &k->train, (ng_recipe_task)k->recipe.task, base->teacher, base->shape.n_ctx, err);
@@ -33,7 +35,8 @@ static ng_status put_task(ng_encoder_task *k, ng_encoder *whole, const ng_encode
     if (!s) s = ng_encoder_bind(whole, nn, BATCH * longest, BATCH, longest, err);
     if (!s && !(k->vectors = malloc((x.n + 1) * width * sizeof *k->vectors)))
         s = ng_fail(err, NG_ENOMEM, "%s: no memory for the vectors of %zu texts", k->recipe.path, x.n);
-    for (size_t from = 0; !s && from < x.n; from += BATCH) put_batch(whole, &x, from, x.n - from < BATCH ? x.n - from : BATCH, k->vectors);
+    for (size_t from = 0; !s && from < x.n; from += BATCH)
+        put_batch(whole, &x, from, x.n - from < BATCH ? x.n - from : BATCH, k->vectors);
     ng_id_texts_clear(&x);
     return s;
 }
@@ -41,7 +44,8 @@ static ng_status put_task(ng_encoder_task *k, ng_encoder *whole, const ng_encode
 ng_status ng_base_vectors(ng_encoder_tasks *t, const ng_encoder_base *base, ng_nn *nn, ng_error *err) {
     ng_encoder *whole = NULL;
     if (base->shape.width > NG_VECTOR_MAX)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: distill.vectors: the base is %zu wide; at most %d", t->recipe->path, base->shape.width, (int)NG_VECTOR_MAX);
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: distill.vectors: the base is %zu wide; at most %d", t->recipe->path,
+                       base->shape.width, (int)NG_VECTOR_MAX);
     ng_status s = ng_encoder_base_whole(base, true, &whole, err);
     for (size_t i = 0; !s && i < t->len; i++)
         if (t->items[i].head->vectors) s = put_task(&t->items[i], whole, base, nn, err);

@@ -35,14 +35,16 @@ static void one_step(bench *b) {
     ng_nn_pool p = {b->batch, w, b->begin, b->seqs, false, x, b->pooled, b->dpooled, dx};
     ng_nn_linear l = {.n = b->batch, .in = w, .out = LABELS, .x = b->pooled, .w = head, .b = head + LABELS * w, .y = b->z,
                       .dy = b->dz, .dx = b->dpooled, .dw = dhead, .db = dhead + LABELS * w};
-    ng_nn_loss loss = {.n = b->batch, .n_labels = LABELS, .z = b->z, .label = b->label, .scale = 1.0 / (double)b->batch, .dz = b->dz};
+    ng_nn_loss loss =
+        {.n = b->batch, .n_labels = LABELS, .z = b->z, .label = b->label, .scale = 1.0 / (double)b->batch, .dz = b->dz};
     ng_nn_pool_forward(&b->nn, &p);
     ng_nn_linear_forward(&b->nn, &l);
     (void)ng_nn_cross_entropy(&loss);
     ng_nn_linear_backward(&b->nn, &l);
     ng_nn_pool_backward(&b->nn, &p);
     ng_encoder_backward(b->e);
-    ng_encoder_update u = {.rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01, .scale = 1, .step = ++b->step};
+    ng_encoder_update u =
+        {.rate = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = 0.01, .scale = 1, .step = ++b->step};
     (void)ng_encoder_step(b->e, &u);
 }
 
@@ -90,7 +92,8 @@ static ng_status prepare(bench *b, const ng_encoder_base *base, ng_error *err) {
     return NG_OK;
 }
 
-static ng_status one_cell(const ng_encoder_base *base, int n_threads, ng_train_bench_row *row, ng_precision precision, ng_error *err) {
+static ng_status one_cell(const ng_encoder_base *base, int n_threads, ng_train_bench_row *row, ng_precision precision,
+                          ng_error *err) {
     bench b = {.batch = (size_t)row->batch, .length = (size_t)row->length};
     double rates[ROUNDS];
     ng_status s = ng_nn_init(&b.nn, n_threads, precision, err);
@@ -113,7 +116,8 @@ ng_status ng_train_bench(const char *recipe_path, int n_threads, ng_train_bench_
     if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
     ng_status s = ng_encoder_recipe_is(recipe_path)
                       ? ng_encoder_recipe_read(&recipe, recipe_path, arena, err)
-                      : ng_fail(err, NG_EUNSUPPORTED, "%s: --bench times recipes of `task: encoder`; others train in seconds", recipe_path);
+                      : ng_fail(err, NG_EUNSUPPORTED,
+                                "%s: --bench times recipes of `task: encoder`; others train in seconds", recipe_path);
     if (!s) recipe.base.words = 0;
     if (!s && recipe.base.context < 128) recipe.base.context = 128;
     if (!s) s = ng_encoder_base_open(&base, &recipe, P_tmpdir, err);

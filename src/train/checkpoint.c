@@ -25,7 +25,8 @@ ng_status ng_checkpoint_write(const ng_checkpoint *c, const char *path, ng_error
 static ng_status take(const ng_gguf *g, const char *name, float *out, size_t n, ng_error *err) {
     const ng_gguf_tensor *t = ng_gguf_find_tensor(g, name);
     if (!t || t->type != NG_TYPE_F32 || t->dims[0] != n || t->n_dims != 1)
-        return ng_fail(err, NG_EFORMAT, "%s: no tensor %s of %zu floats; remove the file to start anew", ng_gguf_path(g), name, n);
+        return ng_fail(err, NG_EFORMAT, "%s: no tensor %s of %zu floats; remove the file to start anew",
+                       ng_gguf_path(g), name, n);
     memcpy(out, t->data, t->bytes);
     return NG_OK;
 }
@@ -39,7 +40,10 @@ ng_status ng_checkpoint_read(ng_checkpoint *c, const char *path, ng_error *err) 
     if (s) return s;
     s = ng_gguf_get_u64(g, "nanogrid.checkpoint.digest", &digest, err);
     if (!s && digest != c->digest)
-        s = ng_fail(err, NG_EINVALID, "%s: this checkpoint is of another run (recipe, data, seed or base differ); remove it to start anew", path);
+        s = ng_fail(err, NG_EINVALID,
+                    "%s: this checkpoint is of another run (recipe, data, seed or base differ); remove it to start "
+                    "anew",
+                    path);
     if (!s) s = ng_gguf_get_u64(g, "nanogrid.checkpoint.step", &c->step, err);
     if (!s) s = ng_gguf_get_i64(g, "nanogrid.checkpoint.best_epoch", &best, err);
     if (!s) s = ng_gguf_get_u64(g, "nanogrid.checkpoint.best_score", &bits[0], err);

@@ -74,25 +74,41 @@ static bool renamed(const ng_source *s, const char **label, size_t *len) {
 static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *err) {
     for (size_t i = 0; i < s->rename.len; i++)
         if (!strchr(s->rename.items[i], '='))
-            return ng_fail(err, NG_EINVALID, "%s:%d: rename: '%s' is not old=new", r->path, s->line, s->rename.items[i]);
+            return ng_fail(err, NG_EINVALID, "%s:%d: rename: '%s' is not old=new", r->path, s->line,
+                           s->rename.items[i]);
     if ((s->positive.len || s->negative.len) && (r->task != NG_RECIPE_MODERATE || s->value))
         return ng_fail(err, NG_EINVALID, "%s:%d: positive and negative belong to the task moderate, without value",
                        r->path, s->line);
     bool makes = s->format == NG_FORMAT_QUESTIONS || s->format == NG_FORMAT_DOCUMENTS;
-    if (makes && (r->task != (s->format == NG_FORMAT_QUESTIONS ? NG_RECIPE_RERANK : NG_RECIPE_SUMMARIZE) || r->labels.len != 2))
-        return ng_fail(err, NG_EINVALID, "%s:%d: questions are for the task rerank, documents for summarize, and the recipe names two labels", r->path, s->line);
-    if (makes ? s->where.len || s->hash.of || s->rename.len || s->value : s->others || s->stories)
-        return ng_fail(err, NG_EINVALID, "%s:%d: where, hash, rename and value are not for the formats questions and documents; others and stories are for these alone",
+    if (makes &&
+        (r->task != (s->format == NG_FORMAT_QUESTIONS ? NG_RECIPE_RERANK : NG_RECIPE_SUMMARIZE) || r->labels.len != 2))
+        return ng_fail(err, NG_EINVALID,
+                       "%s:%d: questions are for the task rerank, documents for summarize, and the recipe names two "
+                       "labels",
                        r->path, s->line);
-    if (s->every > 1 && s->format != NG_FORMAT_DOCUMENTS) return ng_fail(err, NG_EINVALID, "%s:%d: every is for the format documents", r->path, s->line);
+    if (makes ? s->where.len || s->hash.of || s->rename.len || s->value : s->others || s->stories)
+        return ng_fail(err, NG_EINVALID,
+                       "%s:%d: where, hash, rename and value are not for the formats questions and documents; others "
+                       "and stories are for these alone",
+                       r->path, s->line);
+    if (s->every > 1 && s->format != NG_FORMAT_DOCUMENTS)
+        return ng_fail(err, NG_EINVALID, "%s:%d: every is for the format documents", r->path, s->line);
     ng_noise noise;
     for (size_t i = 0; i < s->spoil.len; i++)
         if (!ng_noise_parse(&noise, s->spoil.items[i]) || r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED)
-            return ng_fail(err, NG_EINVALID, "%s:%d: spoil: '%s': single texts are spoilt by typos, spacing, homoglyphs or leetspeak", r->path, s->line, s->spoil.items[i]);
+            return ng_fail(err, NG_EINVALID,
+                           "%s:%d: spoil: '%s': single texts are spoilt by typos, spacing, homoglyphs or leetspeak",
+                           r->path, s->line, s->spoil.items[i]);
     if (ng_recipe_joins(r) && !s->second && !makes)
-        return ng_fail(err, NG_EINVALID, "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head", r->path, s->line);
-    if ((s->typos.copies || s->courtesy.copies || s->similar.copies) && (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
-        return ng_fail(err, NG_EINVALID, "%s:%d: typos, courtesy and similar are for single texts with labels, not for tagged words or pairs", r->path, s->line);
+        return ng_fail(err, NG_EINVALID,
+                       "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head",
+                       r->path, s->line);
+    if ((s->typos.copies || s->courtesy.copies || s->similar.copies) &&
+        (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
+        return ng_fail(err, NG_EINVALID,
+                       "%s:%d: typos, courtesy and similar are for single texts with labels, not for tagged words or "
+                       "pairs",
+                       r->path, s->line);
     return NG_OK;
 }
 
@@ -182,7 +198,8 @@ static ng_status kinds_to_tags(ng_labels *l, const ng_recipe *r, ng_error *err) 
     const char **names = ng_arena_array(l->arena, 2 * l->len + 1, sizeof *names);
     bool ok = names && (names[0] = ng_arena_strdup(l->arena, "O"));
     for (size_t i = 0; ok && i < l->len; i++)
-        ok = (names[2 * i + 1] = ng_arena_printf(l->arena, "B-%s", l->names[i])) && (names[2 * i + 2] = ng_arena_printf(l->arena, "I-%s", l->names[i]));
+        ok = (names[2 * i + 1] = ng_arena_printf(l->arena, "B-%s", l->names[i])) &&
+             (names[2 * i + 2] = ng_arena_printf(l->arena, "I-%s", l->names[i]));
     if (!ok) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     l->names = names;
     l->len = 2 * l->len + 1;
@@ -299,8 +316,13 @@ static ng_status kept_sample(const sample_scan *c, const ng_row *row, ng_sample 
     snprintf(name, sizeof name, "B-%.*s", (int)(full < 100 ? full : 100), full ? c->source->value : "");
     int32_t label = ng_labels_find(c->labels, name, strlen(name)); /* its I- comes next */
     ng_status st = NG_OK;
-    if (!full) st = ng_fail(err, NG_EINVALID, "%s:%d: `second` of the task extract needs `value`, the kind of the words that it keeps", c->recipe->path, c->source->line);
-    else if (!out) st = ng_fail(err, NG_ENOMEM, "%s line %zu: out of memory, or more than %d words", c->source->file, row->line, NG_KEPT_WORDS_MAX);
+    if (!full)
+        st = ng_fail(err, NG_EINVALID,
+                     "%s:%d: `second` of the task extract needs `value`, the kind of the words that it keeps",
+                     c->recipe->path, c->source->line);
+    else if (!out)
+        st = ng_fail(err, NG_ENOMEM, "%s line %zu: out of memory, or more than %d words", c->source->file, row->line,
+                     NG_KEPT_WORDS_MAX);
     else if (label < 0) st = unknown_label(c, row, c->source->value, full, err);
     for (size_t i = 0; !st && i < n; i++) out[i] = (int16_t)(!kept[i] ? 0 : i && kept[i - 1] ? label + 1 : label);
     free(kept);
@@ -320,11 +342,14 @@ static ng_status join_sample(const sample_scan *c, const ng_row *row, ng_sample 
 static ng_status pair_sample(const sample_scan *c, const ng_row *row, ng_sample *s, ng_error *err) {
     char number[64], *end = number;
     if (!row->second)
-        return ng_fail(err, NG_EINVALID, "%s:%d: the task embed needs `second`, the column of the other text", c->recipe->path, c->source->line);
-    snprintf(number, sizeof number, "%.*s", (int)(row->label_len < 60 ? row->label_len : 60), row->label ? row->label : "");
+        return ng_fail(err, NG_EINVALID, "%s:%d: the task embed needs `second`, the column of the other text",
+                       c->recipe->path, c->source->line);
+    snprintf(number, sizeof number, "%.*s", (int)(row->label_len < 60 ? row->label_len : 60),
+             row->label ? row->label : "");
     double score = strtod(number, &end) / c->source->scale;
     if (end == number || *end || !(score >= 0 && score <= 1))
-        return ng_fail(err, NG_EFORMAT, "%s line %zu: '%s' is no number from 0 to %g", c->source->file, row->line, number, c->source->scale);
+        return ng_fail(err, NG_EFORMAT, "%s line %zu: '%s' is no number from 0 to %g", c->source->file, row->line,
+                       number, c->source->scale);
     s->score = (float)score;
     return join_sample(c, row, s, err);
 }
@@ -411,7 +436,8 @@ static ng_status add_sample(void *ctx, const ng_row *row, ng_error *err) {
         }
     }
     if (ng_source_joins(c->source, c->recipe)) {
-        if (!row->second) return ng_fail(err, NG_EFORMAT, "%s line %zu: a pair without its second text", c->source->file, row->line);
+        if (!row->second)
+            return ng_fail(err, NG_EFORMAT, "%s line %zu: a pair without its second text", c->source->file, row->line);
         ng_status st = join_sample(c, row, &s, err);
         if (st) return st;
     }

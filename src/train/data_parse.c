@@ -126,7 +126,8 @@ static ng_status share_of(parser *p, text_ref text, bool *in) {
     double number;
     if (!s->hash.of || !s->hash.by) return *in = in_share(s, ng_text_hash(text.data, text.len)), NG_OK;
     if (!lookup(p, s->hash.by, strlen(s->hash.by), &v)) return bad_row(p, "the row has no column for hash", s->hash.by);
-    if (!to_number(v, &number) || !(number >= 0 && number < 9e15)) return bad_row(p, "no number from 0 on in the column", s->hash.by);
+    if (!to_number(v, &number) || !(number >= 0 && number < 9e15))
+        return bad_row(p, "no number from 0 on in the column", s->hash.by);
     return *in = in_share(s, (uint64_t)number), NG_OK;
 }
 
@@ -141,7 +142,8 @@ typedef struct span_mark {
 static ng_status mark_at(parser *p, const json_t *list, json_int_t at, span_mark *out) {
     *out = (span_mark){0};
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *m = json_array_get(list, i), *start = json_array_get(m, 0), *end = json_array_get(m, 1), *kind = json_array_get(m, 2);
+        const json_t *m = json_array_get(list, i), *start = json_array_get(m, 0), *end = json_array_get(m, 1),
+                     *kind = json_array_get(m, 2);
         if (!json_is_integer(start) || !json_is_integer(end) || !json_is_string(kind) || !json_string_length(kind) ||
             strchr(json_string_value(kind), ' '))
             return bad_row(p, "a mark is not [start, end, kind]", NULL);
@@ -179,7 +181,8 @@ static ng_status spans_to_tags(parser *p, const json_t *list, text_ref *text, te
         inside = true;
         open = m;
     }
-    if (s || p->words.status || p->tags.status) return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the row is too long", p->name, p->line);
+    if (s || p->words.status || p->tags.status)
+        return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the row is too long", p->name, p->line);
     *text = (text_ref){p->words.data, p->words.len};
     *label = (text_ref){p->tags.data, p->tags.len};
     return p->words.len ? NG_OK : bad_row(p, "the text is empty", NULL);
@@ -202,15 +205,18 @@ static ng_status emit(parser *p, bool need_label, ng_row_fn *fn, void *ctx) {
     if (wrong < text.len || memchr(text.data, 0, text.len)) return bad_row(p, "the text is not UTF-8 text", NULL);
     bool own = need_label && !s->value && !s->positive.len && !s->negative.len, in = false;
     const json_t *marks = own && p->object ? json_object_get(p->object, s->label) : NULL;
-    if (own && !json_is_array(marks) && !lookup(p, s->label, strlen(s->label), &label)) return bad_row(p, "the row has no label column", s->label);
+    if (own && !json_is_array(marks) && !lookup(p, s->label, strlen(s->label), &label))
+        return bad_row(p, "the row has no label column", s->label);
     ng_status shared = share_of(p, text, &in);
     if (shared || !in) return shared;
     if (json_is_array(marks) && (shared = spans_to_tags(p, marks, &text, &label))) return shared;
     text_ref second = {0};
-    if (s->second && !lookup(p, s->second, strlen(s->second), &second)) return bad_row(p, "the row has no column", s->second);
+    if (s->second && !lookup(p, s->second, strlen(s->second), &second))
+        return bad_row(p, "the row has no column", s->second);
     if (s->second && (!second.len || ng_utf8_invalid_at(second.data, second.len) < second.len))
         return bad_row(p, "no UTF-8 text in the column", s->second);
-    ng_row row = {text.data, own ? label.data : NULL, s->second ? second.data : NULL, text.len, label.len, second.len, p->line};
+    ng_row row = {text.data, own ? label.data : NULL, s->second ? second.data : NULL, text.len, label.len, second.len,
+                  p->line};
     return fn(ctx, &row, p->err);
 }
 
@@ -232,7 +238,8 @@ static ng_status tsv_line(parser *p, const char *line, size_t len, bool need_lab
     ng_status st = split_tabs(p, line, len, p->values, &n);
     if (st) return st;
     if (n != p->n_columns)
-        return ng_fail(p->err, NG_EFORMAT, "%s:%zu: %zu columns, the header has %zu", p->name, p->line, n, p->n_columns);
+        return ng_fail(p->err, NG_EFORMAT, "%s:%zu: %zu columns, the header has %zu", p->name, p->line, n,
+                       p->n_columns);
     return emit(p, need_label, fn, ctx);
 }
 
@@ -347,7 +354,8 @@ static ng_status end_sentence(parser *p, ng_buf *words, ng_buf *tags, bool need_
 
 static bool ends_with_word(const ng_buf *words, const char *word) {
     size_t n = word ? strlen(word) : 0;
-    return n && words->len >= n && !memcmp(words->data + words->len - n, word, n) && (words->len == n || words->data[words->len - n - 1] == ' ');
+    return n && words->len >= n && !memcmp(words->data + words->len - n, word, n) &&
+           (words->len == n || words->data[words->len - n - 1] == ' ');
 }
 
 static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags) {
@@ -360,12 +368,15 @@ static ng_status put_word(parser *p, text_ref line, ng_buf *words, ng_buf *tags)
     if (!is_tag(tag) || memchr(tag.data, ' ', tag.len)) return bad_row(p, "the tag is not O, B-kind or I-kind", NULL);
     bool outside = *tag.data == 'O';
     if (!word.len && outside) return NG_OK; /* published files have these where a character was lost */
-    if (!word.len || (memchr(word.data, ' ', word.len) && !outside)) return bad_row(p, "the word is empty or holds a space", NULL);
+    if (!word.len || (memchr(word.data, ' ', word.len) && !outside))
+        return bad_row(p, "the word is empty or holds a space", NULL);
     for (size_t i = 0, part; i < word.len && !s; i += part + 1) { /* and some where a space is within a word */
         const char *gap = memchr(word.data + i, ' ', word.len - i);
         part = gap ? (size_t)(gap - word.data) - i : word.len - i;
         bool glued = ends_with_word(words, p->source->glue);
-        if (part && !glued && ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) || ng_buf_put(tags, tag.data, tag.len)))
+        if (part && !glued &&
+            ((words->len && (ng_buf_putc(words, ' ') || ng_buf_putc(tags, ' '))) ||
+             ng_buf_put(tags, tag.data, tag.len)))
             s = NG_ENOMEM;
         if (part && !s) s = ng_buf_put(words, word.data + i, part);
         if (s) return ng_fail(p->err, NG_ENOMEM, "%s:%zu: the sentence is too long", p->name, p->line);
@@ -384,7 +395,8 @@ static ng_status parse_conll(parser *p, text_ref in, bool need_label, ng_row_fn 
         size_t end = nl ? (size_t)(nl - in.data) : in.len, n = end - i;
         p->line++;
         if (n && in.data[end - 1] == '\r') n--;
-        s = n ? put_word(p, (text_ref){in.data + i, n}, &words, &tags) : end_sentence(p, &words, &tags, need_label, fn, ctx);
+        s = n ? put_word(p, (text_ref){in.data + i, n}, &words, &tags)
+              : end_sentence(p, &words, &tags, need_label, fn, ctx);
         i = end + 1;
     }
     if (!s) s = end_sentence(p, &words, &tags, need_label, fn, ctx);
@@ -393,7 +405,8 @@ static ng_status parse_conll(parser *p, text_ref in, bool need_label, ng_row_fn 
     return s;
 }
 
-static ng_status parse_lines(parser *p, text_ref in, ng_source_format format, bool need_label, ng_row_fn *row, void *ctx) {
+static ng_status parse_lines(parser *p, text_ref in, ng_source_format format, bool need_label, ng_row_fn *row,
+                             void *ctx) {
     for (size_t i = 0; i < in.len;) {
         const char *line = in.data + i, *nl = memchr(line, '\n', in.len - i);
         size_t end = nl ? (size_t)(nl - in.data) : in.len, n = end - i;

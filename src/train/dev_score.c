@@ -22,12 +22,14 @@ static size_t end_of(const int32_t *tags, size_t i, size_t n, const char *const 
     return i;
 }
 
-void ng_span_score_add(ng_span_score *s, const int32_t *gold, const int32_t *said, size_t n, const char *const *labels) {
+void ng_span_score_add(ng_span_score *s, const int32_t *gold, const int32_t *said, size_t n,
+                       const char *const *labels) {
     for (size_t i = 0; i < n; i++) {
         bool g = begins(gold, i, labels), p = begins(said, i, labels);
         s->n_gold += g;
         s->n_said += p;
-        s->n_right += g && p && !strcmp(labels[gold[i]] + 2, labels[said[i]] + 2) && end_of(gold, i, n, labels) == end_of(said, i, n, labels);
+        s->n_right += g && p && !strcmp(labels[gold[i]] + 2, labels[said[i]] + 2) &&
+                      end_of(gold, i, n, labels) == end_of(said, i, n, labels);
     }
 }
 

@@ -42,7 +42,8 @@ typedef struct ng_elementwise {
     /* y = (x - mean) * rstd * w + b of one row; rstd = 1 / sqrt(variance + eps). */
     void (*norm)(float *y, float stat[2], const float *x, const ng_norm_row *r);
     /* dx of one row; adds to dw and db.  dx may be dy.  stat as norm gave it. */
-    void (*norm_back)(float *dx, float *dw_db[2], const float *dy, const float *x, const float stat[2], const ng_norm_row *r);
+    void (*norm_back)(float *dx, float *dw_db[2], const float *dy, const float *x, const float stat[2],
+                      const ng_norm_row *r);
     /* x = softmax(scale x) in place; returns log(sum exp(scale x)). */
     float (*softmax)(float *x, size_t n, float scale);
     /* x = exp(scale x - lse) in place. */

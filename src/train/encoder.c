@@ -56,7 +56,9 @@ struct ng_encoder {
 
 /* ---- shape and layout --------------------------------------------------------------------------- */
 
-size_t ng_encoder_attention_width(const ng_encoder_shape *s) { return s->n_head * (s->head_width ? s->head_width : s->width / s->n_head); }
+size_t ng_encoder_attention_width(const ng_encoder_shape *s) {
+    return s->n_head * (s->head_width ? s->head_width : s->width / s->n_head);
+}
 
 size_t ng_encoder_n_type(const ng_encoder_shape *s) { return s->n_type ? s->n_type : 1; }
 
@@ -71,15 +73,18 @@ size_t ng_encoder_n_weights(const ng_encoder_shape *s) {
 
 ng_status ng_encoder_shape_check(const ng_encoder_shape *s, ng_error *err) {
     const size_t most = 1 << 20;
-    if (s->n_type > 2 || !s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff || s->n_vocab > most ||
-        s->n_ctx > NG_NN_LENGTH_MAX || s->width > 4096 || s->n_layer > 64 || s->n_ff > 16384 || s->n_head > s->width ||
-        (s->head_width ? s->head_width > s->width / s->n_head : s->width % s->n_head != 0) || !(s->eps >= 0 && s->eps < 1))
+    if (s->n_type > 2 || !s->n_vocab || !s->n_ctx || !s->width || !s->n_layer || !s->n_head || !s->n_ff ||
+        s->n_vocab > most || s->n_ctx > NG_NN_LENGTH_MAX || s->width > 4096 || s->n_layer > 64 || s->n_ff > 16384 ||
+        s->n_head > s->width || (s->head_width ? s->head_width > s->width / s->n_head : s->width % s->n_head != 0) ||
+        !(s->eps >= 0 && s->eps < 1))
         return ng_fail(err, NG_EINVALID,
-                       "encoder: %zu words, context %zu, width %zu of %zu heads, %zu layers, %zu inner: not trainable here "
+                       "encoder: %zu words, context %zu, width %zu of %zu heads, %zu layers, %zu inner: not trainable "
+                       "here "
                        "(at most 2^20 words, context 1024, width 4096, 64 layers, inner 16384; heads divide the width)",
                        s->n_vocab, s->n_ctx, s->width, s->n_head, s->n_layer, s->n_ff);
     if (ng_encoder_n_weights(s) > (size_t)1 << 30)
-        return ng_fail(err, NG_EINVALID, "encoder: %zu weights; at most 2^30 are trained here", ng_encoder_n_weights(s));
+        return ng_fail(err, NG_EINVALID, "encoder: %zu weights; at most 2^30 are trained here",
+                       ng_encoder_n_weights(s));
     return NG_OK;
 }
 
@@ -122,8 +127,12 @@ const char *const ng_lora_names[NG_LORA_TARGETS] = {"attn_q", "attn_k", "attn_v"
 
 static size_t target_in(const ng_encoder *e, size_t t) { return ng_lora_in(&e->shape, t); }
 static size_t target_out(const ng_encoder *e, size_t t) { return ng_lora_out(&e->shape, t); }
-size_t ng_lora_in(const ng_encoder_shape *s, size_t t) { return t == 5 ? s->n_ff : t == 3 ? ng_encoder_attention_width(s) : s->width; }
-size_t ng_lora_out(const ng_encoder_shape *s, size_t t) { return t == 4 ? s->n_ff : t < 3 ? ng_encoder_attention_width(s) : s->width; }
+size_t ng_lora_in(const ng_encoder_shape *s, size_t t) {
+    return t == 5 ? s->n_ff : t == 3 ? ng_encoder_attention_width(s) : s->width;
+}
+size_t ng_lora_out(const ng_encoder_shape *s, size_t t) {
+    return t == 4 ? s->n_ff : t < 3 ? ng_encoder_attention_width(s) : s->width;
+}
 
 /* Of a layer's targets before t. */
 static size_t adapter_weights(const ng_encoder *e, size_t t) {
@@ -150,7 +159,8 @@ static size_t lowest_layer(const ng_encoder *e) {
     return i;
 }
 
-static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) {
+static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra,
+                             const ng_encoder_lora *lora, ng_error *err) {
     *out = NULL;
     ng_status s = ng_encoder_shape_check(shape, err);
     ng_encoder *e = s ? NULL : calloc(1, sizeof *e);
@@ -176,7 +186,8 @@ static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, si
         for (size_t i = 0; i < shape->n_layer; i++)
             if (adapts_layer(e, i)) e->n_total += adapter_weights(e, NG_LORA_TARGETS);
         e->loaded = SIZE_MAX;
-        if (!(e->tables = malloc(small * sizeof *e->tables)) || !(e->layer = malloc(layer * sizeof *e->layer))) goto no_memory;
+        if (!(e->tables = malloc(small * sizeof *e->tables)) || !(e->layer = malloc(layer * sizeof *e->layer)))
+            goto no_memory;
     }
     e->n_own = e->n_total;
     e->n_total += n_extra;
@@ -188,14 +199,16 @@ static ng_status new_encoder(ng_encoder **out, const ng_encoder_shape *shape, si
     return NG_OK;
 no_memory:
     ng_encoder_free(e);
-    return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu weights, gradients and moments", ng_encoder_n_weights(shape) + n_extra);
+    return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu weights, gradients and moments",
+                   ng_encoder_n_weights(shape) + n_extra);
 }
 
 ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, ng_error *err) {
     return new_encoder(out, shape, n_extra, NULL, err);
 }
 
-ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) {
+ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra,
+                              const ng_encoder_lora *lora, ng_error *err) {
     return new_encoder(out, shape, n_extra, lora, err);
 }
 
@@ -237,7 +250,8 @@ static size_t trained_from(const ng_encoder *e) {
 void ng_encoder_touch_moments(ng_encoder *e) {
     size_t w = e->shape.width;
     for (size_t i = 0; i < e->shape.n_vocab && !e->adapts; i++)
-        for (size_t k = 0; k < w && !e->touched[i]; k++) e->touched[i] = e->moments[e->n_total + e->token + i * w + k] != 0;
+        for (size_t k = 0; k < w && !e->touched[i]; k++)
+            e->touched[i] = e->moments[e->n_total + e->token + i * w + k] != 0;
 }
 
 /* ---- activations -------------------------------------------------------------------------------- */
@@ -313,7 +327,10 @@ ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_s
     e->block = NULL;
     carve_all(e, &count, max_tok);
     e->block = ng_memory_alloc_huge(count.used);
-    if (!e->block) return ng_fail(err, NG_ENOMEM, "encoder: no memory for the activations of %zu tokens (%zu bytes); use smaller batches", max_tok, count.used);
+    if (!e->block)
+        return ng_fail(err, NG_ENOMEM,
+                       "encoder: no memory for the activations of %zu tokens (%zu bytes); use smaller batches", max_tok,
+                       count.used);
     carve c = {e->block, 0};
     carve_all(e, &c, max_tok);
     return ng_nn_reserve(nn, work_bytes(e, nn), err);
@@ -335,7 +352,8 @@ static void randomize_adapters(ng_encoder *e, ng_rng *r) {
     for (size_t i = 0; i < e->shape.n_layer; i++)
         for (size_t t = 0; t < NG_LORA_TARGETS; t++) {
             size_t at = ng_encoder_lora_at(e, i, t), in = target_in(e, t);
-            for (size_t k = 0; at != SIZE_MAX && k < e->lora.rank * in; k++) e->weights[at + k] = (float)(normal(r) / sqrt((double)in));
+            for (size_t k = 0; at != SIZE_MAX && k < e->lora.rank * in; k++)
+                e->weights[at + k] = (float)(normal(r) / sqrt((double)in));
         }
     for (size_t k = e->n_own; k < e->n_total; k++) e->weights[k] = (float)(0.02 * normal(r));
 }
@@ -383,7 +401,9 @@ static void load_rows(void *ctx, int part, int n_parts) {
         size_t i = TABLES + PER_LAYER * j->layer + k, begin, end;
         const ng_encoder_tensor *t = &j->e->tensors[i];
         ng_pool_slice(t->rows, 1, part, n_parts, &begin, &end);
-        if (end > begin) j->e->lora.read(j->e->lora.self, i, begin, end - begin, j->e->layer + (t->at - j->e->at[j->layer].qkv) + begin * t->cols);
+        if (end > begin)
+            j->e->lora.read(j->e->lora.self, i, begin, end - begin,
+                            j->e->layer + (t->at - j->e->at[j->layer].qkv) + begin * t->cols);
     }
 }
 
@@ -517,7 +537,10 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
     first.x = e->sum0, first.y = e->x0, first.stat = e->stat0;
     ng_nn_norm_forward(e->nn, &first);
     if (b->dropout > 0)
-        ng_nn_drop_forward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .x = e->x0, .y = e->x0, .drop = drop_of(e, 0)});
+        ng_nn_drop_forward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width,
+                                               .x = e->x0,
+                                               .y = e->x0,
+                                               .drop = drop_of(e, 0)});
     for (size_t i = 0; i < e->shape.n_layer; i++) layer_forward(e, i);
     return e->run[e->shape.n_layer - 1].x2;
 }
@@ -527,7 +550,9 @@ const float *ng_encoder_forward(ng_encoder *e, const ng_encoder_batch *b) {
 float *ng_encoder_grad_out(ng_encoder *e) { return e->dx; }
 const float *ng_encoder_qkv(const ng_encoder *e) { return e->run[e->shape.n_layer - 1].qkv; }
 void ng_encoder_add_qkv(ng_encoder *e, const float *dqkv) { e->add_qkv = dqkv; }
-ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i) { return (ng_encoder_values){input_of(e, i), e->run[i].mixed, e->run[i].act, e->run[i].x2}; }
+ng_encoder_values ng_encoder_layer_values(const ng_encoder *e, size_t i) {
+    return (ng_encoder_values){input_of(e, i), e->run[i].mixed, e->run[i].act, e->run[i].x2};
+}
 
 /* In: e->dx is the gradient of the layer's output; out: of its input. */
 static void layer_backward(ng_encoder *e, size_t i) {
@@ -558,7 +583,8 @@ static void layer_backward(ng_encoder *e, size_t i) {
     adapt_backward(e, i, 3, r->mixed, e->dh, r->sum1);
     att.dy = r->sum1, att.dqkv = e->dwide;
     ng_nn_attention_backward(e->nn, &att);
-    for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * aw; k++) e->dwide[k] += e->add_qkv[k];
+    for (size_t k = 0; e->add_qkv && i + 1 == e->shape.n_layer && k < n_rows(e) * 3 * aw; k++)
+        e->dwide[k] += e->add_qkv[k];
     qkv.x = x, qkv.dy = e->dwide, qkv.dx = e->dx, qkv.add_dx = true;
     ng_nn_linear_backward(e->nn, &qkv);
     for (size_t t = 0; t < 3; t++) adapt_backward(e, i, t, x, e->dwide + t * aw, e->dx);
@@ -571,7 +597,10 @@ void ng_encoder_backward(ng_encoder *e) {
     }
     if (e->frozen || e->adapts) return;
     if (e->batch.dropout > 0)
-        ng_nn_drop_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width, .dy = e->dx, .dx = e->dx, .drop = drop_of(e, 0)});
+        ng_nn_drop_backward(e->nn, &(ng_nn_map){.n = n_rows(e) * e->shape.width,
+                                                .dy = e->dx,
+                                                .dx = e->dx,
+                                                .drop = drop_of(e, 0)});
     ng_nn_norm first = norm(e, e->norm, e->norm_b);
     first.x = e->sum0, first.stat = e->stat0, first.dy = e->dx, first.dx = e->dx;
     ng_nn_norm_backward(e->nn, &first);

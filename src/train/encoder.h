@@ -38,7 +38,8 @@ ng_status ng_encoder_new(ng_encoder **out, const ng_encoder_shape *shape, size_t
 void ng_encoder_free(ng_encoder *e);
 /* Activations for batches of at most so many rows and sequences.  `nn` is borrowed and its work space
  * grown.  May be called again. */
-ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_seq, size_t longest, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_bind(ng_encoder *e, ng_nn *nn, size_t max_tok, size_t max_seq, size_t longest,
+                          ng_error *err) NG_MUST_USE;
 
 /* ---- low-rank adapters (Hu et al. 2021) ---------------------------------------------------------
  * The base is read, not trained: `read` gives rows of a tensor as floats (threads call it), a layer at a time, so it may stay
@@ -55,7 +56,8 @@ typedef struct ng_encoder_lora {
     void (*read)(void *self, size_t tensor, size_t row, size_t n, float *out);
     void *self;
 } ng_encoder_lora;
-ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra, const ng_encoder_lora *lora, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_new_lora(ng_encoder **out, const ng_encoder_shape *shape, size_t n_extra,
+                              const ng_encoder_lora *lora, ng_error *err) NG_MUST_USE;
 /* Where the A of target t (0 .. 5) of a layer is in the weights, B behind it; SIZE_MAX: it has none. */
 size_t ng_encoder_lora_at(const ng_encoder *e, size_t layer, size_t t);
 /* Columns and rows of target t's matrix. */

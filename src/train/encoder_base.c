@@ -13,7 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static ng_status no_memory(const ng_encoder_base *b, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", b->recipe->path); }
+static ng_status no_memory(const ng_encoder_base *b, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", b->recipe->path);
+}
 
 /* ---- opening ------------------------------------------------------------------------------------ */
 
@@ -36,8 +38,8 @@ static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
     float eps;
     ng_status s = ng_gguf_get_str(b->g, "general.architecture", &arch, err);
     if (!s && (arch.len != 4 || memcmp(arch.data, "bert", 4) != 0))
-        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%.*s' cannot be trained by this version; bert can", ng_gguf_path(b->g),
-                    (int)(arch.len < 40 ? arch.len : 40), arch.data);
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%.*s' cannot be trained by this version; bert can",
+                    ng_gguf_path(b->g), (int)(arch.len < 40 ? arch.len : 40), arch.data);
     if (s || (s = ng_gguf_get_u32(b->g, "bert.context_length", &ctx, err)) ||
         (s = ng_gguf_get_u32(b->g, "bert.embedding_length", &width, err)) ||
         (s = ng_gguf_get_u32(b->g, "bert.feed_forward_length", &ff, err)) ||
@@ -53,7 +55,8 @@ static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
     for (size_t i = 0; i < n; i++) {
         double k = r->layers.len ? r->layers.items[i] : (double)i;
         if (!(k >= 0 && k < layers) || k != (double)(uint32_t)k)
-            return ng_fail(err, NG_EINVALID, "%s: base.layers: the base has layers 0 to %u, not %g", b->recipe->path, layers - 1, k);
+            return ng_fail(err, NG_EINVALID, "%s: base.layers: the base has layers 0 to %u, not %g", b->recipe->path,
+                           layers - 1, k);
         b->layers[i] = (uint32_t)k;
     }
     size_t context = (size_t)r->context < ctx ? (size_t)r->context : ctx;
@@ -61,7 +64,8 @@ static ng_status read_shape(ng_encoder_base *b, ng_error *err) {
     return ng_encoder_shape_check(&b->shape, err);
 }
 
-ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r, const char *scratch_dir, ng_error *err) {
+ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r, const char *scratch_dir,
+                               ng_error *err) {
     ng_arena *arena;
     *out = (ng_encoder_base){.recipe = r};
     if (ng_arena_new(&arena, 0)) return no_memory(out, err);
@@ -200,7 +204,8 @@ static void put_ids(const ng_encoder_base *b, ng_gguf_writer *w) {
         uint32_t id;
         const char *key = ng_gguf_key(b->g, i, &kind);
         size_t n = strlen(key);
-        if (n < sizeof end || strcmp(key + n - (sizeof end - 1), end) != 0 || ng_gguf_get_u32(b->g, key, &id, NULL)) continue;
+        if (n < sizeof end || strcmp(key + n - (sizeof end - 1), end) != 0 || ng_gguf_get_u32(b->g, key, &id, NULL))
+            continue;
         if (id < b->n_words && b->moved[id] >= 0) ng_gguf_put_u32(w, key, (uint32_t)b->moved[id]);
     }
 }
@@ -229,10 +234,12 @@ ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_ar
 /* ---- weights ------------------------------------------------------------------------------------ */
 
 /* Row `row` of the teacher's tensor, where it is one of width cols. */
-static ng_status copy_row(const ng_encoder_base *b, const char *name, size_t row, float *out, size_t cols, ng_error *err) {
+static ng_status copy_row(const ng_encoder_base *b, const char *name, size_t row, float *out, size_t cols,
+                          ng_error *err) {
     const ng_gguf_tensor *t = ng_gguf_find_tensor(b->g, name);
     if (!t || t->dims[0] != cols || t->dims[1] <= row || !ng_can_dequantize(t->type))
-        return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %zu wide and have more than %zu rows", ng_gguf_path(b->g), name, cols, row);
+        return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %zu wide and have more than %zu rows",
+                       ng_gguf_path(b->g), name, cols, row);
     ng_dequantize_row(t->type, (const char *)t->data + row * (t->bytes / t->dims[1]), out, cols);
     return NG_OK;
 }
@@ -258,7 +265,8 @@ static ng_status copy_teacher(const ng_encoder_base *b, ng_encoder *e, ng_error 
         unsigned layer;
         int at = 0;
         bool tokens = !strcmp(t[i].name, "token_embd.weight"), types = !strcmp(t[i].name, "token_types.weight");
-        if (sscanf(t[i].name, "blk.%u.%n", &layer, &at) == 1 && at) snprintf(name, sizeof name, "blk.%u.%s", b->layers[layer], t[i].name + at);
+        if (sscanf(t[i].name, "blk.%u.%n", &layer, &at) == 1 && at)
+            snprintf(name, sizeof name, "blk.%u.%s", b->layers[layer], t[i].name + at);
         else snprintf(name, sizeof name, "%s", t[i].name);
         for (size_t r = 0; !s && r < t[i].rows; r++)
             s = copy_row(b, name, tokens ? (size_t)b->kept[r] : types && r >= n_types(b->g) ? 0 : r, weights + t[i].at + r * t[i].cols, t[i].cols, err);
@@ -280,7 +288,8 @@ static void take_types(const ng_gguf *g, const ng_encoder_tensor *x, float *out,
     const ng_gguf_tensor *t = ng_gguf_find_tensor(g, x->name);
     *has = t && t->dims[0] == x->cols && ng_can_dequantize(t->type);
     for (size_t r = 0; *has && r < x->rows; r++)
-        ng_dequantize_row(t->type, (const char *)t->data + (r < t->dims[1] ? r : 0) * (t->bytes / t->dims[1]), out + r * x->cols, x->cols);
+        ng_dequantize_row(t->type, (const char *)t->data + (r < t->dims[1] ? r : 0) * (t->bytes / t->dims[1]),
+                          out + r * x->cols, x->cols);
 }
 
 static ng_status take_words(const ng_encoder_base *b, float *table, size_t cols, ng_error *err) {
@@ -291,14 +300,19 @@ static ng_status take_words(const ng_encoder_base *b, float *table, size_t cols,
     if (!s) s = ng_gguf_get_array(b->start, "tokenizer.ggml.tokens", &theirs, err);
     if (s) return s;
     const ng_gguf_tensor *t = ng_gguf_find_tensor(b->start, "token_embd.weight");
-    if (!t || t->dims[0] != cols || t->dims[1] != theirs.len || theirs.kind != NG_GGUF_STRING || !ng_can_dequantize(t->type))
-        return ng_fail(err, NG_EFORMAT, "%s: base.start needs a token_embd.weight %zu wide for each of its words", ng_gguf_path(b->start), cols);
+    if (!t || t->dims[0] != cols || t->dims[1] != theirs.len || theirs.kind != NG_GGUF_STRING ||
+        !ng_can_dequantize(t->type))
+        return ng_fail(err, NG_EFORMAT, "%s: base.start needs a token_embd.weight %zu wide for each of its words",
+                       ng_gguf_path(b->start), cols);
     if (ng_arena_new(&arena, 0) || ng_token_table_init(&index, arena, theirs.len)) s = no_memory(b, err);
-    for (size_t i = 0; !s && i < theirs.len; i++) ng_token_table_put(&index, theirs.strs[i].data, theirs.strs[i].len, (int32_t)i);
+    for (size_t i = 0; !s && i < theirs.len; i++)
+        ng_token_table_put(&index, theirs.strs[i].data, theirs.strs[i].len, (int32_t)i);
     for (size_t i = 0; !s && i < b->shape.n_vocab; i++) {
         ng_str w = mine.strs[b->kept[i]];
         int32_t id = ng_token_table_get(&index, w.data, w.len);
-        if (id >= 0) ng_dequantize_row(t->type, (const char *)t->data + (size_t)id * (t->bytes / theirs.len), table + i * cols, cols);
+        if (id >= 0)
+            ng_dequantize_row(t->type, (const char *)t->data + (size_t)id * (t->bytes / theirs.len), table + i * cols,
+                              cols);
     }
     ng_arena_free(arena);
     return s;
@@ -314,12 +328,15 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
         if (!strcmp(t[i].name, "token_embd.weight")) s = take_words(b, weights + t[i].at, t[i].cols, err);
         else if (!strcmp(t[i].name, "token_types.weight")) take_types(b->start, &t[i], weights + t[i].at, &has);
         else take_start(b->start, t[i].name, t[i].rows, t[i].cols, weights + t[i].at, &has);
-        if (!has) s = ng_fail(err, NG_EFORMAT, "%s: base.start has no tensor %s of [%zu, %zu]", ng_gguf_path(b->start), t[i].name, t[i].cols, t[i].rows);
+        if (!has)
+            s = ng_fail(err, NG_EFORMAT, "%s: base.start has no tensor %s of [%zu, %zu]", ng_gguf_path(b->start),
+                        t[i].name, t[i].cols, t[i].rows);
     }
     return s;
 }
 
-ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes, float *out, ng_error *err) {
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes,
+                                    float *out, ng_error *err) {
     char key[128];
     ng_gguf_array a;
     const ng_gguf *from = b->start ? b->start : b->g;
@@ -331,7 +348,8 @@ ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, 
     ng_status s = ng_gguf_get_array(from, key, &a, err);
     if (s || a.kind != NG_GGUF_STRING || a.len != n) return s;
     for (size_t i = 0; i < n; i++)
-        if (strlen(labels->names[i]) != a.strs[i].len || memcmp(labels->names[i], a.strs[i].data, a.strs[i].len) != 0) return NG_OK;
+        if (strlen(labels->names[i]) != a.strs[i].len || memcmp(labels->names[i], a.strs[i].data, a.strs[i].len) != 0)
+            return NG_OK;
     snprintf(key, sizeof key, "head.%s.weight", name);
     take_start(from, key, n, width, out, &has);
     snprintf(key, sizeof key, "head.%s.bias", name);

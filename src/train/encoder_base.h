@@ -33,7 +33,8 @@ typedef struct ng_encoder_base {
     ng_tokenizer *tokenizer;   /* the student's */
 } ng_encoder_base;
 
-ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r, const char *scratch_dir, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_base_open(ng_encoder_base *out, const ng_encoder_recipe *r, const char *scratch_dir,
+                               ng_error *err) NG_MUST_USE;
 ng_status ng_encoder_base_count(ng_encoder_base *b, const char *text, size_t len, ng_error *err) NG_MUST_USE;
 /* Before choosing: the student tells the second text of a pair from the first (token types). */
 void ng_encoder_base_pairs(ng_encoder_base *b);
@@ -44,7 +45,8 @@ ng_status ng_encoder_base_copy(const ng_encoder_base *b, ng_encoder *e, ng_error
 ng_status ng_encoder_base_whole(const ng_encoder_base *b, bool all_words, ng_encoder **out, ng_error *err) NG_MUST_USE;
 /* The weights and bias of a head that base.start (without one: base.model) has with the same labels, behind each other at `out`;
  * what it lacks stays as it is.  *shapes: whether those of shapes are wanted too; then whether they came, in the file's unit. */
-ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes, float *out, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_base_copy_head(const ng_encoder_base *b, const char *name, const ng_labels *labels, bool *shapes,
+                                    float *out, ng_error *err) NG_MUST_USE;
 /* The keys of the student's file: the teacher's, with the vocabulary and the shape replaced.  What they
  * refer to lives in `arena` until the commit. */
 ng_status ng_encoder_base_put(const ng_encoder_base *b, ng_gguf_writer *w, ng_arena *arena, ng_error *err) NG_MUST_USE;

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ng_status no_memory(const ng_encoder_tasks *t, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe->path); }
+static ng_status no_memory(const ng_encoder_tasks *t, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe->path);
+}
 
 /* ---- writing ------------------------------------------------------------------------------------ */
 
@@ -23,7 +25,8 @@ static const char *head_key(ng_arena *arena, const ng_encoder_task *k, const cha
     return ng_arena_printf(arena, "%s.%s.%s", prefix, k->head->name, what);
 }
 
-static ng_status put_shapes(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+static ng_status put_shapes(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena,
+                            ng_error *err) {
     size_t n = k->labels.len, count = n * NG_SHAPE_INPUTS;
     const float *trained = ng_encoder_weights(t->encoder) + k->at + n * (ng_encoder_get_shape(t->encoder).width + 1);
     const char *name = head_key(arena, k, "head", "shapes");
@@ -34,11 +37,13 @@ static ng_status put_shapes(const ng_encoder_tasks *t, const ng_encoder_task *k,
     return NG_OK;
 }
 
-static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+static ng_status put_head(const ng_encoder_tasks *t, const ng_encoder_task *k, ng_gguf_writer *w, ng_arena *arena,
+                          ng_error *err) {
     size_t n = k->labels.len, width = ng_encoder_get_shape(t->encoder).width;
     const float *weights = ng_encoder_weights(t->encoder) + k->at;
     ng_str *labels = ng_arena_array(arena, n, sizeof *labels);
-    const char *task = head_key(arena, k, "nanogrid.head", "task"), *list = head_key(arena, k, "nanogrid.head", "labels");
+    const char *task = head_key(arena, k, "nanogrid.head", "task"),
+               *list = head_key(arena, k, "nanogrid.head", "labels");
     const char *pooling = head_key(arena, k, "nanogrid.head", "pooling");
     if (k->pairs) { /* the pooled vector itself */
         if (!task || !pooling) return no_memory(t, err);
@@ -69,7 +74,8 @@ ng_status ng_encoder_export_heads(const ng_encoder_tasks *t, ng_gguf_writer *w, 
     return s;
 }
 
-static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena,
+                         ng_error *err) {
     ng_gguf_put_u32(w, "bert.pooling_type", 1);
     ng_status s = ng_encoder_base_put(b, w, arena, err);
     size_t n;
@@ -82,7 +88,8 @@ static ng_status put_all(const ng_encoder_base *b, const ng_encoder_tasks *t, ng
     return s ? s : ng_encoder_export_heads(t, w, arena, err);
 }
 
-ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
+ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path,
+                                  ng_error *err) {
     ng_gguf_writer *w = NULL;
     ng_arena *arena = NULL;
     ng_status s = ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w) ? no_memory(t, err) : put_all(b, t, w, arena, err);
@@ -92,7 +99,8 @@ ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tas
     return s;
 }
 
-ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) {
+ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path,
+                                  ng_error *err) {
     ng_status s = ng_encoder_export_exact(b, t, path, err);
     if (s || (!strcmp(t->recipe->weights, "F32") && !t->recipe->head_weights)) return s;
     ng_weights_report report;
@@ -134,7 +142,8 @@ static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sampl
     ng_pair_ids p;
     const ng_tokenizer *t = ng_model_tokenizer(e->model, err);
     if (!t) return NG_EUNSUPPORTED;
-    ng_status s = ng_pair_ids_new(&p, t, &(ng_text_pair){x->text, x->len, x->second, x->second_len}, ng_session_n_ctx(e->session), err);
+    ng_status s = ng_pair_ids_new(&p, t, &(ng_text_pair){x->text, x->len, x->second, x->second_len},
+                                  ng_session_n_ctx(e->session), err);
     if (s) return s;
     s = ng_session_hidden_pair(e->session, p.ids, p.n, p.n_first, e->hidden, err);
     if (!s) ng_encoder_head_logits(h, e->hidden, p.n, z);
@@ -158,9 +167,11 @@ static float top_of(const float *z, size_t n, double temperature, float *scratch
 }
 
 /* Temperature, then the threshold between tuning texts and texts of no label. */
-static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float out[2], ng_error *err) {
+static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float out[2],
+                             ng_error *err) {
     size_t n = k->tune.len, m = k->oos.len, labels = h->n_labels, right = 0;
-    float *z = NULL, *oos = NULL, *in_top = malloc((n + 1) * sizeof *in_top), *oos_top = malloc((m + 1) * sizeof *oos_top);
+    float *z = NULL, *oos = NULL, *in_top = malloc((n + 1) * sizeof *in_top),
+          *oos_top = malloc((m + 1) * sizeof *oos_top);
     float *scratch = malloc(labels * sizeof *scratch);
     int32_t *gold = malloc((n + 1) * sizeof *gold);
     ng_status s = in_top && oos_top && scratch && gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
@@ -191,7 +202,8 @@ static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encod
 }
 
 /* platt[2, n_labels]. */
-static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float *platt, ng_error *err) {
+static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score,
+                              float *platt, ng_error *err) {
     size_t n = k->tune.len, labels = h->n_labels, right = 0, all = 0;
     float *z = NULL, *column = malloc((n + 1) * sizeof *column);
     bool *holds = malloc(n + 1);
@@ -218,7 +230,8 @@ static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_enco
 }
 
 /* The temperature of a word's label; the score is that of whole spans. */
-static ng_status fit_words(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float *temperature, ng_error *err) {
+static ng_status fit_words(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score,
+                           float *temperature, ng_error *err) {
     const ng_id_texts *x = &k->tune_ids;
     size_t n = x->word_begin[x->n], labels = h->n_labels;
     float *z = malloc((n + 1) * labels * sizeof *z);
@@ -246,12 +259,13 @@ static ng_status fit_words(engine *e, const ng_encoder_head *h, const ng_encoder
 static ng_status score_pairs(engine *e, const ng_encoder_task *k, double *score, ng_error *err) {
     const ng_id_texts *x = &k->tune_ids;
     size_t n = x->n / 2, width = ng_model_get_info(e->model).n_embd;
-    float *v = malloc(2 * width * sizeof *v), *said = malloc((n + 1) * sizeof *said), *gold = malloc((n + 1) * sizeof *gold);
+    float *v = malloc(2 * width * sizeof *v), *said = malloc((n + 1) * sizeof *said),
+          *gold = malloc((n + 1) * sizeof *gold);
     ng_status s = v && said && gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
     for (size_t i = 0; !s && i < n; i++) {
         for (size_t side = 0; !s && side < 2; side++)
-            s = ng_session_encode(e->session, x->ids + x->begin[2 * i + side], x->begin[2 * i + side + 1] - x->begin[2 * i + side],
-                                  v + side * width, err);
+            s = ng_session_encode(e->session, x->ids + x->begin[2 * i + side],
+                                  x->begin[2 * i + side + 1] - x->begin[2 * i + side], v + side * width, err);
         double dot = 0;
         for (size_t c = 0; !s && c < width; c++) dot += (double)v[c] * (double)v[width + c];
         said[i] = (float)dot; /* the engine's vectors have length 1 */
@@ -264,12 +278,14 @@ static ng_status score_pairs(engine *e, const ng_encoder_task *k, double *score,
     return s;
 }
 
-static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, double *score, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, double *score, ng_gguf_writer *w,
+                                ng_arena *arena, ng_error *err) {
     const ng_encoder_task *k = &t->items[i];
     const ng_encoder_head *h = &e->heads.items[i];
     if (k->each) {
         float *platt = ng_arena_array(arena, 2 * h->n_labels, sizeof *platt);
-        const char *scale = head_key(arena, k, "nanogrid.head", "platt_scale"), *shift = head_key(arena, k, "nanogrid.head", "platt_shift");
+        const char *scale = head_key(arena, k, "nanogrid.head", "platt_scale"),
+                   *shift = head_key(arena, k, "nanogrid.head", "platt_shift");
         ng_status s = platt && scale && shift ? fit_sigmoids(e, h, k, score, platt, err) : no_memory(t, err);
         if (s) return s;
         ng_gguf_put_array(w, scale, NG_GGUF_F32, platt, h->n_labels);
@@ -278,7 +294,8 @@ static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, 
     }
     if (k->pairs) return score_pairs(e, k, score, err);
     float fitted[2] = {0};
-    const char *temperature = head_key(arena, k, "nanogrid.head", "temperature"), *oos = head_key(arena, k, "nanogrid.head", "oos_threshold");
+    const char *temperature = head_key(arena, k, "nanogrid.head", "temperature"),
+               *oos = head_key(arena, k, "nanogrid.head", "oos_threshold");
     ng_status s = !temperature || !oos ? no_memory(t, err)
                   : k->tokens          ? fit_words(e, h, k, score, fitted, err)
                                        : fit_softmax(e, h, k, score, fitted, err);
@@ -306,7 +323,8 @@ static ng_status copy_rest(ng_gguf_writer *w, const char *path, ng_error *err) {
     return s;
 }
 
-ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores, ng_error *err) {
+ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores,
+                                      ng_error *err) {
     engine e = {0};
     ng_gguf_writer *w = NULL;
     ng_arena *arena = NULL;

@@ -13,12 +13,16 @@
 #include "train/encoder_base.h"
 #include "train/encoder_task.h"
 
-ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_export_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path,
+                                  ng_error *err) NG_MUST_USE;
 /* The same as F32, whatever the recipe says. */
-ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tasks *t, const char *path,
+                                  ng_error *err) NG_MUST_USE;
 /* Keys and tensors of the heads alone; they refer to the tasks and to arena until the commit. */
-ng_status ng_encoder_export_heads(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_export_heads(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena,
+                                  ng_error *err) NG_MUST_USE;
 /* scores[t->len]: accuracy of the file's heads on those texts; NaN without any. */
-ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores,
+                                      ng_error *err) NG_MUST_USE;
 
 #endif

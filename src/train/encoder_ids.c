@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ng_status no_memory(size_t n, ng_error *err) { return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu texts", n); }
+static ng_status no_memory(size_t n, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "encoder: no memory for %zu texts", n);
+}
 
 static bool grow(void **p, size_t *cap, size_t need, size_t item) {
     if (need <= *cap) return true;
@@ -30,7 +32,8 @@ static ng_status put_ids(ng_id_texts *x, const int32_t *ids, size_t n, ng_error 
     return NG_OK;
 }
 
-static ng_status put_text(ng_id_texts *x, const ng_tokenizer *t, const ng_text_pair *text, size_t n_ctx, ng_error *err) {
+static ng_status put_text(ng_id_texts *x, const ng_tokenizer *t, const ng_text_pair *text, size_t n_ctx,
+                          ng_error *err) {
     ng_pair_ids p;
     ng_status s = ng_pair_ids_new(&p, t, text, n_ctx, err);
     if (s) return s;
@@ -47,7 +50,8 @@ static ng_status put_tags(ng_id_texts *x, const ng_sample *s, const ng_word_ids 
     cap = x->words_cap;
     if (!grow((void **)&x->tags, &cap, used + w->n_words, sizeof *x->tags)) return no_memory(x->n, err);
     cap = x->words_cap;
-    if (!grow((void **)&x->shapes, &cap, used + w->n_words, NG_SHAPE_WORDS * sizeof *x->shapes)) return no_memory(x->n, err);
+    if (!grow((void **)&x->shapes, &cap, used + w->n_words, NG_SHAPE_WORDS * sizeof *x->shapes))
+        return no_memory(x->n, err);
     x->words_cap = cap;
     for (size_t i = 0; i < w->n_words; i++) {
         for (; at < w->words[i].start; at++) index += s->text[at] == ' ';
@@ -72,8 +76,8 @@ static ng_status put_tagged(ng_id_texts *x, const ng_tokenizer *t, const ng_samp
     return st;
 }
 
-ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task task, const ng_tokenizer *t, size_t n_ctx,
-                          ng_error *err) {
+ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task task, const ng_tokenizer *t,
+                          size_t n_ctx, ng_error *err) {
     ng_status s = NG_OK;
     *out = (ng_id_texts){0};
     out->begin = calloc(2 * d->len + 1, sizeof *out->begin);
@@ -87,7 +91,8 @@ ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task 
         const char *joined = task == NG_RECIPE_EMBED ? NULL : x->second;
         if (task == NG_RECIPE_EXTRACT) s = put_tagged(out, t, x, n_ctx, err);
         else s = put_text(out, t, &(ng_text_pair){x->text, x->len, joined, x->second_len}, n_ctx, err);
-        if (!s && task == NG_RECIPE_EMBED) s = put_text(out, t, &(ng_text_pair){x->second, x->second_len, NULL, 0}, n_ctx, err);
+        if (!s && task == NG_RECIPE_EMBED)
+            s = put_text(out, t, &(ng_text_pair){x->second, x->second_len, NULL, 0}, n_ctx, err);
     }
     return s;
 }

@@ -25,8 +25,8 @@ typedef struct ng_id_texts {
     size_t *word_begin; /* extract: [n + 1] */
 } ng_id_texts;
 
-ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task task, const ng_tokenizer *t, size_t n_ctx,
-                          ng_error *err) NG_MUST_USE;
+ng_status ng_id_texts_new(ng_id_texts *out, const ng_dataset *d, ng_recipe_task task, const ng_tokenizer *t,
+                          size_t n_ctx, ng_error *err) NG_MUST_USE;
 void ng_id_texts_clear(ng_id_texts *x); /* accepts a zeroed one */
 size_t ng_id_texts_longest(const ng_id_texts *x);
 

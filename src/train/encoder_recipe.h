@@ -130,7 +130,8 @@ bool ng_encoder_recipe_is(const char *path);
 ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_arena *arena, ng_error *err) NG_MUST_USE;
 /* The path of base.model or base.start, and that of a head's recipe; NULL with err set. */
 char *ng_encoder_recipe_base(const ng_encoder_recipe *r, const char *model, ng_arena *arena, ng_error *err);
-char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_recipe *h, ng_arena *arena, ng_error *err);
+char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_recipe *h, ng_arena *arena,
+                             ng_error *err);
 /* "model", "card" or "scores" of one head (NULL: of the package) as ng_recipe_path has them. */
 char *ng_encoder_recipe_file(const ng_encoder_recipe *r, const char *dir, const char *what, ng_arena *arena);
 

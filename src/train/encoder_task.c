@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ng_status no_memory(const ng_encoder_recipe *r, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path); }
+static ng_status no_memory(const ng_encoder_recipe *r, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+}
 
 /* ---- data --------------------------------------------------------------------------------------- */
 
@@ -30,7 +32,8 @@ static ng_status check_labels(const ng_encoder_task *t, ng_error *err) {
         bool holds = false;
         for (size_t i = 0; i < t->train.len && !holds; i++)
             holds = t->each ? t->train.items[i].holds >> c & 1 : t->train.items[i].label == (int32_t)c;
-        if (!holds) return ng_fail(err, NG_EFORMAT, "%s: label '%s' has no training text", t->recipe.path, t->labels.names[c]);
+        if (!holds)
+            return ng_fail(err, NG_EFORMAT, "%s: label '%s' has no training text", t->recipe.path, t->labels.names[c]);
     }
     return NG_OK;
 }
@@ -42,7 +45,8 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
     if (s) return s;
     const ng_recipe_data *d = &t->recipe.data;
     if (t->recipe.task == NG_RECIPE_EMBED && t->head->pooling == 1)
-        return ng_fail(err, NG_EINVALID, "%s:%d: a head of the task embed pools the mean, as `embed` does", r->path, t->head->line);
+        return ng_fail(err, NG_EINVALID, "%s:%d: a head of the task embed pools the mean, as `embed` does", r->path,
+                       t->head->line);
     t->each = t->recipe.task == NG_RECIPE_MODERATE;
     t->tokens = t->recipe.task == NG_RECIPE_EXTRACT;
     t->pairs = t->recipe.task == NG_RECIPE_EMBED;
@@ -130,7 +134,8 @@ size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width) {
 /* ---- memory of a batch -------------------------------------------------------------------------- */
 
 static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng_error *err) {
-    size_t width = ng_encoder_get_shape(t->encoder).width, rows = tokens && t->max_tok > t->max_seq ? t->max_tok : t->max_seq;
+    size_t width = ng_encoder_get_shape(t->encoder).width,
+           rows = tokens && t->max_tok > t->max_seq ? t->max_tok : t->max_seq;
     t->begin = malloc((t->max_seq + 1) * sizeof *t->begin);
     t->first = malloc(t->max_seq * sizeof *t->first);
     t->ids = malloc(t->max_tok * sizeof *t->ids);
@@ -145,7 +150,8 @@ static ng_status take_memory(ng_encoder_tasks *t, size_t labels, bool tokens, ng
     t->dpooled = malloc(rows * width * sizeof(float));
     t->z = malloc(rows * labels * sizeof(float));
     t->dz = malloc(rows * labels * sizeof(float));
-    bool ok = t->begin && t->first && t->ids && t->row && t->seqs && t->label && t->shapes && t->score && t->holds && t->known && t->pooled && t->dpooled && t->z && t->dz;
+    bool ok = t->begin && t->first && t->ids && t->row && t->seqs && t->label && t->shapes && t->score && t->holds &&
+              t->known && t->pooled && t->dpooled && t->z && t->dz;
     return ok ? NG_OK : no_memory(t->recipe, err);
 }
 
@@ -185,7 +191,8 @@ ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, s
     t->max_seq = pairs ? 2 * max_batch : max_batch;
     t->max_tok = t->max_seq * longest;
     for (size_t i = 0; i < t->len; i++) {
-        size_t bytes = ng_nn_linear_bytes(nn, t->items[i].tokens ? t->max_tok : max_batch, shape.width, t->items[i].labels.len);
+        size_t bytes =
+            ng_nn_linear_bytes(nn, t->items[i].tokens ? t->max_tok : max_batch, shape.width, t->items[i].labels.len);
         head_bytes = bytes > head_bytes ? bytes : head_bytes;
     }
     ng_status s = take_memory(t, labels, tokens, err);
@@ -206,13 +213,15 @@ ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **it
     for (size_t i = 0; i < t->len; i++)
         for (int64_t r = 0; r < t->items[i].head->repeat; r++)
             for (size_t k = 0; k < t->items[i].train.len; k++)
-                if ((double)(ng_hash_mix(t->items[i].train.items[k].hash) % parts) < t->items[i].head->share * (double)parts)
+                if ((double)(ng_hash_mix(t->items[i].train.items[k].hash) % parts) <
+                    t->items[i].head->share * (double)parts)
                     (*items)[(*n)++] = (ng_encoder_item){(uint32_t)i, (uint32_t)k};
     return NG_OK;
 }
 
 /* The item's sequences (two of a pair). */
-static void put_item(ng_encoder_tasks *t, size_t *n_seq, const ng_encoder_task *task, const ng_id_texts *x, size_t item) {
+static void put_item(ng_encoder_tasks *t, size_t *n_seq, const ng_encoder_task *task, const ng_id_texts *x,
+                     size_t item) {
     size_t per = task->pairs ? 2 : 1;
     for (size_t i = item * per; i < (item + 1) * per; i++) {
         size_t len = x->begin[i + 1] - x->begin[i], at = t->begin[*n_seq];
@@ -253,7 +262,8 @@ static void shapes_forward(const ng_encoder_tasks *t, const head_run *r) {
     for (size_t row = 0; row < r->linear.n; row++)
         for (size_t i = 0; i < NG_SHAPE_INPUTS; i++)
             if (has_shape(t->shapes + row * NG_SHAPE_WORDS, i))
-                for (size_t c = 0; c < labels; c++) t->z[row * labels + c] += NG_SHAPE_GAIN * r->shapes[c * NG_SHAPE_INPUTS + i];
+                for (size_t c = 0; c < labels; c++)
+                    t->z[row * labels + c] += NG_SHAPE_GAIN * r->shapes[c * NG_SHAPE_INPUTS + i];
 }
 
 static void shapes_backward(const ng_encoder_tasks *t, const head_run *r) {
@@ -261,7 +271,8 @@ static void shapes_backward(const ng_encoder_tasks *t, const head_run *r) {
     for (size_t row = 0; row < r->linear.n; row++)
         for (size_t i = 0; i < NG_SHAPE_INPUTS; i++)
             if (has_shape(t->shapes + row * NG_SHAPE_WORDS, i))
-                for (size_t c = 0; c < labels; c++) r->dshapes[c * NG_SHAPE_INPUTS + i] += NG_SHAPE_GAIN * t->dz[row * labels + c];
+                for (size_t c = 0; c < labels; c++)
+                    r->dshapes[c * NG_SHAPE_INPUTS + i] += NG_SHAPE_GAIN * t->dz[row * labels + c];
 }
 
 static void head_forward(const ng_encoder_tasks *t, const head_run *r) {
@@ -272,7 +283,8 @@ static void head_forward(const ng_encoder_tasks *t, const head_run *r) {
 }
 
 /* Rows and targets of an item that begins at sequence `seq`: behind the m rows that are there. */
-static size_t put_rows(ng_encoder_tasks *t, const ng_encoder_task *task, const ng_id_texts *x, size_t item, size_t seq, size_t m) {
+static size_t put_rows(ng_encoder_tasks *t, const ng_encoder_task *task, const ng_id_texts *x, size_t item, size_t seq,
+                       size_t m) {
     if (!task->tokens) {
         for (size_t i = 0; i < (task->pairs ? 2u : 1u); i++) t->seqs[m++] = (uint32_t)(seq + i);
         return m;
@@ -323,7 +335,8 @@ static double soft_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *it
 }
 
 /* The share of head k in the batch's loss; its gradients are added. */
-static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how, const float *x) {
+static double head_step(ng_encoder_tasks *t, size_t k, const ng_encoder_item *items, size_t n,
+                        const ng_encoder_batch *how, const float *x) {
     const ng_encoder_task *task = &t->items[k];
     size_t n_items, m = collect(t, k, items, n, &n_items);
     if (!m) return 0;
@@ -384,7 +397,8 @@ static double vector_loss(const float *x, const float *want, size_t n, size_t wi
 }
 
 /* How far the texts of the batch are from what the base says of them. */
-static double vectors_step(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *b, const float *x) {
+static double vectors_step(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *b,
+                           const float *x) {
     size_t width = ng_encoder_get_shape(t->encoder).width, seq = 0;
     double scale = t->recipe->distill.vectors / (double)b->n_seq, sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -400,11 +414,13 @@ static double vectors_step(ng_encoder_tasks *t, const ng_encoder_item *items, si
     return scale * sum;
 }
 
-double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how) {
+double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n,
+                              const ng_encoder_batch *how) {
     double loss = 0;
     size_t n_seq = 0;
     t->begin[0] = 0;
-    for (size_t i = 0; i < n; i++) put_item(t, &n_seq, &t->items[items[i].task], &t->items[items[i].task].train_ids, items[i].text);
+    for (size_t i = 0; i < n; i++)
+        put_item(t, &n_seq, &t->items[items[i].task], &t->items[items[i].task].train_ids, items[i].text);
     ng_encoder_batch b = *how;
     b.n_seq = n_seq, b.begin = t->begin, b.ids = t->ids, b.first = t->first;
     const float *x = ng_encoder_forward(t->encoder, &b);
@@ -434,7 +450,8 @@ void ng_head_tally_text(ng_head_tally *sum, const ng_encoder_task *k, const ng_s
         if (x->known >> c & 1) sum->right += (z[c] >= 0) == (x->holds >> c & 1), sum->all++;
 }
 
-void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z, int32_t *said) {
+void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z,
+                         int32_t *said) {
     for (size_t i = 0; i < n; i++) said[i] = (int32_t)best_of(z + i * k->labels.len, k->labels.len);
     ng_span_score_add(&sum->spans, tags, said, n, k->labels.names);
 }
@@ -448,7 +465,8 @@ typedef struct tally {
     float *cosine, *wanted; /* [tune.len] of pairs */
 } tally;
 
-static void tally_words(const ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n, ng_head_tally *out) {
+static void tally_words(const ng_encoder_tasks *t, const ng_encoder_task *task, size_t from, size_t n,
+                        ng_head_tally *out) {
     int32_t *said = (int32_t *)t->dz; /* not in use while scoring; at least as large */
     for (size_t i = from, m = 0; i < from + n; i++) {
         size_t words = task->tune_ids.word_begin[i + 1] - task->tune_ids.word_begin[i];
@@ -465,10 +483,12 @@ static void tally_batch(ng_encoder_tasks *t, const ng_encoder_task *task, size_t
     }
     if (task->pairs) {
         for (size_t i = 0; i < n; i++) out->wanted[from + i] = t->score[i] = task->tune.items[from + i].score;
-        (void)ng_nn_cosine_loss(&(ng_nn_cosine){n, ng_encoder_get_shape(t->encoder).width, t->pooled, t->score, 0, t->dpooled, out->cosine + from});
+        (void)ng_nn_cosine_loss(&(ng_nn_cosine){n, ng_encoder_get_shape(t->encoder).width, t->pooled, t->score, 0,
+                                                t->dpooled, out->cosine + from});
         return;
     }
-    for (size_t i = 0; i < n; i++) ng_head_tally_text(&out->labels, task, &task->tune.items[from + i], t->z + i * task->labels.len);
+    for (size_t i = 0; i < n; i++)
+        ng_head_tally_text(&out->labels, task, &task->tune.items[from + i], t->z + i * task->labels.len);
 }
 
 ng_status ng_encoder_tasks_score(double *score, ng_encoder_tasks *t, size_t k, ng_error *err) {

@@ -46,7 +46,8 @@ typedef struct ng_head_tally {
 
 /* Logits z [n_labels] of one text, or [n, n_labels] of its words, whose tags are given; said [n] is scratch. */
 void ng_head_tally_text(ng_head_tally *sum, const ng_encoder_task *k, const ng_sample *x, const float *z);
-void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z, int32_t *said);
+void ng_head_tally_words(ng_head_tally *sum, const ng_encoder_task *k, const int32_t *tags, size_t n, const float *z,
+                         int32_t *said);
 /* Accuracy, or F1 of spans; NaN without any. */
 double ng_head_tally_score(const ng_head_tally *sum, const ng_encoder_task *k);
 
@@ -78,19 +79,23 @@ typedef struct ng_encoder_tasks {
 } ng_encoder_tasks;
 
 /* Texts that also stand in the same head's test set are left out, always. */
-ng_status ng_encoder_tasks_read(ng_encoder_tasks *out, const ng_encoder_recipe *r, ng_arena *arena, ng_error *err) NG_MUST_USE;
-ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tokenizer, size_t n_ctx, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_tasks_read(ng_encoder_tasks *out, const ng_encoder_recipe *r, ng_arena *arena,
+                                ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_tasks_tokenize(ng_encoder_tasks *t, const ng_tokenizer *tokenizer, size_t n_ctx,
+                                    ng_error *err) NG_MUST_USE;
 size_t ng_encoder_tasks_n_extra(const ng_encoder_tasks *t, size_t width); /* weights of all heads */
 /* The weights of shapes are trained in units of this, as they must grow further than the others in as many steps. */
 #define NG_SHAPE_GAIN 32.0f
 /* Before binding: where hidden values and attention are taken from; t owns it from now on. */
 void ng_encoder_tasks_teach(ng_encoder_tasks *t, ng_encoder *teacher);
 /* `encoder` has n_extra extra weights and is bound to nn here. */
-ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_tasks_bind(ng_encoder_tasks *t, ng_encoder *e, ng_nn *nn, size_t max_batch,
+                                ng_error *err) NG_MUST_USE;
 void ng_encoder_tasks_clear(ng_encoder_tasks *t); /* accepts a zeroed one */
 
 /* Every text of an epoch, repeated as the recipe says, in the recipe's order.  *items ends with free(). */
-ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **items, size_t *n, ng_error *err) NG_MUST_USE;
+ng_status ng_encoder_tasks_items(const ng_encoder_tasks *t, ng_encoder_item **items, size_t *n,
+                                 ng_error *err) NG_MUST_USE;
 
 /* Adds the gradients of the mean loss of n items to the encoder's; returns that loss. */
 double ng_encoder_tasks_train(ng_encoder_tasks *t, const ng_encoder_item *items, size_t n, const ng_encoder_batch *how);

@@ -66,14 +66,17 @@ static ng_status no_memory(const job *j) { return ng_fail(j->err, NG_ENOMEM, "%s
 
 /* ---- what was asked for ------------------------------------------------------------------------- */
 
-static const char *text_of(const label_spec *l, size_t i) { return i < l->examples.len ? l->examples.items[i] : l->description; }
+static const char *text_of(const label_spec *l, size_t i) {
+    return i < l->examples.len ? l->examples.items[i] : l->description;
+}
 static size_t n_texts(const label_spec *l) { return l->examples.len + (l->description != NULL); }
 
 static ng_status check_name(const job *j) {
     const char *name = j->spec.name;
     size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
     if (!n || name[n] || n > 40 || name[0] == '.')
-        return ng_fail(j->err, NG_EINVALID, "%s: name '%.60s' must be at most 40 letters, digits, '-', '_' and '.'", j->path, name);
+        return ng_fail(j->err, NG_EINVALID, "%s: name '%.60s' must be at most 40 letters, digits, '-', '_' and '.'",
+                       j->path, name);
     return NG_OK;
 }
 
@@ -85,14 +88,17 @@ static ng_status check_texts(const job *j) {
     if (!hash) return no_memory(j);
     for (size_t c = 0; c < j->n_labels; c++) {
         size_t first = used;
-        if (!n_texts(&l[c])) return ng_fail(j->err, NG_EINVALID, "%s: label '%s' has neither examples nor a description", j->path, l[c].name);
+        if (!n_texts(&l[c]))
+            return ng_fail(j->err, NG_EINVALID, "%s: label '%s' has neither examples nor a description", j->path,
+                           l[c].name);
         for (size_t i = 0; i < n_texts(&l[c]); i++) {
             const char *text = text_of(&l[c], i);
             if (!*text) return ng_fail(j->err, NG_EINVALID, "%s: label '%s' has an empty example", j->path, l[c].name);
             uint64_t h = ng_text_hash(text, strlen(text));
             for (size_t k = 0; k < first; k++)
                 if (hash[k] == h)
-                    return ng_fail(j->err, NG_EINVALID, "%s: '%.60s' of label '%s' also stands under another label", j->path, text, l[c].name);
+                    return ng_fail(j->err, NG_EINVALID, "%s: '%.60s' of label '%s' also stands under another label",
+                                   j->path, text, l[c].name);
             hash[used++] = h;
         }
     }
@@ -107,18 +113,24 @@ static ng_status read_spec(job *j) {
     j->n_oos = j->spec.out_of_scope.len;
     for (size_t c = 0; c < j->n_labels; c++) j->n += n_texts(&l[c]);
     if (j->n_labels < 2 || j->n_labels > NG_ENCODER_LABELS_MAX || j->n > NG_RIDGE_EXAMPLES_MAX)
-        return ng_fail(j->err, NG_EINVALID, "%s: %zu labels with %zu examples; 2 to %d labels and at most %d examples are learned this way", j->path,
-                       j->n_labels, j->n, NG_ENCODER_LABELS_MAX, NG_RIDGE_EXAMPLES_MAX);
+        return ng_fail(j->err, NG_EINVALID,
+                       "%s: %zu labels with %zu examples; 2 to %d labels and at most %d examples are learned this way",
+                       j->path, j->n_labels, j->n, NG_ENCODER_LABELS_MAX, NG_RIDGE_EXAMPLES_MAX);
     if ((s = check_texts(j))) return s;
     const char *slash = strrchr(j->path, '/'), *encoder = j->opt->encoder;
     int folder = slash ? (int)(slash - j->path) + 1 : 0;
     if (!encoder && !j->spec.encoder)
-        return ng_fail(j->err, NG_EINVALID, "%s: no encoder is named; give `encoder:` in the file or -m MODEL (a BERT as GGUF)", j->path);
-    if (!encoder) encoder = *j->spec.encoder == '/' ? j->spec.encoder : ng_arena_printf(j->arena, "%.*s%s", folder, j->path, j->spec.encoder);
+        return ng_fail(j->err, NG_EINVALID,
+                       "%s: no encoder is named; give `encoder:` in the file or -m MODEL (a BERT as GGUF)", j->path);
+    if (!encoder)
+        encoder = *j->spec.encoder == '/' ? j->spec.encoder
+                                          : ng_arena_printf(j->arena, "%.*s%s", folder, j->path, j->spec.encoder);
     j->encoder_path = encoder;
-    int n = j->opt->out_dir ? snprintf(j->out->model_path, sizeof j->out->model_path, "%s/%s.gguf", j->opt->out_dir, j->spec.name)
-                            : snprintf(j->out->model_path, sizeof j->out->model_path, "%.*s%s.gguf", folder, j->path, j->spec.name);
-    if (n < 0 || (size_t)n >= sizeof j->out->model_path) return ng_fail(j->err, NG_EINVALID, "%s: the path of the model is too long", j->path);
+    int n = j->opt->out_dir
+                ? snprintf(j->out->model_path, sizeof j->out->model_path, "%s/%s.gguf", j->opt->out_dir, j->spec.name)
+                : snprintf(j->out->model_path, sizeof j->out->model_path, "%.*s%s.gguf", folder, j->path, j->spec.name);
+    if (n < 0 || (size_t)n >= sizeof j->out->model_path)
+        return ng_fail(j->err, NG_EINVALID, "%s: the path of the model is too long", j->path);
     return encoder ? NG_OK : no_memory(j);
 }
 
@@ -130,13 +142,19 @@ static ng_status open_encoder(job *j) {
     if (s) return s;
     ng_model_info info = ng_model_get_info(j->model);
     if (info.kind != NG_MODEL_ENCODER || strcmp(info.arch, "bert") != 0)
-        return ng_fail(j->err, NG_EUNSUPPORTED, "%s: architecture '%s' carries no heads; a BERT does", j->encoder_path, info.arch);
+        return ng_fail(j->err, NG_EUNSUPPORTED, "%s: architecture '%s' carries no heads; a BERT does", j->encoder_path,
+                       info.arch);
     if (!ng_model_tokenizer(j->model, j->err)) return NG_EUNSUPPORTED;
-    if ((s = ng_encoder_heads_open(&j->heads, j->model, j->err)) || (s = ng_session_new(&j->session, j->model, &opt, j->err))) return s;
+    if ((s = ng_encoder_heads_open(&j->heads, j->model, j->err)) ||
+        (s = ng_session_new(&j->session, j->model, &opt, j->err)))
+        return s;
     for (size_t i = 0; i < j->heads.len; i++)
         if (!strcmp(j->heads.items[i].name, j->spec.name))
-            return ng_fail(j->err, NG_EINVALID, "%s: the encoder %s already carries a head '%s'; choose another name", j->path, j->encoder_path, j->spec.name);
-    if (j->heads.len == NG_ENCODER_HEADS_MAX) return ng_fail(j->err, NG_ELIMIT, "%s: the encoder carries %d heads already", j->encoder_path, NG_ENCODER_HEADS_MAX);
+            return ng_fail(j->err, NG_EINVALID, "%s: the encoder %s already carries a head '%s'; choose another name",
+                           j->path, j->encoder_path, j->spec.name);
+    if (j->heads.len == NG_ENCODER_HEADS_MAX)
+        return ng_fail(j->err, NG_ELIMIT, "%s: the encoder carries %d heads already", j->encoder_path,
+                       NG_ENCODER_HEADS_MAX);
     j->width = info.n_embd;
     return NG_OK;
 }
@@ -173,7 +191,8 @@ static ng_status make_features(job *j) {
             j->label[at] = (int32_t)c;
             s = pooled(j, text_of(&l[c], i), hidden, n_most, j->x + at * j->width);
         }
-    for (size_t i = 0; !s && i < j->n_oos; i++) s = pooled(j, j->spec.out_of_scope.items[i], hidden, n_most, j->oos + i * j->width);
+    for (size_t i = 0; !s && i < j->n_oos; i++)
+        s = pooled(j, j->spec.out_of_scope.items[i], hidden, n_most, j->oos + i * j->width);
     free(hidden);
     return s;
 }
@@ -188,7 +207,8 @@ static float top_of(float *z, size_t n, double temperature) {
 }
 
 static ng_status fit_threshold(job *j, float *z) {
-    float *in = malloc(j->n * sizeof *in), *outside = malloc(j->n_oos * sizeof *outside), *one = malloc(j->n_labels * sizeof *one);
+    float *in = malloc(j->n * sizeof *in), *outside = malloc(j->n_oos * sizeof *outside),
+          *one = malloc(j->n_labels * sizeof *one);
     ng_status s = in && outside && one ? NG_OK : no_memory(j);
     ng_encoder_head h = {.n_labels = j->n_labels, .width = j->width, .w = j->w, .b = j->b};
     for (size_t i = 0; !s && i < j->n; i++) in[i] = top_of(z + i * j->n_labels, j->n_labels, j->out->temperature);
@@ -223,14 +243,18 @@ static ng_status fit(job *j) {
 static ng_status put_head(const job *j, ng_gguf_writer *w, const ng_gguf *g) {
     size_t n = j->n_labels;
     const label_spec *l = j->spec.labels.items;
-    ng_str *names = ng_arena_array(j->arena, j->heads.len + 1, sizeof *names), *labels = ng_arena_array(j->arena, n, sizeof *labels);
+    ng_str *names = ng_arena_array(j->arena, j->heads.len + 1, sizeof *names),
+           *labels = ng_arena_array(j->arena, n, sizeof *labels);
     const char *what[] = {"task", "labels", "pooling", "temperature", "oos_threshold"}, *keys[5];
-    const char *weight = ng_arena_printf(j->arena, "head.%s.weight", j->spec.name), *bias = ng_arena_printf(j->arena, "head.%s.bias", j->spec.name);
+    const char *weight = ng_arena_printf(j->arena, "head.%s.weight", j->spec.name),
+               *bias = ng_arena_printf(j->arena, "head.%s.bias", j->spec.name);
     bool ok = names && labels && weight && bias;
-    for (size_t i = 0; ok && i < 5; i++) ok = (keys[i] = ng_arena_printf(j->arena, "nanogrid.head.%s.%s", j->spec.name, what[i]));
+    for (size_t i = 0; ok && i < 5; i++)
+        ok = (keys[i] = ng_arena_printf(j->arena, "nanogrid.head.%s.%s", j->spec.name, what[i]));
     if (!ok) return no_memory(j);
     names[0] = (ng_str){j->spec.name, strlen(j->spec.name)};
-    for (size_t i = 0; i < j->heads.len; i++) names[i + 1] = (ng_str){j->heads.items[i].name, strlen(j->heads.items[i].name)};
+    for (size_t i = 0; i < j->heads.len; i++)
+        names[i + 1] = (ng_str){j->heads.items[i].name, strlen(j->heads.items[i].name)};
     for (size_t c = 0; c < n; c++) labels[c] = (ng_str){l[c].name, strlen(l[c].name)};
     ng_gguf_put_all(w, g);
     ng_gguf_put_strs(w, "nanogrid.heads", names, j->heads.len + 1);

@@ -88,7 +88,8 @@ static size_t tokens(token *out, size_t max, const char *text, size_t len) {
             i++;
             continue;
         }
-        bool article = (k == 1 && lower[0] == 'a') || (k == 2 && !memcmp(lower, "an", 2)) || (k == 3 && !memcmp(lower, "the", 3));
+        bool article =
+            (k == 1 && lower[0] == 'a') || (k == 2 && !memcmp(lower, "an", 2)) || (k == 3 && !memcmp(lower, "the", 3));
         if (!article) out[n++] = (token){ng_hash64(lower, k, 0), start, i};
     }
     return n;
@@ -245,13 +246,15 @@ static ng_status read_example(reading *r, const json_t *o) {
     ng_status st = NG_OK;
     if (s->stories) st = put_sections(r, o, &passage);
     else put_flat(&passage, group);
-    ng_finder_example e = {.question = ng_arena_strdup(r->arena, question), .group = ng_hash64(group, strlen(group), 0)};
+    ng_finder_example e = {.question = ng_arena_strdup(r->arena, question),
+                           .group = ng_hash64(group, strlen(group), 0)};
     if (!st) e.passage = ng_arena_strndup(r->arena, passage.data, passage.len);
     e.passage_len = passage.len;
     if (!st && (!e.passage || !e.question || passage.status)) st = no_memory(r);
     ng_buf_clear(&passage);
     if (!st) st = take_answers(r, &e, answers);
-    for (size_t i = 0; !st && i < e.n_answers && !e.literal; i++) e.literal = ng_answer_place(&e, i, 0, &e.start, &e.end);
+    for (size_t i = 0; !st && i < e.n_answers && !e.literal; i++)
+        e.literal = ng_answer_place(&e, i, 0, &e.start, &e.end);
     return st ? st : put_example(r, &e);
 }
 
@@ -281,7 +284,8 @@ static ng_status each_line(reading *r, const char *file, ng_status (*read)(readi
     return s;
 }
 
-ng_status ng_finder_examples_read(ng_finder_examples *out, const ng_config_list *sources, ng_arena *arena, ng_error *err) {
+ng_status ng_finder_examples_read(ng_finder_examples *out, const ng_config_list *sources, ng_arena *arena,
+                                  ng_error *err) {
     ng_status s = NG_OK;
     *out = (ng_finder_examples){0};
     for (size_t i = 0; !s && i < sources->len; i++) {

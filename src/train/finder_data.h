@@ -64,6 +64,7 @@ uint32_t *ng_finder_others(const ng_finder_examples *e, uint64_t seed, ng_arena 
 bool ng_finder_tunes(const ng_finder_example *e);
 
 /* ng_train() for such a recipe: train_finder.c. */
-ng_status ng_train_finder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) NG_MUST_USE;
+ng_status ng_train_finder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
+                          ng_error *err) NG_MUST_USE;
 
 #endif

@@ -40,7 +40,8 @@ ng_status ng_gemm_ops_get(ng_gemm_ops *out, ng_precision precision, ng_error *er
 #endif
     if (precision == NG_PRECISION_BF16 && out->precision != NG_PRECISION_BF16)
         return ng_fail(err, NG_EUNSUPPORTED,
-                       "precision bf16: this processor (as NG_CPU allows) has neither AMX nor AVX512_BF16; use f32 or auto");
+                       "precision bf16: this processor (as NG_CPU allows) has neither AMX nor AVX512_BF16; use f32 or "
+                       "auto");
     return NG_OK;
 }
 
@@ -56,7 +57,9 @@ size_t ng_gemm_ops_all(const ng_gemm_ops *out[NG_GEMM_LEVELS_MAX]) {
     return n;
 }
 
-const char *ng_precision_name(ng_precision p) { return p == NG_PRECISION_BF16 ? "bf16" : p == NG_PRECISION_F32 ? "f32" : "auto"; }
+const char *ng_precision_name(ng_precision p) {
+    return p == NG_PRECISION_BF16 ? "bf16" : p == NG_PRECISION_F32 ? "f32" : "auto";
+}
 
 /* ---- layout of the scratch ---------------------------------------------------------------------- */
 

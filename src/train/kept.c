@@ -34,7 +34,9 @@ static bool split(words *w, const char *text, size_t len) {
     return true;
 }
 
-static bool same(const struct word *a, const struct word *b) { return a->len && a->len == b->len && !strncasecmp(a->at, b->at, a->len); }
+static bool same(const struct word *a, const struct word *b) {
+    return a->len && a->len == b->len && !strncasecmp(a->at, b->at, a->len);
+}
 
 static bool *mark(const words *a, const words *b) {
     size_t stride = b->n + 1;
@@ -47,12 +49,14 @@ static bool *mark(const words *a, const words *b) {
     }
     for (size_t i = a->n; i-- > 0;)
         for (size_t j = b->n; j-- > 0;) {
-            uint16_t down = best[(i + 1) * stride + j], right = best[i * stride + j + 1], most = down > right ? down : right;
+            uint16_t down = best[(i + 1) * stride + j], right = best[i * stride + j + 1],
+                     most = down > right ? down : right;
             uint16_t both = (uint16_t)(best[(i + 1) * stride + j + 1] + 1);
             best[i * stride + j] = same(&a->items[i], &b->items[j]) && both > most ? both : most;
         }
     for (size_t i = 0, j = 0; i < a->n && j < b->n;) {
-        if (same(&a->items[i], &b->items[j]) && best[i * stride + j] == best[(i + 1) * stride + j + 1] + 1) kept[i++] = true, j++;
+        if (same(&a->items[i], &b->items[j]) && best[i * stride + j] == best[(i + 1) * stride + j + 1] + 1)
+            kept[i++] = true, j++;
         else if (best[i * stride + j + 1] == best[i * stride + j]) j++;
         else i++;
     }

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ng_status no_memory(const char *path, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", path); }
+static ng_status no_memory(const char *path, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+}
 
 /* ---- the base while it is trained on ------------------------------------------------------------ */
 
@@ -21,8 +23,11 @@ ng_status ng_lora_base_open(ng_lora_base *l, const ng_encoder_base *b, const ng_
     if (!(l->tensors = calloc(n, sizeof *l->tensors))) return no_memory(ng_gguf_path(b->g), err);
     for (size_t i = 0; i < n; i++) {
         const ng_gguf_tensor *x = l->tensors[i] = ng_gguf_find_tensor(b->g, t[i].name);
-        bool ok = x && x->dims[0] == t[i].cols && x->dims[1] * x->dims[2] * x->dims[3] >= t[i].rows && ng_can_dequantize(x->type);
-        if (!ok) return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %zu wide and have %zu rows", ng_gguf_path(b->g), t[i].name, t[i].cols, t[i].rows);
+        bool ok = x && x->dims[0] == t[i].cols && x->dims[1] * x->dims[2] * x->dims[3] >= t[i].rows &&
+                  ng_can_dequantize(x->type);
+        if (!ok)
+            return ng_fail(err, NG_EFORMAT, "%s: tensor %s must be %zu wide and have %zu rows", ng_gguf_path(b->g),
+                           t[i].name, t[i].cols, t[i].rows);
     }
     return NG_OK;
 }
@@ -32,7 +37,9 @@ void ng_lora_base_clear(ng_lora_base *l) {
     *l = (ng_lora_base){0};
 }
 
-static const char *row_of(const ng_gguf_tensor *t, size_t row) { return (const char *)t->data + row * (t->bytes / t->dims[1]); }
+static const char *row_of(const ng_gguf_tensor *t, size_t row) {
+    return (const char *)t->data + row * (t->bytes / t->dims[1]);
+}
 
 void ng_lora_read(void *self, size_t tensor, size_t row, size_t n, float *out) {
     const ng_gguf_tensor *t = ((const ng_lora_base *)self)->tensors[tensor];
@@ -52,14 +59,17 @@ static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_a
             const char *b = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_b", i, ng_lora_names[k]);
             if (!a || !b) return no_memory(t->recipe->path, err);
             ng_gguf_put_tensor(w, a, NG_TYPE_F32, 2, (uint64_t[]){in, rank}, ng_encoder_weights(t->encoder) + at);
-            ng_gguf_put_tensor(w, b, NG_TYPE_F32, 2, (uint64_t[]){rank, out}, ng_encoder_weights(t->encoder) + at + rank * in);
+            ng_gguf_put_tensor(w, b, NG_TYPE_F32, 2, (uint64_t[]){rank, out},
+                               ng_encoder_weights(t->encoder) + at + rank * in);
         }
     return NG_OK;
 }
 
 /* The calibration of head `name`, as encoder_export.c wrote it. */
-static ng_status put_calibration(ng_gguf_writer *w, const ng_gguf *from, const char *name, ng_arena *arena, ng_error *err) {
-    static const char *const numbers[] = {"temperature", "oos_threshold"}, *const lists[] = {"platt_scale", "platt_shift"};
+static ng_status put_calibration(ng_gguf_writer *w, const ng_gguf *from, const char *name, ng_arena *arena,
+                                 ng_error *err) {
+    static const char *const numbers[] = {"temperature", "oos_threshold"}, *const lists[] = {"platt_scale",
+                                                                                             "platt_shift"};
     ng_gguf_array a;
     float v;
     for (size_t i = 0; i < 2; i++) {
@@ -67,12 +77,14 @@ static ng_status put_calibration(ng_gguf_writer *w, const ng_gguf *from, const c
         const char *list = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, lists[i]);
         if (!number || !list) return no_memory(ng_gguf_path(from), err);
         if (!ng_gguf_get_f32(from, number, &v, NULL)) ng_gguf_put_f32(w, number, v);
-        if (!ng_gguf_get_array(from, list, &a, NULL) && a.kind == NG_GGUF_F32) ng_gguf_put_array(w, list, a.kind, a.data, a.len);
+        if (!ng_gguf_get_array(from, list, &a, NULL) && a.kind == NG_GGUF_F32)
+            ng_gguf_put_array(w, list, a.kind, a.data, a.len);
     }
     return NG_OK;
 }
 
-ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const ng_gguf *calibrated, const char *path, ng_error *err) {
+ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const ng_gguf *calibrated,
+                        const char *path, ng_error *err) {
     ng_gguf_writer *w = NULL;
     ng_arena *arena = NULL;
     ng_status s = ng_arena_new(&arena, 0) || ng_gguf_writer_new(&w) ? no_memory(path, err) : NG_OK;
@@ -86,7 +98,8 @@ ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, con
         s = put_adapters(t, w, arena, err);
     }
     if (!s) s = ng_encoder_export_heads(t, w, arena, err);
-    for (size_t k = 0; !s && calibrated && k < t->len; k++) s = put_calibration(w, calibrated, t->items[k].head->name, arena, err);
+    for (size_t k = 0; !s && calibrated && k < t->len; k++)
+        s = put_calibration(w, calibrated, t->items[k].head->name, arena, err);
     if (s) ng_gguf_writer_free(w);
     else s = ng_gguf_writer_commit(w, path, err);
     ng_arena_free(arena);
@@ -102,9 +115,11 @@ static void add_row(float *row, const ng_low_rank *l, const float *b) {
 }
 
 /* Tensor t with its adapter, in the type it had. */
-static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng_low_rank *l, const char *path, ng_arena *arena, ng_error *err) {
+static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng_low_rank *l, const char *path,
+                            ng_arena *arena, ng_error *err) {
     size_t row_bytes = t->bytes / l->out;
-    if (!ng_can_dequantize(t->type) || !ng_can_quantize(t->type)) return ng_fail(err, NG_EUNSUPPORTED, "%s: no adapter can be merged into the type of %s", path, t->name);
+    if (!ng_can_dequantize(t->type) || !ng_can_quantize(t->type))
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: no adapter can be merged into the type of %s", path, t->name);
     float *row = malloc(l->in * sizeof *row);
     char *bytes = ng_arena_alloc(arena, t->bytes);
     ng_status s = row && bytes ? NG_OK : no_memory(path, err);
@@ -112,7 +127,8 @@ static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng
         ng_dequantize_row(t->type, row_of(t, r), row, l->in);
         add_row(row, l, l->b + r * l->rank);
         if (!ng_quantize_row(t->type, row, NULL, bytes + r * row_bytes, l->in))
-            s = ng_fail(err, NG_EFORMAT, "%s: merged, %s has values that are not finite or too large for its type", path, t->name);
+            s = ng_fail(err, NG_EFORMAT, "%s: merged, %s has values that are not finite or too large for its type",
+                        path, t->name);
     }
     free(row);
     if (!s) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, bytes);
@@ -120,10 +136,13 @@ static ng_status put_merged(ng_gguf_writer *w, const ng_gguf_tensor *t, const ng
 }
 
 static bool is_head(const char *name) { return !strncmp(name, "head.", 5); }
-static void put_as_it_is(ng_gguf_writer *w, const ng_gguf_tensor *t) { ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data); }
+static void put_as_it_is(ng_gguf_writer *w, const ng_gguf_tensor *t) {
+    ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
+}
 
 /* Heads and their keys are the adapter's, if it has any; else those of the base stay. */
-static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_adapter *a, bool off, ng_arena *arena, ng_error *err) {
+static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_adapter *a, bool off, ng_arena *arena,
+                         ng_error *err) {
     const ng_gguf *heads = ng_adapter_heads(a);
     ng_gguf_array names;
     ng_status s = heads ? ng_gguf_get_array(heads, "nanogrid.heads", &names, err) : NG_OK;

@@ -23,13 +23,16 @@ typedef struct ng_lora_base {
     const ng_gguf_tensor **tensors; /* in the encoder's order */
 } ng_lora_base;
 
-ng_status ng_lora_base_open(ng_lora_base *out, const ng_encoder_base *b, const ng_encoder *e, ng_error *err) NG_MUST_USE;
+ng_status ng_lora_base_open(ng_lora_base *out, const ng_encoder_base *b, const ng_encoder *e,
+                            ng_error *err) NG_MUST_USE;
 void ng_lora_base_clear(ng_lora_base *l); /* accepts a zeroed one */
 void ng_lora_read(void *self, size_t tensor, size_t row, size_t n, float *out);
 
 /* calibrated: a file whose calibration of the heads the adapter takes over, or NULL. */
-ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const ng_gguf *calibrated, const char *path, ng_error *err) NG_MUST_USE;
+ng_status ng_lora_write(const ng_encoder_base *b, const ng_encoder_tasks *t, const ng_gguf *calibrated,
+                        const char *path, ng_error *err) NG_MUST_USE;
 /* scale: of the adapter; 0 leaves the base's tensors as they are. */
-ng_status ng_lora_merge(const ng_gguf *base, const char *adapter, double scale, const char *out, ng_error *err) NG_MUST_USE;
+ng_status ng_lora_merge(const ng_gguf *base, const char *adapter, double scale, const char *out,
+                        ng_error *err) NG_MUST_USE;
 
 #endif

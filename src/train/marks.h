@@ -26,7 +26,8 @@ typedef struct ng_marks {
 } ng_marks;
 
 /* Replaces what both buffers held; `lower`: the words have no capitals.  Fails where a buffer does. */
-ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const char *text, size_t len, bool lower) NG_MUST_USE;
+ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const char *text, size_t len,
+                           bool lower) NG_MUST_USE;
 
 /* Neighbours of the kind that nothing but marks such as a comma part (ng_span_gap, model/token_spans.h) become one where a digit is in
  * one of them: an address whose street, town and code are marked each for itself.  tags [n] are labels of the text's n words. */

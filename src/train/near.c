@@ -105,7 +105,8 @@ static int by_rarity(const void *a, const void *b) {
 /* Each text's grams, rarest first. */
 static bool sort_by_rarity(grams *g, const rarity *r) {
     size_t most = 1;
-    for (size_t i = 0; i < g->n; i++) most = g->begin[i + 1] - g->begin[i] > most ? g->begin[i + 1] - g->begin[i] : most;
+    for (size_t i = 0; i < g->n; i++)
+        most = g->begin[i + 1] - g->begin[i] > most ? g->begin[i + 1] - g->begin[i] : most;
     ranked *x = malloc(most * sizeof *x);
     for (size_t i = 0; x && i < g->n; i++) {
         size_t n = g->begin[i + 1] - g->begin[i];
@@ -158,7 +159,8 @@ static double jaccard(const grams *a, size_t i, const grams *b, size_t k, const 
     return (double)both / (double)(n + m - both);
 }
 
-static size_t meet(const grams *a, const grams *b, const posting *p, size_t n_postings, const rarity *r, double least, bool *keep) {
+static size_t meet(const grams *a, const grams *b, const posting *p, size_t n_postings, const rarity *r, double least,
+                   bool *keep) {
     size_t n = 0;
     for (size_t i = 0; i < a->n; i++) {
         size_t len = a->begin[i + 1] - a->begin[i];
@@ -179,10 +181,11 @@ size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double leas
     rarity r = {0};
     posting *p = NULL;
     size_t n = SIZE_MAX, used = 0;
-    if (grams_make(&a, d) && grams_make(&b, other) && rarity_make(&r, &b, &a) && sort_by_rarity(&a, &r) && sort_by_rarity(&b, &r) &&
-        (p = malloc((b.begin[b.n] + 1) * sizeof *p))) {
+    if (grams_make(&a, d) && grams_make(&b, other) && rarity_make(&r, &b, &a) && sort_by_rarity(&a, &r) &&
+        sort_by_rarity(&b, &r) && (p = malloc((b.begin[b.n] + 1) * sizeof *p))) {
         for (size_t i = 0; i < b.n; i++)
-            for (size_t k = 0; k < prefix(b.begin[i + 1] - b.begin[i], least); k++) p[used++] = (posting){b.items[b.begin[i] + k], (uint32_t)i};
+            for (size_t k = 0; k < prefix(b.begin[i + 1] - b.begin[i], least); k++)
+                p[used++] = (posting){b.items[b.begin[i] + k], (uint32_t)i};
         qsort(p, used, sizeof *p, by_gram);
         n = meet(&a, &b, p, used, &r, least, keep);
     }
@@ -194,17 +197,22 @@ size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double leas
     return n;
 }
 
-ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, bool drop, size_t *n, ng_error *err) {
+ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, bool drop, size_t *n,
+                              ng_error *err) {
     bool *keep = malloc(d->len + 1);
-    size_t found = !keep ? SIZE_MAX : r->near > 0 ? ng_dataset_near(d, test, r->near, keep) : ng_dataset_duplicates(d, test, keep);
+    size_t found = !keep         ? SIZE_MAX
+                   : r->near > 0 ? ng_dataset_near(d, test, r->near, keep)
+                                 : ng_dataset_duplicates(d, test, keep);
     ng_status s = found == SIZE_MAX ? ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path) : NG_OK;
     if (!s && found && r->duplicates == NG_DUPLICATES_REFUSE) {
         size_t first = 0;
         while (keep[first]) first++;
         int len = d->items[first].len < 80 ? (int)d->items[first].len : 80;
         while (len && ng_utf8_invalid_at(d->items[first].text, (size_t)len) < (size_t)len) len--;
-        s = ng_fail(err, NG_EFORMAT, "%s: %zu training or dev texts also stand in the test set%s, the first: '%.*s'; `duplicates: drop` leaves them out", r->path,
-                    found, r->near > 0 ? " or are near it" : "", len, d->items[first].text);
+        s = ng_fail(err, NG_EFORMAT,
+                    "%s: %zu training or dev texts also stand in the test set%s, the first: '%.*s'; `duplicates: drop` "
+                    "leaves them out",
+                    r->path, found, r->near > 0 ? " or are near it" : "", len, d->items[first].text);
     }
     if (!s && drop) ng_dataset_filter(d, keep);
     if (!s) *n += found;

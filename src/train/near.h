@@ -15,6 +15,7 @@
 size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double least, bool *keep);
 /* Counts (*n += ..) what of `d` also stands in `test`, or is near it where the recipe says so; drops it with `drop`.
  * `duplicates: refuse`: NG_EFORMAT naming the first. */
-ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, bool drop, size_t *n, ng_error *err) NG_MUST_USE;
+ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, bool drop, size_t *n,
+                              ng_error *err) NG_MUST_USE;
 
 #endif

@@ -115,7 +115,9 @@ static void embed_rows(void *ctx, int part, int n_parts) {
     }
 }
 
-void ng_nn_embed_forward(const ng_nn *nn, const ng_nn_embed *o) { ng_pool_run(nn->pool, embed_rows, &(embed_job){nn, o}); }
+void ng_nn_embed_forward(const ng_nn *nn, const ng_nn_embed *o) {
+    ng_pool_run(nn->pool, embed_rows, &(embed_job){nn, o});
+}
 
 /* Rows may meet in one word, so threads take columns. */
 static void embed_columns(void *ctx, int part, int n_parts) {
@@ -157,7 +159,9 @@ static void norm_rows(void *ctx, int part, int n_parts) {
     }
 }
 
-void ng_nn_norm_forward(const ng_nn *nn, const ng_nn_norm *o) { ng_pool_run(nn->pool, norm_rows, &(norm_job){nn, o, NULL}); }
+void ng_nn_norm_forward(const ng_nn *nn, const ng_nn_norm *o) {
+    ng_pool_run(nn->pool, norm_rows, &(norm_job){nn, o, NULL});
+}
 
 static size_t n_chunks(size_t n) { return (n + ROWS - 1) / ROWS; }
 size_t ng_nn_norm_bytes(size_t n, size_t width) { return n_chunks(n) * 2 * width * sizeof(float); }
@@ -214,7 +218,9 @@ static void map_part(void *ctx, int part, int n_parts) {
     }
 }
 
-static void map(const ng_nn *nn, const ng_nn_map *o, map_kind kind) { ng_pool_run(nn->pool, map_part, &(map_job){nn, o, kind}); }
+static void map(const ng_nn *nn, const ng_nn_map *o, map_kind kind) {
+    ng_pool_run(nn->pool, map_part, &(map_job){nn, o, kind});
+}
 void ng_nn_gelu_forward(const ng_nn *nn, const ng_nn_map *o) { map(nn, o, GELU); }
 void ng_nn_gelu_backward(const ng_nn *nn, const ng_nn_map *o) { map(nn, o, GELU_BACK); }
 void ng_nn_tanh_forward(const ng_nn *nn, const ng_nn_map *o) { map(nn, o, TANH); }
@@ -250,8 +256,12 @@ static void pool_part(void *ctx, int part, int n_parts) {
     }
 }
 
-void ng_nn_pool_forward(const ng_nn *nn, const ng_nn_pool *o) { ng_pool_run(nn->pool, pool_part, &(pool_job){nn, o, false}); }
-void ng_nn_pool_backward(const ng_nn *nn, const ng_nn_pool *o) { ng_pool_run(nn->pool, pool_part, &(pool_job){nn, o, true}); }
+void ng_nn_pool_forward(const ng_nn *nn, const ng_nn_pool *o) {
+    ng_pool_run(nn->pool, pool_part, &(pool_job){nn, o, false});
+}
+void ng_nn_pool_backward(const ng_nn *nn, const ng_nn_pool *o) {
+    ng_pool_run(nn->pool, pool_part, &(pool_job){nn, o, true});
+}
 
 /* ---- optimiser ---------------------------------------------------------------------------------- */
 

@@ -38,7 +38,8 @@ double ng_nn_soft_loss(const ng_nn_soft *o) {
     double sum = 0;
     for (size_t i = 0; i < o->n; i++) {
         size_t at = i * o->n_labels;
-        if (o->n_labels && !isnan(o->want[at])) sum += (o->each ? soft_labels : soft_row)(o, o->z + at, o->want + at, o->dz + at);
+        if (o->n_labels && !isnan(o->want[at]))
+            sum += (o->each ? soft_labels : soft_row)(o, o->z + at, o->want + at, o->dz + at);
     }
     return sum;
 }
@@ -131,7 +132,8 @@ static void match_units(void *ctx, int part_at, int n_parts) {
     ng_pool_slice(o->n_seq * o->n_head, 1, part_at, n_parts, &begin, &end);
     for (size_t u = begin; u < end; u++) {
         size_t s = u / o->n_head;
-        j->units[u] = match_unit(o, o->begin[s], o->begin[s + 1] - o->begin[s], u % o->n_head, j->scratch + (size_t)part_at * 2 * j->longest);
+        j->units[u] = match_unit(o, o->begin[s], o->begin[s + 1] - o->begin[s], u % o->n_head,
+                                 j->scratch + (size_t)part_at * 2 * j->longest);
     }
 }
 

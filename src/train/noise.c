@@ -33,9 +33,11 @@ static void put_spaced(ng_buf *out, const char *w, size_t n) {
 
 static void put_letters(ng_buf *out, ng_rng *r, ng_noise kind, const char *w, size_t n) {
     static const char twin_of[] = "aceopxyisj", leet_of[] = "aeiost", leet[] = "431057";
-    static const char *const twin[] = {"\xD0\xB0", "\xD1\x81", "\xD0\xB5", "\xD0\xBE", "\xD1\x80", "\xD1\x85", "\xD1\x83", "\xD1\x96", "\xD1\x95", "\xD1\x98"};
+    static const char *const twin[] = {"\xD0\xB0", "\xD1\x81", "\xD0\xB5", "\xD0\xBE", "\xD1\x80",
+                                       "\xD1\x85", "\xD1\x83", "\xD1\x96", "\xD1\x95", "\xD1\x98"};
     for (size_t i = 0; i < n; i++) {
-        const char *a = is_letter(w[i]) ? strchr(twin_of, w[i]) : NULL, *b = is_letter(w[i]) ? strchr(leet_of, w[i] | 32) : NULL;
+        const char *a = is_letter(w[i]) ? strchr(twin_of, w[i]) : NULL,
+                   *b = is_letter(w[i]) ? strchr(leet_of, w[i] | 32) : NULL;
         bool hit = ng_rng_unit(r) < (kind == NG_NOISE_LEETSPEAK ? 0.5 : 0.3);
         if (hit && kind == NG_NOISE_HOMOGLYPHS && a) ng_buf_puts(out, twin[a - twin_of]);
         else ng_buf_putc(out, hit && kind == NG_NOISE_LEETSPEAK && b ? leet[b - leet_of] : w[i]);

@@ -81,7 +81,8 @@ static void mark_answers(making *m, const ng_finder_example *e) {
     for (size_t a = 0; a < e->n_answers; a++)
         for (size_t k = 0; ng_answer_place(e, a, k, &start, &end); k++)
             for (size_t i = 0; i < m->n; i++)
-                if (!m->items[i].good && start < m->items[i].end && end > m->items[i].start) m->items[i].good = true, m->n_good++;
+                if (!m->items[i].good && start < m->items[i].end && end > m->items[i].start)
+                    m->items[i].good = true, m->n_good++;
 }
 
 static ng_status put_question(making *m, const ng_finder_example *e, const ng_finder_example *elsewhere) {
@@ -121,13 +122,15 @@ static ng_status judge_sentences(making *m, const ng_summary_doc *d) {
     double score[CANDIDATES_MAX], best = 0, f[3];
     m->n = m->n_good = 0;
     for (size_t i = 0; i < d->n && m->n < CANDIDATES_MAX; i++) {
-        candidate c = {d->spans[i].start, d->spans[i].end, ng_hash64(d->text + d->spans[i].start, d->spans[i].end - d->spans[i].start, 1), false};
+        candidate c = {d->spans[i].start, d->spans[i].end,
+                       ng_hash64(d->text + d->spans[i].start, d->spans[i].end - d->spans[i].start, 1), false};
         if (ng_summary_rouge(f, d, d->text + c.start, c.end - c.start)) return no_memory(m);
         score[m->n] = f[0] + f[1];
         best = score[m->n] > best ? score[m->n] : best;
         m->items[m->n++] = c;
     }
-    for (size_t i = 0; i < m->n; i++) m->items[i].good = best > 0 && score[i] >= NEARLY_BEST * best, m->n_good += m->items[i].good;
+    for (size_t i = 0; i < m->n; i++)
+        m->items[i].good = best > 0 && score[i] >= NEARLY_BEST * best, m->n_good += m->items[i].good;
     return NG_OK;
 }
 
@@ -142,7 +145,9 @@ static ng_status put_document(making *m, const ng_summary_doc *d) {
         const ng_span *at = &d->spans[m->items[i].start];
         if (at->end == at->start) continue;
         s = ng_summary_sentence(&sentence, m->items[i].start, all, d->text + at->start, at->end - at->start);
-        s = s ? no_memory(m) : put_row(m, sentence.data, sentence.len, d->text, len, m->items[i].good ? NG_PAIR_SUMMARY : NG_PAIR_OTHER);
+        s = s ? no_memory(m)
+              : put_row(m, sentence.data, sentence.len, d->text, len,
+                        m->items[i].good ? NG_PAIR_SUMMARY : NG_PAIR_OTHER);
     }
     ng_buf_clear(&sentence);
     return s;

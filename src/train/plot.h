@@ -8,6 +8,7 @@
 
 #include <nanogrid/status.h>
 
-ng_status ng_plot_write(const char *path, const char *title, const double *loss, size_t n, size_t per_epoch, ng_error *err) NG_MUST_USE;
+ng_status ng_plot_write(const char *path, const char *title, const double *loss, size_t n, size_t per_epoch,
+                        ng_error *err) NG_MUST_USE;
 
 #endif

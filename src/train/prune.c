@@ -130,18 +130,22 @@ static ng_status gather(sums *o, ng_encoder *whole, const ng_encoder_tasks *t, s
         const ng_id_texts *x = &t->items[k].train_ids;
         /* evenly over the file: texts often stand there by label */
         size_t step = x->n / (each / BATCH + 1) > BATCH ? x->n / (each / BATCH + 1) : BATCH;
-        for (size_t from = 0; from < x->n; from += step) add_batch(o, whole, x, from, x->n - from < BATCH ? x->n - from : BATCH);
+        for (size_t from = 0; from < x->n; from += step)
+            add_batch(o, whole, x, from, x->n - from < BATCH ? x->n - from : BATCH);
     }
     return s;
 }
 
-static ng_status smaller_shape(ng_encoder_shape *out, const ng_encoder_shape *shape, const ng_encoder_tasks *t, const ng_prune_recipe *r, ng_error *err) {
+static ng_status smaller_shape(ng_encoder_shape *out, const ng_encoder_shape *shape, const ng_encoder_tasks *t,
+                               const ng_prune_recipe *r, ng_error *err) {
     size_t keep = (size_t)((1 - r->inner) * (double)shape->n_ff / ROUND + 0.5) * ROUND;
     *out = *shape;
     if ((size_t)r->layers >= shape->n_layer)
-        return ng_fail(err, NG_EINVALID, "%s: prune.layers %lld: the base has %zu, one must stay", t->recipe->path, (long long)r->layers, shape->n_layer);
+        return ng_fail(err, NG_EINVALID, "%s: prune.layers %lld: the base has %zu, one must stay", t->recipe->path,
+                       (long long)r->layers, shape->n_layer);
     if ((size_t)r->heads >= shape->n_head)
-        return ng_fail(err, NG_EINVALID, "%s: prune.heads %lld: a layer of the base has %zu, one must stay", t->recipe->path, (long long)r->heads, shape->n_head);
+        return ng_fail(err, NG_EINVALID, "%s: prune.heads %lld: a layer of the base has %zu, one must stay",
+                       t->recipe->path, (long long)r->heads, shape->n_head);
     out->n_layer -= (size_t)r->layers;
     if (r->heads) out->head_width = ng_encoder_attention_width(shape) / shape->n_head;
     out->n_head -= (size_t)r->heads;
@@ -155,7 +159,8 @@ static bool new_sums(sums *o, const ng_encoder_shape *s) {
     return o->sum && o->squares && o->head_sum && o->head_squares && o->turned;
 }
 
-ng_status ng_prune_plan_new(ng_prune_plan *p, ng_encoder *whole, const ng_encoder_tasks *t, const ng_prune_recipe *r, ng_nn *nn, ng_error *err) {
+ng_status ng_prune_plan_new(ng_prune_plan *p, ng_encoder *whole, const ng_encoder_tasks *t, const ng_prune_recipe *r,
+                            ng_nn *nn, ng_error *err) {
     ng_encoder_shape shape = ng_encoder_get_shape(whole);
     size_t n = shape.n_layer * shape.n_ff, m = shape.n_layer * ng_encoder_attention_width(&shape);
     sums o;
@@ -169,7 +174,8 @@ ng_status ng_prune_plan_new(ng_prune_plan *p, ng_encoder *whole, const ng_encode
     p->head_mean = calloc(m, sizeof *p->head_mean);
     scored *s = malloc((n + m + 1) * sizeof *s);
     bool ok = new_sums(&o, &shape) && p->layers && p->inner && p->heads && p->mean && p->head_mean && s;
-    status = ok ? gather(&o, whole, t, (size_t)r->texts, nn, err) : ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe->path);
+    status = ok ? gather(&o, whole, t, (size_t)r->texts, nn, err)
+                : ng_fail(err, NG_ENOMEM, "%s: out of memory", t->recipe->path);
     if (!status && !o.n_tok) status = ng_fail(err, NG_EFORMAT, "%s: no text to prune by", t->recipe->path);
     if (!status) choose(p, whole, &o, s);
     free(o.sum), free(o.squares), free(o.head_sum), free(o.head_squares), free(o.turned), free(s);
@@ -192,12 +198,14 @@ typedef struct kept {
 } kept;
 
 static void copy_rows(const kept *k, const float *y, float *x, size_t cols) {
-    for (size_t i = 0; i < k->n; i++) memcpy(x + i * k->block * cols, y + k->blocks[i] * k->block * cols, k->block * cols * sizeof *x);
+    for (size_t i = 0; i < k->n; i++)
+        memcpy(x + i * k->block * cols, y + k->blocks[i] * k->block * cols, k->block * cols * sizeof *x);
 }
 
 static void copy_columns(const kept *k, const float *y, float *x, size_t rows) {
     for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < k->n; i++) memcpy(x + (r * k->n + i) * k->block, y + r * k->of + k->blocks[i] * k->block, k->block * sizeof *x);
+        for (size_t i = 0; i < k->n; i++)
+            memcpy(x + (r * k->n + i) * k->block, y + r * k->of + k->blocks[i] * k->block, k->block * sizeof *x);
 }
 
 /* What the columns of m [rows, of] that went give on average, added to the bias. */
@@ -213,7 +221,8 @@ static void add_gone(const kept *k, const float *m, float *bias, size_t rows) {
 }
 
 /* One tensor of layer `from` of the whole to x [rows, cols] of the student. */
-static void copy_tensor(const ng_prune_plan *p, ng_encoder *whole, size_t from, const char *name, float *x, size_t rows, size_t cols) {
+static void copy_tensor(const ng_prune_plan *p, ng_encoder *whole, size_t from, const char *name, float *x, size_t rows,
+                        size_t cols) {
     ng_encoder_shape shape = ng_encoder_get_shape(whole);
     size_t aw = ng_encoder_attention_width(&shape), w = shape.width;
     const float *y = tensor_of(whole, from, name);

@@ -26,8 +26,8 @@ typedef struct ng_prune_plan {
     float *head_mean;       /* [whole's layers, whole's attention width] */
 } ng_prune_plan;
 
-ng_status ng_prune_plan_new(ng_prune_plan *out, ng_encoder *whole, const ng_encoder_tasks *t, const ng_prune_recipe *r, ng_nn *nn,
-                            ng_error *err) NG_MUST_USE;
+ng_status ng_prune_plan_new(ng_prune_plan *out, ng_encoder *whole, const ng_encoder_tasks *t, const ng_prune_recipe *r,
+                            ng_nn *nn, ng_error *err) NG_MUST_USE;
 void ng_prune_copy(const ng_prune_plan *p, ng_encoder *whole, ng_encoder *student);
 void ng_prune_plan_clear(ng_prune_plan *p); /* accepts a zeroed one */
 

@@ -15,23 +15,27 @@ static const ng_config_field hash_fields[] = {
     {0}};
 static const ng_config_schema hash_schema = {"hash", sizeof(ng_source_hash), hash_fields};
 
-static const ng_config_field typos_fields[] = {
-    {"copies", NG_CONFIG_INT, AT(ng_source_typos, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
-    {"share", NG_CONFIG_NUM, AT(ng_source_typos, share), .help = "of the words", .dflt = "0.3", .min = 0, .max = 1},
-    {0}};
+static const ng_config_field typos_fields[] = {{"copies", NG_CONFIG_INT, AT(ng_source_typos, copies),
+                                                .help = "of each text", .min = 1, .max = 16, .required = true},
+                                               {"share", NG_CONFIG_NUM, AT(ng_source_typos, share),
+                                                .help = "of the words", .dflt = "0.3", .min = 0, .max = 1},
+                                               {0}};
 static const ng_config_schema typos_schema = {"typos", sizeof(ng_source_typos), typos_fields};
 
-static const ng_config_field courtesy_fields[] = {
-    {"file", NG_CONFIG_STR, AT(ng_source_courtesy, file), .help = "phrases before and behind a text", .required = true},
-    {"copies", NG_CONFIG_INT, AT(ng_source_courtesy, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
-    {0}};
+static const ng_config_field courtesy_fields[] = {{"file", NG_CONFIG_STR, AT(ng_source_courtesy, file),
+                                                   .help = "phrases before and behind a text", .required = true},
+                                                  {"copies", NG_CONFIG_INT, AT(ng_source_courtesy, copies),
+                                                   .help = "of each text", .min = 1, .max = 16, .required = true},
+                                                  {0}};
 static const ng_config_schema courtesy_schema = {"courtesy", sizeof(ng_source_courtesy), courtesy_fields};
 
-static const ng_config_field similar_fields[] = {
-    {"file", NG_CONFIG_STR, AT(ng_source_similar, file), .help = "words and similar words", .required = true},
-    {"copies", NG_CONFIG_INT, AT(ng_source_similar, copies), .help = "of each text", .min = 1, .max = 16, .required = true},
-    {"share", NG_CONFIG_NUM, AT(ng_source_similar, share), .help = "of the words", .dflt = "0.2", .min = 0, .max = 1},
-    {0}};
+static const ng_config_field similar_fields[] = {{"file", NG_CONFIG_STR, AT(ng_source_similar, file),
+                                                  .help = "words and similar words", .required = true},
+                                                 {"copies", NG_CONFIG_INT, AT(ng_source_similar, copies),
+                                                  .help = "of each text", .min = 1, .max = 16, .required = true},
+                                                 {"share", NG_CONFIG_NUM, AT(ng_source_similar, share),
+                                                  .help = "of the words", .dflt = "0.2", .min = 0, .max = 1},
+                                                 {0}};
 static const ng_config_schema similar_schema = {"similar", sizeof(ng_source_similar), similar_fields};
 
 static const ng_config_field source_fields[] = {
@@ -71,19 +75,20 @@ static const ng_config_field data_fields[] = {
     {0}};
 static const ng_config_schema data_schema = {"data", sizeof(ng_recipe_data), data_fields};
 
-static const ng_config_field feature_fields[] = {
-    {"bits", NG_CONFIG_INT, AT(ng_recipe_features, bits), .dflt = "18", .min = NG_FEATURE_BITS_MIN, .max = NG_FEATURE_BITS_MAX},
-    {"words", NG_CONFIG_INT, AT(ng_recipe_features, words), .dflt = "2", .min = 0, .max = NG_FEATURE_WORD_MAX},
-    {"char_min", NG_CONFIG_INT, AT(ng_recipe_features, char_min), .dflt = "3", .min = 0, .max = NG_FEATURE_CHAR_MAX},
-    {"char_max", NG_CONFIG_INT, AT(ng_recipe_features, char_max), .dflt = "5", .min = 0, .max = NG_FEATURE_CHAR_MAX},
-    {"lower", NG_CONFIG_BOOL, AT(ng_recipe_features, lower), .dflt = "true"},
-    {"fold", NG_CONFIG_BOOL, AT(ng_recipe_features, fold), .dflt = "false"},
-    {"cross", NG_CONFIG_BOOL, AT(ng_recipe_features, cross), .dflt = "true"},
-    {"log_tf", NG_CONFIG_BOOL, AT(ng_recipe_features, log_tf), .dflt = "true"},
-    {"rows", NG_CONFIG_INT, AT(ng_recipe_features, rows), .dflt = "16384", .min = 1, .max = NG_LINEAR_ROWS_MAX},
-    {"min_count", NG_CONFIG_INT, AT(ng_recipe_features, min_count), .dflt = "1", .min = 1, .max = 1e6},
-    {"unknown", NG_CONFIG_NUM, AT(ng_recipe_features, unknown), .dflt = "0", .min = 0, .max = 15},
-    {0}};
+static const ng_config_field feature_fields[] =
+    {{"bits", NG_CONFIG_INT, AT(ng_recipe_features, bits), .dflt = "18", .min = NG_FEATURE_BITS_MIN,
+      .max = NG_FEATURE_BITS_MAX},
+     {"words", NG_CONFIG_INT, AT(ng_recipe_features, words), .dflt = "2", .min = 0, .max = NG_FEATURE_WORD_MAX},
+     {"char_min", NG_CONFIG_INT, AT(ng_recipe_features, char_min), .dflt = "3", .min = 0, .max = NG_FEATURE_CHAR_MAX},
+     {"char_max", NG_CONFIG_INT, AT(ng_recipe_features, char_max), .dflt = "5", .min = 0, .max = NG_FEATURE_CHAR_MAX},
+     {"lower", NG_CONFIG_BOOL, AT(ng_recipe_features, lower), .dflt = "true"},
+     {"fold", NG_CONFIG_BOOL, AT(ng_recipe_features, fold), .dflt = "false"},
+     {"cross", NG_CONFIG_BOOL, AT(ng_recipe_features, cross), .dflt = "true"},
+     {"log_tf", NG_CONFIG_BOOL, AT(ng_recipe_features, log_tf), .dflt = "true"},
+     {"rows", NG_CONFIG_INT, AT(ng_recipe_features, rows), .dflt = "16384", .min = 1, .max = NG_LINEAR_ROWS_MAX},
+     {"min_count", NG_CONFIG_INT, AT(ng_recipe_features, min_count), .dflt = "1", .min = 1, .max = 1e6},
+     {"unknown", NG_CONFIG_NUM, AT(ng_recipe_features, unknown), .dflt = "0", .min = 0, .max = 15},
+     {0}};
 static const ng_config_schema feature_schema = {"features", sizeof(ng_recipe_features), feature_fields};
 
 static const ng_config_field training_fields[] = {
@@ -106,18 +111,21 @@ static const ng_config_field oos_fields[] = {
     {0}};
 static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fields};
 
-static const ng_config_field recipe_fields[] = {
-    NG_ABOUT_FIELDS(ng_recipe, about),
-    {"task", NG_CONFIG_ENUM, AT(ng_recipe, task), .choices = "classify|moderate|detect-language|extract|embed|spelling|compress|rerank|summarize", .required = true},
-    {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
-    {"labels", NG_CONFIG_STRS, AT(ng_recipe, labels)},
-    {"duplicates", NG_CONFIG_ENUM, AT(ng_recipe, duplicates), .dflt = "keep", .choices = "keep|drop|refuse"},
-    {"near", NG_CONFIG_NUM, AT(ng_recipe, near), .help = "similarity that counts as a duplicate; 0: copies alone", .dflt = "0", .min = 0, .max = 1},
-    {"data", NG_CONFIG_GROUP, AT(ng_recipe, data), .sub = &data_schema, .required = true},
-    {"features", NG_CONFIG_GROUP, AT(ng_recipe, features), .sub = &feature_schema},
-    {"training", NG_CONFIG_GROUP, AT(ng_recipe, training), .sub = &training_schema},
-    {"oos", NG_CONFIG_GROUP, AT(ng_recipe, oos), .sub = &oos_schema},
-    {0}};
+static const ng_config_field recipe_fields[] =
+    {NG_ABOUT_FIELDS(ng_recipe, about),
+     {"task", NG_CONFIG_ENUM, AT(ng_recipe, task),
+      .choices = "classify|moderate|detect-language|extract|embed|spelling|compress|rerank|summarize",
+      .required = true},
+     {"output", NG_CONFIG_STR, AT(ng_recipe, output), .dflt = "model.gguf"},
+     {"labels", NG_CONFIG_STRS, AT(ng_recipe, labels)},
+     {"duplicates", NG_CONFIG_ENUM, AT(ng_recipe, duplicates), .dflt = "keep", .choices = "keep|drop|refuse"},
+     {"near", NG_CONFIG_NUM, AT(ng_recipe, near), .help = "similarity that counts as a duplicate; 0: copies alone",
+      .dflt = "0", .min = 0, .max = 1},
+     {"data", NG_CONFIG_GROUP, AT(ng_recipe, data), .sub = &data_schema, .required = true},
+     {"features", NG_CONFIG_GROUP, AT(ng_recipe, features), .sub = &feature_schema},
+     {"training", NG_CONFIG_GROUP, AT(ng_recipe, training), .sub = &training_schema},
+     {"oos", NG_CONFIG_GROUP, AT(ng_recipe, oos), .sub = &oos_schema},
+     {0}};
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
 bool ng_source_joins(const ng_source *s, const ng_recipe *r) {
@@ -134,7 +142,8 @@ bool ng_recipe_joins(const ng_recipe *r) {
 }
 
 const char *ng_recipe_task_name(const ng_recipe *r) {
-    static const char *const names[] = {"classify", "moderate", "detect-language", "extract", "embed", "spelling", "compress", "rerank", "summarize"};
+    static const char *const names[] = {"classify", "moderate", "detect-language", "extract",  "embed",
+                                        "spelling", "compress", "rerank",          "summarize"};
     return names[r->task];
 }
 
@@ -163,7 +172,8 @@ ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_e
 char *ng_package_folder(const char *recipe_path, const char *name, const char *dir, ng_arena *arena) {
     if (dir) return ng_arena_strdup(arena, dir);
     const char *slash = strrchr(recipe_path, '/');
-    return ng_arena_printf(arena, "%.*s/../models/%s", slash ? (int)(slash - recipe_path) : 1, slash ? recipe_path : ".", name);
+    return ng_arena_printf(arena, "%.*s/../models/%s", slash ? (int)(slash - recipe_path) : 1,
+                           slash ? recipe_path : ".", name);
 }
 
 char *ng_package_file(const char *recipe_path, const char *name, const char *dir, const char *file, ng_arena *arena) {

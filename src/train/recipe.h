@@ -189,7 +189,8 @@ char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_a
 /* The folder of a recipe's package: `dir` or, when that is NULL, models/NAME beside the recipe's folder; and a file in it.
  * NULL when memory is out. */
 char *ng_package_folder(const char *recipe_path, const char *name, const char *dir, ng_arena *arena) NG_MUST_USE;
-char *ng_package_file(const char *recipe_path, const char *name, const char *dir, const char *file, ng_arena *arena) NG_MUST_USE;
+char *ng_package_file(const char *recipe_path, const char *name, const char *dir, const char *file,
+                      ng_arena *arena) NG_MUST_USE;
 
 extern const ng_config_schema ng_recipe_schema, ng_source_schema;
 

@@ -29,7 +29,8 @@ static void make_kernel(work *k) {
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j <= i; j++) {
             double sum = 0;
-            for (size_t c = 0; c < w; c++) sum += ((double)r->x[i * w + c] - k->mean[c]) * ((double)r->x[j * w + c] - k->mean[c]);
+            for (size_t c = 0; c < w; c++)
+                sum += ((double)r->x[i * w + c] - k->mean[c]) * ((double)r->x[j * w + c] - k->mean[c]);
             k->kernel[i * n + j] = sum;
             if (i == j) k->length += sum / (double)n;
         }
@@ -70,7 +71,8 @@ static void solve(work *k) {
         for (size_t j = 0; j <= i; j++) k->half[i * labels + (size_t)r->label[j]] += k->factor[i * n + j];
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j <= i; j++)
-            for (size_t c = 0; c < labels; c++) k->alpha[j * labels + c] += k->factor[i * n + j] * k->half[i * labels + c];
+            for (size_t c = 0; c < labels; c++)
+                k->alpha[j * labels + c] += k->factor[i * n + j] * k->half[i * labels + c];
 }
 
 /* z of the left-out examples; returns their mean squared error. */
@@ -101,7 +103,8 @@ static void put_weights(const work *k, float *w, float *b) {
         for (size_t i = 0; i < r->n; i++) constant += k->length * k->alpha[i * r->n_labels + c];
         for (size_t d = 0; d < r->width; d++) {
             double sum = 0;
-            for (size_t i = 0; i < r->n; i++) sum += k->alpha[i * r->n_labels + c] * ((double)r->x[i * r->width + d] - k->mean[d]);
+            for (size_t i = 0; i < r->n; i++)
+                sum += k->alpha[i * r->n_labels + c] * ((double)r->x[i * r->width + d] - k->mean[d]);
             w[c * r->width + d] = (float)(STRETCH * sum);
             constant -= sum * k->mean[d];
         }
@@ -131,7 +134,9 @@ static void fit(work *k, ng_ridge *r, float *w, float *b, float *z) {
 
 ng_status ng_ridge_fit(ng_ridge *r, float *w, float *b, float *z, ng_error *err) {
     if (!r->n || r->n > NG_RIDGE_EXAMPLES_MAX)
-        return ng_fail(err, r->n ? NG_ELIMIT : NG_EINVALID, "%zu examples: this way is for 1 to %d; more are learned by a recipe", r->n, NG_RIDGE_EXAMPLES_MAX);
+        return ng_fail(err, r->n ? NG_ELIMIT : NG_EINVALID,
+                       "%zu examples: this way is for 1 to %d; more are learned by a recipe", r->n,
+                       NG_RIDGE_EXAMPLES_MAX);
     size_t n = r->n, half = n > n * r->n_labels ? n : n * r->n_labels;
     work k = {.r = r, .mean = calloc(r->width, sizeof(double)), .kernel = calloc(n * n, sizeof(double)),
               .factor = calloc(n * n, sizeof(double)), .alpha = malloc(n * r->n_labels * sizeof(double)), .half = malloc(half * sizeof(double))};

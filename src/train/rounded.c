@@ -9,7 +9,8 @@
 ng_status ng_rounded_new(ng_rounded *r, ng_encoder *e, const char *type, const ng_nn *nn, ng_error *err) {
     *r = (ng_rounded){.encoder = e, .nn = nn};
     if (!ng_type_parse(&r->type, type) || !ng_can_quantize(r->type))
-        return ng_fail(err, NG_EUNSUPPORTED, "training.rounded: no type '%s' to round to (Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, NG4, ..)", type);
+        return ng_fail(err, NG_EUNSUPPORTED,
+                       "training.rounded: no type '%s' to round to (Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, NG4, ..)", type);
     ng_encoder_shape s = ng_encoder_get_shape(e);
     r->row_bytes = ((s.n_ff > s.width ? s.n_ff : s.width) * sizeof(float) + 63) / 64 * 64; /* no type takes more */
     r->exact = malloc(ng_encoder_n_total(e) * sizeof *r->exact);
@@ -37,7 +38,8 @@ static void round_rows(void *ctx, int part, int n_parts) {
     ng_pool_slice(j->t->rows, 1, part, n_parts, &begin, &end);
     for (size_t i = begin; i < end; i++) {
         float *row = ng_encoder_weights(j->r->encoder) + j->t->at + i * j->t->cols;
-        if (ng_quantize_row(j->r->type, row, NULL, block, j->t->cols)) ng_dequantize_row(j->r->type, block, row, j->t->cols);
+        if (ng_quantize_row(j->r->type, row, NULL, block, j->t->cols))
+            ng_dequantize_row(j->r->type, block, row, j->t->cols);
     }
 }
 

@@ -36,7 +36,8 @@ static ng_status read_lines(ng_similar *s, ng_error *err) {
         if (s->n == LINES_MAX) return ng_fail(err, NG_ELIMIT, "more than %d lines", LINES_MAX);
         line l = {at, tab + 1, (size_t)(tab - at), len - (size_t)(tab - at) - 1};
         if (s->n && compare(s->lines[s->n - 1].word, s->lines[s->n - 1].word_len, l.word, l.word_len) >= 0)
-            return ng_fail(err, NG_EFORMAT, "line %zu: '%.*s' is not after the word above it", s->n + 1, (int)(l.word_len < 40 ? l.word_len : 40), l.word);
+            return ng_fail(err, NG_EFORMAT, "line %zu: '%.*s' is not after the word above it", s->n + 1,
+                           (int)(l.word_len < 40 ? l.word_len : 40), l.word);
         s->lines[s->n++] = l;
     }
     return NG_OK;

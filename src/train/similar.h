@@ -5,8 +5,8 @@
  *     ng_similar_put(&buf, s, text, len, 0.2, &rng);      a word in five; the same seed, the same words
  *     ng_similar_close(s);
  *
- * The file has a word in lower case, a tab and similar words with spaces between a line, in the order of the words' bytes
- * (scripts/similar_words.py makes it).  Words are what spaces part; one that is not in the file stays, one replaced of seven
+ * The file has a word in lower case, a tab and similar words with spaces between a line, in the order of the words' bytes.
+ * Words are what spaces part; one that is not in the file stays, one replaced of seven
  * is left out instead.  A classifier that has seen such copies leans on no single word. */
 #ifndef NG_TRAIN_SIMILAR_H
 #define NG_TRAIN_SIMILAR_H

@@ -116,15 +116,17 @@ static ng_status put_doc(ng_summary_docs *out, const ng_summary_doc *d) {
     return NG_OK;
 }
 
-static ng_status read_line(ng_summary_docs *out, const ng_summary_source *s, size_t source, const char *line, size_t len,
-                           ng_arena *arena, ng_error *err) {
+static ng_status read_line(ng_summary_docs *out, const ng_summary_source *s, size_t source, const char *line,
+                           size_t len, ng_arena *arena, ng_error *err) {
     json_t *o = json_loadb(line, len, 0, NULL);
     const json_t *doc = json_object_get(o, s->document), *sum = json_object_get(o, s->summary);
     ng_summary_doc d = {.source = source};
     ng_status st = NG_OK;
     if (!(json_is_string(doc) || json_is_array(doc)) || !(json_is_string(sum) || json_is_array(sum)))
         st = ng_fail(err, NG_EFORMAT, "%s: a line without '%s' and '%s'", s->file, s->document, s->summary);
-    if (!st) st = json_is_array(doc) ? join_sentences(&d, doc, arena) : split_sentences(&d, json_string_value(doc), arena, err);
+    if (!st)
+        st = json_is_array(doc) ? join_sentences(&d, doc, arena)
+                                : split_sentences(&d, json_string_value(doc), arena, err);
     if (!st) st = take_references(&d, sum, arena);
     if (!st && d.n > 0) st = put_doc(out, &d);
     json_decref(o);

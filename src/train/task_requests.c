@@ -343,7 +343,8 @@ static ng_status put_marked(maker *m, const char *t, size_t *len) {
     const char *colon = close ? memchr(t, ':', (size_t)(close - t)) : NULL;
     *len = 0;
     if (!colon) return NG_OK;
-    if (m->marks.len == NG_MARKS_MAX) return ng_fail(m->err, NG_ELIMIT, "%s: over %d marks in one request", m->path, NG_MARKS_MAX);
+    if (m->marks.len == NG_MARKS_MAX)
+        return ng_fail(m->err, NG_ELIMIT, "%s: over %d marks in one request", m->path, NG_MARKS_MAX);
     size_t start = m->out.len;
     ng_status s = put_template(m, colon + 1, (size_t)(close - colon) - 1);
     *len = (size_t)(close - t) + 1;
@@ -431,13 +432,15 @@ static ng_status make_rows(maker *m, ng_row_fn *row, void *ctx) {
         const list *task = tasks[i % n_tasks];
         ng_status s = put_request(m, draw(m, task));
         if (s) return s;
-        if (m->out.status) return ng_fail(m->err, m->out.status, "%s: a request of over %d bytes", m->path, REQUEST_MAX);
+        if (m->out.status)
+            return ng_fail(m->err, m->out.status, "%s: a request of over %d bytes", m->path, REQUEST_MAX);
         if (!m->out.len) continue;
         ng_row r = {.text = m->out.data, .label = task->name, .text_len = m->out.len,
                     .label_len = strlen(task->name), .line = i + 1};
         if (m->marked) {
             if (ng_marks_to_tags(&m->words, &m->tags, &m->marks, m->out.data, m->out.len, m->lower))
-                return ng_fail(m->err, NG_ENOMEM, "%s: out of memory, or a request of over %d bytes", m->path, REQUEST_MAX);
+                return ng_fail(m->err, NG_ENOMEM, "%s: out of memory, or a request of over %d bytes", m->path,
+                               REQUEST_MAX);
             if (!m->words.len) continue;
             r.text = m->words.data, r.text_len = m->words.len, r.label = m->tags.data, r.label_len = m->tags.len;
         }

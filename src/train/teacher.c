@@ -15,14 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ng_status no_memory(const char *what, ng_error *err) { return ng_fail(err, NG_ENOMEM, "%s: out of memory", what); }
+static ng_status no_memory(const char *what, ng_error *err) {
+    return ng_fail(err, NG_ENOMEM, "%s: out of memory", what);
+}
 
 ng_status ng_teacher_open(ng_teacher *t, const char *path, int n_threads, ng_error *err) {
     ng_session_options opt = {.n_threads = n_threads};
     *t = (ng_teacher){0};
     ng_status s = ng_model_open(&t->model, path, err);
     if (!s) s = ng_encoder_heads_open(&t->heads, t->model, err);
-    if (!s && !t->heads.len) s = ng_fail(err, NG_EUNSUPPORTED, "%s: this model has no heads that could teach or be compared", path);
+    if (!s && !t->heads.len)
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: this model has no heads that could teach or be compared", path);
     if (!s) s = ng_session_new(&t->session, t->model, &opt, err);
     if (!s) {
         ng_model_info info = ng_model_get_info(t->model);
@@ -50,18 +53,22 @@ typedef struct asked {
     ng_id_texts ids;
 } asked;
 
-static ng_status ask(asked *a, const ng_teacher *t, const ng_encoder_task *k, const ng_dataset *d, const char *name, ng_error *err) {
+static ng_status ask(asked *a, const ng_teacher *t, const ng_encoder_task *k, const ng_dataset *d, const char *name,
+                     ng_error *err) {
     *a = (asked){.head = ng_encoder_heads_find(&t->heads, name ? name : k->head->name, err)};
     const ng_tokenizer *tokenizer = a->head ? ng_model_tokenizer(t->model, err) : NULL;
     if (!tokenizer) return err && err->code ? err->code : NG_ENOTFOUND;
     size_t n = k->labels.len;
     if (a->head->each != k->each || a->head->tokens != k->tokens || a->head->n_labels != n)
-        return ng_fail(err, NG_EINVALID, "the teacher's head '%s' is of another task or has %zu labels, not %zu", a->head->name, a->head->n_labels, n);
+        return ng_fail(err, NG_EINVALID, "the teacher's head '%s' is of another task or has %zu labels, not %zu",
+                       a->head->name, a->head->n_labels, n);
     if (!(a->label = malloc((n + 1) * sizeof *a->label))) return no_memory("teacher", err);
     for (size_t c = 0; c < n; c++) {
         size_t at = 0;
         while (at < n && strcmp(a->head->labels[at], k->labels.names[c]) != 0) at++;
-        if (at == n) return ng_fail(err, NG_EINVALID, "the teacher's head '%s' has no label '%s'", a->head->name, k->labels.names[c]);
+        if (at == n)
+            return ng_fail(err, NG_EINVALID, "the teacher's head '%s' has no label '%s'", a->head->name,
+                           k->labels.names[c]);
         a->label[c] = at;
     }
     return ng_id_texts_new(&a->ids, d, (ng_recipe_task)k->recipe.task, tokenizer, ng_session_n_ctx(t->session), err);
@@ -73,7 +80,8 @@ static void ask_end(asked *a) {
 }
 
 static ng_status hidden_of(ng_teacher *t, const ng_id_texts *x, size_t i, ng_error *err) {
-    return ng_session_hidden_pair(t->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], x->first[i], t->hidden, err);
+    return ng_session_hidden_pair(t->session, x->ids + x->begin[i], x->begin[i + 1] - x->begin[i], x->first[i],
+                                  t->hidden, err);
 }
 
 /* z[rows of text i, n_labels] in the task's order; scratch[n_labels]. */
@@ -100,7 +108,8 @@ static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *sc
     const ng_tokenizer *tokenizer = ng_model_tokenizer(t->model, err);
     size_t n = k->held.len, width = ng_model_get_info(t->model).n_embd;
     if (!tokenizer) return NG_EUNSUPPORTED;
-    float *v = malloc(2 * width * sizeof *v), *said = malloc((n + 1) * sizeof *said), *gold = malloc((n + 1) * sizeof *gold);
+    float *v = malloc(2 * width * sizeof *v), *said = malloc((n + 1) * sizeof *said),
+          *gold = malloc((n + 1) * sizeof *gold);
     ng_status s = v && said && gold ? NG_OK : no_memory("teacher", err);
     if (!s) s = ng_id_texts_new(&x, &k->held, NG_RECIPE_EMBED, tokenizer, ng_session_n_ctx(t->session), err);
     double start = ng_clock_ms();
@@ -119,7 +128,8 @@ static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *sc
     return s;
 }
 
-static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *took, ng_error *err) {
+static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *took,
+                              ng_error *err) {
     asked a;
     ng_head_tally sum = {0};
     size_t n = k->labels.len, most = ng_session_n_ctx(t->session);
@@ -131,7 +141,8 @@ static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const cha
     for (size_t i = 0; !s && i < k->held.len; i++) {
         s = logits_of(t, &a, i, z + n, z, err);
         size_t from = k->tokens ? a.ids.word_begin[i] : 0;
-        if (!s && k->tokens) ng_head_tally_words(&sum, k, a.ids.tags + from, a.ids.word_begin[i + 1] - from, z + n, said);
+        if (!s && k->tokens)
+            ng_head_tally_words(&sum, k, a.ids.tags + from, a.ids.word_begin[i + 1] - from, z + n, said);
         else if (!s) ng_head_tally_text(&sum, k, &k->held.items[i], z + n);
     }
     *took = ng_clock_ms() - start;
@@ -141,7 +152,8 @@ static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const cha
     return s;
 }
 
-ng_status ng_teacher_score(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *ms, ng_error *err) {
+ng_status ng_teacher_score(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *ms,
+                           ng_error *err) {
     double took = 0;
     *score = *ms = NAN;
     if (!k->held.len) return NG_OK;
@@ -180,7 +192,8 @@ static ng_status from_model(soft *o, int n_threads, ng_error *err) {
     if (!s) s = ask(&a, &t, k, &k->train, k->head->teacher_head, err);
     if (!s && !(z = malloc(((size_t)ng_session_n_ctx(t.session) + 1) * n * sizeof *z))) s = no_memory(o->path, err);
     for (size_t i = 0; !s && i < k->train.len; i++) {
-        size_t from = k->tokens ? k->train_ids.word_begin[i] : i, rows = k->tokens ? k->train_ids.word_begin[i + 1] - from : 1;
+        size_t from = k->tokens ? k->train_ids.word_begin[i] : i,
+               rows = k->tokens ? k->train_ids.word_begin[i + 1] - from : 1;
         /* other words are left where one of the two vocabularies cuts a long text earlier */
         if (k->tokens && a.ids.word_begin[i + 1] - a.ids.word_begin[i] != rows) continue;
         s = logits_of(&t, &a, i, z + n, z, err);
@@ -213,15 +226,17 @@ static ng_status add_line(soft *o, const at_hash *index, const char *line, size_
     ng_status s = NG_OK;
     if (!z) s = no_memory(o->path, err);
     else if (!text || !json_is_object(scores))
-        s = ng_fail(err, NG_EFORMAT, "%s:%zu: a recorded answer is {\"text\": \"..\", \"scores\": {\"label\": p, ..}}%s%s", o->path, number,
-                    root ? "" : ": ", root ? "" : why.text);
+        s = ng_fail(err, NG_EFORMAT,
+                    "%s:%zu: a recorded answer is {\"text\": \"..\", \"scores\": {\"label\": p, ..}}%s%s", o->path,
+                    number, root ? "" : ": ", root ? "" : why.text);
     for (size_t c = 0; !s && c < n; c++) z[c] = (float)ng_log(1e-6);
     json_object_foreach(scores, label, p) {
         int32_t c = s ? 0 : ng_labels_find(&o->task->labels, label, strlen(label));
         double v = json_number_value(p);
         if (s) break;
         if (c < 0 || !json_is_number(p) || !(v >= 0 && v <= 1.000001))
-            s = ng_fail(err, NG_EFORMAT, "%s:%zu: scores has '%.60s': not a label of '%s' with a probability", o->path, number, label, o->task->head->name);
+            s = ng_fail(err, NG_EFORMAT, "%s:%zu: scores has '%.60s': not a label of '%s' with a probability", o->path,
+                        number, label, o->task->head->name);
         else z[c] = (float)(o->task->each ? ng_log((v + 1e-6) / (1 - v + 2e-6)) : ng_log(v + 1e-6));
     }
     at_hash key = {s ? 0 : ng_text_hash(text, strlen(text)), 0};
@@ -236,7 +251,8 @@ static ng_status from_recording(soft *o, ng_error *err) {
     const ng_dataset *d = &o->task->train;
     ng_buf text = ng_buf_init((size_t)1 << 31);
     at_hash *index = malloc((d->len + 1) * sizeof *index);
-    ng_status s = o->task->tokens ? ng_fail(err, NG_EUNSUPPORTED, "%s: recorded answers teach heads on texts, not on words", o->path)
+    ng_status s = o->task->tokens ? ng_fail(err, NG_EUNSUPPORTED,
+                                            "%s: recorded answers teach heads on texts, not on words", o->path)
                   : !index        ? no_memory(o->path, err)
                                   : ng_file_read(&text, o->path, err);
     for (size_t i = 0; !s && i < d->len; i++) index[i] = (at_hash){d->items[i].hash, i};
@@ -260,7 +276,10 @@ ng_status ng_soft_labels(float **out, const ng_encoder_tasks *t, size_t k, int n
     ng_arena *arena = NULL;
     *out = NULL;
     if (!teachers->len) return NG_OK;
-    if (task->pairs) return ng_fail(err, NG_EINVALID, "%s: head '%s': pairs have no labels that a teacher could soften; use distill.hidden", t->recipe->path, task->head->name);
+    if (task->pairs)
+        return ng_fail(err, NG_EINVALID,
+                       "%s: head '%s': pairs have no labels that a teacher could soften; use distill.hidden",
+                       t->recipe->path, task->head->name);
     soft o = {.task = task, .temperature = t->recipe->distill.temperature};
     o.sum = calloc(rows * n + 1, sizeof *o.sum);
     o.n_said = calloc(rows + 1, sizeof *o.n_said);
@@ -269,7 +288,9 @@ ng_status ng_soft_labels(float **out, const ng_encoder_tasks *t, size_t k, int n
         o.path = ng_encoder_recipe_base(t->recipe, teachers->items[i], arena, err);
         size_t len = o.path ? strlen(o.path) : 0;
         if (!o.path) s = err && err->code ? err->code : NG_ENOTFOUND;
-        else s = len > 6 && !strcmp(o.path + len - 6, ".jsonl") ? from_recording(&o, err) : from_model(&o, n_threads, err);
+        else
+            s = len > 6 && !strcmp(o.path + len - 6, ".jsonl") ? from_recording(&o, err)
+                                                               : from_model(&o, n_threads, err);
     }
     for (size_t r = 0; !s && r < rows; r++)
         for (size_t c = 0; c < n; c++) o.sum[r * n + c] = o.n_said[r] ? o.sum[r * n + c] / (float)o.n_said[r] : NAN;

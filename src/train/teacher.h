@@ -27,7 +27,8 @@ ng_status ng_teacher_open(ng_teacher *out, const char *path, int n_threads, ng_e
 void ng_teacher_close(ng_teacher *t); /* accepts a zeroed one */
 /* Accuracy (moderate: of the known labels), F1 of spans or Spearman's correlation on the head's held texts; NaN without
  * any.  *ms: mean time of a text, ids included.  `head` NULL: the task's own name. */
-ng_status ng_teacher_score(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *ms, ng_error *err) NG_MUST_USE;
+ng_status ng_teacher_score(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *ms,
+                           ng_error *err) NG_MUST_USE;
 
 /* Probabilities at the recipe's temperature for each row of the head's training texts (texts; extract: words), NaN where no
  * teacher has any: *out is [rows, n_labels], ends with free(); NULL when the head has no teachers. */

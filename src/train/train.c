@@ -306,14 +306,20 @@ static ng_status write_model(trainer *t) {
 static ng_status run(trainer *t, const char *path) {
     ng_status s = ng_recipe_read(&t->recipe, path, t->arena, t->err);
     if (s) return s;
-    if (t->recipe.task == NG_RECIPE_SPELLING) return ng_train_spelling(t->result, &t->recipe, t->opt->out_dir, t->arena, t->err);
-    if (t->recipe.task == NG_RECIPE_COMPRESS) return ng_train_shortener(t->result, &t->recipe, t->opt, t->arena, t->err);
+    if (t->recipe.task == NG_RECIPE_SPELLING)
+        return ng_train_spelling(t->result, &t->recipe, t->opt->out_dir, t->arena, t->err);
+    if (t->recipe.task == NG_RECIPE_COMPRESS)
+        return ng_train_shortener(t->result, &t->recipe, t->opt, t->arena, t->err);
     if (t->recipe.task > NG_RECIPE_DETECT_LANGUAGE)
-        return ng_fail(t->err, NG_EUNSUPPORTED, "%s: the task %s is learned by a head of an encoder (task: encoder), not by a linear model",
+        return ng_fail(t->err, NG_EUNSUPPORTED,
+                       "%s: the task %s is learned by a head of an encoder (task: encoder), not by a linear model",
                        path, ng_recipe_task_name(&t->recipe));
     const ng_recipe_features *f = &t->recipe.features;
     if (ng_recipe_joins(&t->recipe))
-        return ng_fail(t->err, NG_EUNSUPPORTED, "%s: pairs of texts (`second`) are learned by a head of an encoder (task: encoder), not by a linear model", path);
+        return ng_fail(t->err, NG_EUNSUPPORTED,
+                       "%s: pairs of texts (`second`) are learned by a head of an encoder (task: encoder), not by a "
+                       "linear model",
+                       path);
     t->multi_label = t->recipe.task == NG_RECIPE_MODERATE;
     t->rng = ng_rng_seed((uint64_t)(t->opt->seed >= 0 ? t->opt->seed : t->recipe.training.seed));
     t->features = (ng_feature_config){(uint32_t)f->bits, (uint32_t)f->words, f->char_max ? (uint32_t)f->char_min : 0,
@@ -331,9 +337,13 @@ ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train
     static const ng_train_options defaults = {.seed = -1};
     if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
     if (opt && opt->stage != NG_TRAIN)
-        return ng_fail(err, NG_EINVALID, "%s: only recipes of `task: encoder` are distilled and pruned; `nanogrid train` is for the others", recipe_path);
+        return ng_fail(err, NG_EINVALID,
+                       "%s: only recipes of `task: encoder` are distilled and pruned; `nanogrid train` is for the "
+                       "others",
+                       recipe_path);
     if (ng_recipe_has_task(recipe_path, "answer")) return ng_train_finder(out, recipe_path, opt ? opt : &defaults, err);
-    if (ng_recipe_has_task(recipe_path, "summarize")) return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
+    if (ng_recipe_has_task(recipe_path, "summarize"))
+        return ng_train_extractive(out, recipe_path, opt ? opt : &defaults, err);
     ng_error local = {0};
     double start = ng_clock_ms();
     trainer t = {.opt = opt ? opt : &defaults, .result = out, .err = err ? err : &local};

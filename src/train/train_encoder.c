@@ -70,7 +70,8 @@ static ng_status no_memory(run *r) { return ng_fail(r->err, NG_ENOMEM, "%s: out 
 static ng_status make_folder(run *r) {
     char *path = ng_encoder_recipe_file(&r->recipe, r->opt->out_dir, "model", r->arena);
     if (!path) return no_memory(r);
-    if (strlen(path) + 16 >= sizeof r->result->model_path) return ng_fail(r->err, NG_EINVALID, "%s: the path of the model is too long", r->recipe.path);
+    if (strlen(path) + 16 >= sizeof r->result->model_path)
+        return ng_fail(r->err, NG_EINVALID, "%s: the path of the model is too long", r->recipe.path);
     strcpy(r->result->model_path, path);
     snprintf(r->checkpoint, sizeof r->checkpoint, "%s.checkpoint", path);
     *strrchr(path, '/') = 0;
@@ -102,7 +103,8 @@ static ng_status take_digest(run *r) {
         const ng_encoder_task *t = &r->tasks.items[k];
         h = ng_hash64(t->train_ids.ids, t->train_ids.begin[t->train_ids.n] * sizeof(int32_t), h);
         h = ng_hash64(t->tune_ids.ids, t->tune_ids.begin[t->tune_ids.n] * sizeof(int32_t), h);
-        for (size_t i = 0; i < t->train.len; i++) h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
+        for (size_t i = 0; i < t->train.len; i++)
+            h = ng_hash_mix(h ^ t->train.items[i].holds ^ (uint64_t)(uint32_t)t->train.items[i].label);
         for (size_t i = 0; t->pairs && i < t->train.len; i++) h = ng_hash64(&t->train.items[i].score, sizeof(float), h);
         size_t rows = t->tokens ? t->train_ids.word_begin[t->train_ids.n] : t->train.len;
         if (t->vectors) h = ng_hash64(t->vectors, t->train_ids.n * r->base.shape.width * sizeof(float), h);
@@ -128,7 +130,8 @@ static ng_status first_weights(run *r, size_t n_extra, ng_encoder *whole) {
         const ng_lora_recipe *l = &r->recipe.lora;
         ng_encoder_lora how = {(size_t)l->rank, l->alpha, l->mask, l->layer_mask, ng_lora_read, &r->lora};
         if (r->base.shape.n_layer < 64 && l->layer_mask >> r->base.shape.n_layer)
-            return ng_fail(r->err, NG_EINVALID, "%s: lora.layers: the base has %zu layers, counted from 0", r->recipe.path, r->base.shape.n_layer);
+            return ng_fail(r->err, NG_EINVALID, "%s: lora.layers: the base has %zu layers, counted from 0",
+                           r->recipe.path, r->base.shape.n_layer);
         s = ng_encoder_new_lora(&r->encoder, &r->base.shape, n_extra, &how, r->err);
         if (!s) s = ng_lora_base_open(&r->lora, &r->base, r->encoder, r->err);
         if (!s) ng_encoder_randomize(r->encoder, r->seed);
@@ -163,7 +166,9 @@ static ng_status make_encoder(run *r) {
     else ng_encoder_free(whole);
     if (s) return s;
     ng_encoder_freeze(r->encoder, (size_t)r->recipe.training.freeze);
-    if ((s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)) || (s = ask_teachers(r))) return s;
+    if ((s = ng_encoder_tasks_bind(&r->tasks, r->encoder, &r->nn, (size_t)r->recipe.training.batch, r->err)) ||
+        (s = ask_teachers(r)))
+        return s;
     if (d->vectors > 0 && (s = ng_base_vectors(&r->tasks, &r->base, &r->nn, r->err))) return s;
     if (r->recipe.training.rounded) s = ng_rounded_new(&r->rounded, r->encoder, r->recipe.weights, &r->nn, r->err);
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
@@ -180,16 +185,19 @@ static ng_status read_all(run *r, const char *path) {
     ng_status s = ng_encoder_recipe_read(&r->recipe, path, r->arena, r->err);
     if (s) return s;
     if (r->recipe.stage != (ng_encoder_stage)r->opt->stage)
-        return ng_fail(r->err, NG_EINVALID, "%s: this recipe is for `nanogrid %s`: it %s", path, ng_encoder_stage_name(r->recipe.stage),
-                       r->recipe.stage == NG_STAGE_TRAIN ? "has neither distill:, prune: nor lora:" : "says so by its sections");
+        return ng_fail(r->err, NG_EINVALID, "%s: this recipe is for `nanogrid %s`: it %s", path,
+                       ng_encoder_stage_name(r->recipe.stage),
+                       r->recipe.stage == NG_STAGE_TRAIN ? "has neither distill:, prune: nor lora:"
+                                                         : "says so by its sections");
     const ng_encoder_training *t = &r->recipe.training;
     r->seed = (uint64_t)(r->opt->seed >= 0 ? r->opt->seed : t->seed);
     if ((s = make_folder(r)) || (s = ng_nn_init(&r->nn, r->opt->n_threads, (ng_precision)t->precision, r->err)) ||
         (s = ng_encoder_base_open(&r->base, &r->recipe, r->folder, r->err)) ||
         (s = ng_encoder_tasks_read(&r->tasks, &r->recipe, r->arena, r->err)) || (s = look_at_texts(r)) ||
         (s = ng_encoder_base_choose(&r->base, r->folder, r->err)) ||
-        (s = ng_encoder_tasks_tokenize(&r->tasks, r->base.tokenizer, r->base.shape.n_ctx, r->err)) || (s = make_encoder(r)) ||
-        (s = take_digest(r)) || (s = ng_encoder_tasks_items(&r->tasks, &r->items, &r->n_items, r->err)))
+        (s = ng_encoder_tasks_tokenize(&r->tasks, r->base.tokenizer, r->base.shape.n_ctx, r->err)) ||
+        (s = make_encoder(r)) || (s = take_digest(r)) ||
+        (s = ng_encoder_tasks_items(&r->tasks, &r->items, &r->n_items, r->err)))
         return s;
     uint64_t a_step = (uint64_t)(t->batch * t->accumulate);
     r->per_epoch = (r->n_items + a_step - 1) / a_step;
@@ -256,7 +264,9 @@ static ng_status report(run *r, const char *phase, const char *head, double loss
     r->reported_sum = 0;
     if (!r->opt->on_step || r->opt->on_step(r->opt->ctx, &step)) return NG_OK;
     ng_status s = save(r);
-    return s ? s : ng_fail(r->err, NG_ECANCELLED, "%s: training was stopped; the checkpoint %s keeps step %llu", r->recipe.path, r->checkpoint, (unsigned long long)r->step);
+    return s ? s
+             : ng_fail(r->err, NG_ECANCELLED, "%s: training was stopped; the checkpoint %s keeps step %llu",
+                       r->recipe.path, r->checkpoint, (unsigned long long)r->step);
 }
 
 static ng_status not_a_number(run *r, const char *what) {
@@ -275,7 +285,9 @@ static ng_status one_step(run *r) {
     for (; parts < (size_t)t->accumulate && first + done < r->n_items; parts++) {
         size_t n = r->n_items - first - done < (size_t)t->batch ? r->n_items - first - done : (size_t)t->batch;
         for (size_t i = 0; i < n; i++) batch[i] = r->items[r->order[first + done + i]];
-        ng_encoder_batch how = {.dropout = (float)t->dropout, .seed = r->seed, .step = r->step * (uint64_t)t->accumulate + parts};
+        ng_encoder_batch how = {.dropout = (float)t->dropout,
+                                .seed = r->seed,
+                                .step = r->step * (uint64_t)t->accumulate + parts};
         loss += ng_encoder_tasks_train(&r->tasks, batch, n, &how);
         r->reported_tok += r->tasks.n_tok;
         done += n;
@@ -329,7 +341,8 @@ static ng_status train(run *r) {
     bool stop = false;
     ng_status s = resume(r);
     if (s) return s;
-    uint64_t drawn = UINT64_MAX, times = (uint64_t)r->recipe.training.scores, score_steps = (r->per_epoch + times - 1) / times;
+    uint64_t drawn = UINT64_MAX, times = (uint64_t)r->recipe.training.scores,
+             score_steps = (r->per_epoch + times - 1) / times;
     double mean;
     r->reported_ms = ng_clock_ms();
     if (r->step && r->step % r->per_epoch == 0 && r->best) /* stopped between an epoch's end and the next step */
@@ -343,7 +356,8 @@ static ng_status train(run *r) {
         else if (!s && r->step % r->per_epoch % score_steps == 0) s = mean_score(&mean, r);
         if (!s && ng_clock_ms() - r->saved_ms >= (double)r->recipe.training.checkpoint_ms) s = save(r);
     }
-    if (!s && r->best) memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);
+    if (!s && r->best)
+        memcpy(ng_encoder_weights(r->encoder), r->best, ng_encoder_n_total(r->encoder) * sizeof *r->best);
     if (r->step % r->per_epoch) r->result->loss = r->sum / (double)(r->step % r->per_epoch); /* ended within an epoch */
     r->result->n_steps = (int64_t)r->step;
     r->result->kernel = r->nn.gemm.name;
@@ -387,14 +401,17 @@ static ng_status compare(run *r, const char *made) {
         if (!(s = measure(r, against, before, &out->before_ms))) s = measure(r, made, after, &out->after_ms);
     if (s) return s;
     out->compared = true;
-    for (size_t k = 0; k < r->tasks.len; k++) out->heads[k].held_before = before[k], out->heads[k].held_after = after[k];
+    for (size_t k = 0; k < r->tasks.len; k++)
+        out->heads[k].held_before = before[k], out->heads[k].held_after = after[k];
     for (size_t k = 0; k < r->tasks.len; k++)
         if (!(100 * (before[k] - after[k]) <= limit->drop) && r->tasks.items[k].held.len)
-            return ng_fail(r->err, NG_ELIMIT, "%s: head '%s' falls from %.2f to %.2f points, more than limit.drop: %g; nothing was written", r->recipe.path,
-                           r->tasks.items[k].head->name, 100 * before[k], 100 * after[k], limit->drop);
+            return ng_fail(r->err, NG_ELIMIT,
+                           "%s: head '%s' falls from %.2f to %.2f points, more than limit.drop: %g; nothing was "
+                           "written",
+                           r->recipe.path, r->tasks.items[k].head->name, 100 * before[k], 100 * after[k], limit->drop);
     if (limit->speed > 0 && !(out->before_ms / out->after_ms >= limit->speed))
-        return ng_fail(r->err, NG_ELIMIT, "%s: %.3f ms a text after %.3f is not limit.speed: %g; nothing was written", r->recipe.path,
-                       out->after_ms, out->before_ms, limit->speed);
+        return ng_fail(r->err, NG_ELIMIT, "%s: %.3f ms a text after %.3f is not limit.speed: %g; nothing was written",
+                       r->recipe.path, out->after_ms, out->before_ms, limit->speed);
     return NG_OK;
 }
 
@@ -432,17 +449,20 @@ static ng_status write_model(run *r) {
     ng_map file;
     char made[1100];
     snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
-    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made) : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
+    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made)
+                                                       : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
     if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
     if (!s) s = ng_map_open(&file, made, r->err);
     if (s) return s;
     out->model_bytes = file.len;
     ng_map_close(&file);
     out->n_heads = r->tasks.len;
-    for (size_t k = 0; k < r->tasks.len; k++) snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", r->tasks.items[k].head->name);
+    for (size_t k = 0; k < r->tasks.len; k++)
+        snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", r->tasks.items[k].head->name);
     if (r->recipe.limit.against) {
         s = compare(r, made);
-        if (!s && rename(made, out->model_path)) s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
+        if (!s && rename(made, out->model_path))
+            s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
         if (s) {
             ng_file_remove(made);
             return s;
@@ -463,7 +483,8 @@ static ng_status write_model(run *r) {
     out->dev_accuracy = n ? sum / (double)n : NAN;
     if (r->opt->exact && !(s = ng_encoder_export_exact(&r->base, &r->tasks, r->opt->exact, r->err)))
         s = ng_encoder_export_calibrate(&r->tasks, r->opt->exact, r->opt->n_threads, scores, r->err);
-    if (!s && r->opt->plot) s = ng_plot_write(r->opt->plot, r->recipe.about.name, r->curve, r->step, r->per_epoch, r->err);
+    if (!s && r->opt->plot)
+        s = ng_plot_write(r->opt->plot, r->recipe.about.name, r->curve, r->step, r->per_epoch, r->err);
     if (!s && r->recipe.stage == NG_STAGE_FINETUNE) s = finish_adapter(r);
     if (!s) ng_file_remove(r->checkpoint);
     return s;

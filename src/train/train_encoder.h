@@ -4,6 +4,7 @@
 
 #include <nanogrid/tools/train.h>
 
-ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) NG_MUST_USE;
+ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
+                           ng_error *err) NG_MUST_USE;
 
 #endif

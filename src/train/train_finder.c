@@ -106,7 +106,8 @@ static ng_status prepare(learner *l) {
         const ng_finder_example *e = &l->train.items[i];
         lesson *x = &l->lessons[l->n_lessons];
         if (!e->literal) continue;
-        ng_status s = ng_passage_new(&x->passage, &l->rarity, e->question, strlen(e->question), e->passage, e->passage_len, l->err);
+        ng_status s = ng_passage_new(&x->passage, &l->rarity, e->question, strlen(e->question), e->passage,
+                                     e->passage_len, l->err);
         if (s) return s;
         if (!find_lesson(e, x)) {
             ng_passage_free(x->passage);
@@ -117,7 +118,9 @@ static ng_status prepare(learner *l) {
         l->order[l->n_lessons] = (uint32_t)l->n_lessons;
         l->n_lessons++;
     }
-    return l->n_lessons ? NG_OK : ng_fail(l->err, NG_EFORMAT, "%s: no training question has its answer in its passage", l->recipe.path);
+    return l->n_lessons
+               ? NG_OK
+               : ng_fail(l->err, NG_EFORMAT, "%s: no training question has its answer in its passage", l->recipe.path);
 }
 
 static void move(const learner *l, size_t at, double gradient) {
@@ -143,7 +146,8 @@ static double step(const learner *l, const lesson *x, ng_beliefs *b) {
     gold += b->score[x->first][NG_FINDER_FIRST] + b->score[x->last][NG_FINDER_LAST];
     ng_beliefs_pass(b, p);
     for (size_t i = 0; i < p->len; i++) {
-        const double g[NG_FINDER_KINDS] = {b->inside[i] - (i >= x->first && i <= x->last), ng_beliefs_first(b, i) - (i == x->first),
+        const double g[NG_FINDER_KINDS] = {b->inside[i] - (i >= x->first && i <= x->last),
+                                           ng_beliefs_first(b, i) - (i == x->first),
                                            ng_beliefs_last(b, i) - (i == x->last)};
         if (fabs(g[0]) + fabs(g[1]) + fabs(g[2]) < 1e-3) continue;
         size_t n = ng_passage_features(p, i, f);
@@ -172,7 +176,8 @@ static ng_status fit(learner *l, ng_train_result *out, const ng_train_options *o
 }
 
 static ng_status write_model(const learner *l, const char *path) {
-    static const uint64_t n_weights = STRIDE * NG_PASSAGE_BUCKETS, n_rarity = NG_RARITY_BUCKETS, n_facts = NG_FOUND_FACTS + 1;
+    static const uint64_t n_weights = STRIDE * NG_PASSAGE_BUCKETS, n_rarity = NG_RARITY_BUCKETS,
+                          n_facts = NG_FOUND_FACTS + 1;
     int8_t *rounded = ng_arena_alloc(l->arena, n_weights);
     ng_gguf_writer *w;
     if (!rounded || ng_gguf_writer_new(&w)) return no_memory(l);
@@ -222,7 +227,8 @@ static int compare_doubles(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static ng_status find(const learner *l, const ng_finder *m, const char *question, const ng_finder_example *at, ng_found *out) {
+static ng_status find(const learner *l, const ng_finder *m, const char *question, const ng_finder_example *at,
+                      ng_found *out) {
     ng_passage *p;
     ng_status s = ng_passage_new(&p, &l->rarity, question, strlen(question), at->passage, at->passage_len, l->err);
     if (s) return s;
@@ -254,7 +260,9 @@ static ng_status judge(learner *l, const ng_finder *m, ng_train_result *out) {
         if ((s = find(l, m, d->items[other[i]].question, e, &there.found[there.n]))) return s;
         there.n++;
     }
-    if (!right.n || there.n == right.n) return ng_fail(l->err, NG_EFORMAT, "%s: dev needs questions with literal answers, and two stories", l->recipe.path);
+    if (!right.n || there.n == right.n)
+        return ng_fail(l->err, NG_EFORMAT, "%s: dev needs questions with literal answers, and two stories",
+                       l->recipe.path);
     fit_odds(l->answerable, &there);
     fit_odds(l->right, &right);
     size_t n = 0;

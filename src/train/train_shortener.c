@@ -28,11 +28,14 @@ typedef struct learner {
     double n_steps;
 } learner;
 
-static ng_status no_memory(const learner *l) { return ng_fail(l->err, NG_ENOMEM, "%s: out of memory", l->recipe->path); }
+static ng_status no_memory(const learner *l) {
+    return ng_fail(l->err, NG_ENOMEM, "%s: out of memory", l->recipe->path);
+}
 
 /* ---- data --------------------------------------------------------------------------------------- */
 
-ng_status ng_shortenings_read(ng_shortenings *out, const ng_config_list *sources, const ng_recipe *r, ng_arena *arena, ng_error *err) {
+ng_status ng_shortenings_read(ng_shortenings *out, const ng_config_list *sources, const ng_recipe *r, ng_arena *arena,
+                              ng_error *err) {
     ng_recipe as = *r;
     ng_labels labels = {0};
     ng_dataset set = {0};
@@ -180,7 +183,8 @@ static ng_status learn(learner *l, ng_train_result *out, const ng_train_options 
     return s;
 }
 
-ng_status ng_train_shortener(ng_train_result *out, const ng_recipe *r, const ng_train_options *opt, ng_arena *arena, ng_error *err) {
+ng_status ng_train_shortener(ng_train_result *out, const ng_recipe *r, const ng_train_options *opt, ng_arena *arena,
+                             ng_error *err) {
     double start = ng_clock_ms();
     learner l = {.err = err, .recipe = r};
     *out = (ng_train_result){.dev_accuracy = NAN, .temperature = NAN, .oos_threshold = NAN};

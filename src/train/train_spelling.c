@@ -107,7 +107,8 @@ static void place_pairs(uint16_t *slots, size_t n_slots, const counts *pairs) {
     }
 }
 
-static ng_status write_list(const ng_recipe *r, const counts *words, const counts *pairs, const char *path, ng_error *err) {
+static ng_status write_list(const ng_recipe *r, const counts *words, const counts *pairs, const char *path,
+                            ng_error *err) {
     uint64_t n_words = words->len, n_slots = (uint64_t)1 << r->features.bits;
     uint64_t *keys = malloc(n_words * sizeof *keys);
     uint8_t *codes = malloc(n_words);
@@ -139,7 +140,8 @@ static ng_status write_list(const ng_recipe *r, const counts *words, const count
     return s;
 }
 
-static ng_status learn(ng_train_result *out, const ng_recipe *r, const ng_dataset *d, counts *words, counts *pairs, ng_error *err) {
+static ng_status learn(ng_train_result *out, const ng_recipe *r, const ng_dataset *d, counts *words, counts *pairs,
+                       ng_error *err) {
     if (!count_words(words, d)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     sum_up(words, (uint32_t)r->features.min_count);
     out->n_features = words->len;
@@ -148,7 +150,9 @@ static ng_status learn(ng_train_result *out, const ng_recipe *r, const ng_datase
         words->len = (size_t)r->features.rows;
         qsort(words->items, words->len, sizeof *words->items, by_words);
     }
-    if (!words->len) return ng_fail(err, NG_EFORMAT, "%s: no word stands %lld times in the training texts", r->path, (long long)r->features.min_count);
+    if (!words->len)
+        return ng_fail(err, NG_EFORMAT, "%s: no word stands %lld times in the training texts", r->path,
+                       (long long)r->features.min_count);
     if (!count_pairs(pairs, words, d)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     sum_up(pairs, PAIR_MIN);
     qsort(pairs->items, pairs->len, sizeof *pairs->items, by_count);

@@ -3,8 +3,10 @@
 
 #include <string.h>
 
-static const char *const beside[26] = {"qwsz", "vghn", "xdfv", "serfcx", "wsdr", "drtgvc", "ftyhbv", "gyujnb", "ujko", "huikmn", "jiolm", "kop", "njk",
-                                       "bhjm", "iklp", "ol", "wa", "edft", "awedxz", "rfgy", "yhji", "cfgb", "qase", "zsdc", "tghu", "asx"};
+static const char *const beside[26] = {"qwsz",   "vghn", "xdfv",   "serfcx", "wsdr",   "drtgvc", "ftyhbv",
+                                       "gyujnb", "ujko", "huikmn", "jiolm",  "kop",    "njk",    "bhjm",
+                                       "iklp",   "ol",   "wa",     "edft",   "awedxz", "rfgy",   "yhji",
+                                       "cfgb",   "qase", "zsdc",   "tghu",   "asx"};
 
 static bool is_letter(char c) { return (unsigned char)((c | 32) - 'a') < 26; }
 

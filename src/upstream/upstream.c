@@ -147,7 +147,8 @@ static ng_status run_attempts(upstream *u, const ng_tier_request *req, reply *r,
         int64_t left = req->deadline_ms ? req->deadline_ms - now_ms() : u->config.timeout_ms;
         if (left <= 0) return ng_fail(err, NG_ETIMEOUT, "upstream %s: the deadline has passed", u->name);
         if (!ng_breaker_allow(&u->breaker, now_ms()))
-            return ng_fail(err, NG_EBUSY, "upstream %s: not asked, it failed %d times in a row", u->name, u->config.allowed_fails);
+            return ng_fail(err, NG_EBUSY, "upstream %s: not asked, it failed %d times in a row", u->name,
+                           u->config.allowed_fails);
         call->timeout_ms = left < u->config.timeout_ms ? left : u->config.timeout_ms;
         ng_buf_reset(&r->text);
         ng_status s = attempt(u, r, call, &again, &e);
@@ -158,10 +159,12 @@ static ng_status run_attempts(upstream *u, const ng_tier_request *req, reply *r,
     }
 }
 
-static ng_status fill_answer(const upstream *u, const ng_tier_request *req, const reply *r, ng_answer *a, ng_error *err) {
+static ng_status fill_answer(const upstream *u, const ng_tier_request *req, const reply *r, ng_answer *a,
+                             ng_error *err) {
     a->prompt_tokens = (uint32_t)(r->prompt_tokens > 0 ? r->prompt_tokens : 0);
     a->completion_tokens = (uint32_t)(r->completion_tokens > 0 ? r->completion_tokens : 0);
-    a->cost_usd = (a->prompt_tokens * u->config.prompt_per_1m + a->completion_tokens * u->config.completion_per_1m) / 1e6;
+    a->cost_usd =
+        (a->prompt_tokens * u->config.prompt_per_1m + a->completion_tokens * u->config.completion_per_1m) / 1e6;
     a->confidence = NAN;
     if (r->finish[0]) a->finish = ng_answer_strndup(a, r->finish, strlen(r->finish));
     return ng_task_prompt_read(a, req, r->text.data, r->text.len, err);

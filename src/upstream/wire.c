@@ -132,7 +132,8 @@ ng_status ng_wire_head_get(ng_wire_head *out, const unsigned char in[NG_WIRE_HEA
     memcpy(&out->kind, in + 4, 4);
     memcpy(&out->call, in + 8, 8);
     if (out->kind < NG_WIRE_SUBMIT || out->kind >= NG_WIRE_KINDS || out->len > NG_WIRE_PAYLOAD_MAX)
-        return ng_fail(err, NG_EFORMAT, "worker: a frame of kind %u with %u bytes is none of ours", out->kind, out->len);
+        return ng_fail(err, NG_EFORMAT, "worker: a frame of kind %u with %u bytes is none of ours", out->kind,
+                       out->len);
     return NG_OK;
 }
 

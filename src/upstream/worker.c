@@ -48,8 +48,8 @@ static bool is_unwanted(const ng_tier_request *req) { return req->abandoned && r
 
 static ng_status fail_down(const worker *w, ng_error *err) {
     double ms = w->wake_ms - ng_clock_ms();
-    return ng_fail(err, NG_EBUSY, "the worker of %s died %d times in a row (%s) and starts again in %.1f s", w->spec.path,
-                   w->deaths, w->last_death, ms > 0 ? ms * 1e-3 : 0);
+    return ng_fail(err, NG_EBUSY, "the worker of %s died %d times in a row (%s) and starts again in %.1f s",
+                   w->spec.path, w->deaths, w->last_death, ms > 0 ? ms * 1e-3 : 0);
 }
 
 /* Starts the keeper with the first call and waits until the model is loaded.  The lock is held on return. */
@@ -142,7 +142,8 @@ static ng_status on_token(asked *a, ng_wire *in, ng_error *err) {
     if (a->n_heard == a->n_told) {
         if (a->heard == a->told) return NG_OK;
         cancel_now(a);
-        return ng_fail(err, NG_EINTERNAL, "the worker of %s died, and its successor says something else", a->w->spec.path);
+        return ng_fail(err, NG_EINTERNAL, "the worker of %s died, and its successor says something else",
+                       a->w->spec.path);
     }
     a->told = a->heard;
     a->n_told = a->n_heard;
@@ -205,8 +206,9 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *answe
     bool lost = true;
     for (int i = 0; !s && lost && !a.stopped && i < ATTEMPTS; i++) s = attempt(&a, t, &payload, &lost, err);
     if (!s && lost)
-        s = ng_fail(err, a.stopped ? NG_ECANCELLED : NG_EIO, "the worker of %s died while it answered (%s), and so did the next",
-                    t->worker->spec.path, *a.call.lost_why ? a.call.lost_why : "its socket closed");
+        s = ng_fail(err, a.stopped ? NG_ECANCELLED : NG_EIO,
+                    "the worker of %s died while it answered (%s), and so did the next", t->worker->spec.path,
+                    *a.call.lost_why ? a.call.lost_why : "its socket closed");
     ng_buf_clear(&payload);
     return s;
 }
@@ -288,12 +290,14 @@ static void close_tier(void *self) {
 }
 
 static bool same_prefix(const ng_prefix_options *a, const ng_prefix_options *b) {
-    return a->memory_max == b->memory_max && a->disk_max == b->disk_max && !strcmp(a->dir ? a->dir : "", b->dir ? b->dir : "");
+    return a->memory_max == b->memory_max && a->disk_max == b->disk_max &&
+           !strcmp(a->dir ? a->dir : "", b->dir ? b->dir : "");
 }
 
 static bool serves(const worker *w, const ng_head_spec *s) {
     return !strcmp(w->spec.path, s->path) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
-           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && w->spec.n_ctx == s->n_ctx && same_prefix(&w->spec.prefix, &s->prefix);
+           w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && w->spec.n_ctx == s->n_ctx &&
+           same_prefix(&w->spec.prefix, &s->prefix);
 }
 
 /* One lock for all grids that share a home: they share the machine.  Without a home there is none. */

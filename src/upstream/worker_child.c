@@ -207,7 +207,9 @@ static void submit(child *w, uint64_t id, const char *data, size_t len) {
         }
         pthread_mutex_unlock(&w->lock);
         if (!s && !start_thread(c)) return;
-        if (!s) return send_error(w, NG_WIRE_FAILED, id, &(ng_error){NG_ENOMEM, "worker: no thread for the call"}), end_call(c);
+        if (!s)
+            return send_error(w, NG_WIRE_FAILED, id, &(ng_error){NG_ENOMEM, "worker: no thread for the call"}),
+                   end_call(c);
     }
     send_error(w, NG_WIRE_FAILED, id, &err);
     if (c) ng_wire_request_free(c->wire);

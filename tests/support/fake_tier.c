@@ -33,7 +33,10 @@ static ng_status generate(fake *f, const ng_tier_request *req, ng_answer *a, ng_
         snprintf(piece, sizeof piece, "t%d ", i);
         if (f->fails && i == f->fails_after) return ng_fail(err, f->fails, "the fake broke off");
         strcat(text, piece);
-        ng_token_event e = {.id = i, .text = piece, .len = strlen(piece), .confidence = f->confidence_so_far ? f->confidence_so_far[i] : NAN};
+        ng_token_event e = {.id = i,
+                            .text = piece,
+                            .len = strlen(piece),
+                            .confidence = f->confidence_so_far ? f->confidence_so_far[i] : NAN};
         a->completion_tokens++;
         if (req->on_token && !req->on_token(req->on_token_ctx, &e)) {
             a->finish = "cancelled";

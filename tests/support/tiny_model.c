@@ -23,7 +23,8 @@ static void put_tokenizer(ng_gguf_writer *w) {
     ng_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", 1);
     ng_gguf_put_bool(w, "tokenizer.ggml.add_bos_token", false);
     ng_gguf_put_str(w, "tokenizer.chat_template",
-                    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' "
+                    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+                    "'<|im_end|>' "
                     "+ '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}");
 }
 
@@ -31,7 +32,8 @@ int tiny_model_make(char *path) {
     ng_gguf *g;
     ng_gguf_writer *w;
     int fd = mkstemp(path);
-    if (fd < 0 || close(fd) || ng_gguf_open(&g, "tests/golden/llama-tiny-f32.gguf", NULL) || ng_gguf_writer_new(&w)) return -1;
+    if (fd < 0 || close(fd) || ng_gguf_open(&g, "tests/golden/llama-tiny-f32.gguf", NULL) || ng_gguf_writer_new(&w))
+        return -1;
     ng_gguf_put_all(w, g);
     put_tokenizer(w);
     for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {

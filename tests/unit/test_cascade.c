@@ -410,9 +410,10 @@ static void a_generation_that_goes_wrong_is_given_up(void **state) {
     ng_request r = request(NG_TASK_GENERATE, &m, &p);
     *fake_get("cloud") = (fake){.n_tokens = 2, .confidence = NAN};
     *fake_get("chat") = (fake){.n_tokens = 9, .confidence = 0.3, .confidence_so_far = falling};
-    static const char yaml[] = "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {early_after: 3}\n"
-                               "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"
-                               "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n";
+    static const char yaml[] =
+        "embedded: false\nmodels: {m: {path: m.gguf}}\ncache: {exact: 0}\ncascade: {early_after: 3}\n"
+        "experts:\n  - {name: chat, task: generate, model: m, contract: {max_error: 0.1}}\n"
+        "upstreams:\n  - {name: cloud, base_url: \"http://x/v1\", model: c}\n";
     for (int streams = 0; streams < 2; streams++) {
         heard h = {.stop_after = -1};
         ng_grid *g = open_grid(yaml);
@@ -427,7 +428,8 @@ static void a_generation_that_goes_wrong_is_given_up(void **state) {
         fake_get("cloud")->fails = NG_ENET; /* nobody above: it is written to its end after all */
         h = (heard){.stop_after = -1};
         a = ask(g, &r);
-        assert_true(!a->escalated && !strcmp(a->answer, "t0 t1 t2 t3 t4 t5 t6 t7 t8 ") && (!streams || !strcmp(h.text, a->answer)));
+        assert_true(!a->escalated && !strcmp(a->answer, "t0 t1 t2 t3 t4 t5 t6 t7 t8 ") &&
+                    (!streams || !strcmp(h.text, a->answer)));
         ng_answer_free(a);
         fake_get("cloud")->fails = NG_OK;
         ng_grid_close(g);
@@ -498,7 +500,8 @@ static void a_missed_deadline_gives_the_safe_label(void **state) {
     r.no_cache = true;
     fake_get("intent")->sleep_ms = 30;
     a = ask(g, &r); /* the expert is too slow, sure or not */
-    assert_true(!strcmp(a->label, "safe") && !strcmp(a->expert, "intent") && !a->escalated && isnan(a->confidence) && a->in_scope);
+    assert_true(!strcmp(a->label, "safe") && !strcmp(a->expert, "intent") && !a->escalated && isnan(a->confidence) &&
+                a->in_scope);
     assert_non_null(strstr(a->warnings[0], "declared safe label"));
     ng_answer_free(a);
     fake_get("intent")->confidence = 0.5;

@@ -35,9 +35,10 @@ static bool holds(const char *path, uint64_t step) {
     got.c = (ng_checkpoint){.digest = 77, .n = N, .weights = got.weights, .moments = got.moments, .best = got.best, .curve = got.curve, .n_curve_max = STEPS};
     ng_error err = {0};
     if (ng_checkpoint_read(&got.c, path, &err)) fail_msg("%s", err.text);
-    return got.c.step == step && got.c.best_epoch == 2 && got.c.best_score == 0.5 && got.c.loss == 0.25 && got.c.n_curve == step &&
-           !memcmp(got.weights, want.weights, sizeof got.weights) && !memcmp(got.moments, want.moments, sizeof got.moments) &&
-           !memcmp(got.best, want.best, sizeof got.best) && !memcmp(got.curve, want.curve, step * sizeof *got.curve);
+    return got.c.step == step && got.c.best_epoch == 2 && got.c.best_score == 0.5 && got.c.loss == 0.25 &&
+           got.c.n_curve == step && !memcmp(got.weights, want.weights, sizeof got.weights) &&
+           !memcmp(got.moments, want.moments, sizeof got.moments) && !memcmp(got.best, want.best, sizeof got.best) &&
+           !memcmp(got.curve, want.curve, step * sizeof *got.curve);
 }
 
 static char path[64];
@@ -105,7 +106,8 @@ static void another_run_is_refused(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_written_is_read), cmocka_unit_test(a_full_disk_leaves_the_one_before),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_written_is_read),
+                                       cmocka_unit_test(a_full_disk_leaves_the_one_before),
                                        cmocka_unit_test(another_run_is_refused)};
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }

@@ -9,7 +9,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#define HEAD "embedded: false\ncache: {exact: 0}\nmodels:\n  a: {path: /composed/a/model.gguf}\n  b: {path: /composed/b/model.gguf}\n  c: {path: /plain/c/model.gguf}\nexperts:\n"
+#define HEAD                                                                                                           \
+    "embedded: false\ncache: {exact: 0}\nmodels:\n  a: {path: /composed/a/model.gguf}\n  b: {path: "                   \
+    "/composed/b/model.gguf}\n  c: {path: /plain/c/model.gguf}\nexperts:\n"
 #define A "  - {name: a, task: classify, model: a}\n"
 #define B "  - {name: b, task: classify, model: b}\n"
 #define C "  - {name: c, task: classify, model: c}\n"
@@ -32,7 +34,8 @@ static int fresh(void **state) {
 static ng_grid *open_grid(const char *yaml) {
     ng_grid *g;
     ng_error err = {0};
-    if (ng_grid_open_text(&g, &(ng_grid_options){.no_records = true}, yaml, "/cfg/t.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    if (ng_grid_open_text(&g, &(ng_grid_options){.no_records = true}, yaml, "/cfg/t.yaml", &fake_hooks, &err))
+        fail_msg("%s", err.text);
     return g;
 }
 
@@ -125,9 +128,11 @@ static void the_best_are_kept_in_order(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(the_greatest_claim_wins, fresh), cmocka_unit_test_setup(without_a_claim_others_are_asked, fresh),
-        cmocka_unit_test_setup(a_wrong_expert_notices, fresh),  cmocka_unit_test_setup(the_next_claim_is_asked, fresh),
-        cmocka_unit_test_setup(a_route_that_fails_is_no_claim, fresh), cmocka_unit_test(the_best_are_kept_in_order)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(the_greatest_claim_wins, fresh),
+                                       cmocka_unit_test_setup(without_a_claim_others_are_asked, fresh),
+                                       cmocka_unit_test_setup(a_wrong_expert_notices, fresh),
+                                       cmocka_unit_test_setup(the_next_claim_is_asked, fresh),
+                                       cmocka_unit_test_setup(a_route_that_fails_is_no_claim, fresh),
+                                       cmocka_unit_test(the_best_are_kept_in_order)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,8 @@ static void a_network_learns_what_is_right(void **state) {
     for (int round = 0; round < 2; round++) {
         ng_arena *arena;
         ng_confidence c = {.taps = taps, .n_taps = 1, .n_embd = 2, .n_features = ng_confidence_n_features(1, 2)};
-        ng_confidence_training o = {.n_hidden = 16, .epochs = 60, .batch = 32, .seed = 1, .rate = 1e-2, .dropout = 0, .decay = 0.01};
+        ng_confidence_training o =
+            {.n_hidden = 16, .epochs = 60, .batch = 32, .seed = 1, .rate = 1e-2, .dropout = 0, .decay = 0.01};
         ng_trials t = make_trials(N, &c);
         assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
         assert_int_equal(ng_confidence_fit(&c, &t, rows, N - TEST, &o, arena, NULL), NG_OK);
@@ -108,7 +109,8 @@ static void a_kind_that_was_not_seen_is_strange(void **state) {
     ng_confidence_training o = {.n_hidden = 4, .epochs = 2, .batch = 32, .seed = 1, .rate = 1e-2};
     ng_trials t = make_trials(N, &c);
     t.n_names = 2;
-    for (size_t i = 0; i < N; i++) rows[i] = i, t.task[i] = i % 2, t.features[i * c.n_features + NG_CONFIDENCE_STATS] += i % 2 ? 10.0f : 0.0f;
+    for (size_t i = 0; i < N; i++)
+        rows[i] = i, t.task[i] = i % 2, t.features[i * c.n_features + NG_CONFIDENCE_STATS] += i % 2 ? 10.0f : 0.0f;
     assert_int_equal(ng_arena_new(&arena, 0), NG_OK);
     assert_int_equal(ng_confidence_fit(&c, &t, rows, N / 2, &o, arena, NULL), NG_OK);
     assert_true(ng_confidence_strangeness(&c, wild) < 1); /* no kinds are told yet */

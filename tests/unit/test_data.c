@@ -50,7 +50,8 @@ static ng_status load(loaded *l, ng_error *err) {
     *l = (loaded){0};
     ng_status s = ng_arena_new(&l->arena, 0);
     if (s) return s;
-    if ((s = ng_recipe_read(&l->recipe, recipe_path(), l->arena, err)) || (s = ng_labels_read(&l->labels, &l->recipe, err)))
+    if ((s = ng_recipe_read(&l->recipe, recipe_path(), l->arena, err)) ||
+        (s = ng_labels_read(&l->labels, &l->recipe, err)))
         return s;
     return ng_dataset_read(&l->data, &l->recipe.data.train, &l->labels, &l->recipe, err);
 }
@@ -90,7 +91,8 @@ static void tsv_columns_by_name(void **state) {
 static void jsonl_and_lines(void **state) {
     (void)state;
     loaded l;
-    put_file("a.jsonl", "{\"text\": \"caf\\u00e9\", \"n\": 3, \"ok\": true}\n\n{\"text\": \"b\", \"n\": 10, \"ok\": false}\n");
+    put_file("a.jsonl",
+             "{\"text\": \"caf\\u00e9\", \"n\": 3, \"ok\": true}\n\n{\"text\": \"b\", \"n\": 10, \"ok\": false}\n");
     put_file("b.txt", "first line\nsecond\n\nthird");
     put_recipe("classify", "{file: ./a.jsonl, label: n, where: [\"ok=true\", \"n<9.5\"]}\n"
                            "    - {file: ./b.txt, value: line}");
@@ -347,9 +349,13 @@ static void pieces_of_an_address_are_joined(void **state) {
         snprintf(words, sizeof words, "%s", rows[i].words);
         snprintf(tags, sizeof tags, "%s", rows[i].tags);
         text[0] = 0;
-        for (w = strtok_r(words, " ", &save_w), t = strtok_r(tags, " ", &save_t); w && t; w = strtok_r(NULL, " ", &save_w), t = strtok_r(NULL, " ", &save_t)) {
+        for (w = strtok_r(words, " ", &save_w), t = strtok_r(tags, " ", &save_t); w && t;
+             w = strtok_r(NULL, " ", &save_w), t = strtok_r(NULL, " ", &save_t)) {
             char line[64];
-            snprintf(line, sizeof line, "%s\t%s%s\n", w, *t == 'P' ? "B" : t, *t == 'O' ? "" : *t == 'P' ? "-PER" : "-LOC");
+            snprintf(line, sizeof line, "%s\t%s%s\n", w, *t == 'P' ? "B" : t,
+                     *t == 'O'   ? ""
+                     : *t == 'P' ? "-PER"
+                                 : "-LOC");
             strcat(text, line);
         }
         strcat(text, "\nAnn\tB-PER\nRome\tB-LOC\n");
@@ -369,7 +375,8 @@ static void pieces_of_an_address_are_joined(void **state) {
 static void marked_spans_become_tags(void **state) {
     (void)state;
     loaded l;
-    put_file("a.jsonl", "{\"text\": \"\u00c9va's from New\\nYork, Rome\", \"spans\": [[0, 3, \"PER\"], [11, 19, \"LOC\"], [21, 25, \"LOC\"]], \"t\": 4}\n"
+    put_file("a.jsonl", "{\"text\": \"\u00c9va's from New\\nYork, Rome\", \"spans\": [[0, 3, \"PER\"], [11, 19, "
+                        "\"LOC\"], [21, 25, \"LOC\"]], \"t\": 4}\n"
                         "{\"text\": \"none\", \"spans\": [], \"t\": 5}\n");
     put_recipe("extract", "{file: ./a.jsonl, label: spans, rename: [\"PER=person\"]}");
     assert_int_equal(load(&l, NULL), NG_OK);
@@ -457,27 +464,35 @@ static void questions_become_pairs(void **state) {
     (void)state;
     loaded l;
     ng_error err = {0};
-    put_file("q.jsonl", "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who ate the cake?\", \"answers\": [\"the small mouse\"]}\n"
-                        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Where was the ring?\", \"answers\": [\"under the bridge\"]}\n"
-                        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Why did it rain?\", \"answers\": [\"nobody knows that at all\"]}\n");
-    put_file("s.jsonl", "{\"story\": \"a\", \"sections\": [\"Once there was a house. The small mouse ate the cake. A cat slept. It snowed. The dog ran away. Then they left. All was well. The end came.\"]}\n"
-                        "{\"story\": \"b\", \"sections\": [\"A king lost a ring. He cried. It lay under the bridge. A boy found it. He was poor. The king was glad. He paid well. They ate fish.\"]}\n");
+    put_file(
+        "q.jsonl",
+        "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who ate the cake?\", \"answers\": [\"the small mouse\"]}\n"
+        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Where was the ring?\", \"answers\": [\"under the bridge\"]}\n"
+        "{\"story\": \"b\", \"sections\": \"1\", \"q\": \"Why did it rain?\", \"answers\": [\"nobody knows that at "
+        "all\"]}\n");
+    put_file("s.jsonl", "{\"story\": \"a\", \"sections\": [\"Once there was a house. The small mouse ate the cake. A "
+                        "cat slept. It snowed. The dog ran away. Then they left. All was well. The end came.\"]}\n"
+                        "{\"story\": \"b\", \"sections\": [\"A king lost a ring. He cried. It lay under the bridge. A "
+                        "boy found it. He was poor. The king was glad. He paid well. They ate fish.\"]}\n");
     const char *base = getenv("NANOGRID_DATA");
     char before[512];
     snprintf(before, sizeof before, "%s", base ? base : "");
     setenv("NANOGRID_DATA", dir, 1);
-    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
+    put_pairs_recipe("rerank", "relevant",
+                     "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
     assert_int_equal(load(&l, NULL), NG_OK);
     size_t good[2] = {0}, all[2] = {0};
     for (size_t i = 0; i < l.data.len; i++) {
         const ng_sample *x = &l.data.items[i];
-        bool cake = strstr(x->text, "cake") != NULL, holds = strstr(x->second, cake ? "The small mouse ate" : "under the bridge") != NULL;
+        bool cake = strstr(x->text, "cake") != NULL,
+             holds = strstr(x->second, cake ? "The small mouse ate" : "under the bridge") != NULL;
         assert_true(x->label == (int32_t)holds && !strstr(x->text, "rain"));
         good[cake] += holds, all[cake]++;
     }
     assert_true(good[0] == 1 && good[1] == 1 && all[0] > 2 && all[1] > 2);
     unload(&l);
-    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl, others: 2}");
+    put_pairs_recipe("rerank", "relevant",
+                     "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl, others: 2}");
     assert_int_equal(load(&l, NULL), NG_OK);
     assert_int_equal(l.data.len, 6); /* of each question the one with the answer, one beside it and one of the other story */
     unload(&l);
@@ -486,8 +501,10 @@ static void questions_become_pairs(void **state) {
     assert_non_null(strstr(err.text, "rerank"));
     unload(&l);
     err = (ng_error){0};
-    put_file("q.jsonl", "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who?\", \"answers\": [\"x\"]}\n{\"story\": \"a\"}\n");
-    put_pairs_recipe("rerank", "relevant", "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
+    put_file("q.jsonl",
+             "{\"story\": \"a\", \"sections\": \"1\", \"q\": \"Who?\", \"answers\": [\"x\"]}\n{\"story\": \"a\"}\n");
+    put_pairs_recipe("rerank", "relevant",
+                     "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
     assert_int_equal(load(&l, &err), NG_EFORMAT);
     assert_non_null(strstr(err.text, "q.jsonl:2"));
     unload(&l);
@@ -503,7 +520,8 @@ static void documents_become_pairs(void **state) {
     char before[512];
     snprintf(before, sizeof before, "%s", base ? base : "");
     setenv("NANOGRID_DATA", dir, 1);
-    put_file("d.jsonl", "{\"text\": [\"It was late.\", \"The bank raised its rate to five percent.\", \"Rain fell.\"], \"short\": [\"Bank raised rate\", \"its rate to five percent\"]}\n"
+    put_file("d.jsonl", "{\"text\": [\"It was late.\", \"The bank raised its rate to five percent.\", \"Rain fell.\"], "
+                        "\"short\": [\"Bank raised rate\", \"its rate to five percent\"]}\n"
                         "{\"text\": \"Nothing here. Nothing there.\", \"short\": \"xyz\"}\n");
     put_pairs_recipe("summarize", "summary", "{file: d.jsonl, format: documents, label: short}");
     assert_int_equal(load(&l, NULL), NG_OK);
@@ -529,7 +547,8 @@ static void texts_are_spoilt(void **state) {
     put_recipe("classify", "{file: ./t.tsv, spoil: [leetspeak, spacing]}");
     assert_int_equal(load(&l, NULL), NG_OK);
     assert_int_equal(load(&again, NULL), NG_OK);
-    assert_true(strcmp(l.data.items[0].text, "the estate is late") != 0 && l.data.items[0].len == strlen(l.data.items[0].text));
+    assert_true(strcmp(l.data.items[0].text, "the estate is late") != 0 &&
+                l.data.items[0].len == strlen(l.data.items[0].text));
     assert_string_equal(l.data.items[0].text, again.data.items[0].text);
     unload(&l);
     unload(&again);
@@ -545,8 +564,10 @@ static void near_copies_are_found(void **state) {
     ng_error err = {0};
     size_t n = 0;
     bool keep[5];
-    put_file("test.tsv", "label\ttext\na\tplease freeze my account right now\na\tok\na\twhat is the weather in Paris today\n");
-    put_file("train.tsv", "label\ttext\na\tPlease, freeze my account right now!\na\tplease freeze my accounts right now\na\tplease close the account of my wife\n"
+    put_file("test.tsv",
+             "label\ttext\na\tplease freeze my account right now\na\tok\na\twhat is the weather in Paris today\n");
+    put_file("train.tsv", "label\ttext\na\tPlease, freeze my account right now!\na\tplease freeze my accounts right "
+                          "now\na\tplease close the account of my wife\n"
                           "a\tOK.\na\tweather\n");
     put_recipe("classify", "{file: ./test.tsv}");
     assert_int_equal(load(&test, NULL), NG_OK);
@@ -558,7 +579,8 @@ static void near_copies_are_found(void **state) {
     assert_true(!keep[0] && !keep[1] && keep[2] && !keep[3] && keep[4]);
     assert_int_equal(ng_dataset_near(&l.data, &test.data, 1, keep), 2);
     assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, false, &n, &err), NG_EFORMAT);
-    assert_non_null(strstr(err.text, "3 training or dev texts also stand in the test set or are near it, the first: 'Please, freeze"));
+    assert_non_null(strstr(err.text, "3 training or dev texts also stand in the test set or are near it, the first: "
+                                     "'Please, freeze"));
     l.recipe.duplicates = NG_DUPLICATES_DROP;
     assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, true, &n, NULL), NG_OK);
     assert_true(n == 3 && l.data.len == 2);
@@ -577,7 +599,8 @@ static void nearness_is_exact(void **state) {
     bool keep[N];
     for (int i = 0; i < N; i++) {
         size_t len = 6 + i % 7;
-        for (size_t k = 0; k < len; k++) r = r * 6364136223846793005u + 1442695040888963407u, text[i][k] = "ab c"[r >> 62];
+        for (size_t k = 0; k < len; k++)
+            r = r * 6364136223846793005u + 1442695040888963407u, text[i][k] = "ab c"[r >> 62];
         text[i][len] = 0, text[i][0] = 'a';
         items[i] = (ng_sample){.text = text[i], .len = (uint32_t)len};
     }
@@ -612,7 +635,8 @@ static void spans_and_ranks(void **state) {
     assert_int_equal(s.n_right, 3); /* b is cut short; an I- without a B- begins a span */
     assert_true(ng_span_f1(&s) == 0.75);
     assert_true(isnan(ng_span_f1(&(ng_span_score){0})));
-    const float a[] = {1, 2, 3, 4}, up[] = {0.1f, 0.2f, 5, 9}, tied[] = {1, 1, 2, 2}, down[] = {4, 3, 2, 1}, flat[] = {1, 1, 1, 1};
+    const float a[] = {1, 2, 3, 4}, up[] = {0.1f, 0.2f, 5, 9}, tied[] = {1, 1, 2, 2}, down[] = {4, 3, 2, 1},
+                flat[] = {1, 1, 1, 1};
     assert_true(ng_spearman(a, up, 4) == 1 && ng_spearman(a, down, 4) == -1);
     assert_true(fabs(ng_spearman(a, tied, 4) - 0.894427190999916) < 1e-12); /* 4 / sqrt(20) */
     assert_true(isnan(ng_spearman(a, flat, 4)) && isnan(ng_spearman(a, up, 1)));
@@ -629,7 +653,8 @@ static void put_phrases(void) {
 /* What stands between `before` and `behind` of a phrase is the text, whole. */
 static bool is_courteous(const char *copy, const char *text) {
     const char *at = strstr(copy, text);
-    bool before = !strncmp(copy, "hi you, ", 8) || !strncmp(copy, "hello you, ", 11), behind = strstr(copy, "cheers") != NULL;
+    bool before = !strncmp(copy, "hi you, ", 8) || !strncmp(copy, "hello you, ", 11),
+         behind = strstr(copy, "cheers") != NULL;
     return at && (before || behind) && (before || at == copy) && (behind || !at[strlen(text)]);
 }
 
@@ -667,13 +692,15 @@ static void copies_with_similar_words(void **state) {
     }
     assert_int_equal(left_out + replaced, 16);
     assert_true(left_out > 0 && left_out < 8);
-    for (size_t i = 1; i < 17; i++) assert_true(!strcmp(l.data.items[i].text, "close the door") || !strcmp(l.data.items[i].text, "the door"));
+    for (size_t i = 1; i < 17; i++)
+        assert_true(!strcmp(l.data.items[i].text, "close the door") || !strcmp(l.data.items[i].text, "the door"));
     unload(&l);
 }
 
 static void broken_phrases_and_words_are_refused(void **state) {
     (void)state;
-    static const char *const courtesy[] = {"", "< hi\n", "> bye\n", "hi\n", "< hi [a\n> bye\n", "< [a|[b]]\n> bye\n", "<\n"};
+    static const char *const courtesy[] = {"",   "< hi\n", "> bye\n", "hi\n", "< hi [a\n> bye\n", "< [a|[b]]\n> bye\n",
+                                           "<\n"};
     static const char *const similar[] = {"no tab\n", "\tx\n", "a\t\n", "a\t x\n", "b\tx\na\tx\n", "a\tx\na\ty\n"};
     loaded l;
     put_phrases();
@@ -707,7 +734,8 @@ static void every_allocation_may_fail(void **state) {
         if (!s) fault_passed();
     }
     put_phrases();
-    put_recipe("classify", "{file: ./t.tsv, courtesy: {file: ./courtesy.txt, copies: 1}, similar: {file: ./similar.tsv, copies: 1}}");
+    put_recipe("classify", "{file: ./t.tsv, courtesy: {file: ./courtesy.txt, copies: 1}, similar: {file: "
+                           "./similar.tsv, copies: 1}}");
     FAULT_SWEEP(FAULT_ALLOC) {
         loaded l;
         ng_error err = {0};

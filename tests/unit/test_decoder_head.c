@@ -113,7 +113,8 @@ static void reuse_changes_nothing(void **state) {
     say(&talks[0], "user", "one");
     say(&talks[1], "system", "be"), say(&talks[1], "user", "one");
     say(&talks[2], "system", "be"), say(&talks[2], "user", "two");
-    say(&talks[3], "system", "be"), say(&talks[3], "user", "two"), say(&talks[3], "assistant", "yes"), say(&talks[3], "user", "so");
+    say(&talks[3], "system", "be"), say(&talks[3], "user", "two"), say(&talks[3], "assistant", "yes"),
+        say(&talks[3], "user", "so");
     say(&talks[4], "user", "one");
     for (int i = 0; i < 15; i++) {
         talk *t = &talks[i * 7 % 5];

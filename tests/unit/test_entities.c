@@ -17,7 +17,8 @@ static size_t mark(ng_entity *out, const char *text, const char *const *list) {
         assert_non_null(found);
         static char labels[16][32];
         snprintf(labels[n], sizeof labels[n], "%.*s", (int)(colon - list[n]), list[n]);
-        out[n] = (ng_entity){(size_t)(found - text), (size_t)(found - text) + strlen(colon + 1), labels[n], "old", 1.0f - 0.1f * (float)n};
+        out[n] = (ng_entity){(size_t)(found - text), (size_t)(found - text) + strlen(colon + 1), labels[n], "old",
+                             1.0f - 0.1f * (float)n};
         at = out[n].end;
     }
     return n;
@@ -27,7 +28,8 @@ static void say(char *out, size_t cap, const ng_entity *e, size_t n, const char 
     size_t used = 0;
     out[0] = 0;
     for (size_t i = 0; i < n; i++) {
-        used += (size_t)snprintf(out + used, cap - used, "%s%s:%.*s", i ? "|" : "", e[i].label, (int)(e[i].end - e[i].start), text + e[i].start);
+        used += (size_t)snprintf(out + used, cap - used, "%s%s:%.*s", i ? "|" : "", e[i].label,
+                                 (int)(e[i].end - e[i].start), text + e[i].start);
         assert_true(i == 0 || e[i - 1].end <= e[i].start);
     }
 }

@@ -93,7 +93,8 @@ static void is_stored_and_shown(void **state) {
     assert_string_equal(said, "intent greet bye 0.9");
     ng_buf b = ng_buf_init(1 << 20);
     assert_int_equal(ng_grid_explain(g, id, true, &b, NULL), NG_OK);
-    assert_non_null(strstr(b.data, "\"feedback\": {\"correct\":false,\"label\":\"bye\",\"comment\":\"it said goodbye\""));
+    assert_non_null(strstr(b.data,
+                           "\"feedback\": {\"correct\":false,\"label\":\"bye\",\"comment\":\"it said goodbye\""));
     ng_buf_reset(&b);
     assert_int_equal(ng_grid_explain(g, id, false, &b, NULL), NG_OK);
     assert_non_null(strstr(b.data, "feedback    wrong, should be bye: it said goodbye"));

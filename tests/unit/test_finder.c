@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 static const char model_path[] = "models/answer/model.gguf";
-static const char passage[] =
-    "Marie Curie was born in Warsaw in 1867. She moved to Paris in 1891 because women could not study at the university at home. "
-    "There she met Pierre, a physicist, and they discovered polonium and radium.";
+static const char passage[] = "Marie Curie was born in Warsaw in 1867. She moved to Paris in 1891 because women could "
+                              "not study at the university at home. "
+                              "There she met Pierre, a physicist, and they discovered polonium and radium.";
 static ng_rarity even; /* every word as rare as any other */
 
 static ng_passage *look(const char *question, const char *text, size_t len) {
@@ -30,7 +30,8 @@ static ng_passage *look(const char *question, const char *text, size_t len) {
 
 static void words_of_the_question_are_found(void **state) {
     (void)state;
-    ng_passage *p = look("What did the wolf eat in Rome?", "The king slept. A wolf ate the sheep! Wolves are fast.", 53);
+    ng_passage *p =
+        look("What did the wolf eat in Rome?", "The king slept. A wolf ate the sheep! Wolves are fast.", 53);
     const ng_passage_question *q = &p->question;
     assert_int_equal(q->n, 7);
     assert_int_equal(q->first, 3); /* wolf */
@@ -144,7 +145,10 @@ static ng_status order(ng_answer *a, const char *query, const char *const *docum
     ng_head_spec spec = {.task = NG_TASK_RERANK, .path = model_path};
     ng_part part = {NG_PART_TEXT, query, strlen(query)};
     ng_message message = {"user", &part, 1};
-    ng_tier_request req = {.task = NG_TASK_RERANK, .messages = &message, .n_messages = 1, .params = {.documents = documents, .n_documents = n}};
+    ng_tier_request req = {.task = NG_TASK_RERANK,
+                           .messages = &message,
+                           .n_messages = 1,
+                           .params = {.documents = documents, .n_documents = n}};
     ng_status s = ng_head_open(&h, &spec, err);
     if (s) return s;
     s = ng_head_apply(h, &req, a, err);
@@ -154,7 +158,8 @@ static ng_status order(ng_answer *a, const char *query, const char *const *docum
 
 static void documents_are_ordered_by_the_answer(void **state) {
     (void)state;
-    const char *const documents[] = {"The weather was nice in Rome.", "", passage, "Paris is the capital of France.", " ?! \xFF"};
+    const char *const documents[] = {"The weather was nice in Rome.", "", passage, "Paris is the capital of France.",
+                                     " ?! \xFF"};
     ng_answer *a;
     ng_error err = {0};
     assert_int_equal(ng_answer_new(&a), NG_OK);
@@ -162,7 +167,8 @@ static void documents_are_ordered_by_the_answer(void **state) {
     assert_int_equal(a->n_results, 5);
     assert_int_equal(a->results[0].index, 2);
     assert_true(a->results[0].score > 0.9f && a->results[1].score < 0.5f && a->in_scope);
-    for (size_t i = 1; i < 5; i++) assert_true(a->results[i].score <= a->results[i - 1].score && a->results[i].score >= 0);
+    for (size_t i = 1; i < 5; i++)
+        assert_true(a->results[i].score <= a->results[i - 1].score && a->results[i].score >= 0);
     assert_int_equal(order(a, "why?", documents, 5, &err), NG_OK); /* nothing to look for: as they came */
     for (size_t i = 0; i < 5; i++) assert_int_equal(a->results[i].index, i);
     assert_false(a->in_scope);
@@ -221,7 +227,8 @@ static void damaged_models_are_refused(void **state) {
     assert_true(fd >= 0);
     close(fd);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        uint64_t n_weights = 4 * NG_PASSAGE_BUCKETS - (i == 3), n_rarity = NG_RARITY_BUCKETS, n_facts = NG_FOUND_FACTS + 1;
+        uint64_t n_weights = 4 * NG_PASSAGE_BUCKETS - (i == 3), n_rarity = NG_RARITY_BUCKETS,
+                 n_facts = NG_FOUND_FACTS + 1;
         int8_t *bytes = calloc(n_weights, 1);
         float facts[NG_FOUND_FACTS + 1] = {0}, odd[NG_FOUND_FACTS + 1] = {0};
         ng_gguf_writer *w;
@@ -250,7 +257,10 @@ static void damaged_models_are_refused(void **state) {
 static void f1_and_places_by_hand(void **state) {
     (void)state;
     const char *answers[] = {"The golden hair.", "her crown"};
-    ng_finder_example e = {.passage = "He saw golden hair, and the golden  hair shone.", .passage_len = 47, .answers = answers, .n_answers = 2};
+    ng_finder_example e = {.passage = "He saw golden hair, and the golden  hair shone.",
+                           .passage_len = 47,
+                           .answers = answers,
+                           .n_answers = 2};
     size_t start, end;
     assert_true(fabs(ng_answer_f1("golden hair", 11, &e) - 1) < 1e-12);
     assert_true(fabs(ng_answer_f1("a golden ring", 13, &e) - 0.5) < 1e-12);

@@ -86,7 +86,9 @@ static void gain_is_learnt(void **state) {
     ng_gain_lesson l[200];
     for (int i = 0; i < 200; i++) {
         float c = 0.3f + 0.0035f * (float)i;
-        l[i] = (ng_gain_lesson){.facts = {.confidence = c, .margin = c / 2, .bytes = 40, .complexity = NAN, .turns = NAN}, .differs = c < 0.6f ? i % 5 != 0 : i % 10 == 0};
+        l[i] =
+            (ng_gain_lesson){.facts = {.confidence = c, .margin = c / 2, .bytes = 40, .complexity = NAN, .turns = NAN},
+                             .differs = c < 0.6f ? i % 5 != 0 : i % 10 == 0};
     }
     ng_gain g, again, none;
     assert_true(ng_gain_fit(&g, l, 200) && ng_gain_fit(&again, l, 200));
@@ -100,7 +102,8 @@ static void gain_is_learnt(void **state) {
     for (int i = 0; i < 200; i++) l[i].differs = true;
     assert_false(ng_gain_fit(&none, l, 200));
     assert_true(gain_at(&none, 0.1f, 0) == 0);
-    l[0].facts.confidence = NAN, l[0].facts.margin = NAN, l[1].facts.confidence = 1, l[2].facts.confidence = 0, l[3].differs = false;
+    l[0].facts.confidence = NAN, l[0].facts.margin = NAN, l[1].facts.confidence = 1, l[2].facts.confidence = 0,
+    l[3].differs = false;
     for (int i = 3; i < 40; i++) l[i].differs = false;
     assert_true(ng_gain_fit(&g, l, 200) && isfinite(gain_at(&g, NAN, NAN)));
 }
@@ -310,7 +313,9 @@ static ng_answer *insist(ng_grid *g, const char *first, const char *then) {
     ng_request r;
     ng_answer *a;
     ng_error err = {0};
-    ng_part parts[3] = {{NG_PART_TEXT, first, strlen(first)}, {NG_PART_TEXT, "well", 4}, {NG_PART_TEXT, then, strlen(then)}};
+    ng_part parts[3] = {{NG_PART_TEXT, first, strlen(first)},
+                        {NG_PART_TEXT, "well", 4},
+                        {NG_PART_TEXT, then, strlen(then)}};
     ng_message m[3] = {{"user", &parts[0], 1}, {"assistant", &parts[1], 1}, {"user", &parts[2], 1}};
     ng_request_init(&r, NG_TASK_GENERATE);
     r.messages = m, r.n_messages = 3, r.with_signals = true;
@@ -338,11 +343,13 @@ static void reasking_climbs_one_tier(void **state) {
 }
 
 static void a_cascade_of_one_tier_is_refused(void **state) {
-    static const char *const yaml[] = {
-        "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m}\ncascade: {explore: 0.1}\n",
-        "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: chat, task: generate, model: m, tier: small}\ncascade: {escalate: gain}\n"};
-    static const char *const says[] = {"t.yaml:5: cascade: explore needs an expert for labels and a higher tier, and there is none above it",
-                                       "t.yaml:5: cascade: escalate: gain needs an expert for labels"};
+    static const char *const yaml[] = {"embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, "
+                                       "task: classify, model: m}\ncascade: {explore: 0.1}\n",
+                                       "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: chat, task: "
+                                       "generate, model: m, tier: small}\ncascade: {escalate: gain}\n"};
+    static const char *const says[] =
+        {"t.yaml:5: cascade: explore needs an expert for labels and a higher tier, and there is none above it",
+         "t.yaml:5: cascade: escalate: gain needs an expert for labels"};
     (void)state;
     for (int i = 0; i < 2; i++) {
         ng_grid *g;

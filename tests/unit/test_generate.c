@@ -80,7 +80,10 @@ static ng_source source_of(fake *f) {
                        .put_text = fake_put, .flush_text = fake_flush, .is_eog = fake_eog};
 }
 
-#define SCRIPT(...) (fake){.script = (const int32_t[]){__VA_ARGS__}, .n_script = sizeof((const int32_t[]){__VA_ARGS__}) / 4}
+#define SCRIPT(...)                                                                                                    \
+    (fake) {                                                                                                           \
+        .script = (const int32_t[]){__VA_ARGS__}, .n_script = sizeof((const int32_t[]){__VA_ARGS__}) / 4               \
+    }
 
 static ng_generate_options greedy(seen *s) {
     ng_generate_options o = ng_generate_options_default();
@@ -268,7 +271,8 @@ static void errors_leave_nothing(void **state) {
     assert_int_equal(ng_generate_from(&g, &src, prompt, 0, &o, &err), NG_EINVALID);
     src.room = 3, err = (ng_error){0};
     assert_int_equal(ng_generate_from(&g, &src, prompt, 3, &o, &err), NG_ELIMIT);
-    assert_string_equal(err.text, "the prompt of 3 tokens leaves no room for an answer: the context holds 13, 10 are in use");
+    assert_string_equal(err.text,
+                        "the prompt of 3 tokens leaves no room for an answer: the context holds 13, 10 are in use");
     src.room = 40, err = (ng_error){0};
     assert_int_equal(ng_generate_from(&g, &src, (int32_t[]){VOCAB}, 1, &o, &err), NG_EINVALID);
     assert_int_equal(ng_generate_from(&g, &src, (int32_t[]){-1}, 1, &o, &err), NG_EINVALID);

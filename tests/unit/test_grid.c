@@ -82,14 +82,14 @@ static void names_line_and_mend(void **state) {
     static const struct {
         const char *yaml, *says;
     } bad[] = {
-        {"listen: x\nenergy: {}\n",
-         "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
+        {"listen: x\nenergy: {}\n", "t.yaml:2: unknown key 'energy' in the grid; known: listen, embedded, models"},
         {"cache: {exact: 1MB, semantic: {size: 1MB}}\n", "t.yaml:1: cache.semantic needs max_false_hit"},
-        {"models: {m: {path: m}}\nexperts:\n  - {name: a, task: classify, model: m, contract: {max_error: 0.1}, unsure: {model: m}}\n",
+        {"models: {m: {path: m}}\nexperts:\n  - {name: a, task: classify, model: m, contract: {max_error: 0.1}, "
+         "unsure: {model: m}}\n",
          "t.yaml:3: the expert 'a': unsure needs a model, a task with a confidence and no contract"},
-        {"experts:\n  - {name: a, task: classify, unsure: {model: m}}\n", "t.yaml:2: the expert 'a': unsure needs a model"},
-        {"experts:\n  - {name: a, task: sing}\n",
-         "t.yaml:2: task: 'sing' is not one of generate|classify"},
+        {"experts:\n  - {name: a, task: classify, unsure: {model: m}}\n",
+         "t.yaml:2: the expert 'a': unsure needs a model"},
+        {"experts:\n  - {name: a, task: sing}\n", "t.yaml:2: task: 'sing' is not one of generate|classify"},
         {"experts:\n  - {task: classify}\n", "t.yaml:2: an expert lacks the key 'name'"},
         {"experts:\n  - {name: a, task: classify}\n  - {name: a, task: extract}\n",
          "t.yaml:3: the name 'a' is taken (line 2)"},
@@ -111,15 +111,13 @@ static void names_line_and_mend(void **state) {
          "t.yaml:3: the contract of 'a': /cfg/uncalibrated.gguf has no calibration set"},
         {"experts:\n  - {name: a, task: classify, contract: {max_error: 7}}\n",
          "t.yaml:2: max_error: 7 is out of range"},
-        {"upstreams:\n  - {name: c, base_url: ftp://x, model: m}\n",
-         "t.yaml:2: base_url must begin with http"},
-        {"upstreams:\n  - {name: intent, base_url: http://x, model: m}\n",
-         "the name 'intent' is taken"},
-        {"policy:\n  privacy: {pii: secret}\n",
-         "t.yaml:2: pii: 'secret' is not one of any|mesh|local"},
+        {"upstreams:\n  - {name: c, base_url: ftp://x, model: m}\n", "t.yaml:2: base_url must begin with http"},
+        {"upstreams:\n  - {name: intent, base_url: http://x, model: m}\n", "the name 'intent' is taken"},
+        {"policy:\n  privacy: {pii: secret}\n", "t.yaml:2: pii: 'secret' is not one of any|mesh|local"},
         {"policy: {prefer: luck}\n", "is not one of cost"},
         {"policy: {prefer: latency}\n", "t.yaml:1: policy: latency is weighed, and no upstream says its latency_ms"},
-        {"policy:\n  prefer: energy\n", "t.yaml:2: policy: energy is weighed, and no upstream says its joules_per_token"},
+        {"policy:\n  prefer: energy\n",
+         "t.yaml:2: policy: energy is weighed, and no upstream says its joules_per_token"},
         {"policy:\n  weights: {cost: 0}\n", "t.yaml:2: policy: all weights are 0"},
         {"policy:\n  prefer: load\n  weights: {cost: 1}\n", "t.yaml:3: policy: prefer and weights contradict each other"},
         {"policy:\n  weights: {load: 0.01}\nupstreams: [{name: a, base_url: http://x, model: m}]\n", "there are no two upstreams to choose between"},
@@ -130,9 +128,11 @@ static void names_line_and_mend(void **state) {
          "t.yaml:2: the deadline of 'a' needs p999_ms and on_miss"},
         {"experts:\n  - {name: a, task: extract, contract: {deadline: {p999_ms: 5, on_miss: x}}}\n",
          "on_miss is a label, and the answer to extract is none"},
-        {"policy: {deadline_ms: 4}\nexperts:\n  - {name: a, task: classify, contract: {deadline: {p999_ms: 5, on_miss: x}}}\n",
+        {"policy: {deadline_ms: 4}\nexperts:\n  - {name: a, task: classify, contract: {deadline: {p999_ms: 5, on_miss: "
+         "x}}}\n",
          "t.yaml:3: the deadline of 'a' (5 ms) can never be reached: policy.deadline_ms ends every request after 4 ms"},
-        {"models: {m: {path: m.gguf}}\ncascade: {hold_tokens: 0}\nexperts:\n  - {name: a, task: generate, model: m, contract: {max_error: 0.1}}\n",
+        {"models: {m: {path: m.gguf}}\ncascade: {hold_tokens: 0}\nexperts:\n  - {name: a, task: generate, model: m, "
+         "contract: {max_error: 0.1}}\n",
          "t.yaml:4: the contract of 'a' contradicts cascade.hold_tokens: 0"},
         {"router: {abstain: maybe}\n", "is not one of escalate|answer"},
         {"records: {keep: 0s}\n", "out of range"},
@@ -210,7 +210,9 @@ static void documents_every_key(void **state) {
     ng_buf_clear(&b);
 }
 
-#define UNSURE "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m, unsure: {model: m, head: h, below: 0.8}}\n"
+#define UNSURE                                                                                                         \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m, unsure: "    \
+    "{model: m, head: h, below: 0.8}}\n"
 
 static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
     (void)state;
@@ -752,7 +754,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(names_line_and_mend, fresh),
         cmocka_unit_test_setup(merges_with_the_built_in_grid, fresh),
-        cmocka_unit_test_setup(a_second_model_answers_what_the_first_is_unsure_of, fresh), cmocka_unit_test_setup(documents_every_key, fresh),
+        cmocka_unit_test_setup(a_second_model_answers_what_the_first_is_unsure_of, fresh),
+        cmocka_unit_test_setup(documents_every_key, fresh),
         cmocka_unit_test_setup(routes_to_task_and_expert, fresh),
         cmocka_unit_test_setup(an_unknown_expert_must_be_surer_than_the_router, fresh),
         cmocka_unit_test_setup(the_favourite_is_not_replaced_when_it_is_down, fresh),

@@ -129,7 +129,9 @@ static ng_http *start(ng_http_options o) {
 }
 
 static int dial(ng_http *h) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(ng_http_port(h)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons(ng_http_port(h)),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0), small = 2048;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     if (connect(fd, (struct sockaddr *)&a, sizeof a)) fail_msg("connect");
@@ -196,7 +198,8 @@ static void answers_come_over_one_connection(void **state) {
     EXPECT(hear(fd, 2000), "some body");
     ask(fd, "/nothing", "", NULL);
     EXPECT(hear(fd, 2000), "500");
-    static const char pieces[] = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    static const char pieces[] =
+        "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     say(fd, pieces, strlen(pieces));
     EXPECT(hear(fd, 2000), "abcde");
     close(fd);
@@ -322,7 +325,8 @@ static void bad_framing_is_refused_and_closed(void **state) {
         {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", " 400 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", " 400 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", " 400 "},
-        {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", " 400 "},
+        {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         " 400 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", " 501 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", " 400 "},
         {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", " 400 "},
@@ -417,7 +421,9 @@ static void memory_may_run_out(void **state) {
     FAULT_SWEEP(FAULT_ALLOC) {
         ng_http *h;
         ng_error err = {0};
-        ng_http_options o = {.host = "127.0.0.1", .n_workers = 1, .handlers = {NULL, admit, handle, refuse, answering, done}};
+        ng_http_options o = {.host = "127.0.0.1",
+                             .n_workers = 1,
+                             .handlers = {NULL, admit, handle, refuse, answering, done}};
         if (ng_http_open(&h, &o, &err)) {
             assert_int_equal(err.code, NG_ENOMEM);
             continue;

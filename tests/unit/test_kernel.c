@@ -60,7 +60,8 @@ static void same(const void *a, const void *b, size_t bytes, const char *what) {
     if (!memcmp(a, b, bytes)) return;
     const float *x = a, *y = b;
     for (size_t i = 0; i < bytes / 4; i++)
-        if (memcmp(x + i, y + i, 4)) fail_msg("%s: value %zu is %.9g, the reference has %.9g", what, i, (double)x[i], (double)y[i]);
+        if (memcmp(x + i, y + i, 4))
+            fail_msg("%s: value %zu is %.9g, the reference has %.9g", what, i, (double)x[i], (double)y[i]);
     fail_msg("%s differs from the reference", what);
 }
 
@@ -83,8 +84,8 @@ static void random_row(uint32_t type, uint8_t *row, size_t n) {
     }
 }
 
-static const uint32_t quant_types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1,
-                                       NG_TYPE_Q8_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3};
+static const uint32_t quant_types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1, NG_TYPE_Q8_0,
+                                       NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3};
 enum { N_QUANT = sizeof quant_types / sizeof quant_types[0] };
 
 static void halves_round_as_ieee(void **state) {
@@ -270,7 +271,9 @@ static void check_gemm_quant(uint32_t type) {
     for (int round = 0; round < 40; round++) {
         size_t cols = (1 + ng_rng_below(&rng, q.block_len == 32 ? 9 : 3)) * q.block_len;
         bool few = round % 3 == 0; /* tokens: then several panels go at a time, the rest in smaller groups */
-        size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few ? 4 : round % 8 == 1 ? 110 : 21);
+        size_t rows = 1 + ng_rng_below(&rng, few ? 250 : 60), tok = 1 + ng_rng_below(&rng, few              ? 4
+                                                                                           : round % 8 == 1 ? 110
+                                                                                                            : 21);
         if (round == 38) cols = 4352, rows = 20, tok = 17; /* too long to be put in the order of use */
         if (round == 39) cols = 768, rows = 1000, tok = 33; /* more panels than the second cache is to hold */
         size_t stride = cols / q.block_len * q.block_bytes, panel = ng_panel_bytes(type, cols), n = (rows + 15) / 16;
@@ -278,7 +281,8 @@ static void check_gemm_quant(uint32_t type) {
         for (size_t r = 0; r < rows; r++) random_row(type, stored + r * stride, cols);
         if (round % 8 == 4) largest_codes(type, stored, rows * stride);
         for (size_t p = 0; p < n; p++)
-            ng_panel_pack(type, panels + p * panel, stored + p * 16 * stride, stride, rows - p * 16 < 16 ? rows - p * 16 : 16, cols);
+            ng_panel_pack(type, panels + p * panel, stored + p * 16 * stride, stride,
+                          rows - p * 16 < 16 ? rows - p * 16 : 16, cols);
         guarded gx, gb, gq, gd, gs, gi;
         float *x = random_floats(&gx, tok * cols), *bias = random_floats(&gb, rows);
         if (round % 8 == 4)
@@ -591,7 +595,8 @@ static float *run_w8(size_t rows, size_t cols, size_t n_tok, int flags) {
                 wide = fmaxf(wide, fabsf(w[r * cols + c]));
             }
             for (size_t c = 0; c < cols; c++) most += fabsf(w[r * cols + c]);
-            double slack = (double)wide / 254 * size + (double)g.x.d[t] * 1.01 * (double)(most + wide / 254 * (float)cols) + 1e-3;
+            double slack =
+                (double)wide / 254 * size + (double)g.x.d[t] * 1.01 * (double)(most + wide / 254 * (float)cols) + 1e-3;
             sum += (g.bias ? (double)bias[r] : 0) + (g.add ? was : 0);
             if (fabs(sum - got) > slack) fail_msg("gemm_w8: token %zu row %zu is %g, near %g expected", t, r, got, sum);
         }
@@ -639,7 +644,8 @@ static void widest_w8_rows_do_not_overflow(void **state) {
 
 static void every_level_equals_the_reference(void **state) {
     (void)state;
-    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512, NG_CPU_AMX, NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
+    static const ng_cpu_level levels[] = {NG_CPU_AVX2, NG_CPU_AVX512,  NG_CPU_AMX,
+                                          NG_CPU_NEON, NG_CPU_DOTPROD, NG_CPU_I8MM};
     ref = ng_kernels_at(NG_CPU_REF);
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
         fast = ng_kernels_at(levels[i]);
@@ -669,7 +675,8 @@ static void amx_loops_equal_the_reference(void **state) {
     fast = &emulated;
     assert_int_equal(fast->level, NG_CPU_AMX);
     for (size_t i = 0; i < N_QUANT; i++) {
-        assert_ptr_not_equal(ng_kernels_gemm(fast, quant_types[i]), ng_kernels_gemm(ng_kernels_at(NG_CPU_AVX512), quant_types[i]));
+        assert_ptr_not_equal(ng_kernels_gemm(fast, quant_types[i]),
+                             ng_kernels_gemm(ng_kernels_at(NG_CPU_AVX512), quant_types[i]));
         check_gemm_quant(quant_types[i]);
     }
     check_gemm_w8();

@@ -31,8 +31,10 @@ static int fresh(void **state) {
 
 static void lists_have_whole_words(void **state) {
     (void)state;
-    assert_true(ng_list_has("eu", "eu") && ng_list_has("us,eu", "eu") && ng_list_has("eu,us", "eu") && ng_list_has("a,eu,us", "eu"));
-    assert_false(ng_list_has("eu2", "eu") || ng_list_has("neu", "eu") || ng_list_has("", "eu") || ng_list_has("eu", "") || ng_list_has("e,u", "eu"));
+    assert_true(ng_list_has("eu", "eu") && ng_list_has("us,eu", "eu") && ng_list_has("eu,us", "eu") &&
+                ng_list_has("a,eu,us", "eu"));
+    assert_false(ng_list_has("eu2", "eu") || ng_list_has("neu", "eu") || ng_list_has("", "eu") ||
+                 ng_list_has("eu", "") || ng_list_has("e,u", "eu"));
 }
 
 static const char *const region_lists[] = {NULL, "eu,us", "eu", "none"};
@@ -256,7 +258,8 @@ static void contradictions_are_refused(void **state) {
     refused(HEAD UPSTREAMS "policy: {regions: [eu]}\n", "t.yaml:8: the upstream 'us' can never be asked: us, and policy.regions (line 9)");
     refused(HEAD "upstreams:\n  - {name: x, base_url: \"http://x/v1\", model: e}\npolicy: {regions: [eu]}\n", "it names no region");
     refused(HEAD "policy: {budgets: [{tenant: a}]}\n", "limits nothing");
-    refused(HEAD "policy: {budgets: [{tenant: a, usd_per_day: 1}, {tenant: a, usd_per_day: 2}]}\n", "the name 'a' is taken");
+    refused(HEAD "policy: {budgets: [{tenant: a, usd_per_day: 1}, {tenant: a, usd_per_day: 2}]}\n",
+            "the name 'a' is taken");
     refused(HEAD "policy: {regions: [\"e,u\"]}\n", "the region 'e,u' must be");
 }
 
@@ -330,8 +333,10 @@ static void random_text(ng_rng *r, char out[200], bool personal) {
 static const char *const roles[] = {"user", "assistant", "system"};
 
 static void random_request(ng_rng *r, ng_message m[4], ng_part parts[4], char texts[4][200]) {
-    static const char *const models[] = {NULL, NULL, NULL, "auto", "intent", "eu", "us", "any"}, *const tenants[] = {NULL, "acme", "x"};
-    static const char *const lists[] = {NULL, "eu", "us", "eu,us", "moon"}, *const consents[] = {NULL, "cloud", "clouds", "x,cloud"};
+    static const char *const models[] = {NULL, NULL, NULL, "auto", "intent", "eu", "us", "any"},
+                             *const tenants[] = {NULL, "acme", "x"};
+    static const char *const lists[] = {NULL, "eu", "us", "eu,us", "moon"}, *const consents[] = {NULL, "cloud",
+                                                                                                 "clouds", "x,cloud"};
     size_t n = 1 + ng_rng_below(r, 4), where = ng_rng_below(r, 3) ? 99 : ng_rng_below(r, (uint32_t)n);
     ng_request_init(&now.r, ng_rng_below(r, 2) ? NG_TASK_CLASSIFY : NG_TASK_GENERATE);
     for (size_t i = 0; i < n; i++) {
@@ -375,12 +380,14 @@ static void nothing_leaves_where_it_must_not(void **state) {
         fake_get("intent")->out_of_scope = ng_rng_below(&r, 2);
         fake_get("intent")->fails = ng_rng_below(&r, 4) ? NG_OK : NG_EIO;
         if (ng_grid_ask(g, &now.r, &a, NULL)) continue;
-        bool from_above = a->expert && (!strcmp(a->expert, "eu") || !strcmp(a->expert, "us") || !strcmp(a->expert, "any"));
+        bool from_above =
+            a->expert && (!strcmp(a->expert, "eu") || !strcmp(a->expert, "us") || !strcmp(a->expert, "any"));
         now.broken += from_above && !may_leave(a->expert); /* nor does a cached answer stand in for a call */
         kept += !from_above;
         ng_answer_free(a);
     }
-    printf("%zu requests: %zu calls of upstreams, %zu answered here, %zu where they must not be\n", n, now.left, kept, now.broken);
+    printf("%zu requests: %zu calls of upstreams, %zu answered here, %zu where they must not be\n", n, now.left, kept,
+           now.broken);
     assert_int_equal(now.broken, 0);
     assert_true(now.left > n / 10 && kept > n / 100);
     ng_grid_close(g);

@@ -15,7 +15,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const ng_feature_config small = {.bits = 16, .word_max = 2, .char_min = 2, .char_max = 3, .lower = true, .cross = true};
+static const ng_feature_config small =
+    {.bits = 16, .word_max = 2, .char_min = 2, .char_max = 3, .lower = true, .cross = true};
 
 static size_t extract(ng_features *f, const ng_feature_config *c, const char *text) {
     assert_int_equal(ng_features_extract(f, c, text, strlen(text), NULL), NG_OK);
@@ -34,7 +35,8 @@ static void features_are_golden(void **state) {
 
 static bool same_features(const ng_feature_config *c, const char *a, const char *b) {
     ng_features x = {0}, y = {0};
-    bool same = extract(&x, c, a) == extract(&y, c, b) && !memcmp(x.buckets, y.buckets, x.n_buckets * sizeof *x.buckets);
+    bool same =
+        extract(&x, c, a) == extract(&y, c, b) && !memcmp(x.buckets, y.buckets, x.n_buckets * sizeof *x.buckets);
     ng_features_clear(&x);
     ng_features_clear(&y);
     return same;
@@ -222,8 +224,9 @@ static void reference(const parts *p, const char *text, double logits[LABELS]) {
     ng_features_clear(&f);
 }
 
-static const char *const texts[] = {"", "a", "hello there, who is it", "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82",
-                                    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+static const char *const texts[] =
+    {"", "a", "hello there, who is it", "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82",
+     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
 
 static void inference_follows_the_formula(void **state) {
     (void)state;

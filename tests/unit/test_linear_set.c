@@ -31,18 +31,23 @@ static ng_linear *make(uint64_t seed, const shape *k) {
     char path[64];
     ng_rng r = ng_rng_seed(seed);
     const ng_str labels[] = {{"elsewhere", 9}, {"here", 4}, {"third", 5}};
-    for (size_t i = 0; i < words; i++) used[i] = ng_rng_next(&r) & (seed % 3 ? UINT64_MAX : ng_rng_next(&r)), rows += (uint64_t)__builtin_popcountll(used[i]);
+    for (size_t i = 0; i < words; i++)
+        used[i] = ng_rng_next(&r) & (seed % 3 ? UINT64_MAX : ng_rng_next(&r)),
+        rows += (uint64_t)__builtin_popcountll(used[i]);
     for (size_t i = 0; i < rows; i++) idf[i] = (int8_t)(uint8_t)(1 + ng_rng_below(&r, 255));
     for (size_t i = 0; i < rows * k->n_labels; i++) weight[i] = (int8_t)((int)ng_rng_below(&r, 255) - 127);
-    for (size_t c = 0; c < 3; c++) scale[c] = 0.001f * (float)(1 + ng_rng_below(&r, 99)), bias[c] = 0.01f * (float)ng_rng_below(&r, 99);
+    for (size_t c = 0; c < 3; c++)
+        scale[c] = 0.001f * (float)(1 + ng_rng_below(&r, 99)), bias[c] = 0.01f * (float)ng_rng_below(&r, 99);
     ng_gguf_writer *w;
     assert_int_equal(ng_gguf_writer_new(&w), NG_OK);
     ng_gguf_put_str(w, "general.architecture", "nanogrid-linear");
     ng_gguf_put_str(w, "nanogrid.task", "classify");
     const uint32_t numbers[] = {1, k->bits, 2, 2, 3, (uint32_t)(seed % 2) * 40, k->weight_bits};
-    const char *const names[] = {KEY "version", KEY "bits", KEY "word_max", KEY "char_min", KEY "char_max", KEY "unknown", KEY "weight_bits"};
+    const char *const names[] = {KEY "version",  KEY "bits",    KEY "word_max",   KEY "char_min",
+                                 KEY "char_max", KEY "unknown", KEY "weight_bits"};
     for (int i = 0; i < 7; i++) ng_gguf_put_u32(w, names[i], numbers[i]);
-    ng_gguf_put_bool(w, KEY "lower", true), ng_gguf_put_bool(w, KEY "fold", false), ng_gguf_put_bool(w, KEY "cross", false);
+    ng_gguf_put_bool(w, KEY "lower", true), ng_gguf_put_bool(w, KEY "fold", false),
+        ng_gguf_put_bool(w, KEY "cross", false);
     ng_gguf_put_bool(w, KEY "log_tf", k->log_tf), ng_gguf_put_bool(w, KEY "multi_label", k->multi_label);
     ng_gguf_put_strs(w, KEY "labels", labels, k->n_labels);
     ng_gguf_put_f32(w, KEY "temperature", 0.2f + 0.1f * (float)(seed % 5));
@@ -50,7 +55,8 @@ static ng_linear *make(uint64_t seed, const shape *k) {
     ng_gguf_put_tensor(w, "linear.idf", NG_TYPE_I8, 1, &rows, idf);
     ng_gguf_put_tensor(w, "linear.scale", NG_TYPE_F32, 1, &k->n_labels, scale);
     ng_gguf_put_tensor(w, "linear.bias", NG_TYPE_F32, 1, &k->n_labels, bias);
-    ng_gguf_put_tensor(w, "linear.weight", NG_TYPE_I8, 2, (uint64_t[]){k->weight_bits == 8 ? k->n_labels : 1, rows}, weight);
+    ng_gguf_put_tensor(w, "linear.weight", NG_TYPE_I8, 2, (uint64_t[]){k->weight_bits == 8 ? k->n_labels : 1, rows},
+                       weight);
     snprintf(path, sizeof path, "/tmp/ng-set-%d.gguf", (int)getpid());
     assert_int_equal(ng_gguf_writer_commit(w, path, NULL), NG_OK);
     ng_linear *m;
@@ -135,6 +141,7 @@ static void memory_may_run_out_anywhere(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(together_is_as_alone), cmocka_unit_test(who_differs_stays_out), cmocka_unit_test(memory_may_run_out_anywhere)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(together_is_as_alone), cmocka_unit_test(who_differs_stays_out),
+                                       cmocka_unit_test(memory_may_run_out_anywhere)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,7 @@ static void alone_the_name_is_enough(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_much_as_tells_them_apart), cmocka_unit_test(alone_the_name_is_enough)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_much_as_tells_them_apart),
+                                       cmocka_unit_test(alone_the_name_is_enough)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

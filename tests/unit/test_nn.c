@@ -60,13 +60,16 @@ static void check_product(const ng_gemm_ops *ops, ng_pool *pool, ng_product p) {
                 size += fabs(t);
             }
             want += p.add ? (double)first[at] : (double)bias[j];
-            if (!(fabs((double)c[at] - want) <= 4e-6 * size)) fail_msg("%s [%zu %zu %zu] at %zu %zu: %g, not %g", ops->name, p.m, p.n, p.k, i, j, (double)c[at], want);
+            if (!(fabs((double)c[at] - want) <= 4e-6 * size))
+                fail_msg("%s [%zu %zu %zu] at %zu %zu: %g, not %g", ops->name, p.m, p.n, p.k, i, j, (double)c[at],
+                         want);
         }
     free(c), free(bias), free(first), free(work);
 }
 
 static void check_level(const ng_gemm_ops *ops) {
-    static const size_t shapes[][3] = {{1, 1, 1}, {12, 32, 8}, {13, 33, 7}, {5, 3, 65}, {31, 50, 33}, {24, 64, 801}, {500, 9, 40}, {2, 70, 1}};
+    static const size_t shapes[][3] = {{1, 1, 1},    {12, 32, 8},   {13, 33, 7},  {5, 3, 65},
+                                       {31, 50, 33}, {24, 64, 801}, {500, 9, 40}, {2, 70, 1}};
     ng_pool *pool;
     assert_int_equal(ng_pool_new(&pool, 2, NULL), NG_OK);
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++)
@@ -111,7 +114,8 @@ static void products_of_amx_loops(void **state) {
 static float by_the_book(const float *a, const float *b, size_t k, float sum) {
     for (size_t i = 0; i < k; i += 32) {
         float of[2] = {0, 0};
-        for (size_t j = i; j < i + 32 && j < k; j++) of[j % 2] = fmaf((float)round_bf16(a[j]), (float)round_bf16(b[j]), of[j % 2]);
+        for (size_t j = i; j < i + 32 && j < k; j++)
+            of[j % 2] = fmaf((float)round_bf16(a[j]), (float)round_bf16(b[j]), of[j % 2]);
         sum += of[0] + of[1];
     }
     return sum;
@@ -203,7 +207,8 @@ static void linear_gradients(void **state) {
     enum { N = 7, IN = 21, OUT = 35 };
     float *x = fill(N * IN, 1), *w = fill(OUT * IN, 2), *b = fill(OUT, 3), *y = fill(N * OUT, 4), *r = fill(N * OUT, 5);
     float *dx = fill(N * IN, 6), *dw = calloc(OUT * IN, 4), *db = calloc(OUT, 4);
-    ng_nn_linear l = {.n = N, .in = IN, .out = OUT, .x = x, .w = w, .b = b, .y = y, .dy = r, .dx = dx, .dw = dw, .db = db};
+    ng_nn_linear l =
+        {.n = N, .in = IN, .out = OUT, .x = x, .w = w, .b = b, .y = y, .dy = r, .dx = dx, .dw = dw, .db = db};
     probe p = {.op = &l, .forward = linear_run, .y = y, .r = r, .n_y = N * OUT};
     start(&p.nn, 2, NG_PRECISION_F32);
     ng_nn_linear_backward(&p.nn, &l);
@@ -225,7 +230,8 @@ static void embedding_gradients(void **state) {
     enum { N = 6, W = 19, WORDS = 5, CTX = 4 };
     static const int32_t ids[N] = {0, 4, 4, 1, 4, 0}, pos[N] = {0, 1, 2, 0, 1, 2};
     static const uint8_t types[N] = {0, 0, 1, 0, 0, 1};
-    float *token = fill(WORDS * W, 1), *position = fill(CTX * W, 2), *type = fill(2 * W, 3), *x = fill(N * W, 4), *r = fill(N * W, 5);
+    float *token = fill(WORDS * W, 1), *position = fill(CTX * W, 2), *type = fill(2 * W, 3), *x = fill(N * W, 4),
+          *r = fill(N * W, 5);
     float *dt = calloc(WORDS * W, 4), *dp = calloc(CTX * W, 4), *dy = calloc(2 * W, 4);
     ng_nn_embed o = {N, W, ids, pos, types, token, position, type, x, r, dt, dp, dy};
     probe p = {.op = &o, .forward = embed_run, .y = x, .r = r, .n_y = N * W};
@@ -253,8 +259,10 @@ static void norm_gradients(void **state) {
     (void)state;
     enum { N = 70, W = 37 };
     for (int form = 0; form < 3; form++) { /* alone, with a branch, with dropout */
-        float *x = fill(N * W, 1), *h = fill(N * W, 2), *s = fill(N * W, 3), *w = fill(W, 4), *b = fill(W, 5), *y = fill(N * W, 6);
-        float *r = fill(N * W, 7), *stat = fill(2 * N, 8), *dx = fill(N * W, 9), *dh = fill(N * W, 10), *dw = calloc(W, 4), *db = calloc(W, 4);
+        float *x = fill(N * W, 1), *h = fill(N * W, 2), *s = fill(N * W, 3), *w = fill(W, 4), *b = fill(W, 5),
+              *y = fill(N * W, 6);
+        float *r = fill(N * W, 7), *stat = fill(2 * N, 8), *dx = fill(N * W, 9), *dh = fill(N * W, 10),
+              *dw = calloc(W, 4), *db = calloc(W, 4);
         norm_case c = {{.n = N, .width = W, .x = x, .h = form ? s : NULL, .w = w, .b = b, .eps = 1e-5f, .drop = {77, form == 2 ? 0.3f : 0},
                         .y = y, .stat = stat, .dy = r, .dx = dx, .dh = form ? dh : NULL, .dw = dw, .db = db}, form ? h : NULL};
         probe p = {.op = &c, .forward = norm_run, .y = y, .r = r, .n_y = N * W};
@@ -266,7 +274,8 @@ static void norm_gradients(void **state) {
         check_gradient(&p, "norm dw", w, dw, W);
         check_gradient(&p, "norm db", b, db, W);
         ng_nn_clear(&p.nn);
-        free(x), free(h), free(s), free(w), free(b), free(y), free(r), free(stat), free(dx), free(dh), free(dw), free(db);
+        free(x), free(h), free(s), free(w), free(b), free(y), free(r), free(stat), free(dx), free(dh), free(dw),
+            free(db);
     }
 }
 
@@ -281,7 +290,9 @@ static void element_gradients(void **state) {
         const char *name;
         void (*run)(probe *p);
         void (*back)(const ng_nn *nn, const ng_nn_map *o);
-    } all[] = {{"gelu", gelu_run, ng_nn_gelu_backward}, {"tanh", tanh_run, ng_nn_tanh_backward}, {"drop", drop_run, ng_nn_drop_backward}};
+    } all[] = {{"gelu", gelu_run, ng_nn_gelu_backward},
+               {"tanh", tanh_run, ng_nn_tanh_backward},
+               {"drop", drop_run, ng_nn_drop_backward}};
     for (size_t k = 0; k < 3; k++) {
         float *x = fill(N, 1), *y = fill(N, 2), *r = fill(N, 3), *dx = fill(N, 4);
         for (size_t i = 0; i < N; i++) x[i] *= 4;
@@ -308,12 +319,15 @@ static void dropout_keeps_its_share(void **state) {
         const ng_elementwise *e = k ? ng_elementwise_get(ng_cpu_best()) : &ng_elementwise_plain;
         for (size_t i = 0; i < N; i++) x[i] = 1;
         e->drop(x, x, N, 0, (ng_dropout){ng_dropout_key(1, 2, 3), 0.1f});
-        for (size_t i = 0; i < N; i++) kept[k] += x[i] > 0, both += i && x[i] > 0 && x[i - 1] > 0, assert_true(x[i] == 0 || fabsf(x[i] - 1 / 0.9f) < 1e-6f);
+        for (size_t i = 0; i < N; i++)
+            kept[k] += x[i] > 0, both += i && x[i] > 0 && x[i - 1] > 0,
+                assert_true(x[i] == 0 || fabsf(x[i] - 1 / 0.9f) < 1e-6f);
     }
     assert_int_equal(kept[0], kept[1]); /* the levels agree */
     assert_in_range(kept[0], 89500, 90500);
     assert_in_range(both / 2, 80300, 81700); /* neighbours are independent */
-    assert_true(ng_dropout_key(1, 2, 3) != ng_dropout_key(1, 3, 3) && ng_dropout_key(1, 2, 3) != ng_dropout_key(1, 2, 4));
+    assert_true(ng_dropout_key(1, 2, 3) != ng_dropout_key(1, 3, 3) &&
+                ng_dropout_key(1, 2, 3) != ng_dropout_key(1, 2, 4));
     free(x);
 }
 
@@ -324,7 +338,8 @@ static void attention_gradients(void **state) {
     enum { W = 24, HEADS = 3, N = 42 };
     static const size_t begin[] = {0, 5, 6, 40, 42};
     for (int form = 0; form < 2; form++) {
-        float *qkv = fill(N * 3 * W, 1), *y = fill(N * W, 2), *r = fill(N * W, 3), *lse = fill(N * HEADS, 4), *d = fill(N * 3 * W, 5);
+        float *qkv = fill(N * 3 * W, 1), *y = fill(N * W, 2), *r = fill(N * W, 3), *lse = fill(N * HEADS, 4),
+              *d = fill(N * 3 * W, 5);
         for (size_t i = 0; i < N * 3 * W; i++) qkv[i] *= 2;
         ng_nn_attention o = {4, W, HEADS, begin, qkv, y, lse, {9, form ? 0.2f : 0}, r, d};
         probe p = {.op = &o, .forward = attention_run, .y = y, .r = r, .n_y = N * W};
@@ -377,7 +392,8 @@ static void loss_gradients(void **state) {
     sigmoid_run(&p);
     memcpy(got, dz, N * L * sizeof *got);
     check_gradient(&p, "sigmoid", z, got, N * L);
-    float *x = fill(2 * N * W, 3), *dx = fill(2 * N * W, 4), *kept = malloc(2 * N * W * sizeof *kept), score[N] = {1, 0, -0.5f, 0.3f};
+    float *x = fill(2 * N * W, 3), *dx = fill(2 * N * W, 4), *kept = malloc(2 * N * W * sizeof *kept),
+          score[N] = {1, 0, -0.5f, 0.3f};
     ng_nn_cosine c = {N, W, x, score, 1.3, dx, NULL};
     p.op = &c, p.forward = cosine_run;
     cosine_run(&p);
@@ -396,12 +412,15 @@ static void hidden_run(probe *p) {
     memset(o->dx, 0, o->n * o->width * sizeof *o->dx);
     p->loss = o->scale * ng_nn_hidden_loss(&p->nn, o);
 }
-static void match_run(probe *p) { p->loss = ((ng_nn_attention_match *)p->op)->scale * ng_nn_attention_loss(&p->nn, p->op); }
+static void match_run(probe *p) {
+    p->loss = ((ng_nn_attention_match *)p->op)->scale * ng_nn_attention_loss(&p->nn, p->op);
+}
 
 static void teaching_gradients(void **state) {
     (void)state;
     enum { N = 7, L = 5, W = 6 };
-    float *z = fill(N * 3 * W, 1), *want = fill(N * 3 * W, 2), *dz = fill(N * 3 * W, 3), *got = malloc(N * 3 * W * sizeof *got);
+    float *z = fill(N * 3 * W, 1), *want = fill(N * 3 * W, 2), *dz = fill(N * 3 * W, 3),
+          *got = malloc(N * 3 * W * sizeof *got);
     float *soft = malloc(N * L * sizeof *soft);
     for (size_t i = 0; i < N; i++) ng_softmax(soft + i * L, want + i * L, L, 3);
     soft[2 * L] = NAN; /* a row that no teacher knows */
@@ -487,7 +506,8 @@ static size_t ints(const golden *t, const char *what, int batch, int32_t *out) {
 static void golden_open(golden *t, int threads, ng_precision precision, const ng_gemm_ops *ops) {
     memset(t, 0, sizeof *t);
     assert_int_equal(ng_gguf_open(&t->g, "tests/golden/nn-bert.gguf", NULL), NG_OK);
-    ng_encoder_shape s = {u32(t, "vocab"), u32(t, "ctx"), u32(t, "width"), u32(t, "layers"), u32(t, "heads"), u32(t, "ff"), (float)f32(t, "eps")};
+    ng_encoder_shape s = {u32(t, "vocab"), u32(t, "ctx"), u32(t, "width"),     u32(t, "layers"),
+                          u32(t, "heads"), u32(t, "ff"),  (float)f32(t, "eps")};
     t->labels = u32(t, "labels");
     start(&t->nn, threads, precision);
     if (ops) t->nn.gemm = *ops;
@@ -497,7 +517,8 @@ static void golden_open(golden *t, int threads, ng_precision precision, const ng
     const ng_encoder_tensor *tensors = ng_encoder_tensors(t->e, &n);
     float *w = ng_encoder_weights(t->e), *head = w + ng_encoder_n_weights(&s);
     for (size_t i = 0; i < n; i++)
-        memcpy(w + tensors[i].at, golden_tensor(t, "w.", tensors[i].name), tensors[i].rows * tensors[i].cols * sizeof *w);
+        memcpy(w + tensors[i].at, golden_tensor(t, "w.", tensors[i].name),
+               tensors[i].rows * tensors[i].cols * sizeof *w);
     memcpy(head, golden_tensor(t, "w.", "head.weight"), t->labels * s.width * sizeof *w);
     memcpy(head + t->labels * s.width, golden_tensor(t, "w.", "head.bias"), t->labels * sizeof *w);
     for (int b = 0; b < 2; b++) {
@@ -555,7 +576,8 @@ static void check_against(golden *t, const char *prefix, const float *mine, doub
     for (size_t i = 0; i < n; i++) {
         /* softmax does not see the bias of k: its gradient is rounding alone */
         if (strstr(tensors[i].name, "attn_k.bias")) continue;
-        double d = distance(mine + tensors[i].at, golden_tensor(t, prefix, tensors[i].name), tensors[i].rows * tensors[i].cols);
+        double d = distance(mine + tensors[i].at, golden_tensor(t, prefix, tensors[i].name),
+                            tensors[i].rows * tensors[i].cols);
         if (!(d <= limit)) fail_msg("%s%s: off by %g", prefix, tensors[i].name, d);
     }
     const float *head = mine + ng_encoder_n_weights(&s);
@@ -576,7 +598,8 @@ static void encoder_agrees_with_pytorch(void **state) {
     uint32_t steps = u32(&t, "steps");
     for (uint32_t i = 0; i < steps; i++) {
         if (i) loss = golden_step(&t, i % 2, &x);
-        if (!(fabs(loss - (double)losses[i]) < 1e-4)) fail_msg("step %u: loss %g, PyTorch's %g", i, loss, (double)losses[i]);
+        if (!(fabs(loss - (double)losses[i]) < 1e-4))
+            fail_msg("step %u: loss %g, PyTorch's %g", i, loss, (double)losses[i]);
         ng_encoder_update u = {.rate = f32(&t, "rate"), .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = f32(&t, "decay"),
                                .clip = f32(&t, "clip"), .scale = 1, .step = i + 1};
         assert_true(ng_encoder_step(t.e, &u) > 0);
@@ -608,12 +631,16 @@ static void keeps_the_curve(const ng_gemm_ops *ops) {
         ng_encoder_shape s = ng_encoder_get_shape(t.e);
         float *w = ng_encoder_weights(t.e), *head = w + ng_encoder_n_weights(&s), small = (float)f32(&t, "small");
         for (size_t i = 0; i < n; i++)
-            for (size_t c = 0; !strstr(tensors[i].name, "norm") && !strstr(tensors[i].name, "bias") && c < tensors[i].rows * tensors[i].cols; c++) w[tensors[i].at + c] *= small;
+            for (size_t c = 0; !strstr(tensors[i].name, "norm") && !strstr(tensors[i].name, "bias") &&
+                               c < tensors[i].rows * tensors[i].cols;
+                 c++)
+                w[tensors[i].at + c] *= small;
         for (size_t c = 0; c < t.labels * s.width; c++) head[c] *= small;
         const float *losses = golden_tensor(&t, "", "losses.small");
         for (uint32_t i = 0; i < u32(&t, "steps"); i++) {
             last[k] = train_step(&t, i);
-            if (!(fabs(last[k] - (double)losses[i]) < 0.002)) fail_msg("step %u: loss %g, PyTorch's %g", i, last[k], (double)losses[i]);
+            if (!(fabs(last[k] - (double)losses[i]) < 0.002))
+                fail_msg("step %u: loss %g, PyTorch's %g", i, last[k], (double)losses[i]);
         }
         golden_close(&t);
     }
@@ -668,7 +695,8 @@ static const ng_encoder_tensor *tensor_named(const ng_encoder *e, size_t layer, 
 
 static void close_to(const char *what, const float *a, const float *b, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (!(fabs((double)a[i] - (double)b[i]) <= 2e-4 * (1 + fabs((double)b[i])))) fail_msg("%s[%zu]: %g, not %g", what, i, (double)a[i], (double)b[i]);
+        if (!(fabs((double)a[i] - (double)b[i]) <= 2e-4 * (1 + fabs((double)b[i]))))
+            fail_msg("%s[%zu]: %g, not %g", what, i, (double)a[i], (double)b[i]);
 }
 
 static void adapters_agree(uint64_t layers) {
@@ -704,7 +732,9 @@ static void adapters_agree(uint64_t layers) {
             const float *a = ng_encoder_weights(e) + ng_encoder_lora_at(e, l, t), *b = a + RANK * to->cols;
             for (size_t o = 0; o < to->rows; o++)
                 for (size_t c = 0; c < to->cols; c++)
-                    for (size_t k = 0; k < RANK; k++) ng_encoder_weights(whole)[to->at + o * to->cols + c] += 2 * b[o * RANK + k] * a[k * to->cols + c];
+                    for (size_t k = 0; k < RANK; k++)
+                        ng_encoder_weights(whole)[to->at + o * to->cols + c] +=
+                            2 * b[o * RANK + k] * a[k * to->cols + c];
         }
     close_to("outputs", ng_encoder_forward(e, &batch), ng_encoder_forward(whole, &batch), N * W);
     memcpy(ng_encoder_grad_out(whole), r, N * W * sizeof *r);

@@ -43,7 +43,8 @@ static void finds_the_text_that_is_meant(void **state) {
 
 static void leaves_the_rest_alone(void **state) {
     (void)state;
-    check(NG_TASK_SUMMARIZE, "The council met: nobody came. At 12:30 it ended.", "The council met: nobody came. At 12:30 it ended.");
+    check(NG_TASK_SUMMARIZE, "The council met: nobody came. At 12:30 it ended.",
+          "The council met: nobody came. At 12:30 it ended.");
     check(NG_TASK_SUMMARIZE, "  Summarize:  ", "Summarize:");
     check(NG_TASK_DETECT_LANGUAGE, "perhaps a language: x", "perhaps a language: x");
     check(NG_TASK_DETECT_LANGUAGE, "a: b: c: d: which language: e", "a: b: c: d: which language: e");

@@ -22,7 +22,8 @@
 
 static const char triage[] = PIPE("      - {name: lang, task: detect-language, fallback: unknown, tier: nano}\n"
                                   "      - {name: clean, task: extract, redact: true, tier: nano}\n"
-                                  "      - {name: kind, task: classify, expert: intent, min_confidence: 0.7, fallback: other, when: {step: lang, in: [en, de]}}\n"
+                                  "      - {name: kind, task: classify, expert: intent, min_confidence: 0.7, fallback: "
+                                  "other, when: {step: lang, in: [en, de]}}\n"
                                   "      - {name: gist, task: summarize, input: clean, fallback: input, tier: nano}\n");
 
 static int fresh(void **state) {
@@ -58,7 +59,8 @@ static ng_pipeline_answer *ask(ng_grid *g, const char *text) {
     return p;
 }
 
-static void is_step(const ng_pipeline_step *s, ng_step_status status, const char *label, const char *text, const char *why) {
+static void is_step(const ng_pipeline_step *s, ng_step_status status, const char *label, const char *text,
+                    const char *why) {
     if (s->status != status) fail_msg("%s is %s (%s)", s->name, ng_step_status_name(s->status), s->why ? s->why : "");
     if (!label) assert_null(s->label);
     else assert_string_equal(s->label, label);
@@ -146,7 +148,8 @@ static void confidence_and_scope_fall_back(void **state) {
 /* Unsure here: the next tier is asked, if the step's tier and the request's limits let it. */
 static void unsure_escalates_within_limits(void **state) {
     (void)state;
-    ng_grid *g = open_grid(PIPE("      - {name: lang, task: detect-language, min_confidence: 0.9, fallback: unknown}\n"));
+    ng_grid *g =
+        open_grid(PIPE("      - {name: lang, task: detect-language, min_confidence: 0.9, fallback: unknown}\n"));
     fake_get("lang")->confidence = 0.5;
     fake_get("cloud")->label = "pt";
     ng_pipeline_answer *p = ask(g, "ola");
@@ -197,19 +200,23 @@ static void refused(const char *yaml, const char *says) {
 static void nonsense_is_refused_with_its_line(void **state) {
     (void)state;
 #define LANG "      - {name: lang, task: detect-language}\n"
-    refused(PIPE("      - {name: a, task: rerank}\n"), "t.yaml:17: the step 'a' of the pipeline 'p': needs more than one text");
-    refused(PIPE(LANG "      - {name: lang, task: classify}\n"), ":18: the step 'lang' of the pipeline 'p': its name is taken");
+    refused(PIPE("      - {name: a, task: rerank}\n"),
+            "t.yaml:17: the step 'a' of the pipeline 'p': needs more than one text");
+    refused(PIPE(LANG "      - {name: lang, task: classify}\n"),
+            ":18: the step 'lang' of the pipeline 'p': its name is taken");
     refused(PIPE("      - {name: a, task: classify, expert: nobody}\n"), "there is no expert or upstream 'nobody'");
     refused(PIPE("      - {name: a, task: classify, expert: lang}\n"), "of another task is 'lang'");
     refused(PIPE("      - {name: a, task: translate, to: de, tier: nano}\n"), "its tier excludes");
     refused(PIPE("      - {name: a, task: translate}\n"), "`to` is missing");
     refused(PIPE("      - {name: a, task: classify, redact: true}\n"), "redact is for extract");
     refused(PIPE("      - {name: a, task: summarize, min_confidence: 0.5}\n"), "min_confidence is for labels");
-    refused(PIPE("      - {name: a, task: classify, expert: raw, min_confidence: 0.5}\n"), "min_confidence needs calibrated experts: raw");
+    refused(PIPE("      - {name: a, task: classify, expert: raw, min_confidence: 0.5}\n"),
+            "min_confidence needs calibrated experts: raw");
     refused(PIPE("      - {name: a, task: extract, redact: true, fallback: input}\n"), "no safe fallback");
     refused(PIPE("      - {name: a, task: summarize, fallback: other}\n"), "fallback must be `input`");
     refused(PIPE(LANG "      - {name: a, task: classify, input: lang}\n"), "no text comes from the step 'lang'");
-    refused(PIPE("      - {name: a, task: classify, input: b}\n      - {name: b, task: summarize}\n"), "input: there is no earlier step 'b'");
+    refused(PIPE("      - {name: a, task: classify, input: b}\n      - {name: b, task: summarize}\n"),
+            "input: there is no earlier step 'b'");
     refused(PIPE("      - {name: a, task: summarize}\n      - {name: b, task: classify, when: {step: a, in: x}}\n"),
             "when: no label comes from the step 'a'");
     refused(PIPE(LANG "      - {name: a, task: classify, when: {in: x}}\n"), "step");

@@ -58,7 +58,9 @@ static void the_rest_stays(void **state) {
 
 static void never_longer_never_broken(void **state) {
     (void)state;
-    static const char *const bits[] = {"a", " ", "...", "\xE2\x80\x8B", "\xD0\xB0", "\xEF\xBC\xA1", "\xF3\xA0\x81\x81", "!", "\xCC\x81", "\xE4\xBD\xA0", "\xCE\xBF", "7"};
+    static const char *const bits[] =
+        {"a", " ",        "...",          "\xE2\x80\x8B", "\xD0\xB0", "\xEF\xBC\xA1", "\xF3\xA0\x81\x81",
+         "!", "\xCC\x81", "\xE4\xBD\xA0", "\xCE\xBF",     "7"};
     unsigned seed = 1;
     for (int n = 0; n < 20000; n++) {
         char text[80] = "";

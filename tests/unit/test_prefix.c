@@ -99,7 +99,8 @@ static size_t ask(ng_session *s, const int32_t *t, size_t n) {
     size_t held = ng_session_recall(s, t, n - 1);
     assert_true(held < n && held == ng_session_len(s));
     assert_int_equal(ng_session_eval_all(s, t + held, n - held, got, NULL), NG_OK);
-    if (memcmp(got, alone + held * VOCAB, (n - held) * VOCAB * sizeof *got)) fail_msg("other bits after %zu of %zu", held, n);
+    if (memcmp(got, alone + held * VOCAB, (n - held) * VOCAB * sizeof *got))
+        fail_msg("other bits after %zu of %zu", held, n);
     ng_session_keep(s, t);
     ng_session_rewind(s, 0);
     ng_session_free(plain);
@@ -200,8 +201,8 @@ static size_t ask_again(const int32_t *t, size_t n, const char *says, uint64_t r
     size_t held = ask(s, t, n);
     ng_prefix_stats st = ng_session_prefix_stats(s);
     if (st.disk_tok != held || st.refused != refused || (*says ? !strstr(st.note, says) : *st.note != 0))
-        fail_msg("%zu of %zu held, %llu from files, %llu refused (not %llu): \"%s\"", held, n, (unsigned long long)st.disk_tok,
-                 (unsigned long long)st.refused, (unsigned long long)refused, st.note);
+        fail_msg("%zu of %zu held, %llu from files, %llu refused (not %llu): \"%s\"", held, n,
+                 (unsigned long long)st.disk_tok, (unsigned long long)st.refused, (unsigned long long)refused, st.note);
     ng_session_free(s);
     return held;
 }
@@ -298,7 +299,9 @@ static void damaged_files_are_refused(void **state) {
         snprintf(path, sizeof path, "%s", file_at(f));
         read_file(&good, path);
         for (size_t k = 0; k < 90; k++) {
-            size_t at = k < HEAD_BYTES ? k : k < 80 ? HEAD_BYTES + (k - HEAD_BYTES) * 10 : good.len - 1 - (k - 80) * 700;
+            size_t at = k < HEAD_BYTES ? k
+                        : k < 80       ? HEAD_BYTES + (k - HEAD_BYTES) * 10
+                                       : good.len - 1 - (k - 80) * 700;
             good.data[at] ^= (char)(1 << k % 8);
             assert_int_equal(ng_file_write_atomic(path, good.data, good.len, NULL), NG_OK);
             good.data[at] ^= (char)(1 << k % 8);

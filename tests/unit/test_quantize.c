@@ -217,14 +217,15 @@ static double round_trip(uint32_t type, const float *w) {
 
 static void errors_stay_within_each_types_bound(void **state) {
     (void)state;
-    static const struct { ng_type type; double most; } bounds[] = {
-        {NG_TYPE_F16, 3e-4}, {NG_TYPE_BF16, 3e-3}, {NG_TYPE_Q8_0, 0.006}, {NG_TYPE_Q6_K, 0.02}, {NG_TYPE_Q5_K, 0.038},
-        {NG_TYPE_Q5_1, 0.042}, {NG_TYPE_Q5_0, 0.046}, {NG_TYPE_Q4_K, 0.076}, {NG_TYPE_Q4_1, 0.086}, {NG_TYPE_Q4_0, 0.095},
-        {NG_TYPE_NG4, 0.08}, {NG_TYPE_NG3, 0.19}};
+    static const struct { ng_type type; double most;
+    } bounds[] = {{NG_TYPE_F16, 3e-4},   {NG_TYPE_BF16, 3e-3},  {NG_TYPE_Q8_0, 0.006}, {NG_TYPE_Q6_K, 0.02},
+                  {NG_TYPE_Q5_K, 0.038}, {NG_TYPE_Q5_1, 0.042}, {NG_TYPE_Q5_0, 0.046}, {NG_TYPE_Q4_K, 0.076},
+                  {NG_TYPE_Q4_1, 0.086}, {NG_TYPE_Q4_0, 0.095}, {NG_TYPE_NG4, 0.08},   {NG_TYPE_NG3, 0.19}};
     make_gauss();
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
         double e = round_trip(bounds[i].type, NULL);
-        if (e > bounds[i].most) fail_msg("%s: %.5f, at most %.5f", ng_type_get_info(bounds[i].type).name, e, bounds[i].most);
+        if (e > bounds[i].most)
+            fail_msg("%s: %.5f, at most %.5f", ng_type_get_info(bounds[i].type).name, e, bounds[i].most);
     }
     /* Fewer bits than Q4_K, and hardly a larger error; less than the plain blocks of four bits and a half. */
     assert_true(round_trip(NG_TYPE_NG4, NULL) < round_trip(NG_TYPE_Q4_0, NULL));
@@ -239,7 +240,8 @@ static void search_beats_the_formula(void **state) {
 
 static void heavy_columns_get_less_error(void **state) {
     (void)state;
-    static const ng_type types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3};
+    static const ng_type types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q4_K,
+                                    NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3};
     make_gauss();
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         double before = 0, after = 0;
@@ -255,7 +257,8 @@ static void heavy_columns_get_less_error(void **state) {
 
 static void odd_blocks_are_kept(void **state) {
     (void)state;
-    static const ng_type types[] = {NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4, NG_TYPE_NG3, NG_TYPE_Q4_0, NG_TYPE_Q5_1};
+    static const ng_type types[] = {NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,
+                                    NG_TYPE_NG3,  NG_TYPE_Q4_0, NG_TYPE_Q5_1};
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         uint8_t blocks[512];
         float x[256] = {0}, y[256];
@@ -307,7 +310,8 @@ static void formats_choose_types_as_documented(void **state) {
         ng_weight_place at = {cases[i].name, 2, dims, 30, cases[i].tied};
         bool fell_back;
         ng_type t = ng_weight_type(ng_format_find(cases[i].format), &at, &fell_back);
-        if (t != cases[i].type || fell_back != cases[i].fell_back) fail_msg("case %zu: %s", i, ng_type_get_info(t).name);
+        if (t != cases[i].type || fell_back != cases[i].fell_back)
+            fail_msg("case %zu: %s", i, ng_type_get_info(t).name);
     }
     assert_null(ng_format_find("Q2_K"));
 }
@@ -423,7 +427,8 @@ static void carry_keeps_what_rows_add_up_to(void **state) {
                 if (threads == 1) memcpy(first[t][r], fed, sizeof fed);
                 else assert_memory_equal(first[t][r], fed, sizeof fed);
             }
-            if (with > 0.4 * without) fail_msg("%s: %g, without carry %g", ng_type_get_info(types[t]).name, with, without);
+            if (with > 0.4 * without)
+                fail_msg("%s: %g, without carry %g", ng_type_get_info(types[t]).name, with, without);
         }
         ng_carry_free(f);
         ng_pool_free(pool);

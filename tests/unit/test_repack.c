@@ -175,7 +175,8 @@ static void faults_leave_no_half_file(void **state) {
             bool fired = fault_fired();
             fault_arm(kind, 1L << 40); /* the checks below are not part of it */
             if (s) assert_true(err.text[0] != 0);
-            else if (!strcmp(ng_model_get_info(m).repack, "memory")) assert_true(ng_model_get_info(m).repack_note[0] != 0);
+            else if (!strcmp(ng_model_get_info(m).repack, "memory"))
+                assert_true(ng_model_get_info(m).repack_note[0] != 0);
             else assert_string_equal(ng_model_get_info(m).repack, "written");
             if (!s) ng_model_close(m);
             if (*cached()) {

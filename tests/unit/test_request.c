@@ -29,7 +29,8 @@ static void chat_gives(const char *text, int status, const char *code, const cha
     json_t *body;
     assert_int_equal(ng_arena_new(&a, 0), NG_OK);
     bool ok = read_chat(&r, text, a, &body, &p);
-    if (ok != (status == 200) || (!ok && p.status != status)) print_error("%s\n -> %d %s %s: %s\n", text, p.status, p.code, p.param, p.message);
+    if (ok != (status == 200) || (!ok && p.status != status))
+        print_error("%s\n -> %d %s %s: %s\n", text, p.status, p.code, p.param, p.message);
     assert_int_equal(ok ? 200 : p.status, status);
     if (code) assert_string_equal(p.code, code);
     if (param) assert_string_equal(p.param, param);
@@ -56,7 +57,8 @@ static void bodies_are_checked_before_reading(void **state) {
         strcpy(deep + n, "}");
         chat_gives(deep, 400, levels > NG_BODY_DEPTH_MAX ? "too_deep" : "unknown_parameter", NULL);
     }
-    chat_gives("{\"model\": \"auto\", \"user\": \"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\", " HI "}", 200, NULL, NULL);
+    chat_gives("{\"model\": \"auto\", \"user\": \"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[\", " HI "}", 200, NULL,
+               NULL);
 }
 
 /* Each numeric field at and beyond both ends of its range. */
@@ -124,8 +126,11 @@ static void nothing_is_silently_ignored(void **state) {
         {"\"stop\": \"\"", 400, "stop"},
         {"\"stop\": [1]", 400, "stop"},
         {"\"stop\": []", 200, NULL},
-        {"\"stop\": [\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]", 200, NULL},
-        {"\"stop\": [\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]", 400, "stop"},
+        {"\"stop\": [\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]",
+         200, NULL},
+        {"\"stop\": "
+         "[\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\",\"a\"]",
+         400, "stop"},
     };
     char text[512];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -155,11 +160,15 @@ static void messages_are_typed(void **state) {
     chat_gives(M("[{\"role\": \"tool\", \"content\": \"x\"}]"), 501, NULL, "messages[0].role");
     chat_gives(M("[{\"role\": \"system\", \"content\": \"x\"}]"), 400, NULL, "messages");
     chat_gives(M("[{\"role\": \"user\", \"content\": \"x\", \"name\": \"bob\"}]"), 501, NULL, "messages[0].name");
-    chat_gives(M("[{\"role\": \"user\", \"content\": \"x\", \"nam\": 1}]"), 400, "unknown_parameter", "messages[0].nam");
+    chat_gives(M("[{\"role\": \"user\", \"content\": \"x\", \"nam\": 1}]"), 400, "unknown_parameter",
+               "messages[0].nam");
     chat_gives(M("[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"x\"}]}]"), 200, NULL, NULL);
     chat_gives(M("[{\"role\": \"user\", \"content\": []}]"), 400, NULL, "messages[0].content");
-    chat_gives(M("[{\"role\": \"user\", \"content\": [{\"type\": \"image_url\", \"image_url\": {}}]}]"), 400, "unsupported_part", "messages[0].content[0]");
-    chat_gives(M("[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"x\"}, {\"type\": \"input_audio\"}]}]"), 400, "unsupported_part", "messages[0].content[1]");
+    chat_gives(M("[{\"role\": \"user\", \"content\": [{\"type\": \"image_url\", \"image_url\": {}}]}]"), 400,
+               "unsupported_part", "messages[0].content[0]");
+    chat_gives(M("[{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"x\"}, {\"type\": "
+                 "\"input_audio\"}]}]"),
+               400, "unsupported_part", "messages[0].content[1]");
 }
 
 static void chat_becomes_a_struct(void **state) {
@@ -178,7 +187,8 @@ static void chat_becomes_a_struct(void **state) {
     assert_int_equal(r.messages[1].n_parts, 2);
     assert_int_equal(r.messages[1].parts[1].len, 2);
     assert_true(r.stream && r.include_usage && r.logprobs && r.has_seed);
-    assert_true(r.options.temp == 0 && r.options.seed == 7 && r.n == 3 && r.options.n_predict == 9 && r.options.n_top == 2);
+    assert_true(r.options.temp == 0 && r.options.seed == 7 && r.n == 3 && r.options.n_predict == 9 &&
+                r.options.n_top == 2);
     assert_string_equal(r.options.stop[0], "END");
     json_decref(body);
     assert_true(read_chat(&r, "{\"model\": \"auto\", " HI "}", a, &body, &p));
@@ -189,11 +199,21 @@ static void chat_becomes_a_struct(void **state) {
 }
 
 typedef bool read_fn(ng_task_request *, const json_t *, ng_arena *, ng_problem *);
-static bool classify(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) { return ng_task_request_read(r, NG_TASK_CLASSIFY, b, a, p); }
-static bool extract(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) { return ng_task_request_read(r, NG_TASK_EXTRACT, b, a, p); }
-static bool summarize(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) { return ng_task_request_read(r, NG_TASK_SUMMARIZE, b, a, p); }
-static bool translate(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) { return ng_task_request_read(r, NG_TASK_TRANSLATE, b, a, p); }
-static bool answer(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) { return ng_task_request_read(r, NG_TASK_ANSWER, b, a, p); }
+static bool classify(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) {
+    return ng_task_request_read(r, NG_TASK_CLASSIFY, b, a, p);
+}
+static bool extract(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) {
+    return ng_task_request_read(r, NG_TASK_EXTRACT, b, a, p);
+}
+static bool summarize(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) {
+    return ng_task_request_read(r, NG_TASK_SUMMARIZE, b, a, p);
+}
+static bool translate(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) {
+    return ng_task_request_read(r, NG_TASK_TRANSLATE, b, a, p);
+}
+static bool answer(ng_task_request *r, const json_t *b, ng_arena *a, ng_problem *p) {
+    return ng_task_request_read(r, NG_TASK_ANSWER, b, a, p);
+}
 
 static void tasks_take_their_own_parameters(void **state) {
     (void)state;
@@ -251,7 +271,8 @@ static void tasks_take_their_own_parameters(void **state) {
 
 static void memory_may_run_out(void **state) {
     (void)state;
-    static const char text[] = "{\"model\": \"m\", \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"x\"}]}], \"stop\": [\"a\"]}";
+    static const char text[] = "{\"model\": \"m\", \"messages\": [{\"role\": \"user\", \"content\": [{\"type\": "
+                               "\"text\", \"text\": \"x\"}]}], \"stop\": [\"a\"]}";
     FAULT_SWEEP(FAULT_ALLOC) {
         ng_arena *a;
         ng_chat_request r;
@@ -276,7 +297,8 @@ static void problems_have_openai_shape(void **state) {
     ng_problem_from(&p, &err);
     ng_problem_set(&p, 400, "later", NULL, "the first problem wins");
     ng_problem_json(&j, &p);
-    assert_string_equal(b.data, "{\"error\": {\"message\": \"nothing serves translate\", \"type\": \"no_expert\", \"param\": null, \"code\": \"no_expert\"}}");
+    assert_string_equal(b.data, "{\"error\": {\"message\": \"nothing serves translate\", \"type\": \"no_expert\", "
+                                "\"param\": null, \"code\": \"no_expert\"}}");
     assert_int_equal(p.status, 422);
     ng_buf_clear(&b);
 }

@@ -87,7 +87,8 @@ static bool says_the_same(const ng_generation *g, const ask *a, bool whole) {
     const ng_generation *w = &a->alone;
     size_t n = g->n_tokens;
     if (n > w->n_tokens || (whole && n != w->n_tokens) || g->n_top != w->n_top) return false;
-    if (memcmp(g->tokens, w->tokens, n * sizeof *g->tokens) || memcmp(g->logprobs, w->logprobs, n * sizeof *g->logprobs))
+    if (memcmp(g->tokens, w->tokens, n * sizeof *g->tokens) ||
+        memcmp(g->logprobs, w->logprobs, n * sizeof *g->logprobs))
         return false;
     for (size_t i = 0; i < n * g->n_top; i++)
         if (g->top[i].id != w->top[i].id || !same_float(g->top[i].logprob, w->top[i].logprob)) return false;
@@ -129,7 +130,8 @@ static void end(live *l) {
     assert_int_equal(l->stream.status, NG_OK);
     assert_int_equal(ng_run_end(&l->stream.run, &g, NULL), NG_OK);
     if (l->cut) assert_string_equal(g.finish, "cancelled");
-    if (!says_the_same(&g, l->ask, !l->cut)) fail_msg("ask %zu says '%s', alone '%s'", (size_t)(l->ask - asks), g.text, l->ask->alone.text);
+    if (!says_the_same(&g, l->ask, !l->cut))
+        fail_msg("ask %zu says '%s', alone '%s'", (size_t)(l->ask - asks), g.text, l->ask->alone.text);
     ng_generation_clear(&g);
     ng_run_clear(&l->stream.run);
     l->used = false;
@@ -166,7 +168,8 @@ static void a_context_that_shifts_is_read_anew(void **state) {
             int32_t best = 0;
             for (int32_t v = 1; v < TINY_VOCAB; v++)
                 if (logits[v] > logits[best]) best = v;
-            if (a.alone.tokens[i] != best) fail_msg("keep %u: token %zu is %d, not %d", keeps[k], i, a.alone.tokens[i], best);
+            if (a.alone.tokens[i] != best)
+                fail_msg("keep %u: token %zu is %d, not %d", keeps[k], i, a.alone.tokens[i], best);
             from = n;
             ids[n++] = best;
             if (n <= TINY_CTX) continue;
@@ -210,7 +213,8 @@ static ng_scheduler_stats storm(ng_scheduler_options o, uint64_t seed, size_t n_
         for (size_t i = 0; i < 16; i++) {
             live *l = &lives[i];
             if (l->used && l->ended) end(l), alive--;
-            if (l->used && !l->cut && !l->ended && !ng_rng_below(&r, 200)) l->cut = true, atomic_store(&l->stream.cancelled, true);
+            if (l->used && !l->cut && !l->ended && !ng_rng_below(&r, 200))
+                l->cut = true, atomic_store(&l->stream.cancelled, true);
             if (l->used || begun == n_total || ng_rng_below(&r, 6)) continue;
             begin(l, &asks[ng_rng_below(&r, KINDS)], ng_batcher_n_ctx(b));
             if (ng_batcher_join(b, &l->stream)) begun++, alive++;
@@ -280,8 +284,9 @@ static void a_crowd_with_files(void **state) {
     ng_prefix_options p = {.dir = dir, .memory_max = 100000};
     for (int i = 0; i < 4; i++) {
         p.eager = i == 1;
-        ng_scheduler_stats st = storm((ng_scheduler_options){.n_threads = 1, .n_slots = 4, .n_kv_tok = i == 3 ? TINY_CTX : 0, .prefix = &p},
-                                      30 + (uint64_t)i, 40);
+        ng_scheduler_stats st =
+            storm((ng_scheduler_options){.n_threads = 1, .n_slots = 4, .n_kv_tok = i == 3 ? TINY_CTX : 0, .prefix = &p},
+                  30 + (uint64_t)i, 40);
         if (i == 2) assert_true(st.prefix.disk_tok > 0);
         assert_string_equal(st.prefix.note, "");
     }
@@ -508,7 +513,10 @@ static void deadlines_and_limits(void **state) {
     ng_generation g;
     assert_int_equal(ng_scheduler_new(&s, model, NULL, NULL), NG_OK);
     assert_int_equal(ng_scheduler_n_ctx(s), TINY_CTX);
-    ng_scheduled r = {.prompt = asks[2].prompt, .n_prompt = asks[2].n_prompt, .options = &asks[2].opt, .deadline_ms = 1};
+    ng_scheduled r = {.prompt = asks[2].prompt,
+                      .n_prompt = asks[2].n_prompt,
+                      .options = &asks[2].opt,
+                      .deadline_ms = 1};
     assert_int_equal(ng_scheduler_generate(s, &g, &r, NULL), NG_OK);
     assert_string_equal(g.finish, "deadline");
     assert_int_equal(g.n_tokens, 0);
@@ -543,7 +551,10 @@ static void deadlines_and_limits(void **state) {
     static const struct {
         ng_scheduler_options o;
         const char *says;
-    } wrong[] = {{{.n_slots = 65}, "65 slots"}, {{.n_ctx = 193}, "193"}, {{.n_kv_tok = 100}, "pool of 100"}, {{.n_threads = -1}, "-1"}};
+    } wrong[] = {{{.n_slots = 65}, "65 slots"},
+                 {{.n_ctx = 193}, "193"},
+                 {{.n_kv_tok = 100}, "pool of 100"},
+                 {{.n_threads = -1}, "-1"}};
     for (int i = 0; i < 4; i++) {
         err = (ng_error){0};
         assert_int_equal(ng_scheduler_new(&s, model, &wrong[i].o, &err), NG_EINVALID);

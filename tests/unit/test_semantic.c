@@ -25,7 +25,8 @@ static void guards_tell_texts_apart(void **state) {
     } pairs[] = {
         {"A man is playing a guitar.", "The man plays the guitar", NG_UNLIKE_NOT},
         {"A kangaroo is eating something.", "A kangaroo is eating", NG_UNLIKE_NOT},
-        {"Japan defends dolphin hunt after US criticism", "Japan defends dolphin hunts after criticism from US", NG_UNLIKE_NOT},
+        {"Japan defends dolphin hunt after US criticism", "Japan defends dolphin hunts after criticism from US",
+         NG_UNLIKE_NOT},
         {"How many days are two weeks?", "How many days are 2 weeks?", NG_UNLIKE_NOT},
         {"What is 10,000 plus one?", "What is 10000 plus one?", NG_UNLIKE_NOT},
         {"My card 4929 is lost", "My card 5131 is lost", NG_UNLIKE_NUMBERS},
@@ -52,7 +53,8 @@ static void guards_tell_texts_apart(void **state) {
         {"A black and white dog", "A white and black dog", NG_UNLIKE_NOT},
         {"What is the weather like today", "Today what is the weather like", NG_UNLIKE_NOT},
         {"book a flight to the coast", "book a cheap flight to the coast", NG_UNLIKE_REQUEST},
-        {"Please can you open a new account in my name", "Please can you close the account in my new name", NG_UNLIKE_REQUEST},
+        {"Please can you open a new account in my name", "Please can you close the account in my new name",
+         NG_UNLIKE_REQUEST},
         {"A lady is slicing an onion on the table", "A woman is slicing the onion on a table", NG_UNLIKE_WORDS},
         {"There is a dog in the garden", "A dog is in the garden", NG_UNLIKE_NOT},
         {"", "", NG_UNLIKE_NOT},
@@ -61,7 +63,8 @@ static void guards_tell_texts_apart(void **state) {
         for (int swap = 0; swap < 2; swap++) {
             const char *a = swap ? pairs[i].b : pairs[i].a, *b = swap ? pairs[i].a : pairs[i].b;
             ng_unlike got = ng_text_unlike(a, strlen(a), b, strlen(b));
-            if (got != pairs[i].want) fail_msg("%s | %s: %s, not %s", a, b, ng_unlike_name(got), ng_unlike_name(pairs[i].want));
+            if (got != pairs[i].want)
+                fail_msg("%s | %s: %s, not %s", a, b, ng_unlike_name(got), ng_unlike_name(pairs[i].want));
         }
     char longer[4000];
     for (size_t i = 0; i < sizeof longer; i++) longer[i] = i % 2 ? ' ' : 'w';
@@ -206,7 +209,8 @@ static bool was_kept(ng_grid *g, const char *text, ng_privacy privacy, const cha
     ng_answer *a = ask(g, text, privacy, tenant);
     bool cached = a->cached;
     for (size_t i = 0; cached && i < a->n_route; i++)
-        if (!strcmp(a->route[i].step, "semantic")) assert_true(!strncmp(a->route[i].outcome, "hit ", 4) && strstr(a->reason, "means the same"));
+        if (!strcmp(a->route[i].step, "semantic"))
+            assert_true(!strncmp(a->route[i].outcome, "hit ", 4) && strstr(a->reason, "means the same"));
     ng_answer_free(a);
     return cached;
 }

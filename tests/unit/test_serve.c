@@ -74,10 +74,12 @@ static const char *ask(const ng_serve *s, const char *line, const char *headers,
     assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
     int n = snprintf(head, sizeof head, "%s HTTP/1.1\r\n%s%sConnection: close\r\n", line,
                      strcasestr(headers, "host:") ? "" : "Host: localhost\r\n", headers);
-    n += snprintf(head + n, sizeof head - (size_t)n, body ? "Content-Length: %zu\r\n\r\n" : "\r\n", body ? strlen(body) : 0);
+    n += snprintf(head + n, sizeof head - (size_t)n, body ? "Content-Length: %zu\r\n\r\n" : "\r\n",
+                  body ? strlen(body) : 0);
     assert_int_equal(send(fd, head, (size_t)n, MSG_NOSIGNAL), n);
     if (body) assert_int_equal(send(fd, body, strlen(body), MSG_NOSIGNAL), (ssize_t)strlen(body));
-    for (ssize_t got; len < sizeof text - 1 && (got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0;) len += (size_t)got;
+    for (ssize_t got; len < sizeof text - 1 && (got = recv(fd, text + len, sizeof text - 1 - len, 0)) > 0;)
+        len += (size_t)got;
     text[len] = 0;
     close(fd);
     return text;
@@ -96,7 +98,8 @@ static json_t *json_of(const char *answer) {
         if (!strcasestr(got_, what)) fail_msg("no %s in: %.900s", what, got_);                     \
     } while (0)
 
-#define CHAT(model, more) "{\"model\": \"" model "\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]" more "}"
+#define CHAT(model, more)                                                                                              \
+    "{\"model\": \"" model "\", \"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]" more "}"
 
 static void chat_has_openai_shape(void **state) {
     (void)state;
@@ -136,7 +139,8 @@ static void streams_end_in_done(void **state) {
     (void)state;
     ng_grid *g = open_grid();
     ng_serve *s = start(g, NULL);
-    const char *got = ask(s, "POST /v1/chat/completions", "", CHAT("chat", ", \"stream\": true, \"stream_options\": {\"include_usage\": true}"));
+    const char *got = ask(s, "POST /v1/chat/completions", "",
+                          CHAT("chat", ", \"stream\": true, \"stream_options\": {\"include_usage\": true}"));
     EXPECT(got, "content-type: text/event-stream");
     EXPECT(got, "x-nanogrid-expert: chat");
     EXPECT(got, "x-nanogrid-tier: nano");
@@ -145,7 +149,8 @@ static void streams_end_in_done(void **state) {
     EXPECT(got, "\"delta\": {\"role\": \"assistant\", \"content\": \"\"}");
     EXPECT(got, "\"delta\": {\"content\": \"t1 \"}");
     EXPECT(got, "\"finish_reason\": \"stop\"");
-    EXPECT(got, "\"usage\": {\"prompt_tokens\": 10, \"completion_tokens\": 3, \"total_tokens\": 13, \"prompt_tokens_details\": {\"cached_tokens\": 0}}");
+    EXPECT(got, "\"usage\": {\"prompt_tokens\": 10, \"completion_tokens\": 3, \"total_tokens\": 13, "
+                "\"prompt_tokens_details\": {\"cached_tokens\": 0}}");
     const char *decision = strstr(got, "\"nanogrid\": {\"expert\": \"chat\", \"tier\": \"nano\", \"confidence\": null");
     const char *end = strstr(got, "data: [DONE]\n\n");
     assert_true(decision && end && decision < end);
@@ -246,10 +251,13 @@ static void refusals_name_what_is_wrong(void **state) {
         {"POST /v1/classify", "", "{\"input\": \"x\", \"model\": \"finder\"}", " 400 ", "wrong_task"},
         {"POST /v1/classify", "", "{\"input\": \"\xFF\"}", " 400 ", "invalid_utf8"},
         {"POST /v1/classify", "x-nanogrid-privacy: secret\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-privacy"},
-        {"POST /v1/classify", "x-nanogrid-max-cost-usd: -1\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-max-cost-usd"},
-        {"POST /v1/classify", "x-nanogrid-max-cost-usd: nan\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-max-cost-usd"},
+        {"POST /v1/classify", "x-nanogrid-max-cost-usd: -1\r\n", "{\"input\": \"x\"}", " 400 ",
+         "x-nanogrid-max-cost-usd"},
+        {"POST /v1/classify", "x-nanogrid-max-cost-usd: nan\r\n", "{\"input\": \"x\"}", " 400 ",
+         "x-nanogrid-max-cost-usd"},
         {"POST /v1/classify", "x-nanogrid-deadline-ms: 0\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-deadline-ms"},
-        {"POST /v1/classify", "x-nanogrid-deadline-ms: 5s\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-deadline-ms"},
+        {"POST /v1/classify", "x-nanogrid-deadline-ms: 5s\r\n", "{\"input\": \"x\"}", " 400 ",
+         "x-nanogrid-deadline-ms"},
         {"POST /v1/classify", "x-nanogrid-debug: 1\r\n", "{\"input\": \"x\"}", " 400 ", "x-nanogrid-debug"},
         {"POST /v1/classify", "x-request-id: a b\r\n", "{\"input\": \"x\"}", " 400 ", "x-request-id"},
         {"GET /health", "Host: evil.example\r\n", NULL, " 403 ", "foreign_host"},
@@ -305,9 +313,12 @@ static void addresses_are_safe_by_default(void **state) {
         bool insecure;
         ng_status status;
     } rows[] = {
-        {"0.0.0.0:0", false, NG_EDENIED}, {"0.0.0.0:0", true, NG_OK},  {"[::]:0", false, NG_EDENIED}, {"localhost:0", false, NG_OK},
-        {"8080", false, NG_EINVALID},     {":8080", false, NG_EINVALID}, {"127.0.0.1:", false, NG_EINVALID}, {"127.0.0.1:65536", false, NG_EINVALID},
-        {"127.0.0.1:80x", false, NG_EINVALID}, {"::1:0", false, NG_EINVALID}, {"[::1:0", false, NG_EINVALID}, {"127.evil:0", false, NG_EINVALID},
+        {"0.0.0.0:0", false, NG_EDENIED},      {"0.0.0.0:0", true, NG_OK},
+        {"[::]:0", false, NG_EDENIED},         {"localhost:0", false, NG_OK},
+        {"8080", false, NG_EINVALID},          {":8080", false, NG_EINVALID},
+        {"127.0.0.1:", false, NG_EINVALID},    {"127.0.0.1:65536", false, NG_EINVALID},
+        {"127.0.0.1:80x", false, NG_EINVALID}, {"::1:0", false, NG_EINVALID},
+        {"[::1:0", false, NG_EINVALID},        {"127.evil:0", false, NG_EINVALID},
     };
     ng_grid *g = open_grid();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -329,7 +340,9 @@ static void the_grid_can_be_changed(void **state) {
     ng_serve *s = start(g, NULL);
     ng_grid_close(g); /* the server keeps its own reference */
     EXPECT(ask(s, "GET /v1/models", "", NULL), "\"cloud\"");
-    if (ng_grid_open_text(&next, &o, "embedded: false\nexperts:\n  - {name: finder2, task: extract}\n", "n.yaml", &fake_hooks, &err)) fail_msg("%s", err.text);
+    if (ng_grid_open_text(&next, &o, "embedded: false\nexperts:\n  - {name: finder2, task: extract}\n", "n.yaml",
+                          &fake_hooks, &err))
+        fail_msg("%s", err.text);
     ng_serve_set_grid(s, next);
     ng_grid_close(next);
     const char *got = ask(s, "GET /v1/models", "", NULL);
@@ -357,8 +370,10 @@ static void memory_may_run_out(void **state) {
             assert_int_equal(err.code, NG_ENOMEM);
             continue;
         }
-        bool whole = strstr(ask(s, "POST /v1/classify", "", "{\"input\": \"hello\", \"model\": \"intent\"}"), "\"greet\"") != NULL;
-        bool stream = strstr(ask(s, "POST /v1/chat/completions", "", CHAT("chat", ", \"stream\": true")), "[DONE]") != NULL;
+        bool whole = strstr(ask(s, "POST /v1/classify", "", "{\"input\": \"hello\", \"model\": \"intent\"}"),
+                            "\"greet\"") != NULL;
+        bool stream =
+            strstr(ask(s, "POST /v1/chat/completions", "", CHAT("chat", ", \"stream\": true")), "[DONE]") != NULL;
         ng_serve_close(s, 1000);
         if (whole && stream) fault_passed();
     }

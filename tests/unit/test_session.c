@@ -71,11 +71,13 @@ static void same_bits_however_run(void) {
                 for (int c = 0; c < 5; c++) {
                     run_chunks(m, threads[t], chunks[c], got);
                     if (memcmp(want, got, sizeof want))
-                        fail_msg("%s at %s, %d threads, chunks of %zu: other bits", files[f], levels[l], threads[t], chunks[c]);
+                        fail_msg("%s at %s, %d threads, chunks of %zu: other bits", files[f], levels[l], threads[t],
+                                 chunks[c]);
                 }
             for (int t = 0; t < 3; t++) {
                 run_chunks_as(m, threads[t], 17, true, got);
-                if (memcmp(want, got, sizeof want)) fail_msg("%s at %s, %d threads, unfused: other bits", files[f], levels[l], threads[t]);
+                if (memcmp(want, got, sizeof want))
+                    fail_msg("%s at %s, %d threads, unfused: other bits", files[f], levels[l], threads[t]);
             }
             ng_model_close(m);
         }
@@ -316,7 +318,8 @@ static void sequences_in_one_batch_get_the_bits_of_each_alone(void **state) {
         assert_int_equal(ng_model_open(&m, files[f], NULL), NG_OK);
         for (size_t i = 0; i < SEQS; i++) {
             ng_session *alone = session(m, 1, false);
-            assert_int_equal(ng_session_eval_all(alone, tokens_of(i), SEQ_TOK, want + i * SEQ_TOK * VOCAB, NULL), NG_OK);
+            assert_int_equal(ng_session_eval_all(alone, tokens_of(i), SEQ_TOK, want + i * SEQ_TOK * VOCAB, NULL),
+                             NG_OK);
             ng_session_free(alone);
         }
         for (int t = 0; t < 3; t++) {

@@ -19,17 +19,22 @@ static double complexity(const char *text) {
 
 static void structures_are_told_apart(void **state) {
     (void)state;
-    static const char *const code[] = {"fix this:\n```c\nint x;\n```", "def f(x):\n    return x + 1", "#include <stdio.h>\nint main(void) {\n}", "please run\nfoo(bar);\nbaz();",
+    static const char *const code[] = {"fix this:\n```c\nint x;\n```", "def f(x):\n    return x + 1",
+                                       "#include <stdio.h>\nint main(void) {\n}", "please run\nfoo(bar);\nbaz();",
                                        "SELECT a FROM t;"};
     static const char *const list[] = {"- milk\n- eggs", "1. wash\n2. dry\n3. fold", "buy\n* bread\n* salt"};
     static const char *const table[] = {"| a | b |\n| 1 | 2 |", "name\tage\tcity\nkim\t4\tRiga"};
     static const char *const maths[] = {"what is 12 * 4 + 3", "solve 3x = 12", "\\frac{1}{2} of it", "7+5"};
     static const char *const plain[] = {"", "turn on the light", "call me if you can; thanks", "in 2019-2020 I was there 24/7", "a well-known follow-up", "from here - to there", "why {that}?",
                                         "return my call please", "100 % sure"};
-    for (size_t i = 0; i < sizeof code / sizeof *code; i++) if (!structure(code[i]).code) fail_msg("no code: %s", code[i]);
-    for (size_t i = 0; i < sizeof list / sizeof *list; i++) if (!structure(list[i]).list) fail_msg("no list: %s", list[i]);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) if (!structure(table[i]).table) fail_msg("no table: %s", table[i]);
-    for (size_t i = 0; i < sizeof maths / sizeof *maths; i++) if (!structure(maths[i]).maths) fail_msg("no maths: %s", maths[i]);
+    for (size_t i = 0; i < sizeof code / sizeof *code; i++)
+        if (!structure(code[i]).code) fail_msg("no code: %s", code[i]);
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (!structure(list[i]).list) fail_msg("no list: %s", list[i]);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (!structure(table[i]).table) fail_msg("no table: %s", table[i]);
+    for (size_t i = 0; i < sizeof maths / sizeof *maths; i++)
+        if (!structure(maths[i]).maths) fail_msg("no maths: %s", maths[i]);
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
         ng_structure s = structure(plain[i]);
         if (ng_structure_is_technical(&s) || s.list) fail_msg("more than sentences: %s", plain[i]);
@@ -47,9 +52,11 @@ static void structures_are_told_apart(void **state) {
 
 static void what_asks_for_more_is_more_complex(void **state) {
     (void)state;
-    static const char *const rising[] = {"hi", "turn on the light in the kitchen", "explain why the sky is blue and compare it with Mars",
-                                         "If a train leaves at 9:40 and another must arrive before 11:15, how far apart are they at 10:30 unless the first one stops? Explain each step and prove that "
-                                         "your answer is the only one. What changes if both are late?"};
+    static const char *const rising[] =
+        {"hi", "turn on the light in the kitchen", "explain why the sky is blue and compare it with Mars",
+         "If a train leaves at 9:40 and another must arrive before 11:15, how far apart are they at 10:30 unless the "
+         "first one stops? Explain each step and prove that "
+         "your answer is the only one. What changes if both are late?"};
     assert_true(complexity("") == 0);
     for (size_t i = 1; i < sizeof rising / sizeof *rising; i++)
         if (!(complexity(rising[i]) > complexity(rising[i - 1]))) fail_msg("not more complex: %s", rising[i]);
@@ -70,8 +77,12 @@ static void conversations_are_counted(void **state) {
     (void)state;
     ng_turns t = turns_of((const char *[]){"u tell me about it"}, 1);
     assert_true(t.users == 1 && !t.assistants && !t.bytes && !t.system && !t.refers); /* nothing was said before */
-    t = turns_of((const char *[]){"s be kind", "u where is Oslo", "a in Norway", "u and what about the second one?"}, 4);
-    assert_true(t.users == 2 && t.assistants == 1 && t.system && t.refers && t.bytes == strlen("be kind" "where is Oslo" "in Norway"));
+    t = turns_of((const char *[]){"s be kind", "u where is Oslo", "a in Norway", "u and what about the second one?"},
+                 4);
+    assert_true(t.users == 2 && t.assistants == 1 && t.system && t.refers &&
+                t.bytes == strlen("be kind"
+                                  "where is Oslo"
+                                  "in Norway"));
     t = turns_of((const char *[]){"u where is Oslo", "a in Norway", "u list five rivers of France"}, 3);
     assert_false(t.refers);
     assert_int_equal(ng_turns_of(NULL, 0).users, 0);
@@ -99,7 +110,8 @@ static char *asked_first(const char *policy, bool busy) {
     if (busy) hooks.in_flight = busy_cheap;
     snprintf(yaml, sizeof yaml, YAML "%s", policy);
     if (ng_grid_open_text(&g, &o, yaml, "t.yaml", &hooks, &err)) fail_msg("%s", err.text);
-    for (size_t i = 0; i < 3; i++) *fake_get((const char *[]){"cheap", "fast", "lean"}[i]) = (fake){.confidence = NAN, .n_tokens = 1};
+    for (size_t i = 0; i < 3; i++)
+        *fake_get((const char *[]){"cheap", "fast", "lean"}[i]) = (fake){.confidence = NAN, .n_tokens = 1};
     ng_part p = {NG_PART_TEXT, "hello there", 11};
     ng_message m = {"user", &p, 1};
     ng_request r = {.task = NG_TASK_GENERATE, .messages = &m, .n_messages = 1, .max_cost_usd = NAN, .with_signals = true};
@@ -139,7 +151,9 @@ static int drop_home(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(structures_are_told_apart), cmocka_unit_test(what_asks_for_more_is_more_complex),
-                                       cmocka_unit_test(conversations_are_counted), cmocka_unit_test(weights_choose_among_upstreams)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(structures_are_told_apart),
+                                       cmocka_unit_test(what_asks_for_more_is_more_complex),
+                                       cmocka_unit_test(conversations_are_counted),
+                                       cmocka_unit_test(weights_choose_among_upstreams)};
     return cmocka_run_group_tests(tests, make_home, drop_home);
 }

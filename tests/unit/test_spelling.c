@@ -32,10 +32,13 @@ static int make_list(void **state) {
     snprintf(list, sizeof list, "%s/spelling.gguf", dir);
     ng_buf b = ng_buf_init(1 << 20);
     for (int i = 0; i < 40; i++)
-        ng_buf_printf(&b, "what is the weather like today\nplease freeze my account\ni want to pay it from my card\nhow do i form a band\n");
+        ng_buf_printf(&b, "what is the weather like today\nplease freeze my account\ni want to pay it from my "
+                          "card\nhow do i form a band\n");
     ng_buf_printf(&b, "once\n");
-    static const char yaml[] = "name: words\noutput: spelling.gguf\ntask: spelling\ndata: {train: [{file: ./t.txt}]}\nfeatures: {min_count: 2, bits: 10}\n";
-    bool ok = !ng_file_write_atomic(texts, b.data, b.len, &err) && !ng_file_write_atomic(recipe, yaml, sizeof yaml - 1, &err) &&
+    static const char yaml[] = "name: words\noutput: spelling.gguf\ntask: spelling\ndata: {train: [{file: "
+                               "./t.txt}]}\nfeatures: {min_count: 2, bits: 10}\n";
+    bool ok = !ng_file_write_atomic(texts, b.data, b.len, &err) &&
+              !ng_file_write_atomic(recipe, yaml, sizeof yaml - 1, &err) &&
               !ng_train(&r, recipe, &(ng_train_options){.out_dir = dir, .seed = -1}, &err);
     ng_buf_clear(&b);
     if (!ok) fprintf(stderr, "%s\n", err.text);
@@ -176,7 +179,8 @@ static void slips_are_one_a_word(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(puts_right),     cmocka_unit_test(leaves_alone),  cmocka_unit_test(survives_noise),
-                                       cmocka_unit_test(refuses_damage), cmocka_unit_test(fails_cleanly), cmocka_unit_test(slips_are_one_a_word)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(puts_right),     cmocka_unit_test(leaves_alone),
+                                       cmocka_unit_test(survives_noise), cmocka_unit_test(refuses_damage),
+                                       cmocka_unit_test(fails_cleanly),  cmocka_unit_test(slips_are_one_a_word)};
     return cmocka_run_group_tests(tests, make_list, remove_list);
 }

@@ -126,7 +126,9 @@ static void refuse_each(const char *file, run_fn *run, size_t step, const char *
             if (!spoil(file, k, infinite)) continue;
             ng_status s = run(&err);
             if (s != NG_EFORMAT || (!strstr(err.text, "finite") && !strstr(err.text, "no number")))
-                print_error("%s: %s in %s: %s, \"%s\"\n", file, infinite ? "an infinity" : "a NaN", name_of(file, k), ng_status_name(s), err.text), n++;
+                print_error("%s: %s in %s: %s, \"%s\"\n", file, infinite ? "an infinity" : "a NaN", name_of(file, k),
+                            ng_status_name(s), err.text),
+                    n++;
         }
     }
     assert_int_equal(n, 0);
@@ -140,7 +142,8 @@ static void decoders(void **state) {
 
 static void encoders(void **state) {
     (void)state;
-    task = NG_TASK_EMBED, head = NULL, text = "abcdefghijklmnopqrstuvwxyz a b c d e f g h i j k l m n o p q r s t u v w x y z";
+    task = NG_TASK_EMBED, head = NULL,
+    text = "abcdefghijklmnopqrstuvwxyz a b c d e f g h i j k l m n o p q r s t u v w x y z";
     refuse_each("tests/golden/bert-tiny-f32.gguf", apply, 1, "");
     refuse_each("tests/golden/bert-tiny-mixed.gguf", apply, 1, "");
 }
@@ -164,7 +167,8 @@ static void linear_models(void **state) {
     refuse_each("models/intent/model.gguf", apply, 1, "");
     task = NG_TASK_MODERATE;
     refuse_each("models/moderation/model.gguf", apply, 1, "");
-    task = NG_TASK_SUMMARIZE, text = "It rained in Paris. The river rose by a metre. Nobody was hurt. The bridges are open again.";
+    task = NG_TASK_SUMMARIZE,
+    text = "It rained in Paris. The river rose by a metre. Nobody was hurt. The bridges are open again.";
     refuse_each("models/summarize/model.gguf", apply, 1, "");
 }
 

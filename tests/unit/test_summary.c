@@ -80,7 +80,8 @@ static void limits_hold(void **state) {
     ng_extractive_close(m);
 }
 
-static const char sentence[] = "A woman was injured by a falling tree in the Gresham neighborhood, according to the Chicago Fire Department.";
+static const char sentence[] =
+    "A woman was injured by a falling tree in the Gresham neighborhood, according to the Chicago Fire Department.";
 
 static void a_single_sentence_is_shortened(void **state) {
     (void)state;
@@ -102,7 +103,8 @@ static void a_single_sentence_is_shortened(void **state) {
     free(s);
     /* left as they are: short ones, several sentences, other languages; no word is more than the limit */
     check(m, "Too short to cut.", o, "Too short to cut.");
-    const char *german = "Der Stadtrat hat am Dienstag beschlossen, dass die neue Br\xC3\xBC" "cke erst im Jahr darauf gebaut werden kann.";
+    const char *german = "Der Stadtrat hat am Dienstag beschlossen, dass die neue Br\xC3\xBC"
+                         "cke erst im Jahr darauf gebaut werden kann.";
     check(m, german, o, german);
     check(m, "bad \xFF byte here.", o, "bad \xFF byte here.");
     check(m, "The thing", (ng_summary_options){.max_tokens = 1, .shortener = shortener}, "The");

@@ -36,7 +36,10 @@ static int set_up(void **state) {
                       "@polite\t*\t1\t\"please \"\n");
     put_file("train.txt", "red\ngreen\n");
     put_file("test.txt", "blue\n");
-    snprintf(yaml, sizeof yaml, "templates: t.tsv\nseed: 4\n%sfillers:\n  - {name: x, train: [{file: ./train.txt}], test: [{file: ./test.txt}]}\n", quiet);
+    snprintf(yaml, sizeof yaml,
+             "templates: t.tsv\nseed: 4\n%sfillers:\n  - {name: x, train: [{file: ./train.txt}], test: [{file: "
+             "./test.txt}]}\n",
+             quiet);
     put_file("r.yaml", yaml);
     put_file("broken.tsv", "task\tsplit\tweight\ttemplate\nalpha\ttrain\tmany\tx\n");
     put_file("broken.yaml", "templates: broken.tsv\n");
@@ -47,8 +50,10 @@ static int set_up(void **state) {
                           "@who\t*\t1\tÉva <Lee\n"
                           "@street\t*\t1\t[{way}]\n"
                           "@way\t*\t1\tElm Rd\n");
-    put_file("marks.yaml", "templates: marks.tsv\nnoise: {typo: 0, lower: 0, polite: 0, greeting: 0, closing: 0, break: 0}\n");
-    put_file("lower.yaml", "templates: marks.tsv\nnoise: {typo: 0, lower: 1, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("marks.yaml",
+             "templates: marks.tsv\nnoise: {typo: 0, lower: 0, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("lower.yaml",
+             "templates: marks.tsv\nnoise: {typo: 0, lower: 1, polite: 0, greeting: 0, closing: 0, break: 0}\n");
     put_file("loop.tsv", "task\tsplit\tweight\ttemplate\nletters\ttrain\t1\t{a}\n@a\t*\t1\t{b}\n@b\t*\t1\t{a}\n");
     put_file("loop.yaml", "templates: loop.tsv\n");
     return 0;
@@ -56,8 +61,9 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    static const char *const names[] = {"t.tsv", "train.txt", "test.txt", "r.yaml", "broken.tsv", "broken.yaml",
-                                        "lacking.tsv", "lacking.yaml", "marks.tsv", "marks.yaml", "lower.yaml", "loop.tsv", "loop.yaml"};
+    static const char *const names[] = {"t.tsv",       "train.txt",   "test.txt",     "r.yaml",    "broken.tsv",
+                                        "broken.yaml", "lacking.tsv", "lacking.yaml", "marks.tsv", "marks.yaml",
+                                        "lower.yaml",  "loop.tsv",    "loop.yaml"};
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);

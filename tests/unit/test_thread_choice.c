@@ -70,7 +70,8 @@ static void a_given_number_is_kept(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_fastest_is_kept), cmocka_unit_test(one_disturbed_step_does_not_decide),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_fastest_is_kept),
+                                       cmocka_unit_test(one_disturbed_step_does_not_decide),
                                        cmocka_unit_test(it_is_asked_again), cmocka_unit_test(a_given_number_is_kept)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

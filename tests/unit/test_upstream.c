@@ -149,7 +149,8 @@ static void answers_with_cost_and_tokens(void **state) {
 
 static void retries_once(void **state) {
     (void)state;
-    static const char *const first[] = {"reset", "!500 Oops|{}", "no json", "{\"choices\": []}", "hang", "!429 Slow|{}"};
+    static const char *const first[] = {"reset", "!500 Oops|{}", "no json", "{\"choices\": []}",
+                                        "hang",  "!429 Slow|{}"};
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
         fixture f;
         begin(&f, (const char *const[]){first[i], SAYS("ok"), NULL}, 5, NG_TASK_GENERATE, "x");
@@ -187,7 +188,8 @@ static void says_what_was_wrong(void **state) {
 static void breaker_opens_and_probes(void **state) {
     (void)state;
     fixture f;
-    begin(&f, (const char *const[]){"!500 a|", "!500 b|", "!500 c|", SAYS("back"), SAYS("still"), NULL}, 2, NG_TASK_GENERATE, "x");
+    begin(&f, (const char *const[]){"!500 a|", "!500 b|", "!500 c|", SAYS("back"), SAYS("still"), NULL}, 2,
+          NG_TASK_GENERATE, "x");
     const char *why;
     assert_true(f.tier.healthy(f.tier.self, &why));
     assert_int_equal(ask(&f), NG_ENET); /* two attempts, two failures: open */
@@ -251,7 +253,9 @@ static void tasks_are_asked_and_read(void **state) {
     (void)state;
     fixture f;
     static const char *const labels[] = {"freeze_account", "balance"};
-    begin(&f, (const char *const[]){SAYS("Balance."), SAYS("none"), SAYS("something else"), SAYS("something else"), NULL}, 9, NG_TASK_CLASSIFY, "how much");
+    begin(&f,
+          (const char *const[]){SAYS("Balance."), SAYS("none"), SAYS("something else"), SAYS("something else"), NULL},
+          9, NG_TASK_CLASSIFY, "how much");
     f.req.params.labels = labels;
     f.req.params.n_labels = 2;
     assert_int_equal(ask(&f), NG_OK);
@@ -263,14 +267,20 @@ static void tasks_are_asked_and_read(void **state) {
     assert_non_null(strstr(f.err.text, "something else"));
     end(&f);
 
-    begin(&f, (const char *const[]){SAYS("```json\\n[{\\\"label\\\": \\\"email\\\", \\\"text\\\": \\\"a@b.co\\\"}, "
-                                         "{\\\"label\\\": \\\"person\\\", \\\"text\\\": \\\"Nobody\\\"}]\\n```"), NULL}, 9, NG_TASK_EXTRACT, "mail a@b.co");
+    begin(&f,
+          (const char *const[]){SAYS("```json\\n[{\\\"label\\\": \\\"email\\\", \\\"text\\\": \\\"a@b.co\\\"}, "
+                                     "{\\\"label\\\": \\\"person\\\", \\\"text\\\": \\\"Nobody\\\"}]\\n```"),
+                                NULL},
+          9, NG_TASK_EXTRACT, "mail a@b.co");
     assert_int_equal(ask(&f), NG_OK);
     assert_int_equal(f.answer->n_entities, 1);
     assert_true(f.answer->entities[0].start == 5 && f.answer->entities[0].end == 11);
     end(&f);
 
-    begin(&f, (const char *const[]){SAYS("{\\\"toxicity\\\": 0.9, \\\"hate\\\": 0.1, \\\"injection\\\": 0}"), SAYS("{\\\"toxicity\\\": 7}"), NULL}, 9, NG_TASK_MODERATE, "x");
+    begin(&f,
+          (const char *const[]){SAYS("{\\\"toxicity\\\": 0.9, \\\"hate\\\": 0.1, \\\"injection\\\": 0}"),
+                                SAYS("{\\\"toxicity\\\": 7}"), NULL},
+          9, NG_TASK_MODERATE, "x");
     assert_int_equal(ask(&f), NG_OK);
     assert_true(f.answer->flagged && f.answer->n_categories == 3);
     assert_int_equal(ask(&f), NG_EFORMAT);
@@ -332,7 +342,8 @@ static void sse_in_any_pieces(void **state) {
         ng_sse_reader r;
         ng_sse_reader_init(&r, join_event, &out);
         for (size_t i = 0; i < sizeof text - 1; i += step)
-            assert_int_equal(ng_sse_reader_put(&r, text + i, sizeof text - 1 - i < step ? sizeof text - 1 - i : step), NG_OK);
+            assert_int_equal(ng_sse_reader_put(&r, text + i, sizeof text - 1 - i < step ? sizeof text - 1 - i : step),
+                             NG_OK);
         assert_string_equal(out.data, "[a\nb][][z]");
         ng_sse_reader_clear(&r);
         ng_buf_clear(&out);

@@ -247,8 +247,11 @@ static void memory_runs_out(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip), cmocka_unit_test(look_round_trip), cmocka_unit_test(answer_round_trip),
-                                       cmocka_unit_test(small_payloads), cmocka_unit_test(damage),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(request_round_trip),
+                                       cmocka_unit_test(look_round_trip),
+                                       cmocka_unit_test(answer_round_trip),
+                                       cmocka_unit_test(small_payloads),
+                                       cmocka_unit_test(damage),
                                        cmocka_unit_test(memory_runs_out)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,8 +50,8 @@ typedef struct ng_calibrate_options {
     void *ctx;
 } ng_calibrate_options;
 
-NG_API ng_status ng_calibrate(ng_calibrate_result *out, const char *recipe_path, const char *const *models, size_t n_models,
-                              const ng_calibrate_options *opt, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_calibrate(ng_calibrate_result *out, const char *recipe_path, const char *const *models,
+                              size_t n_models, const ng_calibrate_options *opt, ng_error *err) NG_MUST_USE;
 NG_API void ng_calibrate_json(ng_json *j, const ng_calibrate_result *r);
 
 #endif

@@ -34,6 +34,7 @@ typedef struct ng_few_shot_result {
     double seconds;
 } ng_few_shot_result;
 
-NG_API ng_status ng_few_shot(ng_few_shot_result *out, const char *path, const ng_few_shot_options *opt, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_few_shot(ng_few_shot_result *out, const char *path, const ng_few_shot_options *opt,
+                             ng_error *err) NG_MUST_USE;
 
 #endif

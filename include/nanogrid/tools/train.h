@@ -71,7 +71,8 @@ NG_API ng_status ng_train(ng_train_result *out, const char *recipe_path, const n
                           ng_error *err) NG_MUST_USE;
 
 /* BASE with an adapter of `finetune` in it, times `scale`; 0 gives the base's tensors.  NG_EINVALID: the adapter is for another base. */
-NG_API ng_status ng_adapter_merge(const char *base, const char *adapter, double scale, const char *out, ng_error *err) NG_MUST_USE;
+NG_API ng_status ng_adapter_merge(const char *base, const char *adapter, double scale, const char *out,
+                                  ng_error *err) NG_MUST_USE;
 
 /* One cell of `train RECIPE --bench`: forward, backward and AdamW on random words of the base's
  * vocabulary, without dropout, as peers are measured. */

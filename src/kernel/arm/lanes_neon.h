@@ -167,8 +167,10 @@ static inline int32_t v_store_i8(int8_t *q, vf x) {
 /* The largest |x| as bits, so that NaN is largest. */
 static inline uint32_t v_top_bits(vf x, vf y) {
 #define NG_ABS_BITS(v) vreinterpretq_u32_f32(vabsq_f32(v))
-    uint32x4_t t = vmaxq_u32(vmaxq_u32(NG_ABS_BITS(x.a), NG_ABS_BITS(x.b)), vmaxq_u32(NG_ABS_BITS(x.c), NG_ABS_BITS(x.d)));
-    uint32x4_t u = vmaxq_u32(vmaxq_u32(NG_ABS_BITS(y.a), NG_ABS_BITS(y.b)), vmaxq_u32(NG_ABS_BITS(y.c), NG_ABS_BITS(y.d)));
+    uint32x4_t t =
+        vmaxq_u32(vmaxq_u32(NG_ABS_BITS(x.a), NG_ABS_BITS(x.b)), vmaxq_u32(NG_ABS_BITS(x.c), NG_ABS_BITS(x.d)));
+    uint32x4_t u =
+        vmaxq_u32(vmaxq_u32(NG_ABS_BITS(y.a), NG_ABS_BITS(y.b)), vmaxq_u32(NG_ABS_BITS(y.c), NG_ABS_BITS(y.d)));
 #undef NG_ABS_BITS
     return vmaxvq_u32(vmaxq_u32(t, u));
 }
@@ -206,8 +208,12 @@ static inline void vi_store(void *p, vi x) {
     vst1q_s32(i + 8, x.c);
     vst1q_s32(i + 12, x.d);
 }
-static inline vi vi_round(vf x) { return (vi){vcvtnq_s32_f32(x.a), vcvtnq_s32_f32(x.b), vcvtnq_s32_f32(x.c), vcvtnq_s32_f32(x.d)}; }
-static inline vf vi_float(vi x) { return (vf){vcvtq_f32_s32(x.a), vcvtq_f32_s32(x.b), vcvtq_f32_s32(x.c), vcvtq_f32_s32(x.d)}; }
+static inline vi vi_round(vf x) {
+    return (vi){vcvtnq_s32_f32(x.a), vcvtnq_s32_f32(x.b), vcvtnq_s32_f32(x.c), vcvtnq_s32_f32(x.d)};
+}
+static inline vf vi_float(vi x) {
+    return (vf){vcvtq_f32_s32(x.a), vcvtq_f32_s32(x.b), vcvtq_f32_s32(x.c), vcvtq_f32_s32(x.d)};
+}
 static inline vb w8_load(const uint8_t *p) {
     const int8_t *c = (const int8_t *)p;
     return (vb){vld1q_s8(c), vld1q_s8(c + 16), vld1q_s8(c + 32), vld1q_s8(c + 48)};

@@ -49,7 +49,8 @@ static inline void sim_store(int t, uint8_t *p, size_t stride) {
 }
 
 static inline void sim_check(int c, int a, int b) {
-    assert(sim.rows[c] == sim.rows[a] && sim.colsb[c] == sim.colsb[b] && sim.colsb[a] == 4 * sim.rows[b] && sim.rows[b]);
+    assert(sim.rows[c] == sim.rows[a] && sim.colsb[c] == sim.colsb[b] && sim.colsb[a] == 4 * sim.rows[b] &&
+           sim.rows[b]);
 }
 
 static inline void sim_product(int c, int a, int b, bool a_is_signed) {
@@ -83,7 +84,8 @@ static inline void sim_product_bf16(int c, int a, int b) {
         for (unsigned n = 0; n < sim.colsb[c] / 4; n++) {
             float sum[2] = {0, 0}, to;
             for (unsigned k = 0; k < sim.colsb[a] / 2; k++)
-                sum[k % 2] = sim_flush(fmaf(sim_bf16(&sim.tile[a][m][2 * k]), sim_bf16(&sim.tile[b][k / 2][4 * n + k % 2 * 2]), sum[k % 2]));
+                sum[k % 2] = sim_flush(fmaf(sim_bf16(&sim.tile[a][m][2 * k]),
+                                            sim_bf16(&sim.tile[b][k / 2][4 * n + k % 2 * 2]), sum[k % 2]));
             memcpy(&to, &sim.tile[c][m][4 * n], 4);
             to = sim_flush(sim_flush(to) + sim_flush(sum[0] + sum[1]));
             memcpy(&sim.tile[c][m][4 * n], &to, 4);

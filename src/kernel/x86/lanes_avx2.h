@@ -107,7 +107,8 @@ static inline __m256 xor_sign8(__m256 a, __m256 s) {
 }
 LANES_2(v_xor_sign, xor_sign8)
 static inline __m256 exponent8(__m256 t, int32_t bias) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(bias)), 23));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_sub_epi32(_mm256_castps_si256(t), _mm256_set1_epi32(bias)),
+                                                 23));
 }
 static inline vf v_exponent(vf t, int32_t bias) { return (vf){exponent8(t.a, bias), exponent8(t.b, bias)}; }
 
@@ -250,7 +251,9 @@ typedef struct vx { /* u - 128 of four columns, 8 times, and its absolute value 
 LANES_I(vi_add, _mm256_add_epi32)
 LANES_I(vi_mul, _mm256_mullo_epi32)
 static inline vi vi_zero(void) { return vi_set1(0); }
-static inline vi vi_load(const void *p) { return (vi){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)}; }
+static inline vi vi_load(const void *p) {
+    return (vi){_mm256_loadu_si256(p), _mm256_loadu_si256((const __m256i *)p + 1)};
+}
 static inline void vi_store(void *p, vi x) {
     _mm256_storeu_si256(p, x.a);
     _mm256_storeu_si256((__m256i *)p + 1, x.b);
@@ -274,8 +277,11 @@ static inline void v_store_u8(uint8_t *u, vf x) {
 static inline __m256i w8_byte(__m256 x) { return _mm256_and_si256(_mm256_cvtps_epi32(x), _mm256_set1_epi32(255)); }
 static inline __m256i w8_word8(__m256 a, __m256 b, __m256 c, __m256 d) {
     __m256i lo = _mm256_or_si256(w8_byte(a), _mm256_slli_epi32(w8_byte(b), 8));
-    return _mm256_or_si256(lo, _mm256_or_si256(_mm256_slli_epi32(w8_byte(c), 16), _mm256_slli_epi32(_mm256_cvtps_epi32(d), 24)));
+    return _mm256_or_si256(lo, _mm256_or_si256(_mm256_slli_epi32(w8_byte(c), 16),
+                                               _mm256_slli_epi32(_mm256_cvtps_epi32(d), 24)));
 }
-static inline vi w8_word(vf a, vf b, vf c, vf d) { return (vi){w8_word8(a.a, b.a, c.a, d.a), w8_word8(a.b, b.b, c.b, d.b)}; }
+static inline vi w8_word(vf a, vf b, vf c, vf d) {
+    return (vi){w8_word8(a.a, b.a, c.a, d.a), w8_word8(a.b, b.b, c.b, d.b)};
+}
 
 #endif

@@ -66,7 +66,8 @@ static inline vf v_xor_sign(vf a, vf sign) {
 }
 /* 2^(bits of t - subtrahend) in two's exponent: (t - bias) << 23 as a float. */
 static inline vf v_exponent(vf t, int32_t bias) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(bias)), 23));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_sub_epi32(_mm512_castps_si512(t), _mm512_set1_epi32(bias)),
+                                                 23));
 }
 
 static inline __m128 fold_to_4(vf a) {
@@ -130,7 +131,8 @@ static inline int32_t load4(const int8_t *x) {
 /* acc + the products of 16 columns, w[4], with x[16]; bits of the codes. */
 static inline vi vi_dot16(vi acc, const vb *w, const int8_t *x, unsigned bits) {
     (void)bits;
-    _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++) acc = _mm512_dpbusd_epi32(acc, w[g], _mm512_set1_epi32(load4(x + 4 * g)));
+    _Pragma("GCC unroll 4") for (int g = 0; g < 4; g++) acc =
+        _mm512_dpbusd_epi32(acc, w[g], _mm512_set1_epi32(load4(x + 4 * g)));
     return acc;
 }
 
@@ -161,11 +163,14 @@ static inline vi vi_round(vf a) { return _mm512_cvtps_epi32(a); }
 static inline vb w8_load(const uint8_t *p) { return _mm512_load_si512(p); }
 static inline vx w8_splat(const uint8_t *u) { return _mm512_set1_epi32(load4((const int8_t *)u)); }
 static inline vi w8_dot(vi acc, vb w, vx x) { return _mm512_dpbusd_epi32(acc, x, w); }
-static inline void v_store_u8(uint8_t *u, vf a) { _mm_storeu_si128((__m128i *)u, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a))); }
+static inline void v_store_u8(uint8_t *u, vf a) {
+    _mm_storeu_si128((__m128i *)u, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
 static inline __m512i w8_byte(vf a) { return _mm512_and_si512(_mm512_cvtps_epi32(a), _mm512_set1_epi32(255)); }
 static inline vi w8_word(vf a, vf b, vf c, vf d) {
     __m512i lo = _mm512_or_si512(w8_byte(a), _mm512_slli_epi32(w8_byte(b), 8));
-    return _mm512_or_si512(lo, _mm512_or_si512(_mm512_slli_epi32(w8_byte(c), 16), _mm512_slli_epi32(_mm512_cvtps_epi32(d), 24)));
+    return _mm512_or_si512(lo, _mm512_or_si512(_mm512_slli_epi32(w8_byte(c), 16),
+                                               _mm512_slli_epi32(_mm512_cvtps_epi32(d), 24)));
 }
 
 #endif
