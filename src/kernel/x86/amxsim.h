@@ -1,17 +1,19 @@
 /* amxsim.h: AMX tiles in plain C, by the names of amx.h: how loops over tiles are tested on a machine without AMX.
  *
  * Each macro does what the SDM says of its instruction, rows and columns beyond a tile's shape included: a load zeroes
- * them, a product needs shapes that match, and whoever asks for others is stopped by an assertion. */
+ * them, a product needs shapes that match, and whoever asks for others is stopped. */
 #ifndef NG_KERNEL_AMXSIM_H
 #define NG_KERNEL_AMXSIM_H
 
 #include "amx_config.h"
 
-#include <assert.h>
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
+
+/* In every build, unlike an assertion. */
+#define SIM_NEEDS(x) ((x) ? (void)0 : __builtin_trap())
 
 #define amx_begin(config) sim_begin((const uint8_t *)(const void *)(config))
 #define amx_end() memset(&sim, 0, sizeof sim)
@@ -29,27 +31,27 @@ static _Thread_local struct {
 
 static inline void sim_begin(const uint8_t config[64]) {
     memset(&sim, 0, sizeof sim);
-    assert(config[0] == 1 && config[1] == 0);
+    SIM_NEEDS(config[0] == 1 && config[1] == 0);
     for (int i = 0; i < 8; i++) {
         sim.colsb[i] = config[16 + 2 * i] | (unsigned)config[17 + 2 * i] << 8;
         sim.rows[i] = config[48 + i];
-        assert(sim.colsb[i] <= 64 && sim.rows[i] <= 16 && !sim.rows[i] == !sim.colsb[i]);
+        SIM_NEEDS(sim.colsb[i] <= 64 && sim.rows[i] <= 16 && !sim.rows[i] == !sim.colsb[i]);
     }
 }
 
 static inline void sim_load(int t, const uint8_t *p, size_t stride) {
-    assert(sim.rows[t]);
+    SIM_NEEDS(sim.rows[t]);
     memset(sim.tile[t], 0, sizeof sim.tile[t]);
     for (unsigned r = 0; r < sim.rows[t]; r++) memcpy(sim.tile[t][r], p + r * stride, sim.colsb[t]);
 }
 
 static inline void sim_store(int t, uint8_t *p, size_t stride) {
-    assert(sim.rows[t]);
+    SIM_NEEDS(sim.rows[t]);
     for (unsigned r = 0; r < sim.rows[t]; r++) memcpy(p + r * stride, sim.tile[t][r], sim.colsb[t]);
 }
 
 static inline void sim_check(int c, int a, int b) {
-    assert(sim.rows[c] == sim.rows[a] && sim.colsb[c] == sim.colsb[b] && sim.colsb[a] == 4 * sim.rows[b] &&
+    SIM_NEEDS(sim.rows[c] == sim.rows[a] && sim.colsb[c] == sim.colsb[b] && sim.colsb[a] == 4 * sim.rows[b] &&
            sim.rows[b]);
 }
 
