@@ -49,7 +49,8 @@ static ng_status add_model(fit_job *j, const char *package, const char *path, co
     c->head = head ? ng_arena_strdup(j->arena, head) : NULL;
     if (!j->opt->data) { /* else it is asked the texts that the others are asked */
         c->row.accuracy = card_figure(package, head, j->opt->task);
-        c->rank = isnan(c->row.accuracy) ? 0 : c->row.accuracy;
+        /* Two cards' MRR are of different documents, so that they order nothing: the faster one is taken. */
+        c->rank = isnan(c->row.accuracy) ? 0 : j->opt->task == NG_TASK_RERANK ? 1 : c->row.accuracy;
     }
     return c->model && (!head || c->head) ? NG_OK : ng_fit_no_memory(j);
 }

@@ -54,7 +54,8 @@ static void close_head(void *self) {
     free(e);
 }
 
-/* The head that scores query and document, the named one or the first of its task. */
+/* The head that scores query and document, the named one or the first of its task; none for vectors, which a named head of
+ * the task embed asks for. */
 static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *err) {
     const ng_encoder_head *head = NULL;
     ng_error why = {0};
@@ -64,6 +65,7 @@ static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *er
         if (!strcmp(e->heads.items[i].task, "rerank")) head = &e->heads.items[i];
     if (spec->head && !(head = ng_encoder_heads_find(&e->heads, spec->head, &why)))
         return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
+    if (head && !strcmp(head->task, "embed")) return NG_OK;
     if (head && strcmp(head->task, "rerank") != 0)
         return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not rerank", spec->path,
                        head->name, head->task);
