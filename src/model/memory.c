@@ -70,6 +70,8 @@ static void mend(char out[TEXT_MAX], const ng_memory_need *n, uint64_t available
                  stays = fixed - n->scratch_bytes + SCRATCH_STAYS;
         if (page && grows && stays < available) n_fit = (available - stays) / grows * NG_KV_PAGE_TOK;
     }
+    /* A page less: what a process holds differs by some 100 KiB from one start to the next. */
+    if (n_fit > NG_KV_PAGE_TOK) n_fit -= NG_KV_PAGE_TOK;
     if (n_fit && n_fit < n->n_ctx) {
         snprintf(out, TEXT_MAX, "a context of %llu tokens fits", (unsigned long long)n_fit);
         return;

@@ -136,8 +136,10 @@ def main():
     left = sorted(os.listdir(at("big")))
     check("only what is served stays: %s" % left, left == sorted(["grid.yaml", big["chosen"] + ".gguf"]))
 
-    fastest = min(r["p95_ms"] for r in rows.values() if r["name"].startswith("encoder") and r["p95_ms"])
-    small = json.loads(fit(*columns, "--latency", "%dus" % max(1, fastest * 1000 / 3), "--ram", "4GB", "--out", at("small"), "--json").stdout)
+    # Between the two, whatever else the machine does: a linear model takes some microseconds, the smallest encoder some hundred.
+    fastest = min(r["p50_ms"] for r in rows.values() if r["name"].startswith("encoder") and r["p50_ms"])
+    limit = min(fastest / 3, 20 * rows["linear"]["p50_ms"])
+    small = json.loads(fit(*columns, "--latency", "%dus" % max(1, limit * 1000), "--ram", "4GB", "--out", at("small"), "--json").stdout)
     check("no encoder is so fast: %s" % small, small["chosen"].startswith("linear"))
     left = sorted(os.listdir(at("small")))
     check("model, recipe, grid: %s" % left, left == sorted(["grid.yaml", small["chosen"] + ".gguf", small["chosen"] + ".yaml"]))
