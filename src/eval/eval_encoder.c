@@ -7,6 +7,7 @@
 #include "eval_ranked.h"
 
 #include "model/encoder_heads.h"
+#include "model/encoder_text.h"
 #include "train/encoder_recipe.h"
 #include <math.h>
 #include <stdio.h>
@@ -26,8 +27,13 @@ static bool serves(const char *task) { return !strcmp(task, "encoder"); }
 
 static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error *err) {
     const opened *o = self;
+    const ng_tokenizer *t = ng_model_tokenizer(o->model, NULL);
+    ng_text_pair read = *text;
     ng_pair_ids x;
-    ng_status s = ng_pair_ids_new(&x, ng_model_tokenizer(o->model, NULL), text, o->n_most, err);
+    ng_buf b = ng_buf_init(2 * text->a_len + 64);
+    if (ng_encoder_text(&b, o->head, t, text->a, text->a_len)) read.a = b.data, read.a_len = b.len;
+    ng_status s = ng_pair_ids_new(&x, t, &read, o->n_most, err);
+    ng_buf_clear(&b);
     if (s) return s;
     s = ng_session_hidden_pair(o->session, x.ids, x.n, x.n_first, o->hidden, err);
     free(x.ids);

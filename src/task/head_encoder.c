@@ -14,6 +14,7 @@
 #include "core/math.h"
 #include "entities.h"
 #include "model/encoder_heads.h"
+#include "model/encoder_text.h"
 #include "model/token_spans.h"
 #include "pii.h"
 #include <math.h>
@@ -369,6 +370,8 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     if (head->tokens) return extract(h, req, text, len, a, err);
     float *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+    ng_buf reading = ng_buf_init(2 * len + 64);
+    if (ng_encoder_text(&reading, head, ng_model_tokenizer(h->e->model, NULL), text, len)) text = reading.data, len = reading.len;
     pthread_mutex_lock(&h->e->lock);
     s = encoder_read(h->e, text, len, err);
     if (!s) {
@@ -377,6 +380,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
         s = warn_cut(h->e, a);
     }
     pthread_mutex_unlock(&h->e->lock);
+    ng_buf_clear(&reading);
     if (s) return s == NG_ENOMEM ? ng_fail(err, s, "encoder: out of memory") : s;
     ng_encoder_head_decide(head, p, p);
     ng_decider d = {.n = head->n_labels, .label = head->labels, .each = head->each, .calibrated = ng_encoder_head_calibrated(head),

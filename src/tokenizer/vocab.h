@@ -56,5 +56,9 @@ static inline const char *ng_token_text(const ng_tokenizer *t, int32_t id, size_
 
 /* WordPiece: the letters of a token without its mark; *tail tells whether it goes on a word. */
 const char *ng_wordpiece_letters(const ng_tokenizer *t, int32_t id, size_t *len, bool *tail);
+/* WordPiece: the token that these letters are as a whole word, or -1. */
+static inline int32_t ng_wordpiece_word(const ng_tokenizer *t, const char *s, size_t len) {
+    return ng_token_table_get(&t->wordpiece.words, s, len);
+}
 
 #endif
