@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { NG_ROWS_STEP = 16 };
+enum { NG_ROWS_STEP = 16, NG_ROWS_FEW = 4 };
 
 static inline void ng_k_add_rows_i8(int32_t *restrict sums, const int8_t *const w[4], const int16_t u[4], size_t n) {
     const int8_t *restrict a = w[0], *restrict b = w[1], *restrict c = w[2], *restrict d = w[3];
@@ -19,6 +19,10 @@ static inline void ng_k_add_rows_i8(int32_t *restrict sums, const int8_t *const 
     size_t i = 0;
     for (; i + NG_ROWS_STEP <= n; i += NG_ROWS_STEP)
         for (size_t k = i; k < i + NG_ROWS_STEP; k++)
+            sums[k] += (int32_t)ua * (int16_t)a[k] + (int32_t)ub * (int16_t)b[k] +
+                       ((int32_t)uc * (int16_t)c[k] + (int32_t)ud * (int16_t)d[k]);
+    for (; i + NG_ROWS_FEW <= n; i += NG_ROWS_FEW) /* models of few labels have nothing else */
+        for (size_t k = i; k < i + NG_ROWS_FEW; k++)
             sums[k] += (int32_t)ua * (int16_t)a[k] + (int32_t)ub * (int16_t)b[k] +
                        ((int32_t)uc * (int16_t)c[k] + (int32_t)ud * (int16_t)d[k]);
     for (; i < n; i++) sums[i] += (int32_t)ua * a[i] + (int32_t)ub * b[i] + ((int32_t)uc * c[i] + (int32_t)ud * d[i]);

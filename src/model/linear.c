@@ -25,11 +25,18 @@
 
 #define KEY "nanogrid.linear."
 
+/* A row that the text has. */
+typedef struct seen_row {
+    uint32_t row;
+    uint16_t count, value; /* count 0: the slot is free; value: of tf and idf */
+} seen_row;
+
 struct ng_linear_scratch {
     size_t n_rows, n_labels;   /* of the model it was made for */
     ng_features features;
-    uint16_t *counts;          /* [n_rows], all 0 between calls */
-    uint32_t *touched;         /* [n_rows]: rows with counts */
+    seen_row *seen;            /* [at least 4 n_rows]: a hash table in its first slots, as many as the text needs; all free between
+                                  calls */
+    uint32_t *touched;         /* [n_rows]: slots in use */
     int32_t *sums;             /* [n_labels + 1] */
     float *logits;             /* [n_labels] */
 };
@@ -247,18 +254,25 @@ void ng_linear_close(ng_linear *m) {
 
 /* ---- scratch ------------------------------------------------------------------------------------ */
 
+/* Slots for n rows, most of them free: 2^this. */
+static unsigned seen_bits(size_t n) {
+    unsigned bits = 6;
+    while ((size_t)1 << bits < 4 * n) bits++;
+    return bits;
+}
+
 ng_status ng_linear_scratch_new(ng_linear_scratch **out, const ng_linear *m, ng_error *err) {
     ng_linear_scratch *s = calloc(1, sizeof *s);
     *out = NULL;
     if (s) {
         s->n_rows = m->n_rows;
         s->n_labels = m->n_labels;
-        s->counts = calloc(m->n_rows, sizeof *s->counts);
+        s->seen = calloc((size_t)1 << seen_bits(m->n_rows), sizeof *s->seen);
         s->touched = malloc(m->n_rows * sizeof *s->touched);
         s->sums = malloc((m->n_labels + 1) * sizeof *s->sums);
         s->logits = malloc(m->n_labels * sizeof *s->logits);
     }
-    if (!s || !s->counts || !s->touched || !s->sums || !s->logits) {
+    if (!s || !s->seen || !s->touched || !s->sums || !s->logits) {
         ng_linear_scratch_free(s);
         return no_memory(m, err);
     }
@@ -269,7 +283,7 @@ ng_status ng_linear_scratch_new(ng_linear_scratch **out, const ng_linear *m, ng_
 void ng_linear_scratch_free(ng_linear_scratch *s) {
     if (!s) return;
     ng_features_clear(&s->features);
-    free(s->counts);
+    free(s->seen);
     free(s->touched);
     free(s->sums);
     free(s->logits);
@@ -302,26 +316,41 @@ static uint32_t count_bits(uint64_t x) {
     return (uint32_t)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
 }
 
-/* Counts the text's features by row; *unknown: how many have none. */
-static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unknown) {
+/* The rows of the text's features in the place of their buckets, repeats and all.  No branch: which features a model knows is
+ * anybody's guess, the processor's too. */
+static size_t find_rows(const ng_linear *m, ng_linear_scratch *s) {
+    uint32_t *rows = s->features.buckets;
     size_t n = 0;
-    *unknown = 0;
     for (size_t i = 0; i < AHEAD; i++) fetch_rank(m, s, i);
     for (size_t i = 0; i < s->features.n_buckets; i++) {
         fetch_rank(m, s, i + AHEAD);
         uint32_t b = s->features.buckets[i];
         uint64_t word = m->used[b >> 6], bit = (uint64_t)1 << (b & 63);
-        if (!(word & bit)) {
-            ++*unknown;
-            continue;
-        }
-        uint32_t row = m->rank[b >> 6] + count_bits(word & (bit - 1));
-        if (!s->counts[row]) {
-            s->touched[n++] = row;
+        rows[n] = m->rank[b >> 6] + count_bits(word & (bit - 1));
+        n += (word & bit) != 0;
+    }
+    return n;
+}
+
+/* Counts the text's features by row; *unknown: how many have none.  The table is as small as the text: one counter a row of the
+ * model would be another line of memory a feature, which nobody can ask for ahead. */
+static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unknown) {
+    const uint32_t *rows = s->features.buckets;
+    size_t n = 0, n_known = find_rows(m, s);
+    unsigned bits = seen_bits(n_known < m->n_rows ? n_known : m->n_rows);
+    uint32_t mask = (uint32_t)(((size_t)1 << bits) - 1);
+    *unknown = s->features.n_buckets - n_known;
+    for (size_t i = 0; i < n_known; i++) {
+        uint32_t row = rows[i], at = row * 0x9E3779B1u >> (32 - bits);
+        while (s->seen[at].count && s->seen[at].row != row) at = (at + 1) & mask;
+        if (!s->seen[at].count) {
+            s->seen[at].row = row;
+            s->touched[n++] = at;
             fetch_row(m, row);
         }
-        if (s->counts[row] < UINT16_MAX) s->counts[row]++;
+        if (s->seen[at].count < UINT16_MAX) s->seen[at].count++;
     }
+    s->features.n_buckets = 0; /* they are rows now */
     return n;
 }
 
@@ -331,9 +360,7 @@ static void add_row4(int32_t *restrict low, int32_t *restrict high, const int8_t
     for (size_t j = 0; j < n2; j++) high[j] += (int32_t)u * (int16_t)(((w[j] >> 4) & 15) - 8);
 }
 
-static int16_t scaled(const ng_linear *m, const ng_linear_scratch *s, uint32_t row, double unit) {
-    return (int16_t)(ng_linear_value(s->counts[row], m->idf[row], m->log_tf) * unit + 0.5);
-}
+static int16_t scaled(const seen_row *r, double unit) { return (int16_t)(r->value * unit + 0.5); }
 
 /* Four at a time; what is missing of the last four counts nothing. */
 static void sum_rows8(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
@@ -341,9 +368,9 @@ static void sum_rows8(const ng_linear *m, ng_linear_scratch *s, size_t n, double
         const int8_t *w[4];
         int16_t u[4];
         for (size_t k = 0; k < 4; k++) {
-            uint32_t row = s->touched[i + k < n ? i + k : i];
-            w[k] = m->weight + row * m->row_bytes;
-            u[k] = i + k < n ? scaled(m, s, row, unit) : 0;
+            const seen_row *r = &s->seen[s->touched[i + k < n ? i + k : i]];
+            w[k] = m->weight + r->row * m->row_bytes;
+            u[k] = i + k < n ? scaled(r, unit) : 0;
         }
         m->kernels->add_rows_i8(s->sums, w, u, m->n_labels);
     }
@@ -353,9 +380,10 @@ static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double 
     memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
     if (m->weight_bits == 8) sum_rows8(m, s, n, unit);
     else
-        for (size_t i = 0; i < n; i++)
-            add_row4(s->sums, s->sums + m->row_bytes, m->weight + s->touched[i] * m->row_bytes, m->row_bytes,
-                     scaled(m, s, s->touched[i], unit));
+        for (size_t i = 0; i < n; i++) {
+            const seen_row *r = &s->seen[s->touched[i]];
+            add_row4(s->sums, s->sums + m->row_bytes, m->weight + r->row * m->row_bytes, m->row_bytes, scaled(r, unit));
+        }
 }
 
 static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, ng_error *err) {
@@ -373,11 +401,13 @@ static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
     size_t unknown, n = count_rows(m, s, &unknown);
     uint64_t norm = unknown * (uint64_t)(m->unknown * 16) * (m->unknown * 16);
     for (size_t i = 0; i < n; i++) {
-        uint64_t v = ng_linear_value(s->counts[s->touched[i]], m->idf[s->touched[i]], m->log_tf);
+        seen_row *r = &s->seen[s->touched[i]];
+        uint64_t v = ng_linear_value(r->count, m->idf[r->row], m->log_tf);
+        r->value = (uint16_t)v; /* at most 255 * 82 */
         norm += v * v;
     }
     sum_rows(m, s, n, norm ? NG_LINEAR_UNIT / sqrt((double)norm) : 0);
-    for (size_t i = 0; i < n; i++) s->counts[s->touched[i]] = 0;
+    for (size_t i = 0; i < n; i++) s->seen[s->touched[i]].count = 0;
     ng_linear_finish(m, s->sums, logits);
 }
 

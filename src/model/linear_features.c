@@ -6,6 +6,10 @@
  * of its own.  The kind and length of an n-gram seed its hash: the word "a" and the letter "a" are
  * different features.
  *
+ * A decision asks several models about one text, and most of them read the same n-grams and differ in the number of buckets alone.  So
+ * a thread remembers the hashes of the last short text, as many bits of each as the largest table needs: a model that reads it
+ * again only shifts them.
+ *
  * Hashing instead of a vocabulary (Weinberger et al. 2009, arXiv 0902.2206): a model is a matrix and
  * a few numbers, any text has features, and the cost does not depend on the vocabulary. */
 #include "linear_features.h"
@@ -14,8 +18,17 @@
 #include "core/utf8.h"
 #include "text/unicode.h"
 #include <stdlib.h>
+#include <string.h>
 
-enum { WORD_SEED = 0x100, CHAR_SEED = 0x200 };
+enum { WORD_SEED = 0x100, CHAR_SEED = 0x200, LAST_TEXT_MAX = 256, LAST_MAX = 6 * LAST_TEXT_MAX };
+
+/* The last short text of this thread; what its hashes depend on: the text and all of the configuration but the bits. */
+static _Thread_local struct last_text {
+    ng_feature_config config;
+    size_t len, n; /* len 0: none */
+    char text[LAST_TEXT_MAX];
+    uint32_t hashes[LAST_MAX]; /* [n], NG_FEATURE_BITS_MAX bits each */
+} last_text;
 
 ng_status ng_feature_config_check(const ng_feature_config *c, const char *what, ng_error *err) {
     if (c->bits < NG_FEATURE_BITS_MIN || c->bits > NG_FEATURE_BITS_MAX)
@@ -99,7 +112,7 @@ static void normalise(ng_features *f, const ng_feature_config *c, const char *te
     f->n_points = n;
 }
 
-static uint32_t bucket_of(const ng_feature_config *c, uint64_t h) { return (uint32_t)(h >> (64 - c->bits)); }
+static uint32_t top_bits(uint64_t h) { return (uint32_t)(h >> (64 - NG_FEATURE_BITS_MAX)); }
 
 static bool is_word_point(uint32_t cp) {
     if (cp < 0x80) return (cp | 32) - 'a' < 26 || cp - '0' < 10;
@@ -138,7 +151,7 @@ static void add_words(ng_features *f, const ng_feature_config *c) {
         h = 0;
         for (size_t n = 0; n < n_last; n++) {
             h = n ? grow(h, last[n]) : last[0];
-            f->buckets[f->n_buckets++] = bucket_of(c, n ? ng_hash_mix(h + n) : h);
+            f->buckets[f->n_buckets++] = top_bits(n ? ng_hash_mix(h + n) : h);
         }
     }
 }
@@ -150,7 +163,7 @@ static void add_slice(ng_features *f, const ng_feature_config *c, size_t begin, 
         for (size_t n = 1; n <= c->char_max && i + n <= end; n++) {
             h = grow(h, f->points[i + n - 1]);
             if (n < c->char_min || (n == 1 && f->points[i] == ' ')) continue;
-            f->buckets[f->n_buckets++] = bucket_of(c, ng_hash_mix(h + n));
+            f->buckets[f->n_buckets++] = top_bits(ng_hash_mix(h + n));
         }
     }
 }
@@ -169,6 +182,36 @@ static void add_chars(ng_features *f, const ng_feature_config *c) {
     }
 }
 
+static bool reads_alike(const ng_feature_config *a, const ng_feature_config *b) {
+    return a->word_max == b->word_max && a->char_min == b->char_min && a->char_max == b->char_max && a->lower == b->lower &&
+           a->fold == b->fold && a->cross == b->cross;
+}
+
+/* Hashes, as many as there is room for, of a text that is not remembered. */
+static void hash_all(ng_features *f, const ng_feature_config *c, const char *text, size_t len) {
+    normalise(f, c, text, len);
+    if (c->word_max) add_words(f, c);
+    if (c->char_max) add_chars(f, c);
+}
+
+static void remember(const ng_features *f, const ng_feature_config *c, const char *text, size_t len) {
+    struct last_text *last = &last_text;
+    if (!len || len > LAST_TEXT_MAX || f->n_buckets > LAST_MAX) return;
+    last->config = *c;
+    last->len = len;
+    last->n = f->n_buckets;
+    memcpy(last->text, text, len);
+    memcpy(last->hashes, f->buckets, f->n_buckets * sizeof *f->buckets);
+}
+
+static bool recall(ng_features *f, const ng_feature_config *c, const char *text, size_t len) {
+    const struct last_text *last = &last_text;
+    if (!last->len || last->len != len || !reads_alike(&last->config, c) || memcmp(last->text, text, len) != 0) return false;
+    memcpy(f->buckets, last->hashes, last->n * sizeof *f->buckets);
+    f->n_buckets = last->n;
+    return true;
+}
+
 ng_status ng_features_extract(ng_features *f, const ng_feature_config *c, const char *text, size_t len,
                               ng_error *err) {
     f->n_buckets = f->n_points = 0;
@@ -177,8 +220,10 @@ ng_status ng_features_extract(ng_features *f, const ng_feature_config *c, const 
                        NG_FEATURE_TEXT_MAX);
     ng_status s = reserve(f, c, len, err);
     if (s) return s;
-    normalise(f, c, text, len);
-    if (c->word_max) add_words(f, c);
-    if (c->char_max) add_chars(f, c);
+    if (!recall(f, c, text, len)) {
+        hash_all(f, c, text, len);
+        remember(f, c, text, len);
+    }
+    for (size_t i = 0; i < f->n_buckets; i++) f->buckets[i] >>= NG_FEATURE_BITS_MAX - c->bits;
     return NG_OK;
 }

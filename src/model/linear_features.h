@@ -33,7 +33,7 @@ typedef struct ng_feature_config {
 typedef struct ng_features {
     uint32_t *buckets; /* [n_buckets] */
     size_t n_buckets;
-    uint32_t *points;  /* [n_points]: the normalised text, one space at each edge and between words */
+    uint32_t *points;  /* scratch: [n_points], the normalised text, one space at each edge and between words */
     size_t n_points;
     size_t cap_buckets, cap_points;
 } ng_features;

@@ -1,7 +1,7 @@
 /* spelling.c: a noisy channel (Kernighan, Church and Gale 1990) over words packed into integers.  See spelling.h.
  *
  * A word of up to twelve letters is one integer, so a slip is a shift and a mask and needs no text.  Every word that one slip
- * could have come from (some 54 a letter) is looked up; a filter of 32 kB that stays in the cache turns nearly all of them
+ * could have come from (some 54 a letter) is looked up; a filter of 64 kB that stays in the cache turns nearly all of them
  * away.  What is left is scored: how likely it is between its two neighbours, and how likely that slip is.
  *
  * Most texts have no error, so looking must cost nothing there: a known word is in doubt only where it was never seen beside
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILTER_BITS = 18, WORDS_OF_TEXT_MAX = 512, CANDIDATES_MAX = 64, PAIR_LEVELS = 16 };
+enum { FILTER_BITS = 19, WORDS_OF_TEXT_MAX = 512, CANDIDATES_MAX = 64, PAIR_LEVELS = 16 };
 
 /* How likely a slip is against none: e^-5, e^-4, e^-5, e^-4, e^-6.5, e^-8. */
 static const double LEFT_OUT = 6.7379e-3, SWAPPED = 1.83156e-2, BESIDE = 6.7379e-3, DOUBLED = 1.83156e-2,
@@ -91,19 +91,25 @@ static double pair_count(const ng_spelling *s, uint64_t first, uint64_t second) 
 
 static uint64_t spread(uint64_t key) { return key * 0x9e3779b97f4a7c15ULL; }
 
+/* Two bits of one word of the filter. */
+static uint64_t *filter_word(const ng_spelling *s, uint64_t h, uint64_t *bits) {
+    *bits = (uint64_t)1 << (h >> 26 & 63) | (uint64_t)1 << (h >> 20 & 63);
+    return &s->filter[h >> (64 - FILTER_BITS + 6)];
+}
+
 static void put_key(ng_spelling *s, uint64_t key, uint8_t code) {
-    uint64_t h = spread(key), bit = h >> (64 - FILTER_BITS);
+    uint64_t h = spread(key), bits;
     size_t i = (h >> 32) & s->mask;
     while (s->keys[i]) i = (i + 1) & s->mask;
     s->keys[i] = key;
     s->codes[i] = code;
-    s->filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
+    *filter_word(s, h, &bits) |= bits;
 }
 
 /* How often it was seen; 0: it is not in the list. */
 static double word_count(const ng_spelling *s, uint64_t key) {
-    uint64_t h = spread(key), bit = h >> (64 - FILTER_BITS);
-    if (!(s->filter[bit >> 6] >> (bit & 63) & 1)) return 0;
+    uint64_t h = spread(key), bits;
+    if ((*filter_word(s, h, &bits) & bits) != bits) return 0;
     for (size_t i = (h >> 32) & s->mask; s->keys[i]; i = (i + 1) & s->mask)
         if (s->keys[i] == key) return s->count_of[s->codes[i]];
     return 0;

@@ -113,8 +113,8 @@ static unsigned month_at(const pii_text *t, size_t i, size_t *end, bool *weak) {
         else if (c == 0xC3 && (pii_at(t, k + 1) | 0x20) == 0xA4) word[n++] = 'a', k += 2; /* März */
         else break;
     }
-    if (n < 3 || pii_alnum_at(t, k)) return 0;
     *end = k;
+    if (n < 3 || pii_alnum_at(t, k) || !strchr("jfmasondeg", word[0])) return 0; /* before all that searches */
     const pii_text w = {word, n, n};
     bool capital = (unsigned)(unsigned char)t->s[i] - 'A' < 26u;
     *weak = !capital && ng_pii_word_in(&w, 0, n, ambiguous);
@@ -255,6 +255,7 @@ bool ng_pii_match_day(const pii_text *t, size_t at, pii_match *m) {
     }
     while (n < 10 && pii_is_letter(pii_at(t, at + n))) n++;
     m->end = at + n;
+    if (n < 6 || (t->s[m->end - 1] | 32) != 'y') return false; /* before all that searches */
     return !pii_alnum_at(t, at + n) &&
            ng_pii_word_in(t, at, at + n, " monday tuesday wednesday thursday friday saturday sunday ") &&
            !word_before(t, at, " black good ash cyber bloody ");

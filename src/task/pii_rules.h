@@ -12,7 +12,7 @@
 
 #include "pii.h"
 
-enum { PII_DIGIT = 1, PII_LETTER = 2, PII_AT = 4, PII_COLON = 8, PII_OPEN = 16 /* + or ( */ };
+enum { PII_DIGIT = 1, PII_LETTER = 2, PII_AT = 4, PII_COLON = 8, PII_OPEN = 16 /* + or ( */, PII_DOT = 32, PII_DASH = 64 };
 
 typedef struct pii_text {
     const char *s;

@@ -31,7 +31,9 @@ typedef struct token {
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 static bool is_letter(char c) { return (unsigned char)((c | 32) - 'a') < 26 || (unsigned char)c >= 0x80; }
-static bool is(const token *t, const char *word) { return strlen(word) == t->len && !strncasecmp(t->s, word, t->len); }
+static bool is(const token *t, const char *word) {
+    return (t->s[0] | 32) == word[0] && strlen(word) == t->len && !strncasecmp(t->s, word, t->len);
+}
 
 static bool is_one_of(const token *t, const char *const *words) {
     for (; *words; words++)
