@@ -298,6 +298,10 @@ static void add_rows_i8(int32_t *sums, const int8_t *const w[4], const int16_t u
     ng_k_add_rows_i8(sums, w, u, n);
 }
 
+static void add_rows_i4(int32_t *sums, const int8_t *const w[4], const int16_t u[4], size_t n) {
+    ng_k_add_rows_i4(sums, w, u, n);
+}
+
 static void gelu_u8(uint8_t *u, float *d, int32_t *z, float *x, size_t n) {
     bool finite = all_finite(x, n);
     for (size_t i = 0; i < n; i++) x[i] = ng_k_gelu_coarse(x[i]);

@@ -354,16 +354,11 @@ static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unkno
     return n;
 }
 
-/* sums[n2 * 2]: the low nibbles are the first half of the labels. */
-static void add_row4(int32_t *restrict low, int32_t *restrict high, const int8_t *restrict w, size_t n2, int16_t u) {
-    for (size_t j = 0; j < n2; j++) low[j] += (int32_t)u * (int16_t)((w[j] & 15) - 8);
-    for (size_t j = 0; j < n2; j++) high[j] += (int32_t)u * (int16_t)(((w[j] >> 4) & 15) - 8);
-}
-
 static int16_t scaled(const seen_row *r, double unit) { return (int16_t)(r->value * unit + 0.5); }
 
 /* Four at a time; what is missing of the last four counts nothing. */
-static void sum_rows8(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
+static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
+    memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
     for (size_t i = 0; i < n; i += 4) {
         const int8_t *w[4];
         int16_t u[4];
@@ -372,18 +367,9 @@ static void sum_rows8(const ng_linear *m, ng_linear_scratch *s, size_t n, double
             w[k] = m->weight + r->row * m->row_bytes;
             u[k] = i + k < n ? scaled(r, unit) : 0;
         }
-        m->kernels->add_rows_i8(s->sums, w, u, m->n_labels);
+        if (m->weight_bits == 8) m->kernels->add_rows_i8(s->sums, w, u, m->n_labels);
+        else m->kernels->add_rows_i4(s->sums, w, u, m->row_bytes);
     }
-}
-
-static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
-    memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
-    if (m->weight_bits == 8) sum_rows8(m, s, n, unit);
-    else
-        for (size_t i = 0; i < n; i++) {
-            const seen_row *r = &s->seen[s->touched[i]];
-            add_row4(s->sums, s->sums + m->row_bytes, m->weight + r->row * m->row_bytes, m->row_bytes, scaled(r, unit));
-        }
 }
 
 static ng_status check_scratch(const ng_linear *m, const ng_linear_scratch *s, ng_error *err) {

@@ -101,6 +101,33 @@ static void math_agrees_with_libm(void **state) {
     assert_true(fabs((double)(p[0] + p[1] + p[2]) - 1) < 1e-6 && p[2] > p[1]);
 }
 
+/* Eight at a time or one by one, whatever the range: the bits of the definition. */
+static void softmax_is_its_definition(void **state) {
+    (void)state;
+    ng_rng r = ng_rng_seed(3);
+    for (int round = 0; round < 3000; round++) {
+        float x[40], want[40], got[40], scale = (float)(0.1 + ng_rng_unit(&r)), range = round % 5 ? 20 : 2000;
+        size_t n = 1 + ng_rng_below(&r, 40);
+        double max = -INFINITY, sum = 0;
+        for (size_t i = 0; i < n; i++) x[i] = range * (float)(ng_rng_unit(&r) - 0.5);
+        if (round % 97 == 0) x[ng_rng_below(&r, (uint32_t)n)] = -INFINITY;
+        for (size_t i = 0; i < n; i++)
+            if ((double)x[i] * (double)scale > max) max = (double)x[i] * (double)scale;
+        for (size_t i = 0; i < n; i++) {
+            double e = ng_exp((double)x[i] * (double)scale - max);
+            sum += e;
+            want[i] = (float)e;
+        }
+        for (size_t i = 0; i < n; i++) want[i] = (float)((double)want[i] / sum);
+        ng_softmax(got, x, n, scale);
+        if (n > 1 || isfinite(x[0])) assert_memory_equal(got, want, n * sizeof *got);
+    }
+    float x[16] = {0};
+    x[9] = NAN;
+    ng_softmax(x, x, 16, 1);
+    assert_true(isnan(x[0]) && isnan(x[9]));
+}
+
 static void hash_is_the_same_everywhere(void **state) {
     (void)state;
     char text[40] = "the quick brown fox jumps over the lazy";
@@ -275,7 +302,7 @@ int main(void) {
         cmocka_unit_test(buf_keeps_its_limit),
         cmocka_unit_test(json_writes_one_line),
         cmocka_unit_test(processors_are_judged),
-        cmocka_unit_test(math_agrees_with_libm),
+        cmocka_unit_test(math_agrees_with_libm), cmocka_unit_test(softmax_is_its_definition),
         cmocka_unit_test(hash_is_the_same_everywhere),
         cmocka_unit_test(pool_covers_every_item_once),
         cmocka_unit_test(files_are_whole_or_absent),

@@ -461,6 +461,29 @@ static void check_add_rows_i8(void) {
     }
 }
 
+static void check_add_rows_i4(void) {
+    for (size_t n = 1; n < 100; n++) {
+        guarded gw[4], ga, gb;
+        const int8_t *w[4];
+        int16_t u[4];
+        for (int i = 0; i < 4; i++) {
+            int8_t *row = guarded_new(&gw[i], n, n % 5);
+            for (size_t k = 0; k < n; k++) row[k] = (int8_t)ng_rng_next(&rng);
+            w[i] = row;
+            u[i] = (int16_t)(ng_rng_next(&rng) & 0x7FFF);
+        }
+        int32_t *a = guarded_new(&ga, n * 8, 4), *b = guarded_new(&gb, n * 8, 4);
+        for (size_t k = 0; k < 2 * n; k++) {
+            a[k] = b[k] = (int32_t)ng_rng_next(&rng) >> 4;
+            for (int i = 0; i < 4; i++) a[k] += u[i] * (((uint8_t)w[i][k % n] >> (k < n ? 0 : 4) & 15) - 8);
+        }
+        fast->add_rows_i4(b, w, u, n);
+        assert_memory_equal(a, b, n * 8);
+        for (int i = 0; i < 4; i++) guarded_end(&gw[i]);
+        guarded_end(&ga), guarded_end(&gb);
+    }
+}
+
 /* ---- 8-bit rows ------------------------------------------------------------------------------------- */
 
 static void check_quantize_u8(void) {

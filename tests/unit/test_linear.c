@@ -7,6 +7,7 @@
 #include "train/export.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,6 +41,40 @@ static bool same_features(const ng_feature_config *c, const char *a, const char 
     ng_features_clear(&x);
     ng_features_clear(&y);
     return same;
+}
+
+/* A thread that was never asked knows nothing by heart. */
+static void *extract_fresh(void *f) {
+    ng_feature_config c = small;
+    c.bits = 20;
+    (void)!ng_features_extract(f, &c, "freeze my card", 14, NULL);
+    return NULL;
+}
+
+/* Models that read alike share the hashes of a text, all others make their own. */
+static void a_text_is_hashed_once_for_all_that_read_alike(void **state) {
+    (void)state;
+    ng_features f = {0}, fresh = {0}, other = {0};
+    ng_feature_config c = small, words = small;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, extract_fresh, &fresh), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    extract(&f, &c, "freeze my card");
+    c.bits = 20;
+    assert_int_equal(extract(&f, &c, "freeze my card"), fresh.n_buckets);
+    assert_memory_equal(f.buckets, fresh.buckets, f.n_buckets * sizeof *f.buckets);
+    for (size_t i = 0; i < f.n_buckets; i++) assert_true(f.buckets[i] < 1u << 20);
+    words.char_max = 0;
+    assert_int_equal(extract(&other, &words, "freeze my card"), 3 + 2);
+    assert_int_not_equal(extract(&other, &small, "freeze my car"), f.n_buckets);
+    extract(&f, &small, "Freeze my card");
+    c = small;
+    c.lower = false;
+    extract(&other, &c, "Freeze my card");
+    assert_memory_not_equal(f.buckets, other.buckets, 8 * sizeof *f.buckets);
+    ng_features_clear(&f);
+    ng_features_clear(&fresh);
+    ng_features_clear(&other);
 }
 
 static void features_normalise_as_told(void **state) {
@@ -424,6 +459,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_golden),           cmocka_unit_test(features_normalise_as_told),
+        cmocka_unit_test(a_text_is_hashed_once_for_all_that_read_alike),
         cmocka_unit_test(features_count_what_they_should), cmocka_unit_test(features_survive_as_bytes),
         cmocka_unit_test(features_refuse_nonsense),
         cmocka_unit_test(inference_follows_the_formula), cmocka_unit_test(nothing_is_allocated_a_text),
