@@ -105,6 +105,13 @@ static void run_add_rows_i8(const ng_kernels *k, const void *arg) {
     k->add_rows_i8(sums, rows, (const int16_t[4]){1, 2, 3, 4}, ROW);
 }
 
+static void run_add_rows_i4(const ng_kernels *k, const void *arg) {
+    static int32_t sums[ROW];
+    const int8_t *rows[4] = {q, q + ROW, q, q + ROW};
+    (void)arg;
+    k->add_rows_i4(sums, rows, (const int16_t[4]){1, 2, 3, 4}, ROW / 2);
+}
+
 static void run_quantize_u8(const ng_kernels *k, const void *arg) {
     (void)arg;
     k->quantize_u8((uint8_t *)q, d, sum, x, ROW);
@@ -185,6 +192,7 @@ static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
 #define time_from_f16() time_row(k, "from_f16", run_from_f16)
 
 #define time_add_rows_i8() time_row(k, "add_rows_i8", run_add_rows_i8)
+#define time_add_rows_i4() time_row(k, "add_rows_i4", run_add_rows_i4)
 #define time_quantize_u8() time_row(k, "quantize_u8", run_quantize_u8)
 #define time_gelu_u8() time_row(k, "gelu_u8", run_gelu_u8)
 #define time_softmax_u8() time_row(k, "softmax_u8", run_softmax_u8)
