@@ -100,6 +100,9 @@ NG_API ng_status ng_session_encode(ng_session *s, const int32_t *tokens, size_t 
 /* An encoder's last layer, one vector a token: hidden[n, n_embd], what heads read; errors as above. */
 NG_API ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, float *hidden,
                                    ng_error *err) NG_MUST_USE;
+/* Both from one forward: hidden[n, n_embd] and the vector pooled[n_embd] that ng_session_encode gives, the same bits. */
+NG_API ng_status ng_session_hidden_pooled(ng_session *s, const int32_t *tokens, size_t n, float *hidden, float *pooled,
+                                          ng_error *err) NG_MUST_USE;
 /* The same of two texts as one sequence: the first n_first tokens are of type 0, the others of type 1, where the
  * file has a row for it; n_first 0: all are of type 0. */
 NG_API ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden,

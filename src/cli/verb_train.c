@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 static struct {
-    bool json, bench;
+    bool json, bench, vectors;
     const char *out, *plot, *few_shot, *model;
     long seed, threads;
 } o = {.seed = -1};
@@ -18,6 +18,7 @@ static const cli_option options[] =
      {"threads", 't', CLI_INT, &o.threads, "N", "of an encoder's training (all cores)", "NANOGRID_THREADS"},
      {"plot", 0, CLI_STR, &o.plot, "FILE.svg", "draw an encoder's loss curve", NULL},
      {"bench", 0, CLI_FLAG, &o.bench, NULL, "only time an encoder's training steps", NULL},
+     {"vectors", 0, CLI_FLAG, &o.vectors, NULL, "routing weights: learn only the second claim anew, over the encoder that the recipe names"},
      {"few-shot", 0, CLI_STR, &o.few_shot, "LABELS.yaml",
       "instead of a recipe: a head from a few examples a label, in seconds", NULL},
      {"model", 'm', CLI_STR, &o.model, "MODEL", "with --few-shot: the encoder (a BERT as GGUF)", NULL},
@@ -61,11 +62,26 @@ static void put_json(ng_buf *b, const ng_train_result *r) {
     ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->dev_accuracy, 6);
     ng_json_key(&j, "temperature"), ng_json_fixed(&j, r->temperature, 6);
     ng_json_key(&j, "oos_threshold"), ng_json_fixed(&j, r->oos_threshold, 6);
+    if (*r->vector_path) {
+        ng_json_key(&j, "vectors"), ng_json_str(&j, r->vector_path);
+        ng_json_key(&j, "vectors_accuracy"), ng_json_fixed(&j, r->vector_accuracy, 6);
+        ng_json_key(&j, "linear_accuracy"), ng_json_fixed(&j, r->vector_accuracy_before, 6);
+    }
     ng_json_key(&j, "seconds"), ng_json_fixed(&j, r->seconds, 3);
     ng_json_end(&j);
 }
 
+static void put_vectors(ng_buf *b, const ng_train_result *r) {
+    if (*r->vector_path)
+        ng_buf_printf(b, "%s: the second claim; both labels alike, %.4f of dev are right with it, %.4f without", r->vector_path,
+                      r->vector_accuracy, r->vector_accuracy_before);
+}
+
 static void put_text(ng_buf *b, const ng_train_result *r) {
+    if (o.vectors) {
+        put_vectors(b, r);
+        return;
+    }
     ng_buf_printf(b, "%s: %.2f MB, %zu labels, %zu of %zu features, trained on %zu texts in %.1f s\n", r->model_path,
                   (double)r->model_bytes / 1e6, r->n_labels, r->n_rows, r->n_features, r->n_train, r->seconds);
     if (!isnan(r->dev_accuracy)) ng_buf_printf(b, "dev accuracy %.4f", r->dev_accuracy);
@@ -75,6 +91,8 @@ static void put_text(ng_buf *b, const ng_train_result *r) {
     if (r->n_duplicates)
         ng_buf_printf(b, "\n%zu training or dev texts also stand in test; they were %s", r->n_duplicates,
                       r->duplicates_dropped ? "dropped" : "kept (duplicates: drop leaves them out)");
+    if (*r->vector_path) ng_buf_putc(b, '\n');
+    put_vectors(b, r);
 }
 
 static void put_few_shot(ng_buf *b, const ng_few_shot_result *r) {
@@ -114,7 +132,7 @@ static int run_few_shot(void) {
 
 static int run(int argc, char **argv) {
     if (o.threads < 0 || o.threads > 1024) return cli_usage("--threads: %ld is out of range, use 1 to 1024", o.threads);
-    if (o.few_shot && (argc || o.bench || o.plot || o.seed >= 0))
+    if (o.few_shot && (argc || o.bench || o.plot || o.vectors || o.seed >= 0))
         return cli_usage("--few-shot stands for the recipe and takes --out, -m and -t only");
     if (o.few_shot) return run_few_shot();
     if (o.model) return cli_usage("-m belongs to --few-shot; a recipe names its base");
@@ -122,7 +140,7 @@ static int run(int argc, char **argv) {
     ng_error err = {0};
     if (o.bench) return ng_train_bench(argv[0], (int)o.threads, on_bench, NULL, &err) ? cli_fail(&err) : 0;
     cli_train t = {.progress = {.what = "training"}, .json = o.json};
-    ng_train_options opt = {.out_dir = o.out, .seed = o.seed, .n_threads = (int)o.threads, .plot = o.plot};
+    ng_train_options opt = {.out_dir = o.out, .seed = o.seed, .n_threads = (int)o.threads, .plot = o.plot, .vectors_only = o.vectors};
     ng_train_result r;
     ng_status s = cli_train_run(&t, &r, argv[0], &opt, &err);
     if (s || r.n_heads) return cli_train_end(&t, &r, s, &err);
@@ -134,7 +152,7 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_train = {
-    "train", "(RECIPE.yaml | --few-shot LABELS.yaml -m MODEL) [--out DIR] [--seed N] [--plot FILE.svg] [--bench] [--json]", "make a package's model from its recipe",
+    "train", "(RECIPE.yaml [--vectors] | --few-shot LABELS.yaml -m MODEL) [--out DIR] [--seed N] [--plot FILE.svg] [--bench] [--json]", "make a package's model from its recipe",
     "The recipe names data below $NANOGRID_DATA, features and settings.  The same recipe, data and seed give the "
     "same bytes.  A recipe of task encoder trains an encoder with several heads; a run that was stopped goes on "
     "from its checkpoint.\n\nLABELS.yaml: name, labels: {NAME: {description: .., examples: [..]}, ..}, out_of_scope: [..], encoder: FILE.  About "

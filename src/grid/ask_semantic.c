@@ -26,23 +26,28 @@ static bool is_eligible(const asking *a) {
     return true;
 }
 
-/* The vector lives in *out, which is the caller's. */
-static bool embed(asking *a, const char *text, size_t len, ng_answer **out) {
-    const ng_tier *t = &a->grid->embedder;
+ng_status ng_ask_vector(asking *a, const ng_tier *t, const char *text, size_t len, ng_answer **out, ng_error *err) {
     ng_part part = {NG_PART_TEXT, text, len};
     ng_message message = {"user", &part, 1};
     ng_tier_request r = {.task = NG_TASK_EMBED, .messages = &message, .n_messages = 1, .tenant = a->req.tenant,
                          .deadline_ms = a->req.deadline_ms, .abandoned = a->req.abandoned, .abandoned_ctx = a->req.abandoned_ctx};
-    ng_error ignored = {0}; /* a text that is too long, a worker that is down: the request is answered without */
-    if (ng_answer_new(out)) return false;
+    if (ng_answer_new(out)) return ng_fail(err, NG_ENOMEM, "answer: out of memory");
     (*out)->task = NG_TASK_EMBED;
-    uint64_t t0 = ng_clock_ns();
-    bool ok = t->submit(t->self, &r, *out, &ignored) == NG_OK && (*out)->n_embedding;
-    a->expert_ns += ng_clock_ns() - t0;
-    if (ok) return true;
+    ng_status s = t->submit(t->self, &r, *out, err);
+    if (!s && !(*out)->n_embedding) s = ng_fail(err, NG_EFORMAT, "it gave no vector");
+    if (!s) return NG_OK;
     ng_answer_free(*out);
     *out = NULL;
-    return false;
+    return s;
+}
+
+/* The vector lives in *out, which is the caller's. */
+static bool embed(asking *a, const char *text, size_t len, ng_answer **out) {
+    ng_error ignored = {0}; /* a text that is too long, a worker that is down: the request is answered without */
+    uint64_t t0 = ng_clock_ns();
+    bool ok = ng_ask_vector(a, &a->grid->embedder, text, len, out, &ignored) == NG_OK;
+    a->expert_ns += ng_clock_ns() - t0;
+    return ok;
 }
 
 static ng_semantic_query query_of(const asking *a) {

@@ -153,8 +153,6 @@ static void probe(asking *a, const grid_member *const *m, size_t n, double floor
 /* A favourite with less than this is none: the router was trained on experts that this grid
  * lacks. */
 static const double FITS_AT_ALL = 0.1;
-/* Where nobody else is left, the least foreign claim goes on: whether the text is in scope, its expert says. */
-static const double CLAIMS_AT_ALL = 0.02;
 
 static const grid_member *find_member(const ng_grid *g, ng_task task, const char *name) {
     for (size_t i = 0; i < g->n_experts; i++)
@@ -179,7 +177,9 @@ static void take_claim(asking *a, const ng_claims *c, const ng_decision *heard) 
     d->latency_us += heard->latency_us;
     a->chosen = c->best;
     if (c->second_p >= NG_CLAIM_MIN) a->referred = c->second;
-    add_reason(a, "%s claims it (%.2f) among %zu with routing weights of their own", c->best->name, c->best_p, c->n);
+    a->rec.claims_by_vectors = c->by_vectors;
+    add_reason(a, "%s claims it (%.2f) among %zu with routing weights of their own%s", c->best->name, c->best_p, c->n,
+               c->by_vectors ? ", the encoder asked" : "");
 }
 
 static void choose_classifier(asking *a, const grid_member *const *m, size_t n) {
@@ -219,7 +219,7 @@ static void choose_classifier(asking *a, const grid_member *const *m, size_t n) 
         add_reason(a, "%s fits best among %zu experts (%.2f)", routed->name, n, routed_p);
     else if (a->chosen)
         add_reason(a, "%s is surest among %zu experts asked", a->chosen->name, n_unknown);
-    else if (claims.best_p >= CLAIMS_AT_ALL) take_claim(a, &claims, &heard);
+    else if (claims.best_p >= NG_CLAIM_AT_ALL) take_claim(a, &claims, &heard);
     else if (n_unknown) a->chosen = unknown[0], add_reason(a, "none of %zu experts is in scope", n);
     else a->undecided = true, add_reason(a, "none of %zu experts fits", n);
 }

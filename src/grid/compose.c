@@ -7,6 +7,9 @@
  * winner finds the text out of its scope.  The same weights let an expert that was named by the request say that a text is not
  * its own.
  *
+ * Where the greatest claim leads the next by little, packages that can say more over an encoder's vector are asked for that
+ * (second_claims.c), and what they say then is compared instead.
+ *
  * Claims that read the same features are asked together (model/linear_set.h), so that fifty of them cost little more than one.  What
  * does not fit there, or cannot be opened, is asked through its own tier, which then tells why.  Both ways give the same bits. */
 #include "grid_parts.h"
@@ -46,7 +49,8 @@ ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err
                        line, m->name, path, HERE);
     m->route_path = path;
     ng_head_spec spec = {.task = NG_TASK_CLASSIFY, .path = path, .n_threads = g->n_threads};
-    return g->hooks.open_head(g->hooks.ctx, &m->route, name, &spec, err);
+    ng_status s = g->hooks.open_head(g->hooks.ctx, &m->route, name, &spec, err);
+    return s ? s : ng_grid_open_vector_claim(g, m, err);
 }
 
 /* ---- all together --------------------------------------------------------------------------------- */
@@ -167,34 +171,53 @@ void ng_decision_add(ng_decision *d, const char *label, double p) {
     d->n_scores = kept + 1;
 }
 
-static void hear(ng_claims *c, ng_decision *heard, const grid_member *m, double p) {
-    c->n++;
-    ng_decision_add(heard, m->name, p);
-    if (p > c->best_p) {
-        c->second = c->best, c->second_p = c->best_p;
-        c->best = m, c->best_p = p;
-    } else if (p > c->second_p) {
-        c->second = m, c->second_p = p;
-    }
-}
-
-ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard) {
-    ng_claims c = {.best_p = -1, .second_p = -1};
+/* p[n]: what the linear weights of m[n] say; below 0: nothing. */
+static void ask_linear(asking *a, const grid_member *const *m, size_t n, double *p, double *us) {
     const grid_claims *all = a->grid->claims;
-    float p[2 * NG_LINEAR_SET_MAX];
+    float said[2 * NG_LINEAR_SET_MAX];
     uint64_t t0 = ng_clock_ns();
-    bool together = ask_together(a, p);
-    if (together) heard->latency_us += (double)(ng_clock_ns() - t0) * 1e-3;
+    bool together = ask_together(a, said);
+    if (together) *us += (double)(ng_clock_ns() - t0) * 1e-3;
     for (size_t i = 0; i < n; i++) {
         int slot = together ? all->slot[m[i]->index] : NOT_IN_SET;
         ng_decision d = {.n_scores = 0};
-        double said = slot == NOT_IN_SET
-                          ? claim_of(a, m[i], &d)
-                          : (double)p[2 * slot + (strcmp(ng_linear_label(all->models[slot], 0), HERE) ? 1 : 0)];
-        if (said < 0) continue;
-        heard->latency_us += d.latency_us;
-        hear(&c, heard, m[i], said);
+        p[i] = slot == NOT_IN_SET ? claim_of(a, m[i], &d)
+                                  : (double)said[2 * slot + (strcmp(ng_linear_label(all->models[slot], 0), HERE) ? 1 : 0)];
+        *us += d.latency_us;
     }
+}
+
+static ng_claims compare(const grid_member *const *m, size_t n, const double *p) {
+    ng_claims c = {.best_p = -1, .second_p = -1};
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] < 0) continue;
+        c.n++;
+        if (p[i] > c.best_p) {
+            c.second = c.best, c.second_p = c.best_p;
+            c.best = m[i], c.best_p = p[i];
+        } else if (p[i] > c.second_p) {
+            c.second = m[i], c.second_p = p[i];
+        }
+    }
+    return c;
+}
+
+/* Nobody near, nobody far ahead. */
+static bool is_unsure(const ng_grid *g, const ng_claims *c) {
+    double next = c->second_p > 0 ? c->second_p : 0;
+    return c->best_p >= NG_CLAIM_AT_ALL && c->best_p - next < g->config.router.unsure.lead;
+}
+
+ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard) {
+    double p[GRID_CANDIDATES_MAX];
+    ask_linear(a, m, n, p, &heard->latency_us);
+    ng_claims c = compare(m, n, p);
+    if (is_unsure(a->grid, &c) && ng_ask_second_claims(a, m, n, p, &heard->latency_us)) {
+        c = compare(m, n, p);
+        c.by_vectors = true;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (p[i] >= 0) ng_decision_add(heard, m[i]->name, p[i]);
     return c;
 }
 

@@ -68,6 +68,7 @@ static void tell_signals(ng_buf *b, const json_t *o) {
     tell_shape(b, s);
     tell_scores(b, "tasks      ", json_object_get(json_object_get(s, "tasks"), "scores"));
     tell_scores(b, "experts    ", json_object_get(json_object_get(s, "experts"), "scores"));
+    if (json_object_get(s, "claims")) ng_buf_puts(b, "            these are second claims: the linear ones left it open, and the encoder was asked\n");
 }
 
 static void tell_route(ng_buf *b, const json_t *o) {

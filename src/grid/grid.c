@@ -458,6 +458,7 @@ static void free_grid(ng_grid *g) {
     ng_cache_free(g->cache);
     ng_semantic_free(g->semantic);
     ng_grid_close_claims(g);
+    ng_grid_free_encoder(g);
     for (size_t i = 0; i < g->n_members; i++) ng_drift_free(g->members[i].drift);
     for (size_t i = 0; i < g->n_members; i++) {
         const grid_member *m = &g->members[i];
@@ -465,7 +466,7 @@ static void free_grid(ng_grid *g) {
         if (m->route.close) m->route.close(m->route.self);
         if (m->tier.close) m->tier.close(m->tier.self);
     }
-    const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii, &g->embedder};
+    const ng_tier *others[] = {&g->task_router, &g->expert_router, &g->pii, &g->embedder, &g->claim_encoder};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i]->close) others[i]->close(others[i]->self);
     ng_arena_free(g->arena);
@@ -501,12 +502,29 @@ static ng_status open_semantic(opening *o) {
                                g->config.cache.semantic.max_false_hit, o->err);
 }
 
+/* The encoder for second claims, where an expert has one.  A user's file that names it is taken at its word. */
+static ng_status open_claim_encoder(opening *o) {
+    ng_grid *g = o->g;
+    char path[PATH_CAP];
+    ng_error why = {0};
+    const grid_expert_config as_model = {.model = g->config.router.unsure.model,
+                                         .resolved = g->config.router.unsure.resolved};
+    int line = g->config.router.unsure.line;
+    if (!(g->config.router.unsure.lead > 0) || !ng_grid_has_vector_claims(g)) return NG_OK;
+    if (!model_file(g, &as_model, path, &why))
+        return line ? ng_fail(o->err, why.code, "%s:%d: router.unsure: %s", g->path, line, why.text) : NG_OK;
+    ng_head_spec spec = {.task = NG_TASK_EMBED, .path = path, .n_threads = g->n_threads};
+    ng_status s = open_head(o, &g->claim_encoder, "router/unsure", &spec);
+    return s ? s : ng_grid_new_encoder(g, o->err);
+}
+
 static ng_status open_parts(opening *o, const char *yaml) {
     ng_grid *g = o->g;
     size_t len = yaml ? strlen(yaml) : 0;
     ng_status s = ng_grid_config_read(&g->config, yaml, len, g->path, g->arena, o->err);
     if (!s) s = open_members(o);
     if (!s) s = ng_grid_open_claims(g, o->err);
+    if (!s) s = open_claim_encoder(o);
     if (!s) s = open_router(o);
     if (!s) s = open_pii(o);
     if (!s && g->config.cache.exact)

@@ -132,6 +132,16 @@ static const ng_config_schema upstream_schema = {"an upstream", sizeof(grid_upst
 
 #define IN(group, field) (offsetof(ng_grid_config, group.field) - offsetof(ng_grid_config, group))
 
+#define IN_DOUBT(field) (offsetof(ng_grid_config, router.unsure.field) - offsetof(ng_grid_config, router.unsure))
+static const ng_config_field doubt_fields[] = {
+    {"model", NG_CONFIG_STR, IN_DOUBT(model), .dflt = "nanogrid/encoder-en",
+     .help = "the encoder on which packages learnt route.vector.gguf: a name under models, or a package"},
+    {"lead", NG_CONFIG_NUM, IN_DOUBT(lead), .dflt = "0.7", .min = 0, .max = 1,
+     .help = "asked where the greatest claim leads the next by less; 0: never"},
+    {"", NG_CONFIG_LINE, IN_DOUBT(line)},
+    {0}};
+static const ng_config_schema doubt_schema = {"unsure", sizeof(((ng_grid_config *)0)->router.unsure), doubt_fields};
+
 static const ng_config_field router_fields[] = {
     {"model", NG_CONFIG_STR, IN(router, model),
      .help = "a package with task.gguf and expert.gguf (nanogrid/router-en)"},
@@ -142,6 +152,7 @@ static const ng_config_field router_fields[] = {
      .help = "typing errors are put right before routers and classifiers read a text (spelling.gguf of the package)"},
     {"learn", NG_CONFIG_BOOL, IN(router, learn), .dflt = "false",
      .help = "the choice among experts learns from feedback and escalations, within bounds"},
+    {"unsure", NG_CONFIG_GROUP, IN(router, unsure), .sub = &doubt_schema},
     {"", NG_CONFIG_LINE, IN(router, line)},
     {0}};
 static const ng_config_schema router_schema = {"router", sizeof(((ng_grid_config *)0)->router),
@@ -512,6 +523,8 @@ static ng_status resolve_models(merger *m) {
         for (size_t k = 0; e[i].unsure.model && k < m->config->models.len; k++)
             if (!strcmp(models[k].name, e[i].unsure.model)) e[i].unsure.resolved = &models[k];
     for (size_t k = 0; k < m->config->models.len; k++)
+        if (!strcmp(models[k].name, m->config->router.unsure.model)) m->config->router.unsure.resolved = &models[k];
+    for (size_t k = 0; k < m->config->models.len; k++)
         if (!strcmp(models[k].name, m->config->cache.semantic.model)) m->config->cache.semantic.resolved = &models[k];
     return NG_OK;
 }
@@ -547,6 +560,8 @@ ng_status ng_grid_config_read(ng_grid_config *out, const char *text, size_t len,
         (s = ng_grid_check_weights(out, name, err)) || (s = ng_pipelines_check(out, name, err)))
         return s;
     mark_built_in(out, &base);
+    /* who did not ask for an encoder does without one that is not there */
+    if (same_text(out->router.unsure.model, base.router.unsure.model)) out->router.unsure.line = 0;
     if (!out->router.model && out->embedded) out->router.model = base.router.model;
     return resolve_models(&m);
 }

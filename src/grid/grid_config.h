@@ -88,6 +88,12 @@ typedef struct ng_grid_config {
         int abstain;       /* grid_abstain */
         bool spelling;     /* typing errors are put right for routers and classifiers */
         bool learn;        /* from feedback and escalations (learn.h) */
+        struct {
+            const char *model;
+            double lead; /* 0: never asked */
+            int line;    /* 0: not in the user's file */
+            const grid_model_config *resolved;
+        } unsure; /* the encoder for experts' second claims (second_claims.c) */
         int line;
     } router;
     struct {

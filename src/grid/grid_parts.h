@@ -11,6 +11,7 @@
 #include "grid_config.h"
 #include "learn.h"
 #include "model/spelling.h"
+#include "model/vector_claim.h"
 #include "outcomes.h"
 #include "record_features.h"
 #include "records.h"
@@ -33,6 +34,8 @@ typedef struct grid_member {
     const char *scores_path; /* where its labelled scores are looked for: the model, or those of its head beside it */
     ng_tier route;          /* says whether a text is for this expert; self NULL: it brings no routing weights */
     const char *route_path;
+    ng_vector_claim *vector; /* what it says over an encoder's vector of the text; NULL: nothing, or vector_why */
+    const char *vector_why;  /* it has a word on that which cannot be read */
     const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
     double below;
     const char *upstream_model;
@@ -69,6 +72,8 @@ typedef struct grid_hooks {
     double (*battery)(void *ctx); /* NULL: the real one */
     bool one_by_one; /* route.gguf are asked through open_head's tiers alone, never together */
     unsigned (*in_flight)(void *ctx, const char *member); /* requests that it serves now; NULL: the real ones */
+    /* Of a replay: what an expert claimed when the encoder had read the text; false: not known.  NULL: the encoder is asked. */
+    bool (*recall_claim)(void *ctx, const char *member, double *p);
     void (*recall_shape)(void *ctx, ng_record *r); /* fills in the shape of the request; NULL: from the text */
 } grid_hooks;
 extern const grid_hooks ng_grid_real_hooks;
@@ -93,6 +98,8 @@ struct ng_grid {
     ng_cache *cache;                         /* NULL: off */
     ng_semantic *semantic;                   /* NULL: off */
     ng_tier embedder;                        /* of it; self NULL: off */
+    ng_tier claim_encoder;                   /* of router.unsure */
+    struct grid_encoder *encoder;            /* second_claims.c, which encoder that is; NULL: there is none, or nobody would ask it */
     ng_records *records;                     /* NULL: off */
     char *records_path;
     ng_learner *learner;        /* NULL: off */
@@ -206,14 +213,19 @@ ng_status ng_ask_choose(asking *a, ng_error *err);
 /* ask_semantic.c.  Sets best, with a reason, where a request that meant the same was answered; scope: a digest of all of the
  * request but its text. */
 bool ng_ask_recall(asking *a, ng_digest scope);
+/* A text's vector from a tier of the task embed; the answer that holds it is the caller's. */
+ng_status ng_ask_vector(asking *a, const ng_tier *t, const char *text, size_t len, ng_answer **out, ng_error *err) NG_MUST_USE;
 /* Keeps the answer for requests that will mean the same, once recall was asked. */
 void ng_ask_keep(asking *a);
 /* compose.c: experts with routing weights of their own. */
 #define NG_CLAIM_MIN 0.5
+/* Where nobody else is left, the least foreign claim goes on: whether the text is in scope, its expert says. */
+#define NG_CLAIM_AT_ALL 0.02
 typedef struct ng_claims {
     const grid_member *best, *second; /* NULL: none claims anything */
     double best_p, second_p;
     size_t n; /* that have a word */
+    bool by_vectors; /* the linear ones left it open, and the encoder was asked */
 } ng_claims;
 ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err) NG_MUST_USE;
 /* Once all members are there: their routing weights are asked together. */
@@ -221,6 +233,13 @@ ng_status ng_grid_open_claims(ng_grid *g, ng_error *err) NG_MUST_USE;
 void ng_grid_close_claims(ng_grid *g);
 /* Asks those of m[n] that have routing weights; what each says goes into `heard`. */
 ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard);
+/* second_claims.c.  m has routing weights: opens what it says over vectors, where its package holds that. */
+ng_status ng_grid_open_vector_claim(ng_grid *g, grid_member *m, ng_error *err) NG_MUST_USE;
+bool ng_grid_has_vector_claims(const ng_grid *g);
+ng_status ng_grid_new_encoder(ng_grid *g, ng_error *err) NG_MUST_USE;
+void ng_grid_free_encoder(ng_grid *g);
+/* p[n]: linear claims (below 0: none) in, those with the encoder out; adds to *us.  False: they stay. */
+bool ng_ask_second_claims(asking *a, const grid_member *const *m, size_t n, double *p, double *us);
 /* Whether m's own routing weights say that the text is not for it. */
 bool ng_ask_disowns(asking *a, const grid_member *m);
 /* Keeps the best NG_DECISION_MAX, best first. */

@@ -94,6 +94,7 @@ void ng_record_signals_json(ng_json *j, const ng_record *r) {
     if (r->reask_us > 0) put_str(j, "reask", ng_reask_name(r->reask)), put_num(j, "reask_us", r->reask_us, 2);
     put_decision(j, "tasks", &r->tasks);
     put_decision(j, "experts", &r->experts);
+    if (r->claims_by_vectors) put_str(j, "claims", "vectors");
     ng_json_end(j);
 }
 

@@ -84,6 +84,7 @@ typedef struct ng_record {
     ng_reask reask;     /* of a conversation that goes on */
     double reask_us;
     ng_decision tasks, experts; /* n_scores 0: not asked */
+    bool claims_by_vectors;     /* experts: their claims with the encoder's vector (second_claims.c) */
     /* the way, and what came of it */
     ng_record_step steps[NG_RECORD_STEPS];
     size_t n_steps;

@@ -201,6 +201,19 @@ static void shape_then(void *ctx, ng_record *rec) {
                             .refers = is_true(c, "refers")};
 }
 
+/* Only the best are recorded; one that is not among them was no better than the last. */
+static bool claim_then(void *ctx, const char *member, double *p) {
+    replay *r = ctx;
+    const json_t *signals = json_object_get(r->was, "signals"),
+                 *scores = json_object_get(json_object_get(signals, "experts"), "scores");
+    double then = number_of(scores, member);
+    bool by_vectors = !strcmp(text_of(signals, "claims"), "vectors");
+    if (isnan(then) && json_object_size(scores) == NG_DECISION_MAX) then = 0;
+    r->unscorable |= !by_vectors || isnan(then);
+    if (by_vectors && !isnan(then)) *p = then;
+    return by_vectors && !isnan(then);
+}
+
 static void on_record(void *ctx, const ng_record *r) {
     replay *p = ctx;
     p->now = *r;
@@ -526,6 +539,7 @@ ng_status ng_grid_replay(const ng_replay_options *opt, bool json, ng_buf *out, n
     hooks.one_by_one = true; /* from recorded features */
     hooks.in_flight = in_flight_then;
     hooks.recall_shape = shape_then;
+    hooks.recall_claim = claim_then;
     hooks.ctx = r;
     ng_grid_options o = {.path = opt->path, .no_records = true, .n_threads = 1};
     ng_status s = NG_OK;

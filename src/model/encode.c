@@ -50,15 +50,24 @@ ng_status ng_session_hidden(ng_session *s, const int32_t *tokens, size_t n, floa
     return ng_session_hidden_pair(s, tokens, n, 0, hidden, err);
 }
 
+static ng_status hidden_of(ng_session *s, const int32_t *tokens, ng_span span, float *hidden, float *pooled,
+                           ng_error *err) {
+    ng_status status = check_encoder(s, err);
+    if (!status) status = check_sequence(s, tokens, span.n_tok, err);
+    if (status) return status;
+    ng_batch b = {.tokens = tokens, .n_tok = span.n_tok, .spans = &span, .n_spans = 1, .hidden = hidden, .out = pooled};
+    ng_session_forward(s, &b);
+    return check_vectors(s, "token", hidden, span.n_tok, err);
+}
+
 ng_status ng_session_hidden_pair(ng_session *s, const int32_t *tokens, size_t n, size_t n_first, float *hidden,
                                  ng_error *err) {
-    ng_status status = check_encoder(s, err);
-    if (!status) status = check_sequence(s, tokens, n, err);
-    if (status) return status;
-    ng_span span = {.n_tok = n, .first = n_first};
-    ng_batch b = {.tokens = tokens, .n_tok = n, .spans = &span, .n_spans = 1, .hidden = hidden};
-    ng_session_forward(s, &b);
-    return check_vectors(s, "token", hidden, n, err);
+    return hidden_of(s, tokens, (ng_span){.n_tok = n, .first = n_first}, hidden, NULL, err);
+}
+
+ng_status ng_session_hidden_pooled(ng_session *s, const int32_t *tokens, size_t n, float *hidden, float *pooled,
+                                   ng_error *err) {
+    return hidden_of(s, tokens, (ng_span){.n_tok = n}, hidden, pooled, err);
 }
 
 /* ---- many sequences ------------------------------------------------------------------------------- */

@@ -3,7 +3,8 @@
  * embed gives the pooled, L2-normalised vector of the text.  rerank orders documents by what a head of the file that was trained
  * for it says of query and document, read as one sequence: the best of a document's windows of three sentences, as such a head
  * was trained on (train/pair_rows.h).  A file without one orders them by the cosine of their vectors with the query's.
- * Neither bounds an error, so there is no confidence.  One session, one lock: calls queue.
+ * Neither bounds an error, so there is no confidence.  One session, one lock: calls queue.  Those of embed are the shared encoder's
+ * (shared_encoder.h), so that a text whose labels or claims were just read has its vector for nothing, and the other way round.
  *
  * Texts that come together are computed together: documents of one request, and the texts that the asker
  * says it will ask for next (ng_params.ahead: an array of inputs, each with a decision of its own).  Those
@@ -12,6 +13,7 @@
 
 #include "core/hash.h"
 #include "model/pair_score.h"
+#include "shared_encoder.h"
 #include "text/sentence.h"
 #include <nanogrid/model.h>
 
@@ -30,9 +32,10 @@ typedef struct ahead { /* of the texts computed with the last one */
 } ahead;
 
 typedef struct embedder {
+    ng_shared_encoder *shared; /* of embed, with the model, session and lock that follow; rerank: NULL, they are its own */
     ng_model *model;
     ng_session *session; /* guarded by lock */
-    pthread_mutex_t lock;
+    pthread_mutex_t own_lock, *lock;
     uint32_t n_embd, n_seq_max;
     ahead ahead;         /* guarded by lock */
     ng_encoder_heads heads;
@@ -45,11 +48,12 @@ static bool serves(ng_task task, const char *arch) {
 
 static void close_head(void *self) {
     embedder *e = self;
-    ng_session_free(e->session);
+    if (e->shared) ng_shared_encoder_give(e->shared);
+    else ng_session_free(e->session);
     ng_encoder_heads_close(&e->heads);
     free(e->scorer.hidden);
-    ng_model_close(e->model);
-    pthread_mutex_destroy(&e->lock);
+    if (!e->shared) ng_model_close(e->model);
+    pthread_mutex_destroy(&e->own_lock);
     free(e->ahead.vectors);
     free(e);
 }
@@ -76,20 +80,32 @@ static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *er
     return e->scorer.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "rerank: out of memory");
 }
 
+static ng_status open_own(embedder *e, const ng_head_spec *spec, ng_error *err) {
+    ng_session_options opt = {.n_threads = spec->n_threads};
+    ng_status s = ng_model_open_adapted(&e->model, spec->path, spec->adapter, spec->adapter_scale, err);
+    if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
+    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
+    return s;
+}
+
+static ng_status open_shared(embedder *e, const ng_head_spec *spec, ng_error *err) {
+    ng_status s = ng_shared_encoder_take(&e->shared, spec, err);
+    if (s) return s;
+    e->model = e->shared->model;
+    e->session = e->shared->session;
+    e->lock = &e->shared->lock;
+    return NG_OK;
+}
+
 static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err) {
     embedder *e = calloc(1, sizeof *e);
     *self = NULL;
     if (!e) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
-    pthread_mutex_init(&e->lock, NULL);
-    ng_session_options opt = {.n_threads = spec->n_threads};
-    ng_status s = ng_model_open_adapted(&e->model, spec->path, spec->adapter, spec->adapter_scale, err);
+    pthread_mutex_init(&e->own_lock, NULL);
+    e->lock = &e->own_lock;
+    ng_status s = spec->task == NG_TASK_EMBED ? open_shared(e, spec, err) : open_own(e, spec, err);
     ng_model_info info = {0};
     if (!s) info = ng_model_get_info(e->model);
-    if (!s && info.kind != NG_MODEL_ENCODER)
-        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is no encoder and cannot serve the task %s",
-                    spec->path, info.arch, ng_task_name(spec->task));
-    if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
-    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
     e->n_embd = info.n_embd;
     e->n_seq_max = info.n_seq_max;
     if (!s && spec->task == NG_TASK_RERANK) s = open_scorer(e, spec, err);
@@ -153,11 +169,22 @@ static bool look_ahead(embedder *e, const char *text, size_t len, const ng_param
     return true;
 }
 
+/* The vector of the text that the shared encoder has read last, or reads now where nothing is to be computed with it. */
+static bool take_read(embedder *e, const char *text, size_t len, bool others_follow, float *out, size_t *n_tokens) {
+    ng_shared_encoder *x = e->shared;
+    bool is_last = x->text && x->text_len == len && !memcmp(x->text, text, len);
+    if (!is_last && (others_follow || ng_shared_encoder_read(x, text, len, NULL))) return false;
+    if (x->n_all > ng_session_n_ctx(x->session)) return false; /* refused, with its counts, by who embeds it */
+    memcpy(out, x->pooled, e->n_embd * sizeof *out);
+    *n_tokens = x->n_all;
+    return true;
+}
+
 static ng_status embed(embedder *e, ng_answer *a, const char *text, size_t len, const ng_params *p, float *out,
                        ng_error *err) {
     size_t n_tokens = 0;
     ng_digest digest = ng_digest_of(text, len);
-    bool known = take_ahead(e, &digest, out, &n_tokens);
+    bool known = take_ahead(e, &digest, out, &n_tokens) || take_read(e, text, len, p->n_ahead > 0, out, &n_tokens);
     if (!known && p->n_ahead && look_ahead(e, text, len, p)) known = take_ahead(e, &digest, out, &n_tokens);
     if (known) return note_text(e, a, "the text", n_tokens, err);
     return embed_one(e, a, "the text", (ng_embed_text){.data = text, .len = len}, out, err);
@@ -256,18 +283,18 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     if (req->task == NG_TASK_RERANK && !req->params.n_documents)
         return ng_fail(err, NG_EINVALID, "rerank needs documents to order");
     if (req->task == NG_TASK_RERANK && e->scorer.head) {
-        pthread_mutex_lock(&e->lock);
+        pthread_mutex_lock(e->lock);
         s = rerank_pairs(e, &req->params, a, text, len, err);
-        pthread_mutex_unlock(&e->lock);
+        pthread_mutex_unlock(e->lock);
         return s;
     }
     float *v = ng_answer_alloc(a, e->n_embd * sizeof *v);
     if (!v) return ng_fail(err, NG_ENOMEM, "embedding: out of memory");
-    pthread_mutex_lock(&e->lock);
+    pthread_mutex_lock(e->lock);
     if (req->task == NG_TASK_EMBED) s = embed(e, a, text, len, &req->params, v, err);
     else s = embed_one(e, a, "the query", (ng_embed_text){.data = text, .len = len}, v, err);
     if (!s && req->task == NG_TASK_RERANK) s = rerank(e, &req->params, a, v, err);
-    pthread_mutex_unlock(&e->lock);
+    pthread_mutex_unlock(e->lock);
     if (!s && req->task == NG_TASK_EMBED) a->embedding = v, a->n_embedding = e->n_embd;
     return s;
 }

@@ -3,174 +3,37 @@
  * An encoder that was not tuned for labels of its own (no heads, or one of the task embed among them) also classifies
  * by labels that the request brings: by the cosines of the text's and the labels' vectors.
  *
- * Heads of one file share one encoder: its model and session are opened once a process (by path, size and
- * time of change, and by what adapter stands beside it; counted) and closed with the last head.  The encoder keeps the hidden rows of the last text, so
- * several heads asked about one text cost one forward.  One lock an encoder: calls queue, as the session's
- * threads already work together. */
+ * Heads of one file share one encoder (shared_encoder.h). */
 #include "decide.h"
 #include "head_ops.h"
 
-#include "core/file.h"
 #include "core/math.h"
 #include "entities.h"
-#include "model/encoder_heads.h"
 #include "model/encoder_text.h"
 #include "model/token_spans.h"
 #include "pii.h"
+#include "shared_encoder.h"
 #include <math.h>
-#include <pthread.h>
 #include <nanogrid/buf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct encoder {
-    struct encoder *next; /* of all that are open; guarded by all_lock, as is n_users */
-    size_t n_users;
-    char *path, *adapter; /* adapter: NULL for none */
-    double scale;
-    uint64_t bytes;
-    int64_t changed_s;
-    ng_model *model;
-    ng_encoder_heads heads;
-    size_t width, n_most;   /* tokens of a text that are read */
-    pthread_mutex_t lock;   /* guards what follows */
-    ng_session *session;
-    float *hidden;          /* [n_most, width] of `text` */
-    char *text;             /* the last one; NULL: none */
-    size_t text_len, n_tok, n_all; /* n_all: before it was cut */
-    char *labels;           /* the last request's, each with its NUL */
-    float *label_vectors;   /* [labels, width] */
-    size_t labels_len;
-} encoder;
-
 typedef struct encoder_head {
-    encoder *e;
+    ng_shared_encoder *e;
     const ng_encoder_head *head;
 } encoder_head;
-
-static encoder *all;
-static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool serves(ng_task task, const char *arch) {
     return !strcmp(arch, "bert") && (task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE ||
                                      task == NG_TASK_DETECT_LANGUAGE || task == NG_TASK_EXTRACT);
 }
 
-/* ---- encoders, shared --------------------------------------------------------------------------- */
-
-static void encoder_free(encoder *e) {
-    ng_session_free(e->session);
-    ng_encoder_heads_close(&e->heads);
-    ng_model_close(e->model);
-    pthread_mutex_destroy(&e->lock);
-    free(e->hidden);
-    free(e->text);
-    free(e->labels);
-    free(e->label_vectors);
-    free(e->path);
-    free(e->adapter);
-    free(e);
-}
-
-static ng_status encoder_open(encoder **out, const ng_head_spec *spec, ng_error *err) {
-    const char *path = spec->path;
-    encoder *e = calloc(1, sizeof *e);
-    ng_session_options opt = {.n_threads = spec->n_threads};
-    *out = NULL;
-    if (!e) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
-    pthread_mutex_init(&e->lock, NULL);
-    e->path = strdup(path);
-    e->adapter = spec->adapter ? strdup(spec->adapter) : NULL;
-    e->scale = spec->adapter_scale;
-    ng_status s = e->path && !e->adapter == !spec->adapter ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
-    if (!s) s = ng_model_open_adapted(&e->model, path, e->adapter, e->scale, err);
-    if (!s) s = ng_encoder_heads_open(&e->heads, e->model, err);
-    if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
-    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
-    if (!s) {
-        ng_model_info info = ng_model_get_info(e->model);
-        uint32_t n_ctx = ng_session_n_ctx(e->session);
-        e->width = info.n_embd;
-        e->n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx;
-        if (!(e->hidden = malloc(e->n_most * e->width * sizeof *e->hidden)))
-            s = ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
-    }
-    if (s) encoder_free(e);
-    else *out = e;
-    return s;
-}
-
-/* Files by path; one that has changed is another. */
-static bool is_same(const encoder *e, const ng_head_spec *spec, uint64_t bytes, int64_t changed) {
-    bool adapter = !e->adapter || !spec->adapter
-                       ? !e->adapter == !spec->adapter
-                       : !strcmp(e->adapter, spec->adapter) && e->scale == spec->adapter_scale;
-    return adapter && !strcmp(e->path, spec->path) && e->bytes == bytes && e->changed_s == changed;
-}
-
-static ng_status encoder_take(encoder **out, const ng_head_spec *spec, ng_error *err) {
-    uint64_t bytes = 0;
-    int64_t changed = 0;
-    (void)ng_file_stat(spec->path, &bytes, &changed);
-    ng_status s = NG_OK;
-    pthread_mutex_lock(&all_lock);
-    encoder *e = all;
-    while (e && !is_same(e, spec, bytes, changed)) e = e->next;
-    if (!e && !(s = encoder_open(&e, spec, err))) {
-        e->bytes = bytes;
-        e->changed_s = changed;
-        e->next = all;
-        all = e;
-    }
-    if (e) e->n_users++;
-    pthread_mutex_unlock(&all_lock);
-    *out = e;
-    return s;
-}
-
-static void encoder_give(encoder *e) {
-    pthread_mutex_lock(&all_lock);
-    if (--e->n_users == 0) {
-        encoder **at = &all;
-        while (*at != e) at = &(*at)->next;
-        *at = e->next;
-        encoder_free(e);
-    }
-    pthread_mutex_unlock(&all_lock);
-}
-
-/* e->hidden becomes that of the text; the lock is held. */
-static ng_status encoder_read(encoder *e, const char *text, size_t len, ng_error *err) {
-    int32_t *ids;
-    size_t n;
-    if (e->text && e->text_len == len && !memcmp(e->text, text, len)) return NG_OK;
-    free(e->text);
-    e->text = NULL;
-    ng_status s = ng_tokenize(ng_model_tokenizer(e->model, NULL), text, len,
-                              &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
-    if (s) return s;
-    e->n_all = n;
-    if (n > e->n_most) {
-        ids[e->n_most - 1] = ids[n - 1]; /* the closing [SEP] */
-        n = e->n_most;
-    }
-    s = ng_session_hidden(e->session, ids, n, e->hidden, err);
-    free(ids);
-    if (s) return s;
-    e->n_tok = n;
-    e->text_len = len;
-    e->text = malloc(len + 1);
-    if (!e->text) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
-    memcpy(e->text, text, len);
-    return NG_OK;
-}
-
 /* ---- one head ----------------------------------------------------------------------------------- */
 
 static void close_head(void *self) {
     encoder_head *h = self;
-    encoder_give(h->e);
+    ng_shared_encoder_give(h->e);
     free(h);
 }
 
@@ -199,14 +62,14 @@ static ng_status open_head(void **self, const ng_head_spec *spec, ng_error *err)
     encoder_head *h = calloc(1, sizeof *h);
     *self = NULL;
     if (!h) return ng_fail(err, NG_ENOMEM, "%s: out of memory", spec->path);
-    ng_status s = encoder_take(&h->e, spec, err);
-    if (!s && (s = choose(h, spec, err))) encoder_give(h->e);
+    ng_status s = ng_shared_encoder_take(&h->e, spec, err);
+    if (!s && (s = choose(h, spec, err))) ng_shared_encoder_give(h->e);
     if (s) free(h);
     else *self = h;
     return s;
 }
 
-static ng_status warn_cut(const encoder *e, ng_answer *a) {
+static ng_status warn_cut(const ng_shared_encoder *e, ng_answer *a) {
     char line[128];
     if (e->n_all <= e->n_most) return NG_OK;
     int n = snprintf(line, sizeof line, "the text has %zu tokens; this model reads the first %zu", e->n_all, e->n_most);
@@ -224,13 +87,13 @@ static ng_status warn_cut(const encoder *e, ng_answer *a) {
 /* Softmax over cosines: differences of a tenth decide.  Not calibrated, so the answer has no confidence. */
 static const float ZERO_SHOT_SCALE = 1 / 0.05f;
 
-static bool gives_vectors(const encoder *e) {
+static bool gives_vectors(const ng_shared_encoder *e) {
     for (size_t i = 0; i < e->heads.len; i++)
         if (!strcmp(e->heads.items[i].task, "embed")) return true;
     return !e->heads.len;
 }
 
-static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
+static ng_status read_labels(ng_shared_encoder *e, const ng_params *p, ng_error *err) {
     size_t len = 0;
     for (size_t i = 0; i < p->n_labels; i++) len += strlen(p->labels[i]) + 1;
     char *joined = malloc(len + 1), *at = joined;
@@ -258,7 +121,7 @@ static ng_status read_labels(encoder *e, const ng_params *p, ng_error *err) {
     return NG_OK;
 }
 
-static ng_status zero_shot(encoder *e, const ng_tier_request *req, const char *text, size_t len, ng_answer *a,
+static ng_status zero_shot(ng_shared_encoder *e, const ng_tier_request *req, const char *text, size_t len, ng_answer *a,
                            ng_error *err) {
     size_t n = req->params.n_labels, n_tokens = 0;
     float *p = ng_answer_alloc(a, n * sizeof *p), *v = ng_answer_alloc(a, e->width * sizeof *v);
@@ -336,13 +199,13 @@ static ng_status put_entities(ng_answer *a, const ng_tagging *t, const encoder_h
 
 static ng_status extract(encoder_head *h, const ng_tier_request *req, const char *text, size_t len, ng_answer *a,
                          ng_error *err) {
-    encoder *e = h->e;
+    ng_shared_encoder *e = h->e;
     ng_tagging t = {0};
     uint32_t mask;
     ng_status s = wanted_rules(&mask, h->head, &req->params, err);
     if (s) return s;
     pthread_mutex_lock(&e->lock);
-    s = encoder_read(e, text, len, err);
+    s = ng_shared_encoder_read(e, text, len, err);
     ng_tag_source src = {e->session, ng_model_tokenizer(e->model, NULL), h->head, e->n_most, e->hidden};
     if (!s) s = ng_tag_text(&t, &src, text, len, err);
     a->prompt_tokens = (uint32_t)e->n_all;
@@ -373,7 +236,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     ng_buf reading = ng_buf_init(2 * len + 64);
     if (ng_encoder_text(&reading, head, ng_model_tokenizer(h->e->model, NULL), text, len)) text = reading.data, len = reading.len;
     pthread_mutex_lock(&h->e->lock);
-    s = encoder_read(h->e, text, len, err);
+    s = ng_shared_encoder_read(h->e, text, len, err);
     if (!s) {
         ng_encoder_head_logits(head, h->e->hidden, h->e->n_tok, p);
         a->prompt_tokens = (uint32_t)h->e->n_all;

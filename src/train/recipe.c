@@ -111,6 +111,13 @@ static const ng_config_field oos_fields[] = {
     {0}};
 static const ng_config_schema oos_schema = {"oos", sizeof(ng_recipe_oos), oos_fields};
 
+static const ng_config_field vectors_fields[] = {
+    {"encoder", NG_CONFIG_STR, AT(ng_recipe_vectors, encoder), .help = "a package, or a .gguf relative to the recipe", .required = true},
+    {"texts", NG_CONFIG_INT, AT(ng_recipe_vectors, texts), .dflt = "3000", .min = 100, .max = 1e6,
+     .help = "of elsewhere that are read, in training and in dev"},
+    {0}};
+static const ng_config_schema vectors_schema = {"vectors", sizeof(ng_recipe_vectors), vectors_fields};
+
 static const ng_config_field recipe_fields[] =
     {NG_ABOUT_FIELDS(ng_recipe, about),
      {"task", NG_CONFIG_ENUM, AT(ng_recipe, task),
@@ -125,6 +132,7 @@ static const ng_config_field recipe_fields[] =
      {"features", NG_CONFIG_GROUP, AT(ng_recipe, features), .sub = &feature_schema},
      {"training", NG_CONFIG_GROUP, AT(ng_recipe, training), .sub = &training_schema},
      {"oos", NG_CONFIG_GROUP, AT(ng_recipe, oos), .sub = &oos_schema},
+     {"vectors", NG_CONFIG_GROUP, AT(ng_recipe, vectors), .sub = &vectors_schema},
      {0}};
 const ng_config_schema ng_recipe_schema = {"the recipe", sizeof(ng_recipe), recipe_fields};
 
@@ -165,6 +173,8 @@ ng_status ng_recipe_read(ng_recipe *out, const char *path, ng_arena *arena, ng_e
         return ng_fail(err, NG_EINVALID, "%s: output '%s' is no file name that ends in .gguf", path, out->output);
     if (out->training.weight_bits != 8 && out->training.weight_bits != 4)
         return ng_fail(err, NG_EINVALID, "%s: weight_bits is %d, use 8 or 4", path, (int)out->training.weight_bits);
+    if (out->vectors.encoder && out->task != NG_RECIPE_CLASSIFY)
+        return ng_fail(err, NG_EINVALID, "%s: `vectors` is for routing weights, of the task classify", path);
     if (!out->data.train.len) return ng_fail(err, NG_EINVALID, "%s: data.train is empty", path);
     return NG_OK;
 }

@@ -36,6 +36,8 @@
  *     training: {epochs: 20, rate: 0.5, l2: 0, dropout: 0, smoothing: 0, seed: 1, patience: 0,
  *                balance: 0, weight_bits: 8, prune_epochs: 3}
  *                             balance: 0 texts count alike .. 1 labels count alike
+ *     vectors: {encoder: nanogrid/encoder-en, texts: 3000}   routing weights (labels here, elsewhere): a second claim over the
+ *                             encoder's vectors too, X.vector.gguf beside the output X.gguf (vector_claims.h)
  *     oos: {in_scope: 0.95}   the out-of-scope threshold keeps at least this share of in-scope dev texts and
  *                             else rejects as many out-of-scope ones as it can
  *
@@ -140,6 +142,11 @@ typedef struct ng_recipe_training {
     double rate, l2, dropout, smoothing, balance;
 } ng_recipe_training;
 
+typedef struct ng_recipe_vectors {
+    const char *encoder; /* NULL: none */
+    int64_t texts;
+} ng_recipe_vectors;
+
 typedef struct ng_recipe_oos {
     double in_scope;
 } ng_recipe_oos;
@@ -167,6 +174,7 @@ typedef struct ng_recipe {
     ng_recipe_features features;
     ng_recipe_training training;
     ng_recipe_oos oos;
+    ng_recipe_vectors vectors;
     const char *path; /* of the recipe */
 } ng_recipe;
 

@@ -7,6 +7,7 @@
  *   3. fit      the passes that count; with patience, the weights of the best pass on dev are kept
  *   4. round    to 8 or 4 bits, written
  *   5. calibrate on the logits of the rounded model over the tuning half of dev, written again
+ *   6. routing weights: a second claim over an encoder's vectors, where the recipe asks for one
  *
  * Test texts are only compared with, never learned from. */
 #include <nanogrid/tools/train.h>
@@ -24,6 +25,7 @@
 #include "train/train_encoder.h"
 #include "train/train_shortener.h"
 #include "train/train_spelling.h"
+#include "train/vector_claims.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -301,11 +303,33 @@ static ng_status write_model(trainer *t) {
     return NG_OK;
 }
 
+/* ---- 6. the second claim ------------------------------------------------------------------------ */
+
+static ng_claim_job claim_job(const trainer *t) {
+    return (ng_claim_job){&t->recipe, &t->labels, &t->train, &t->tune, t->result->model_path, t->opt->n_threads};
+}
+
+static ng_status learn_claim(trainer *t) {
+    ng_claim_job job = claim_job(t);
+    ng_claim_found found;
+    ng_status s = ng_vector_claim_learn(&found, &job, t->err);
+    if (s) return s;
+    memcpy(t->result->vector_path, found.path, sizeof found.path);
+    t->result->vector_accuracy = found.accuracy;
+    t->result->vector_accuracy_before = found.linear_accuracy;
+    return NG_OK;
+}
+
 /* ---- all of it ---------------------------------------------------------------------------------- */
+
+static ng_status no_second_claim(const char *path, ng_error *err) {
+    return ng_fail(err, NG_EINVALID, "%s: it has no `vectors`, so there is no second claim to learn", path);
+}
 
 static ng_status run(trainer *t, const char *path) {
     ng_status s = ng_recipe_read(&t->recipe, path, t->arena, t->err);
     if (s) return s;
+    if (t->opt->vectors_only && !t->recipe.vectors.encoder) return no_second_claim(path, t->err);
     if (t->recipe.task == NG_RECIPE_SPELLING)
         return ng_train_spelling(t->result, &t->recipe, t->opt->out_dir, t->arena, t->err);
     if (t->recipe.task == NG_RECIPE_COMPRESS)
@@ -324,17 +348,24 @@ static ng_status run(trainer *t, const char *path) {
     t->rng = ng_rng_seed((uint64_t)(t->opt->seed >= 0 ? t->opt->seed : t->recipe.training.seed));
     t->features = (ng_feature_config){(uint32_t)f->bits, (uint32_t)f->words, f->char_max ? (uint32_t)f->char_min : 0,
                                       (uint32_t)f->char_max, f->lower, f->fold, f->cross};
+    bool claims = t->recipe.vectors.encoder != NULL;
     if ((s = ng_feature_config_check(&t->features, path, t->err)) || (s = read_data(t)) ||
-        (s = ng_counts_new(&t->counts, &t->train, &t->features, t->err)) ||
+        (s = claims ? ng_claim_job_check(&(ng_claim_job){&t->recipe, &t->labels, &t->train, &t->tune, NULL, 0}, t->err) : NG_OK))
+        return s;
+    if (t->opt->vectors_only) return (s = make_folder(t)) ? s : learn_claim(t);
+    if ((s = ng_counts_new(&t->counts, &t->train, &t->features, t->err)) ||
         (s = ng_counts_new(&t->tune_counts, &t->tune, &t->features, t->err)))
         return s;
     t->result->n_features = t->counts.n_used;
-    if ((s = select_rows(t)) || (s = fit(t))) return s;
-    return write_model(t);
+    if ((s = select_rows(t)) || (s = fit(t)) || (s = write_model(t))) return s;
+    return claims ? learn_claim(t) : NG_OK;
 }
 
 ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt, ng_error *err) {
     static const ng_train_options defaults = {.seed = -1};
+    if (opt && opt->vectors_only &&
+        (ng_encoder_recipe_is(recipe_path) || ng_recipe_has_task(recipe_path, "answer") || ng_recipe_has_task(recipe_path, "summarize")))
+        return no_second_claim(recipe_path, err);
     if (ng_encoder_recipe_is(recipe_path)) return ng_train_encoder(out, recipe_path, opt ? opt : &defaults, err);
     if (opt && opt->stage != NG_TRAIN)
         return ng_fail(err, NG_EINVALID,

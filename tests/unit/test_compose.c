@@ -127,8 +127,156 @@ static void the_best_are_kept_in_order(void **state) {
     }
 }
 
+/* ---- second claims ------------------------------------------------------------------------------- */
+
+static char folder[64]; /* with composed/a and composed/b in it */
+
+/* The fake encoder's vectors are {1, 0}: a claim's first weight decides. */
+static void write_second(const char *name, double linear, float weight, size_t n, const char *digest) {
+    const float vector[2] = {1, 0}, w[4] = {weight, 9, 9, 9};
+    char own[NG_VECTOR_DIGEST], path[160];
+    ng_error err = {0};
+    ng_vector_digest(own, vector, 2);
+    snprintf(path, sizeof path, "%s/composed/%s/route.vector.gguf", folder, name);
+    ng_vector_claim_parts parts = {name, "the encoder", digest ? digest : own, linear, 0, w, n};
+    if (ng_vector_claim_write(&parts, path, &err)) fail_msg("%s", err.text);
+}
+
+static void run_in_folder(const char *format) {
+    char line[256];
+    snprintf(line, sizeof line, format, folder, folder);
+    assert_int_equal(system(line), 0);
+}
+
+static int fresh_folder(void **state) {
+    fresh(state);
+    strcpy(folder, "/tmp/ng-compose-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    run_in_folder("mkdir -p %s/composed/a %s/composed/b");
+    *fake_get("router/unsure") = (fake){.confidence = NAN};
+    return 0;
+}
+
+static int end_folder(void **state) {
+    (void)state;
+    char line[128];
+    snprintf(line, sizeof line, "rm -r %s", folder);
+    return system(line);
+}
+
+static ng_grid *open_second(const char *unsure) {
+    char yaml[1024];
+    snprintf(yaml, sizeof yaml,
+             "embedded: false\ncache: {exact: 0}\nmodels:\n  a: {path: %s/composed/a/model.gguf}\n  b: {path: "
+             "%s/composed/b/model.gguf}\n  enc: {path: %s/enc.gguf}\nrouter: {unsure: {%s}}\nexperts:\n" A B,
+             folder, folder, folder, unsure);
+    return open_grid(yaml);
+}
+
+static void a_doubt_asks_the_encoder(void **state) {
+    (void)state;
+    bool in_scope;
+    write_second("a", 1, 5, 2, NULL); /* the encoder speaks for a, and against b */
+    write_second("b", 1, -5, 2, NULL);
+    ng_grid *g = open_second("model: enc, lead: 0.5");
+    fake *encoder = fake_get("router/unsure");
+    claims("a/route", 0.7), claims("b/route", 0.8);
+    assert_string_equal(ask(g, NULL, &in_scope), "a");
+    assert_int_equal(encoder->calls, 2); /* which encoder it is, and the text */
+    assert_string_equal(ask(g, NULL, &in_scope), "a");
+    assert_int_equal(encoder->calls, 3);
+    claims("a/route", 0.1), claims("b/route", 0.9); /* it leads by more: nobody asks */
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    claims("a/route", 0.001), claims("b/route", 0.001); /* nobody claims anything */
+    ask(g, NULL, &in_scope);
+    assert_int_equal(encoder->calls, 3);
+    ng_grid_close(g);
+    g = open_second("model: enc, lead: 0"); /* never */
+    claims("a/route", 0.7), claims("b/route", 0.8);
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    assert_int_equal(encoder->calls, 3);
+    ng_grid_close(g);
+}
+
+static void one_second_claim_leaves_the_others_alone(void **state) {
+    (void)state;
+    bool in_scope;
+    write_second("a", 1, 0, 2, NULL); /* says what the linear one said */
+    ng_grid *g = open_second("model: enc, lead: 0.5");
+    claims("a/route", 0.7), claims("b/route", 0.8);
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    claims("a/route", 0.85);
+    assert_string_equal(ask(g, NULL, &in_scope), "a");
+    ng_grid_close(g);
+}
+
+/* The warnings of an answer, one after the other. */
+static const char *warned(ng_grid *g) {
+    static char all[1024];
+    ng_request r;
+    ng_answer *a;
+    ng_error err = {0};
+    ng_request_init(&r, NG_TASK_CLASSIFY);
+    ng_request_set_text(&r, "some text", 9);
+    if (ng_grid_ask(g, &r, &a, &err)) fail_msg("%s", err.text);
+    *all = 0;
+    for (size_t i = 0; i < a->n_warnings; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s;", a->warnings[i]);
+    ng_answer_free(a);
+    return all;
+}
+
+static void what_does_not_fit_is_set_aside(void **state) {
+    (void)state;
+    bool in_scope;
+    claims("a/route", 0.7), claims("b/route", 0.8);
+    write_second("a", 1, 5, 2, "0123456789abcdef0123456789abcdef"); /* another encoder */
+    ng_grid *g = open_second("model: enc, lead: 0.5");
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    assert_non_null(strstr(warned(g), "the second claims of 1 experts; a: "));
+    assert_non_null(strstr(warned(g), "digest 01234567"));
+    ng_grid_close(g);
+    write_second("a", 1, 5, 3, NULL); /* of another width */
+    g = open_second("model: enc, lead: 0.5");
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    assert_non_null(strstr(warned(g), "was learnt on 3 numbers"));
+    ng_grid_close(g);
+    char line[160];
+    snprintf(line, sizeof line, "head -c 100 /dev/zero > %s/composed/a/route.vector.gguf", folder);
+    assert_int_equal(system(line), 0);
+    write_second("b", 1, 5, 2, NULL);
+    g = open_second("model: enc, lead: 0.5");
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    assert_non_null(strstr(warned(g), "the second claims of 1 experts; a: "));
+    ng_grid_close(g);
+}
+
+static void without_its_encoder_claims_stay_linear(void **state) {
+    (void)state;
+    bool in_scope;
+    write_second("a", 1, 5, 2, NULL);
+    claims("a/route", 0.7), claims("b/route", 0.8);
+    ng_grid *g = open_second("model: enc, lead: 0.5");
+    fake_get("router/unsure")->fails = NG_EIO;
+    assert_string_equal(ask(g, NULL, &in_scope), "b");
+    assert_non_null(strstr(warned(g), "the router's encoder failed"));
+    fake_get("router/unsure")->fails = NG_OK; /* it comes back */
+    assert_string_equal(ask(g, NULL, &in_scope), "a");
+    ng_grid_close(g);
+    char yaml[512];
+    ng_error err = {0};
+    snprintf(yaml, sizeof yaml,
+             "embedded: false\nmodels: {a: {path: %s/composed/a/model.gguf}, enc: {path: /missing.gguf}}\nrouter: {unsure: {model: enc}}\nexperts:\n" A, folder);
+    assert_int_equal(ng_grid_open_text(&g, &(ng_grid_options){.no_records = true}, yaml, "/cfg/t.yaml", &fake_hooks, &err), NG_ENOTFOUND);
+    assert_non_null(strstr(err.text, "/cfg/t.yaml:3: router.unsure: ")); /* who names one gets it or is told */
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(the_greatest_claim_wins, fresh),
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(a_doubt_asks_the_encoder, fresh_folder, end_folder),
+                                       cmocka_unit_test_setup_teardown(one_second_claim_leaves_the_others_alone, fresh_folder, end_folder),
+                                       cmocka_unit_test_setup_teardown(what_does_not_fit_is_set_aside, fresh_folder, end_folder),
+                                       cmocka_unit_test_setup_teardown(without_its_encoder_claims_stay_linear, fresh_folder, end_folder),
+                                       cmocka_unit_test_setup(the_greatest_claim_wins, fresh),
                                        cmocka_unit_test_setup(without_a_claim_others_are_asked, fresh),
                                        cmocka_unit_test_setup(a_wrong_expert_notices, fresh),
                                        cmocka_unit_test_setup(the_next_claim_is_asked, fresh),

@@ -35,6 +35,7 @@ typedef struct ng_train_options {
     int n_threads;       /* encoders; 0: all cores */
     const char *plot;    /* encoders: an SVG file of the loss curve, or NULL */
     const char *exact;   /* encoders: a second file, of the weights before rounding (F32), or NULL */
+    bool vectors_only;   /* routing weights whose recipe has `vectors`: the second claim anew, beside the model that is there */
     ng_train_stage stage; /* NG_TRAIN; the others are for encoders */
     ng_train_fn *on_step;
     void *ctx;
@@ -50,6 +51,8 @@ typedef struct ng_train_result {
     double loss;                 /* of the last pass */
     double dev_accuracy;         /* of the quantised model, on the tuning half of dev; NaN without dev */
     double temperature, oos_threshold; /* NaN: none */
+    char vector_path[1024];      /* routing weights: the second claim (recipe.h, `vectors`); "": none */
+    double vector_accuracy, vector_accuracy_before; /* of both claims together, of the linear one alone; labels count alike */
     double seconds;
     bool resumed;                /* encoders: went on from a checkpoint */
     int64_t n_steps;             /* encoders: optimiser steps of the run */
