@@ -83,9 +83,13 @@ static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *er
 static ng_status open_own(embedder *e, const ng_head_spec *spec, ng_error *err) {
     ng_session_options opt = {.n_threads = spec->n_threads};
     ng_status s = ng_model_open_adapted(&e->model, spec->path, spec->adapter, spec->adapter_scale, err);
-    if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
-    if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
-    return s;
+    if (s) return s;
+    ng_model_info info = ng_model_get_info(e->model);
+    if (info.kind != NG_MODEL_ENCODER)
+        return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is no encoder and cannot serve the task %s",
+                       spec->path, info.arch, ng_task_name(spec->task));
+    if (!ng_model_tokenizer(e->model, err)) return err ? err->code : NG_EUNSUPPORTED;
+    return ng_session_new(&e->session, e->model, &opt, err);
 }
 
 static ng_status open_shared(embedder *e, const ng_head_spec *spec, ng_error *err) {
@@ -172,6 +176,7 @@ static bool look_ahead(embedder *e, const char *text, size_t len, const ng_param
 /* The vector of the text that the shared encoder has read last, or reads now where nothing is to be computed with it. */
 static bool take_read(embedder *e, const char *text, size_t len, bool others_follow, float *out, size_t *n_tokens) {
     ng_shared_encoder *x = e->shared;
+    if (!x) return false;
     bool is_last = x->text && x->text_len == len && !memcmp(x->text, text, len);
     if (!is_last && (others_follow || ng_shared_encoder_read(x, text, len, NULL))) return false;
     if (x->n_all > ng_session_n_ctx(x->session)) return false; /* refused, with its counts, by who embeds it */

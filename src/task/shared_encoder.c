@@ -35,11 +35,15 @@ static ng_status encoder_open(ng_shared_encoder **out, const ng_head_spec *spec,
     e->scale = spec->adapter_scale;
     ng_status s = e->path && !e->adapter == !spec->adapter ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     if (!s) s = ng_model_open_adapted(&e->model, path, e->adapter, e->scale, err);
+    ng_model_info info = {0};
+    if (!s) info = ng_model_get_info(e->model);
+    if (!s && info.kind != NG_MODEL_ENCODER)
+        s = ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' is no encoder and cannot serve the task %s", path, info.arch,
+                    ng_task_name(spec->task));
     if (!s) s = ng_encoder_heads_open(&e->heads, e->model, err);
     if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
     if (!s) {
-        ng_model_info info = ng_model_get_info(e->model);
         uint32_t n_ctx = ng_session_n_ctx(e->session);
         e->width = info.n_embd;
         e->n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx;
