@@ -87,6 +87,8 @@ NG_API const ng_model *ng_session_model(const ng_session *s);
 /* Tokens held. */
 NG_API size_t ng_session_len(const ng_session *s);
 NG_API uint32_t ng_session_n_ctx(const ng_session *s);
+/* Encoders: tokens of a text that are read; a longer one is cut there (the model's n_seq_max, or n_ctx where that is less). */
+NG_API size_t ng_session_n_seq(const ng_session *s);
 /* How many threads a step of n_tok tokens takes; all that there may be until enough steps were measured. */
 NG_API int ng_session_threads(const ng_session *s, size_t n_tok);
 /* Forgets everything after the first n tokens. */

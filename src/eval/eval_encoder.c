@@ -5,6 +5,7 @@
  * H.scores.gguf beside the model. */
 #include "eval_labels.h"
 #include "eval_ranked.h"
+#include "eval_tokens.h"
 
 #include "model/encoder_heads.h"
 #include "model/encoder_text.h"
@@ -49,9 +50,8 @@ static ng_status open_all(opened *o, const char *path, ng_error *err) {
     if (!s && !ng_model_tokenizer(o->model, err)) s = NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&o->session, o->model, NULL, err);
     if (s) return s;
-    ng_model_info info = ng_model_get_info(o->model);
-    o->n_most = info.n_seq_max < ng_session_n_ctx(o->session) ? info.n_seq_max : ng_session_n_ctx(o->session);
-    o->hidden = malloc(o->n_most * info.n_embd * sizeof *o->hidden);
+    o->n_most = ng_session_n_seq(o->session);
+    o->hidden = malloc(o->n_most * ng_model_get_info(o->model).n_embd * sizeof *o->hidden);
     return o->hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
 }
 

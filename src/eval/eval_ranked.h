@@ -7,7 +7,7 @@
 #ifndef NG_EVAL_EVAL_RANKED_H
 #define NG_EVAL_EVAL_RANKED_H
 
-#include "eval_tokens.h"
+#include "head_eval.h"
 
 ng_status ng_eval_rerank(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
                          ng_error *err) NG_MUST_USE;

@@ -8,15 +8,7 @@
 #ifndef NG_EVAL_EVAL_TOKENS_H
 #define NG_EVAL_EVAL_TOKENS_H
 
-#include "eval_ops.h"
-#include "model/encoder_heads.h"
-
-typedef struct ng_encoder_subject {
-    const ng_model *model;
-    ng_session *session;
-    const ng_encoder_head *head;
-    size_t n_most; /* tokens of a text that one forward reads */
-} ng_encoder_subject;
+#include "head_eval.h"
 
 ng_status ng_eval_spans(ng_eval_result *out, const char *recipe_path, const ng_encoder_subject *s,
                         ng_error *err) NG_MUST_USE;

@@ -12,6 +12,10 @@ enum { PACK_ROWS = 256 }; /* a forward's rows where sequences are short: the wei
 
 size_t ng_encode_rows(size_t n_ctx) { return n_ctx > PACK_ROWS ? n_ctx : PACK_ROWS; }
 
+size_t ng_session_n_seq(const ng_session *s) {
+    return s->model->info.n_seq_max < s->n_ctx ? s->model->info.n_seq_max : s->n_ctx;
+}
+
 static ng_status check_encoder(const ng_session *s, ng_error *err) {
     const ng_model_info *i = &s->model->info;
     if (i->kind == NG_MODEL_ENCODER) return NG_OK;
@@ -137,7 +141,7 @@ static size_t cut(const ng_tokenizer *t, int32_t *ids, size_t n, size_t most) {
 
 static ng_status add_text(pack *p, const ng_tokenizer *t, ng_embed_text *text, bool truncate, ng_error *err) {
     const ng_session *s = p->s;
-    size_t n, most = s->model->info.n_seq_max < s->n_ctx ? s->model->info.n_seq_max : s->n_ctx;
+    size_t n;
     int32_t *ids;
     ng_status status =
         ng_tokenize(t, text->data, text->len, &(ng_tokenize_options){.add_special = true}, &ids, &n, err);
@@ -146,7 +150,7 @@ static ng_status add_text(pack *p, const ng_tokenizer *t, ng_embed_text *text, b
     if (n > s->n_ctx && !truncate)
         status = ng_fail(err, NG_ELIMIT,
                          "the text has %zu tokens, the model holds %u; ask for truncation or shorten it", n, s->n_ctx);
-    n = cut(t, ids, n, most);
+    n = cut(t, ids, n, ng_session_n_seq(s));
     if (!status) status = check_sequence(s, ids, n, err);
     if (!status) pack_add(p, ids, n);
     free(ids);

@@ -175,6 +175,26 @@ const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const ch
     return NULL;
 }
 
+const ng_encoder_head *ng_encoder_heads_first(const ng_encoder_heads *h, const char *task) {
+    for (size_t i = 0; i < h->len; i++)
+        if (!strcmp(h->items[i].task, task)) return &h->items[i];
+    return NULL;
+}
+
+ng_status ng_encoder_heads_choose(const ng_encoder_head **out, const ng_encoder_heads *h, const char *path,
+                                  const char *task, const char *name, ng_error *err) {
+    ng_error why = {0};
+    const ng_encoder_head *head = name ? ng_encoder_heads_find(h, name, &why) : ng_encoder_heads_first(h, task);
+    *out = NULL;
+    if (!head && name) return ng_fail(err, why.code, "%s: %s", path, why.text);
+    if (!head) return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task %s", path, task);
+    if (strcmp(head->task, task) != 0)
+        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s and is no head of the task %s", path,
+                       head->name, head->task, task);
+    *out = head;
+    return NG_OK;
+}
+
 void ng_encoder_head_row(const ng_encoder_head *h, const float *row, float *z) {
     for (size_t k = 0; k < h->n_labels; k++) {
         const float *w = h->w + k * h->width;

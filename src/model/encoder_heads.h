@@ -57,6 +57,12 @@ ng_status ng_encoder_heads_open(ng_encoder_heads *out, const ng_model *m, ng_err
 void ng_encoder_heads_close(ng_encoder_heads *h);
 /* NULL with the names of those that exist in the message. `name` NULL: the first. */
 const ng_encoder_head *ng_encoder_heads_find(const ng_encoder_heads *h, const char *name, ng_error *err);
+/* The first that serves the task, or NULL. */
+const ng_encoder_head *ng_encoder_heads_first(const ng_encoder_heads *h, const char *task);
+/* The one that shall serve the task: the named one, or the first (`name` NULL); messages begin with `path`.  NG_ENOTFOUND: none has the
+ * name; NG_EINVALID: it was trained for another task; NG_EUNSUPPORTED: none serves the task. */
+ng_status ng_encoder_heads_choose(const ng_encoder_head **out, const ng_encoder_heads *h, const char *path,
+                                  const char *task, const char *name, ng_error *err) NG_MUST_USE;
 
 /* z[n_labels] of the pooled rows of hidden[n_tok, width]. */
 void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z);

@@ -4,6 +4,20 @@
 #include "summary_input.h"
 #include <stdlib.h>
 
+ng_status ng_pair_scorer_init(ng_pair_scorer *out, ng_session *session, const ng_encoder_head *head, ng_error *err) {
+    const ng_model *m = ng_session_model(session);
+    ng_error why = {0};
+    *out = (ng_pair_scorer){.session = session, .head = head, .n_most = ng_session_n_seq(session)};
+    if (!(out->tokenizer = ng_model_tokenizer(m, &why))) return ng_fail(err, why.code, "%s", why.text);
+    out->hidden = malloc(out->n_most * head->width * sizeof *out->hidden);
+    return out->hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_model_get_info(m).path);
+}
+
+void ng_pair_scorer_clear(ng_pair_scorer *s) {
+    free(s->hidden);
+    *s = (ng_pair_scorer){0};
+}
+
 ng_status ng_pair_score(const ng_pair_scorer *s, const ng_text_pair *pair, float *p, size_t *n_tok, ng_error *err) {
     ng_pair_ids x;
     float z[2];

@@ -51,7 +51,7 @@ static void close_head(void *self) {
     if (e->shared) ng_shared_encoder_give(e->shared);
     else ng_session_free(e->session);
     ng_encoder_heads_close(&e->heads);
-    free(e->scorer.hidden);
+    ng_pair_scorer_clear(&e->scorer);
     if (!e->shared) ng_model_close(e->model);
     pthread_mutex_destroy(&e->own_lock);
     free(e->ahead.vectors);
@@ -61,23 +61,13 @@ static void close_head(void *self) {
 /* The head that scores query and document, the named one or the first of its task; none for vectors, which a named head of
  * the task embed asks for. */
 static ng_status open_scorer(embedder *e, const ng_head_spec *spec, ng_error *err) {
-    const ng_encoder_head *head = NULL;
-    ng_error why = {0};
     ng_status s = ng_encoder_heads_open(&e->heads, e->model, err);
     if (s) return s;
-    for (size_t i = 0; !spec->head && i < e->heads.len && !head; i++)
-        if (!strcmp(e->heads.items[i].task, "rerank")) head = &e->heads.items[i];
-    if (spec->head && !(head = ng_encoder_heads_find(&e->heads, spec->head, &why)))
-        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
-    if (head && !strcmp(head->task, "embed")) return NG_OK;
-    if (head && strcmp(head->task, "rerank") != 0)
-        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not rerank", spec->path,
-                       head->name, head->task);
-    if (!head) return NG_OK;
-    size_t n_most = e->n_seq_max < ng_session_n_ctx(e->session) ? e->n_seq_max : ng_session_n_ctx(e->session);
-    e->scorer = (ng_pair_scorer){e->session, ng_model_tokenizer(e->model, NULL), head, n_most,
-                                 malloc(n_most * (size_t)e->n_embd * sizeof(float))};
-    return e->scorer.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "rerank: out of memory");
+    const ng_encoder_head *head = spec->head ? ng_encoder_heads_find(&e->heads, spec->head, NULL)
+                                             : ng_encoder_heads_first(&e->heads, "rerank");
+    if (head ? !strcmp(head->task, "embed") : !spec->head) return NG_OK;
+    s = ng_encoder_heads_choose(&head, &e->heads, spec->path, "rerank", spec->head, err);
+    return s ? s : ng_pair_scorer_init(&e->scorer, e->session, head, err);
 }
 
 static ng_status open_own(embedder *e, const ng_head_spec *spec, ng_error *err) {

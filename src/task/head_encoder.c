@@ -37,21 +37,11 @@ static void close_head(void *self) {
     free(h);
 }
 
-/* The named head, else the first that serves the task. */
 static ng_status choose(encoder_head *h, const ng_head_spec *spec, ng_error *err) {
-    const ng_encoder_heads *all_heads = &h->e->heads;
     const char *task = ng_task_name(spec->task);
-    for (size_t i = 0; !spec->head && i < all_heads->len && !h->head; i++)
-        if (!strcmp(all_heads->items[i].task, task)) h->head = &all_heads->items[i];
-    if (!spec->head && !all_heads->len && spec->task == NG_TASK_CLASSIFY) return NG_OK; /* zero-shot alone */
-    if (!spec->head && !h->head)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task %s", spec->path, task);
-    ng_error why = {0};
-    if (!h->head && !(h->head = ng_encoder_heads_find(all_heads, spec->head, &why)))
-        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
-    if (strcmp(h->head->task, task) != 0)
-        return ng_fail(err, NG_EINVALID, "%s: head '%s' was trained for the task %s, not %s", spec->path, h->head->name,
-                       h->head->task, task);
+    if (!spec->head && !h->e->heads.len && spec->task == NG_TASK_CLASSIFY) return NG_OK; /* zero-shot alone */
+    ng_status s = ng_encoder_heads_choose(&h->head, &h->e->heads, spec->path, task, spec->head, err);
+    if (s) return s;
     if (h->head->pair)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: head '%s' reads pairs of texts, and a request of the task %s has one",
                        spec->path, h->head->name, task);
@@ -88,9 +78,7 @@ static ng_status warn_cut(const ng_shared_encoder *e, ng_answer *a) {
 static const float ZERO_SHOT_SCALE = 1 / 0.05f;
 
 static bool gives_vectors(const ng_shared_encoder *e) {
-    for (size_t i = 0; i < e->heads.len; i++)
-        if (!strcmp(e->heads.items[i].task, "embed")) return true;
-    return !e->heads.len;
+    return !e->heads.len || ng_encoder_heads_first(&e->heads, "embed");
 }
 
 static ng_status read_labels(ng_shared_encoder *e, const ng_params *p, ng_error *err) {

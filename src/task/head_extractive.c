@@ -24,6 +24,7 @@ typedef struct summariser {
     ng_extractive *model;    /* NULL: the encoder */
     ng_shortener *shortener; /* NULL: none */
     ng_model *encoder;
+    ng_session *session;     /* the encoder's */
     ng_encoder_heads heads;
     pthread_mutex_t lock;    /* guards the scorer and its session */
     ng_pair_scorer pairs;
@@ -33,10 +34,10 @@ static void extractive_close(void *self) {
     summariser *h = self;
     ng_extractive_close(h->model);
     ng_shortener_close(h->shortener);
-    ng_session_free(h->pairs.session);
+    ng_session_free(h->session);
     ng_encoder_heads_close(&h->heads);
     ng_model_close(h->encoder);
-    free(h->pairs.hidden);
+    ng_pair_scorer_clear(&h->pairs);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }
@@ -51,34 +52,14 @@ static bool is_encoder(const char *path) {
     return is;
 }
 
-/* The named head, else the first of the task. */
-static ng_status choose_head(summariser *h, const ng_head_spec *spec, ng_error *err) {
-    const ng_encoder_head *head = NULL;
-    ng_error why = {0};
-    for (size_t i = 0; !spec->head && i < h->heads.len && !head; i++)
-        if (!strcmp(h->heads.items[i].task, "summarize")) head = &h->heads.items[i];
-    if (spec->head && !(head = ng_encoder_heads_find(&h->heads, spec->head, &why)))
-        return ng_fail(err, why.code, "%s: %s", spec->path, why.text);
-    if (!head || strcmp(head->task, "summarize") != 0)
-        return ng_fail(err, NG_EUNSUPPORTED, "%s: the encoder carries no head of the task summarize", spec->path);
-    h->pairs.head = head;
-    return NG_OK;
-}
-
 static ng_status open_encoder(summariser *h, const ng_head_spec *spec, ng_error *err) {
     ng_session_options opt = {.n_threads = spec->n_threads};
+    const ng_encoder_head *head = NULL;
     ng_status s = ng_model_open(&h->encoder, spec->path, err);
     if (!s) s = ng_encoder_heads_open(&h->heads, h->encoder, err);
-    if (!s) s = choose_head(h, spec, err);
-    if (!s && !(h->pairs.tokenizer = ng_model_tokenizer(h->encoder, err)))
-        s = err && err->code ? err->code : NG_EUNSUPPORTED;
-    if (!s) s = ng_session_new(&h->pairs.session, h->encoder, &opt, err);
-    if (s) return s;
-    ng_model_info info = ng_model_get_info(h->encoder);
-    h->pairs.n_most =
-        info.n_seq_max < ng_session_n_ctx(h->pairs.session) ? info.n_seq_max : ng_session_n_ctx(h->pairs.session);
-    h->pairs.hidden = malloc(h->pairs.n_most * info.n_embd * sizeof(float));
-    return h->pairs.hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "summarize: out of memory");
+    if (!s) s = ng_encoder_heads_choose(&head, &h->heads, spec->path, "summarize", spec->head, err);
+    if (!s) s = ng_session_new(&h->session, h->encoder, &opt, err);
+    return s ? s : ng_pair_scorer_init(&h->pairs, h->session, head, err);
 }
 
 static ng_status extractive_open(void **self, const ng_head_spec *spec, ng_error *err) {

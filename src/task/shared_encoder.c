@@ -44,9 +44,8 @@ static ng_status encoder_open(ng_shared_encoder **out, const ng_head_spec *spec,
     if (!s && !ng_model_tokenizer(e->model, err)) s = err ? err->code : NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&e->session, e->model, &opt, err);
     if (!s) {
-        uint32_t n_ctx = ng_session_n_ctx(e->session);
         e->width = info.n_embd;
-        e->n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx;
+        e->n_most = ng_session_n_seq(e->session);
         e->hidden = malloc(e->n_most * e->width * sizeof *e->hidden);
         e->pooled = malloc(e->width * sizeof *e->pooled);
         if (!e->hidden || !e->pooled)

@@ -2,6 +2,7 @@
 #include "courtesy.h"
 
 #include "core/file.h"
+#include "train/wording.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,16 +72,6 @@ void ng_courtesy_close(ng_courtesy *c) {
     free(c);
 }
 
-/* One wording of "a|b|c". */
-static void put_wording(ng_buf *out, const char *s, size_t len, ng_rng *rng) {
-    uint32_t n = 1;
-    for (size_t i = 0; i < len; i++) n += s[i] == '|';
-    size_t at = 0;
-    for (uint32_t skip = ng_rng_below(rng, n); skip; at++) skip -= s[at] == '|';
-    const char *bar = memchr(s + at, '|', len - at);
-    ng_buf_put(out, s + at, bar ? (size_t)(bar - s) - at : len - at);
-}
-
 static void put_phrase(ng_buf *out, const phrases *from, ng_rng *rng) {
     const phrase *p = &from->items[ng_rng_below(rng, (uint32_t)from->n)];
     for (size_t i = 0; i < p->len; i++) {
@@ -89,7 +80,9 @@ static void put_phrase(ng_buf *out, const phrases *from, ng_rng *rng) {
             ng_buf_putc(out, p->text[i]);
             continue;
         }
-        put_wording(out, p->text + i + 1, (size_t)(end - p->text) - i - 1, rng);
+        size_t len = (size_t)(end - p->text) - i - 1;
+        const char *wording = ng_wording_draw(p->text + i + 1, &len, '|', rng);
+        ng_buf_put(out, wording, len);
         i = (size_t)(end - p->text);
     }
 }

@@ -403,14 +403,13 @@ static ng_status add_with_copies(sample_scan *c, const ng_sample *s) {
 }
 
 /* The text as someone writes it who would not be understood by a machine. */
-static ng_status spoil(const sample_scan *c, ng_sample *s) {
+static ng_status spoil(sample_scan *c, ng_sample *s) {
     ng_noise kind = NG_NOISE_NONE;
-    ng_buf b = ng_buf_init(1 << 24);
+    ng_buf_reset(&c->copy);
     (void)ng_noise_parse(&kind, c->source->spoil.items[ng_hash_mix(s->hash) % c->source->spoil.len]);
-    ng_status st = ng_noise_apply(kind, s->text, s->len, &b);
-    s->text = st ? NULL : ng_arena_strndup(c->set->arena, b.data, b.len);
-    s->len = (uint32_t)b.len;
-    ng_buf_clear(&b);
+    ng_status st = ng_noise_apply(kind, s->text, s->len, &c->copy);
+    s->text = st ? NULL : ng_arena_strndup(c->set->arena, c->copy.data, c->copy.len);
+    s->len = (uint32_t)c->copy.len;
     return s->text ? NG_OK : NG_ENOMEM;
 }
 

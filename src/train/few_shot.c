@@ -179,8 +179,7 @@ static ng_status pooled(job *j, const char *text, float *hidden, size_t n_most, 
 
 static ng_status make_features(job *j) {
     const label_spec *l = j->spec.labels.items;
-    ng_model_info info = ng_model_get_info(j->model);
-    size_t n_ctx = ng_session_n_ctx(j->session), n_most = info.n_seq_max < n_ctx ? info.n_seq_max : n_ctx, at = 0;
+    size_t n_most = ng_session_n_seq(j->session), at = 0;
     float *hidden = malloc(n_most * j->width * sizeof *hidden);
     j->x = malloc(j->n * j->width * sizeof *j->x);
     j->label = malloc(j->n * sizeof *j->label);

@@ -2,6 +2,7 @@
 #include "similar.h"
 
 #include "core/file.h"
+#include "train/wording.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,12 +89,9 @@ static const line *find(const ng_similar *s, const char *word, size_t len) {
 }
 
 static void put_one(ng_buf *out, const line *l, ng_rng *rng) {
-    uint32_t n = 1;
-    for (size_t i = 0; i < l->similar_len; i++) n += l->similar[i] == ' ';
-    size_t at = 0;
-    for (uint32_t skip = ng_rng_below(rng, n); skip; at++) skip -= l->similar[at] == ' ';
-    const char *end = memchr(l->similar + at, ' ', l->similar_len - at);
-    ng_buf_put(out, l->similar + at, end ? (size_t)(end - l->similar) - at : l->similar_len - at);
+    size_t len = l->similar_len;
+    const char *word = ng_wording_draw(l->similar, &len, ' ', rng);
+    ng_buf_put(out, word, len);
 }
 
 void ng_similar_put(ng_buf *out, const ng_similar *s, const char *text, size_t len, double share, ng_rng *rng) {

@@ -13,6 +13,7 @@
 #include "core/hash.h"
 #include "text/sentence.h"
 #include "train/marks.h"
+#include "train/wording.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -328,13 +329,8 @@ static bool put_break(maker *m, const char *t, size_t i, size_t len) {
 
 /* "[a|b|c]" at i: one of them, any may be empty. */
 static ng_status put_alternative(maker *m, const char *t, size_t len) {
-    uint32_t n = 1;
-    for (size_t i = 0; i < len; i++) n += t[i] == '|';
-    uint32_t pick = ng_rng_below(&m->rng, n);
-    size_t start = 0;
-    while (pick > 0) pick -= t[start++] == '|';
-    const char *bar = memchr(t + start, '|', len - start);
-    return put_template(m, t + start, bar ? (size_t)(bar - t) - start : len - start);
+    const char *wording = ng_wording_draw(t, &len, '|', &m->rng);
+    return put_template(m, wording, len);
 }
 
 /* "<kind:what is marked>" at t, *len bytes of it; *len 0: there is none. */

@@ -7,27 +7,22 @@ import glob
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 import models  # noqa: E402
+from checks import attempt, read  # noqa: E402
 
-NG = os.environ.get("NANOGRID", "build/nanogrid")
 GOLDEN = os.path.join(HERE, "..", "golden")
 KEPT = os.path.join(GOLDEN, "bits.json")
 LEVELS = ("ref", "avx2", "avx512", "amx", "neon", "dotprod", "i8mm")
 LONG = ",".join(str(i * 7 % 48) for i in range(70))
 
 
-def run(args, level, stdin=b""):
-    return subprocess.run([NG, *args], input=stdin, capture_output=True, env=dict(os.environ, NG_CPU=level), timeout=1200)
-
-
 def digest(args, level, stdin=b""):
-    r = run(args, level, stdin)
+    r = attempt(*args, stdin=stdin, NG_CPU=level)
     if r.returncode:
         return "exit %d: %s" % (r.returncode, r.stderr.decode().strip())
     out = json.loads(r.stdout)
@@ -64,19 +59,18 @@ def quantised(level):
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "NG4_M", "NG4", "NG3"):
             name, out = "llama-tiny-f32 to " + kind, os.path.join(folder, kind + ".gguf")
-            r = run(["quantize", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), out, kind, "--accept-loss"], level)
+            r = attempt("quantize", os.path.join(GOLDEN, "llama-tiny-f32.gguf"), out, kind, "--accept-loss", NG_CPU=level)
             if r.returncode:
-                found[name] = "exit %d: %s" % (r.returncode, r.stderr.decode().strip())
+                found[name] = "exit %d: %s" % (r.returncode, r.stderr.strip())
                 continue
-            with open(out, "rb") as f:
-                found[name] = hashlib.sha256(f.read()).hexdigest()[:32]
+            found[name] = hashlib.sha256(read(out)).hexdigest()[:32]
             found[name + " logits"] = digest(["logits", "-m", out, "--tokens", LONG, "--json"], level)
     return found
 
 
 def main():
     wanted = [os.environ["NG_CPU"]] if os.environ.get("NG_CPU") else LEVELS
-    levels = [x for x in wanted if run(["doctor", "--json"], x).returncode == 0]
+    levels = [x for x in wanted if attempt("doctor", "--json", NG_CPU=x).returncode == 0]
     if not os.environ.get("NANOGRID_FIXTURES"):
         print("SKIP the conformance fixtures: NANOGRID_FIXTURES is not set")
     todo, failed = list(cases()), 0

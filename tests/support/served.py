@@ -10,6 +10,8 @@
 Home and database live in a temporary folder."""
 import http.client, json, os, signal, shutil, socket, subprocess, tempfile, threading
 
+from checks import NANOGRID
+
 
 class Answer:
     def __init__(self, response):
@@ -28,7 +30,7 @@ class Answer:
 
 class Served:
     def __init__(self, grid="", args=(), home=None, env=None):
-        self.binary, self.grid, self.args, self.env = os.environ["NANOGRID"], grid, list(args), env or {}
+        self.binary, self.grid, self.args, self.env = NANOGRID, grid, list(args), env or {}
         self.keep = home is not None
         self.home = home or tempfile.mkdtemp(prefix="ng-served-")
         self.exit = None
@@ -41,7 +43,7 @@ class Served:
         for name in ("NANOGRID_GRID", "NANOGRID_LISTEN"):
             if name not in self.env:
                 env.pop(name, None)
-        self.process = subprocess.Popen([self.binary, "serve", "--listen", "127.0.0.1:0", *self.args],
+        self.process = subprocess.Popen([NANOGRID, "serve", "--listen", "127.0.0.1:0", *self.args],
                                         stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         self.log, self.ready = [], threading.Event()
         threading.Thread(target=self._read, daemon=True).start()

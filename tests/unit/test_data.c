@@ -219,13 +219,30 @@ static void broken_data_name_file_and_line(void **state) {
     refused("{file: ./empty.tsv, colour: red}", "unknown key 'colour'");
 }
 
+/* NANOGRID_DATA for one test: what it was comes back. */
+typedef struct data_folder {
+    char was[512];
+} data_folder;
+
+static data_folder use_data_folder(const char *path) {
+    const char *was = getenv("NANOGRID_DATA");
+    data_folder f;
+    snprintf(f.was, sizeof f.was, "%s", was ? was : "");
+    if (path) setenv("NANOGRID_DATA", path, 1);
+    else unsetenv("NANOGRID_DATA");
+    return f;
+}
+
+static void give_back_data_folder(const data_folder *f) {
+    if (*f->was) setenv("NANOGRID_DATA", f->was, 1);
+    else unsetenv("NANOGRID_DATA");
+}
+
 static void missing_data_folder_is_told(void **state) {
     (void)state;
-    char *old = getenv("NANOGRID_DATA") ? strdup(getenv("NANOGRID_DATA")) : NULL;
-    unsetenv("NANOGRID_DATA");
+    data_folder before = use_data_folder(NULL);
     refused("{file: somewhere/train.tsv}", "NANOGRID_DATA is not set");
-    if (old) setenv("NANOGRID_DATA", old, 1);
-    free(old);
+    give_back_data_folder(&before);
 }
 
 static void recipes_are_checked(void **state) {
@@ -345,30 +362,25 @@ static void pieces_of_an_address_are_joined(void **state) {
                 {"5 , , , , , , , Rome", "B O O O O O O O B", "1 0 0 0 0 0 0 0 1"}, /* too far apart */
                 {"Rome 7 Ann", "B I P", "1 2 3"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        char text[512], *w, *t, *save_w, *save_t, words[64], tags[64], got[64] = "";
+        char *w, *t, *save_w, *save_t, words[64], tags[64];
+        ng_buf text = ng_buf_init(4096), got = ng_buf_init(256);
         snprintf(words, sizeof words, "%s", rows[i].words);
         snprintf(tags, sizeof tags, "%s", rows[i].tags);
-        text[0] = 0;
         for (w = strtok_r(words, " ", &save_w), t = strtok_r(tags, " ", &save_t); w && t;
              w = strtok_r(NULL, " ", &save_w), t = strtok_r(NULL, " ", &save_t)) {
-            char line[64];
-            snprintf(line, sizeof line, "%s\t%s%s\n", w, *t == 'P' ? "B" : t,
-                     *t == 'O'   ? ""
-                     : *t == 'P' ? "-PER"
-                                 : "-LOC");
-            strcat(text, line);
+            bool person = *t == 'P';
+            ng_buf_printf(&text, "%s\t%s%s\n", w, person ? "B" : t, *t == 'O' ? "" : person ? "-PER" : "-LOC");
         }
-        strcat(text, "\nAnn\tB-PER\nRome\tB-LOC\n");
-        put_file("a.conll", text);
+        ng_buf_puts(&text, "\nAnn\tB-PER\nRome\tB-LOC\n");
+        put_file("a.conll", text.data);
         put_recipe("extract", "{file: ./a.conll, join: LOC}");
         assert_int_equal(load(&l, NULL), NG_OK);
-        for (size_t k = 0; k < l.data.items[0].n_words; k++) {
-            char one[8];
-            snprintf(one, sizeof one, "%s%d", k ? " " : "", l.data.items[0].tags[k]);
-            strcat(got, one);
-        }
-        assert_string_equal(got, rows[i].want);
+        for (size_t k = 0; k < l.data.items[0].n_words; k++)
+            ng_buf_printf(&got, "%s%d", k ? " " : "", l.data.items[0].tags[k]);
+        assert_string_equal(got.data, rows[i].want);
         unload(&l);
+        ng_buf_clear(&text);
+        ng_buf_clear(&got);
     }
 }
 
@@ -474,10 +486,7 @@ static void questions_become_pairs(void **state) {
                         "cat slept. It snowed. The dog ran away. Then they left. All was well. The end came.\"]}\n"
                         "{\"story\": \"b\", \"sections\": [\"A king lost a ring. He cried. It lay under the bridge. A "
                         "boy found it. He was poor. The king was glad. He paid well. They ate fish.\"]}\n");
-    const char *base = getenv("NANOGRID_DATA");
-    char before[512];
-    snprintf(before, sizeof before, "%s", base ? base : "");
-    setenv("NANOGRID_DATA", dir, 1);
+    data_folder before = use_data_folder(dir);
     put_pairs_recipe("rerank", "relevant",
                      "{file: q.jsonl, format: questions, text: q, label: answers, stories: s.jsonl}");
     assert_int_equal(load(&l, NULL), NG_OK);
@@ -508,18 +517,14 @@ static void questions_become_pairs(void **state) {
     assert_int_equal(load(&l, &err), NG_EFORMAT);
     assert_non_null(strstr(err.text, "q.jsonl:2"));
     unload(&l);
-    if (*before) setenv("NANOGRID_DATA", before, 1);
-    else unsetenv("NANOGRID_DATA");
+    give_back_data_folder(&before);
 }
 
 /* Sentences of a document with their places; the one that is the summary is good. */
 static void documents_become_pairs(void **state) {
     (void)state;
     loaded l;
-    const char *base = getenv("NANOGRID_DATA");
-    char before[512];
-    snprintf(before, sizeof before, "%s", base ? base : "");
-    setenv("NANOGRID_DATA", dir, 1);
+    data_folder before = use_data_folder(dir);
     put_file("d.jsonl", "{\"text\": [\"It was late.\", \"The bank raised its rate to five percent.\", \"Rain fell.\"], "
                         "\"short\": [\"Bank raised rate\", \"its rate to five percent\"]}\n"
                         "{\"text\": \"Nothing here. Nothing there.\", \"short\": \"xyz\"}\n");
@@ -534,8 +539,7 @@ static void documents_become_pairs(void **state) {
     assert_int_equal(load(&l, NULL), NG_OK);
     assert_int_equal(l.data.len, 2);
     unload(&l);
-    if (*before) setenv("NANOGRID_DATA", before, 1);
-    else unsetenv("NANOGRID_DATA");
+    give_back_data_folder(&before);
 }
 
 /* Each text by one of the kinds, the same every time. */
