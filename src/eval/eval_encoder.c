@@ -79,7 +79,7 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     ng_model_info info = ng_model_get_info(o->model);
     ng_subject s = {.task = o->head->task, .n_labels = o->head->n_labels, .labels = o->head->labels, .each = o->head->each,
                     .calibrated = ng_encoder_head_calibrated(o->head), .oos_threshold = o->head->oos_threshold,
-                    .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed_min = 500, .apply = apply, .self = o};
+                    .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed = 200, .apply = apply, .self = o};
     const char *slash = strrchr(out->model_path, '/');
     ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path),
                                                   out->model_path, h->name)};

@@ -20,7 +20,7 @@ typedef struct ng_subject {
     const float *threshold;    /* each: a label holds at or above; NULL: 0.5 */
     size_t file_bytes;
     ng_noise noise;            /* of the test texts */
-    size_t timed_min;          /* least decisions that are timed */
+    size_t timed;              /* decisions that are timed after the scoring, on texts that stand evenly in the test set */
     /* p[n_labels] of one text, or of a pair, as a request would get it */
     ng_status (*apply)(void *self, const ng_text_pair *text, float *p, ng_error *err);
     void *self;

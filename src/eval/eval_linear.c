@@ -29,7 +29,7 @@ static ng_status make_subject(ng_subject *s, opened *o, ng_arena *arena, ng_erro
         labels[i] = ng_linear_label(o->model, i), threshold[i] = ng_linear_threshold(o->model, i);
     *s = (ng_subject){.task = ng_linear_task(o->model), .n_labels = n, .labels = labels, .each = ng_linear_multi_label(o->model),
                       .calibrated = ng_linear_calibrated(o->model), .oos_threshold = ng_linear_oos_threshold(o->model),
-                      .threshold = threshold, .file_bytes = ng_linear_file_bytes(o->model), .timed_min = 4000, .apply = apply, .self = o};
+                      .threshold = threshold, .file_bytes = ng_linear_file_bytes(o->model), .timed = 4000, .apply = apply, .self = o};
     return NG_OK;
 }
 
