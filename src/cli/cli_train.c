@@ -2,9 +2,14 @@
 #include "cli_train.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static bool on_step(void *ctx, const ng_train_step *s) {
     cli_train *t = ctx;
+    if (s->note) {
+        fprintf(stderr, "nanogrid: %s\n", s->note);
+        return true;
+    }
     cli_progress_step(&t->progress, (double)s->step, (double)s->n_steps);
     ng_buf b = ng_buf_init(1024);
     if (t->json) {
@@ -61,7 +66,7 @@ static void put_comparison_text(ng_buf *b, const ng_train_result *r) {
         double x = 100 * r->heads[i].held_before, y = 100 * r->heads[i].held_after;
         if (!isnan(x) || !isnan(y)) ng_buf_printf(b, "\n%-20s %9.2f %9.2f %+9.2f", r->heads[i].name, x, y, y - x);
     }
-    ng_buf_printf(b, "\n%-20s %9.3f %9.3f %8.2fx", "ms a text", r->before_ms, r->after_ms, r->before_ms / r->after_ms);
+    ng_buf_printf(b, "\n%-20s %9.3f %9.3f %8.2fx", "ms a text, 1 thread", r->before_ms, r->after_ms, r->before_ms / r->after_ms);
     ng_buf_printf(b, "\n%-20s %9.2f %9.2f %8.2fx", "MB", (double)r->before_bytes / 1e6, (double)r->model_bytes / 1e6,
                   (double)r->before_bytes / (double)r->model_bytes);
 }

@@ -12,6 +12,7 @@ ng_status ng_checkpoint_write(const ng_checkpoint *c, const char *path, ng_error
     ng_gguf_put_str(w, "general.architecture", "nanogrid-checkpoint");
     ng_gguf_put_u64(w, "nanogrid.checkpoint.digest", c->digest);
     ng_gguf_put_u64(w, "nanogrid.checkpoint.step", c->step);
+    if (*c->kernel) ng_gguf_put_str(w, "nanogrid.checkpoint.kernel", c->kernel);
     ng_gguf_put_i32(w, "nanogrid.checkpoint.best_epoch", (int32_t)c->best_epoch);
     ng_gguf_put_u64(w, "nanogrid.checkpoint.best_score", bits[0]);
     ng_gguf_put_u64(w, "nanogrid.checkpoint.loss", bits[1]);
@@ -31,6 +32,20 @@ static ng_status take(const ng_gguf *g, const char *name, float *out, size_t n, 
     return NG_OK;
 }
 
+static ng_status read_kernel(ng_checkpoint *c, const ng_gguf *g, ng_error *err) {
+    static const char key[] = "nanogrid.checkpoint.kernel";
+    ng_str kernel;
+    c->kernel[0] = 0;
+    if (!ng_gguf_has(g, key)) return NG_OK;
+    ng_status s = ng_gguf_get_str(g, key, &kernel, err);
+    if (s) return s;
+    if (kernel.len >= sizeof c->kernel)
+        return ng_fail(err, NG_EFORMAT, "%s: %s is damaged; remove the file to start anew", ng_gguf_path(g), key);
+    memcpy(c->kernel, kernel.data, kernel.len);
+    c->kernel[kernel.len] = 0;
+    return NG_OK;
+}
+
 ng_status ng_checkpoint_read(ng_checkpoint *c, const char *path, ng_error *err) {
     ng_gguf *g;
     uint64_t digest, bits[2];
@@ -39,11 +54,12 @@ ng_status ng_checkpoint_read(ng_checkpoint *c, const char *path, ng_error *err) 
     ng_status s = ng_gguf_open(&g, path, err);
     if (s) return s;
     s = ng_gguf_get_u64(g, "nanogrid.checkpoint.digest", &digest, err);
+    if (!s) s = read_kernel(c, g, err);
     if (!s && digest != c->digest)
         s = ng_fail(err, NG_EINVALID,
-                    "%s: this checkpoint is of another run (recipe, data, seed or base differ); remove it to start "
-                    "anew",
-                    path);
+                    "%s: this checkpoint is of another run (recipe, data, seed or base differ, or what teachers say by another "
+                    "kernel: this was %s); remove it to start anew",
+                    path, *c->kernel ? c->kernel : "not told");
     if (!s) s = ng_gguf_get_u64(g, "nanogrid.checkpoint.step", &c->step, err);
     if (!s) s = ng_gguf_get_i64(g, "nanogrid.checkpoint.best_epoch", &best, err);
     if (!s) s = ng_gguf_get_u64(g, "nanogrid.checkpoint.best_score", &bits[0], err);

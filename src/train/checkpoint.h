@@ -6,7 +6,7 @@
  *     if (ng_checkpoint_read(&c, path, &err)) ..        into the same arrays
  *
  * The digest is of everything that decides the run (recipe, seed, data, base): a checkpoint of another
- * run is NG_EINVALID.  The file is GGUF (architecture "nanogrid-checkpoint"). */
+ * run is NG_EINVALID.  What the kernel means to the bytes is the caller's to judge.  The file is GGUF (architecture "nanogrid-checkpoint"). */
 #ifndef NG_TRAIN_CHECKPOINT_H
 #define NG_TRAIN_CHECKPOINT_H
 
@@ -21,6 +21,7 @@ typedef struct ng_checkpoint {
     float *weights, *moments, *best; /* [n], [2 n], [n] or NULL */
     double *curve;       /* [n_curve] losses of all steps so far; room for n_curve_max */
     size_t n_curve, n_curve_max;
+    char kernel[128];    /* what computed the steps, on which their bytes depend; "": the file does not say */
 } ng_checkpoint;
 
 ng_status ng_checkpoint_write(const ng_checkpoint *c, const char *path, ng_error *err) NG_MUST_USE;

@@ -34,7 +34,8 @@
  *                                freeze: so many first layers and the words stay as they are.
  *                                rate: the greatest; warm-up is a share of all steps, then linear | cosine to 0 |
  *                                constant.  patience: epochs without a better dev score; the best are kept.
- *                                checkpoint: at most so far apart, beside the model, gone when it is done.
+ *                                checkpoint: at most so far apart, beside the model, gone when it is done.  It names its kernel;
+ *                                a run that goes on from it by another one says that its bytes will differ.
  *                                rounded: true: each step sees the layers as `weights` rounds them (recovery).
  *                                steps: the run ends after so many [all].  settle: from that step on the rate is that of a run of
  *                                `steps`, before it that of one over all epochs: for a run that had to end sooner than was meant.
@@ -51,7 +52,8 @@
                                 of the base, counted from 0 [all]
  *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
  *                                of dev [prune: the base].  A head that loses more than `drop` points, or a model that is not
- *                                `speed` times as fast, is not kept */
+ *                                `speed` times as fast, is not kept.  Fast is by the processor time of one thread (what else the
+ *                                machine does hardly counts), the two models in turns */
 #ifndef NG_TRAIN_ENCODER_RECIPE_H
 #define NG_TRAIN_ENCODER_RECIPE_H
 

@@ -112,7 +112,7 @@ static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *sc
           *gold = malloc((n + 1) * sizeof *gold);
     ng_status s = v && said && gold ? NG_OK : no_memory("teacher", err);
     if (!s) s = ng_id_texts_new(&x, &k->held, NG_RECIPE_EMBED, tokenizer, ng_session_n_ctx(t->session), err);
-    double start = ng_clock_ms();
+    double start = ng_clock_thread_ms();
     for (size_t i = 0; !s && i < n; i++) {
         double dot = 0;
         for (size_t j = 2 * i; !s && j < 2 * i + 2; j++)
@@ -121,7 +121,7 @@ static ng_status score_pairs(ng_teacher *t, const ng_encoder_task *k, double *sc
         said[i] = (float)dot;
         gold[i] = k->held.items[i].score;
     }
-    *took = ng_clock_ms() - start;
+    *took = ng_clock_thread_ms() - start;
     if (!s) *score = ng_spearman(said, gold, n);
     ng_id_texts_clear(&x);
     free(v), free(said), free(gold);
@@ -137,7 +137,7 @@ static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const cha
     int32_t *said = malloc((most + 1) * sizeof *said);
     ng_status s = ask(&a, t, k, &k->held, head, err);
     if (!s && (!z || !said)) s = no_memory("teacher", err);
-    double start = ng_clock_ms();
+    double start = ng_clock_thread_ms();
     for (size_t i = 0; !s && i < k->held.len; i++) {
         s = logits_of(t, &a, i, z + n, z, err);
         size_t from = k->tokens ? a.ids.word_begin[i] : 0;
@@ -145,7 +145,7 @@ static ng_status score_labels(ng_teacher *t, const ng_encoder_task *k, const cha
             ng_head_tally_words(&sum, k, a.ids.tags + from, a.ids.word_begin[i + 1] - from, z + n, said);
         else if (!s) ng_head_tally_text(&sum, k, &k->held.items[i], z + n);
     }
-    *took = ng_clock_ms() - start;
+    *took = ng_clock_thread_ms() - start;
     if (!s) *score = ng_head_tally_score(&sum, k);
     ask_end(&a);
     free(z), free(said);

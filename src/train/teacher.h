@@ -26,7 +26,8 @@ typedef struct ng_teacher {
 ng_status ng_teacher_open(ng_teacher *out, const char *path, int n_threads, ng_error *err) NG_MUST_USE;
 void ng_teacher_close(ng_teacher *t); /* accepts a zeroed one */
 /* Accuracy (moderate: of the known labels), F1 of spans or Spearman's correlation on the head's held texts; NaN without
- * any.  *ms: mean time of a text, ids included.  `head` NULL: the task's own name. */
+ * any.  *ms: processor time of this thread for a text, in the mean: all that it takes where the teacher has one thread.
+ * `head` NULL: the task's own name. */
 ng_status ng_teacher_score(ng_teacher *t, const ng_encoder_task *k, const char *head, double *score, double *ms,
                            ng_error *err) NG_MUST_USE;
 

@@ -8,7 +8,8 @@
  * A step depends on its number alone: the order of an epoch is drawn from (seed, epoch), dropout from
  * (seed, step), the rate from the step.  So a checkpoint holds weights, moments, the step and the best
  * weights so far, nothing else, and a run that goes on from it ends in the bytes of one that was never
- * stopped.  Checkpoints are written between steps; how often does not matter to the result.
+ * stopped.  (By the same kernel: the checkpoint names the one that it was made by, and a run that goes on by another one says so.)
+ * Checkpoints are written between steps; how often does not matter to the result.
  *
  * `distill` and `prune` are the same run with more before and after: teachers answer the training texts first, a pruned
  * encoder takes its weights from the whole one, and the file is written beside its name, compared with another model on the half
@@ -50,6 +51,7 @@ typedef struct run {
     ng_lora_base lora;      /* with recipe.lora */
     ng_rounded rounded;     /* with training.rounded */
     char folder[1024], checkpoint[1100];
+    char kernels[128];      /* that computed the steps so far: one, or which came after which */
     uint64_t seed, digest;
     ng_encoder_item *items; /* [n_items] of an epoch */
     uint32_t *order;        /* [n_items] */
@@ -233,14 +235,32 @@ static double rate_of(const run *r, uint64_t step) {
 static ng_status save(run *r) {
     ng_checkpoint c = {r->digest, r->step, r->best_epoch, r->best_score, r->sum, ng_encoder_n_total(r->encoder),
                        ng_encoder_weights(r->encoder), ng_encoder_moments(r->encoder), r->best, r->curve, r->step, r->n_steps};
+    snprintf(c.kernel, sizeof c.kernel, "%s", r->kernels);
     r->saved_ms = ng_clock_ms();
     return ng_checkpoint_write(&c, r->checkpoint, r->err);
+}
+
+/* Going on by another kernel is allowed, for else a run would be lost with its machine; that its bytes differ then is said. */
+static ng_status tell_kernel(run *r, const ng_checkpoint *c) {
+    const char *was = *c->kernel ? c->kernel : "an unknown kernel", *now = r->nn.gemm.name;
+    char note[512];
+    if (!strcmp(was, now)) return NG_OK;
+    snprintf(r->kernels, sizeof r->kernels, "%.100s, then %s", was, now);
+    snprintf(note, sizeof note,
+             "%s: the first %llu steps were computed by %s, the next ones are by %s: the model's bytes %s differ from those of "
+             "the uninterrupted run",
+             r->recipe.path, (unsigned long long)c->step, was, now, *c->kernel ? "will" : "may");
+    ng_train_step step = {.phase = "resume", .step = (int64_t)c->step, .n_steps = (int64_t)r->n_steps, .loss = NAN,
+                          .dev_accuracy = NAN, .note = note};
+    if (!r->opt->on_step || r->opt->on_step(r->opt->ctx, &step)) return NG_OK;
+    return ng_fail(r->err, NG_ECANCELLED, "%s: training was stopped", r->recipe.path);
 }
 
 static ng_status resume(run *r) {
     r->best_epoch = -1;
     r->best_score = -1;
     r->saved_ms = ng_clock_ms();
+    snprintf(r->kernels, sizeof r->kernels, "%s", r->nn.gemm.name);
     if (!ng_file_exists(r->checkpoint)) return NG_OK;
     ng_checkpoint c = {.digest = r->digest, .n = ng_encoder_n_total(r->encoder), .weights = ng_encoder_weights(r->encoder),
                        .moments = ng_encoder_moments(r->encoder), .best = r->best, .curve = r->curve, .n_curve_max = r->n_steps};
@@ -252,7 +272,7 @@ static ng_status resume(run *r) {
     r->best_score = c.best_score;
     r->sum = c.loss;
     r->result->resumed = true;
-    return NG_OK;
+    return tell_kernel(r, &c);
 }
 
 static ng_status report(run *r, const char *phase, const char *head, double loss, double score) {
@@ -368,27 +388,31 @@ static ng_status train(run *r) {
 
 enum { PASSES = 2 };
 
-/* Scores of the file on every head's held texts, and the time of a text over all heads. */
-static ng_status measure(run *r, const char *path, double *scores, double *ms) {
-    ng_teacher t;
-    double sum = 0, texts = 0;
-    ng_status s = ng_teacher_open(&t, path, r->opt->n_threads, r->err);
+/* Scores of both models on every head's held texts, and the time of a text over all heads.  They take turns head by head, on one thread
+ * each and by its processor time, so that other work of the machine hardly counts. */
+static ng_status measure(run *r, ng_teacher models[2], double scores[2][32], double ms[2]) {
+    double sum[2] = {0}, texts = 0;
+    ng_status s = NG_OK;
     for (size_t k = 0; !s && k < r->tasks.len; k++) {
         const ng_encoder_task *task = &r->tasks.items[k];
-        double one;
-        s = ng_teacher_score(&t, task, NULL, &scores[k], &one, r->err);
-        if (!s && task->held.len) sum += one * (double)task->held.len, texts += (double)task->held.len;
+        for (int i = 0; !s && i < 2; i++) {
+            double one;
+            s = ng_teacher_score(&models[i], task, NULL, &scores[i][k], &one, r->err);
+            if (!s && task->held.len) sum[i] += one * (double)task->held.len;
+        }
+        texts += (double)task->held.len;
     }
-    ng_teacher_close(&t);
-    if (!s && texts > 0 && !(sum / texts >= *ms)) *ms = sum / texts; /* the better of all passes; NaN before the first */
+    for (int i = 0; !s && texts > 0 && i < 2; i++)
+        if (!(sum[i] / texts >= ms[i])) ms[i] = sum[i] / texts; /* the better of all passes; NaN before the first */
     return s;
 }
 
-/* Both models in turns; what is beyond the limit is refused. */
+/* What is beyond the limit is refused. */
 static ng_status compare(run *r, const char *made) {
     const ng_limit_recipe *limit = &r->recipe.limit;
     ng_train_result *out = r->result;
-    double before[32], after[32];
+    double scores[2][32], ms[2] = {NAN, NAN}, *before = scores[0], *after = scores[1];
+    ng_teacher models[2] = {0};
     ng_map file;
     const char *against = ng_encoder_recipe_base(&r->recipe, limit->against, r->arena, r->err);
     if (!against) return NG_ENOTFOUND;
@@ -396,10 +420,13 @@ static ng_status compare(run *r, const char *made) {
     if (s) return s;
     out->before_bytes = file.len;
     ng_map_close(&file);
-    out->before_ms = out->after_ms = NAN;
-    for (int i = 0; !s && i < PASSES; i++)
-        if (!(s = measure(r, against, before, &out->before_ms))) s = measure(r, made, after, &out->after_ms);
+    s = ng_teacher_open(&models[0], against, 1, r->err);
+    if (!s) s = ng_teacher_open(&models[1], made, 1, r->err);
+    for (int i = 0; !s && i < PASSES; i++) s = measure(r, models, scores, ms);
+    for (int i = 0; i < 2; i++) ng_teacher_close(&models[i]);
     if (s) return s;
+    out->before_ms = ms[0];
+    out->after_ms = ms[1];
     out->compared = true;
     for (size_t k = 0; k < r->tasks.len; k++)
         out->heads[k].held_before = before[k], out->heads[k].held_after = after[k];
@@ -410,7 +437,7 @@ static ng_status compare(run *r, const char *made) {
                            "written",
                            r->recipe.path, r->tasks.items[k].head->name, 100 * before[k], 100 * after[k], limit->drop);
     if (limit->speed > 0 && !(out->before_ms / out->after_ms >= limit->speed))
-        return ng_fail(r->err, NG_ELIMIT, "%s: %.3f ms a text after %.3f is not limit.speed: %g; nothing was written",
+        return ng_fail(r->err, NG_ELIMIT, "%s: %.3f ms a text after %.3f of one thread's time is not limit.speed: %g; nothing was written",
                        r->recipe.path, out->after_ms, out->before_ms, limit->speed);
     return NG_OK;
 }

@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import NANOGRID, check, read, run, write  # noqa: E402
+from checks import NANOGRID, attempt, check, read, run, write  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
 from made_up import texts  # noqa: E402
 
@@ -91,6 +91,24 @@ def interrupted(path, out, steps):
     return os.path.exists(os.path.join(out, "model.gguf.checkpoint")) and not os.path.exists(os.path.join(out, "model.gguf"))
 
 
+def another_kernel(at, best):
+    """A checkpoint of the best kernel, gone on from by another one of this machine, and one that does not name its kernel."""
+    doctors = ((level, attempt("doctor", "--json", NG_CPU=level)) for level in ("avx512", "avx2", "ref"))
+    others = [(level, json.loads(r.stdout)["training_kernel"]) for level, r in doctors if not r.returncode]
+    level, name = next((x for x in others if x[1] != best), (None, None))
+    if not level:
+        return check.skip("going on at another kernel: NG_CPU allows one alone")
+    check("a killed run leaves a checkpoint", interrupted(at("recipe.yaml"), at("moved"), 2))
+    kept = read(at("moved/model.gguf.checkpoint"))
+    r = run("train", at("recipe.yaml"), "--out", at("moved"), "--json", says="computed by %s, the next ones are by %s: the model's bytes will differ" % (best, name), NG_CPU=level)
+    check("it went on", json.loads(r.stdout.splitlines()[-1])["resumed"])
+    key = b"nanogrid.checkpoint.kernel"
+    check("the kernel stands in the checkpoint", key in kept)
+    with open(at("moved/model.gguf.checkpoint"), "wb") as f:
+        f.write(kept.replace(key, key[:-1] + b"X"))
+    run("train", at("recipe.yaml"), "--out", at("moved"), says="computed by an unknown kernel, the next ones are by %s: the model's bytes may differ" % best)
+
+
 def main():
     work = tempfile.mkdtemp()
     os.environ["NANOGRID_DATA"] = work
@@ -125,13 +143,15 @@ def main():
 
     for k, steps in enumerate((1, 2, 4)):  # in the first epoch, at its end, in the third
         check("a killed run leaves a checkpoint and no model", interrupted(at("recipe.yaml"), at("cut"), steps))
-        r = json.loads(run("train", at("recipe.yaml"), "--out", at("cut"), "--json").stdout.splitlines()[-1])
-        check("the run went on", r["resumed"])
+        r = run("train", at("recipe.yaml"), "--out", at("cut"), "--json")
+        check("the run went on", json.loads(r.stdout.splitlines()[-1])["resumed"])
         check("killed %d: the bytes of the uninterrupted run" % k, read(at("cut/model.gguf")) == whole)
         os.remove(at("cut/model.gguf"))
+        check("and nothing is said of kernels", "computed by" not in r.stderr, r.stderr)
     for threads in "1", "3":
         run("train", at("recipe.yaml"), "--out", at("threads"), "-t", threads)
         check("%s threads give the same bytes" % threads, read(at("threads/model.gguf")) == whole)
+    another_kernel(at, last["kernel"])
     run("train", at("recipe.yaml"), "--out", at("seed"), "--seed", "9")
     check("another seed gives other bytes", read(at("seed/model.gguf")) != whole)
 

@@ -65,6 +65,20 @@ static void what_is_written_is_read(void **unused) {
     assert_true(holds(path, 4));
 }
 
+/* The kernel's name is kept; a file without one says so by "". */
+static void the_kernel_is_kept(void **unused) {
+    (void)unused;
+    state s;
+    for (int named = 0; named < 2; named++) {
+        fill(&s, 3);
+        snprintf(s.c.kernel, sizeof s.c.kernel, "%s", named ? "avx512 bf16" : "");
+        assert_int_equal(ng_checkpoint_write(&s.c, path, NULL), NG_OK);
+        memset(s.c.kernel, 'x', sizeof s.c.kernel);
+        assert_int_equal(ng_checkpoint_read(&s.c, path, NULL), NG_OK);
+        assert_string_equal(s.c.kernel, named ? "avx512 bf16" : "");
+    }
+}
+
 static void a_full_disk_leaves_the_one_before(void **unused) {
     (void)unused;
     static const fault_kind kinds[] = {FAULT_WRITE, FAULT_FSYNC, FAULT_ALLOC};
@@ -107,6 +121,7 @@ static void another_run_is_refused(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_written_is_read),
+                                       cmocka_unit_test(the_kernel_is_kept),
                                        cmocka_unit_test(a_full_disk_leaves_the_one_before),
                                        cmocka_unit_test(another_run_is_refused)};
     return cmocka_run_group_tests(tests, make_path, remove_path);

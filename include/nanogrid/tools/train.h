@@ -7,7 +7,7 @@
  *
  * Same recipe, data and seed: the same bytes in the file, on every machine; of encoders (task: encoder)
  * at the same level of instructions (NG_CPU) and any number of threads.  A run of an encoder that was stopped goes on from its
- * checkpoint, to the same bytes.  The recipes' keys are told in src/train/recipe.h and encoder_recipe.h. */
+ * checkpoint, to the same bytes at the same level (at another one it says that they differ).  The recipes' keys are told in src/train/recipe.h and encoder_recipe.h. */
 #ifndef NANOGRID_TOOLS_TRAIN_H
 #define NANOGRID_TOOLS_TRAIN_H
 
@@ -15,12 +15,13 @@
 
 /* One pass over the training texts; of encoders some steps (their mean), and each end of an epoch. */
 typedef struct ng_train_step {
-    const char *phase; /* "select" finds the features worth keeping, "fit" their weights; "train", "score", "epoch" */
+    const char *phase; /* "select" finds the features worth keeping, "fit" their weights; "train", "score", "epoch"; "resume": a note, no step */
     int64_t step, n_steps; /* of all phases together, from 1 */
     double loss;           /* mean over the pass; NaN: not taken */
     double dev_accuracy;   /* NaN where it is not measured; of encoders the mean over heads */
     double rate, tokens_per_s; /* encoders; else 0 */
     const char *head;      /* "score": whose dev score it is; else NULL */
+    const char *note;      /* "resume": what the user must know of the checkpoint; else NULL */
 } ng_train_step;
 
 /* Which verb asks: a recipe's sections must fit (encoder_recipe.h). */
@@ -65,7 +66,7 @@ typedef struct ng_train_result {
     } heads[32];
     size_t n_heads;
     bool compared;               /* encoders with limit.against: also set when the limit refused the model */
-    double before_ms, after_ms;  /* mean of a text, tokens included */
+    double before_ms, after_ms;  /* processor time of one thread for a text, in the mean */
     uint64_t before_bytes;
     size_t n_base, n_adapters, n_trained; /* finetune: weights of the base, of adapters, these with the heads; else 0 */
 } ng_train_result;
