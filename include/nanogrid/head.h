@@ -42,6 +42,9 @@ NG_API ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error 
  * its key nanogrid.task, else the first task that its architecture can serve.  NG_EUNSUPPORTED when there is
  * none, NG_ENOTFOUND for a head that it does not have. */
 NG_API ng_status ng_head_task(ng_task *out, const char *path, const char *head, ng_error *err) NG_MUST_USE;
+/* Whether the adapter of `spec` is one for its model, whose weights are not loaded.  NG_EINVALID: the model is no encoder, or another one than the
+ * adapter was made for; NG_EFORMAT: the file is no adapter. */
+NG_API ng_status ng_head_check_adapter(const ng_head_spec *spec, ng_error *err) NG_MUST_USE;
 NG_API void ng_head_close(ng_head *h);
 /* The request's text is the last user message.  Fills label/scores/entities/.., confidence (calibrated
  * or NaN), in_scope and token counts; leaves expert, tier, route and timing to the caller. */

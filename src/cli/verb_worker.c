@@ -7,14 +7,17 @@
 #include <string.h>
 
 static struct {
-    const char *model, *task, *head, *lease, *kv, *prefix_dir;
+    const char *model, *task, *head, *adapter, *lease, *kv, *prefix_dir;
     long threads, context, memory, prefix_memory, prefix_disk;
-} o;
+    double scale;
+} o = {.scale = 1};
 
 static const cli_option options[] =
     {{"model", 'm', CLI_STR, &o.model, "FILE", "the model", NULL},
      {"task", 0, CLI_STR, &o.task, "TASK", "the task that it is loaded for", NULL},
      {"head", 0, CLI_STR, &o.head, "NAME", "the head, of a file that has several", NULL},
+     {"adapter", 0, CLI_STR, &o.adapter, "FILE", "a LoRA adapter beside an encoder's weights (none)", NULL},
+     {"scale", 0, CLI_NUM, &o.scale, "X", "times the adapter (1)", NULL},
      {"threads", 't', CLI_INT, &o.threads, "N", "threads the model uses (by measurement)", NULL},
      CLI_KV_OPTION(&o.kv),
      {"context", 'c', CLI_INT, &o.context, "N", "most tokens of one text (the model's)", NULL},
@@ -40,6 +43,8 @@ static int run(int argc, char **argv) {
     if (cli_kv_read(&w.spec.kv, o.kv, &err)) return cli_fail(&err);
     w.spec.path = o.model;
     w.spec.head = o.head;
+    w.spec.adapter = o.adapter;
+    w.spec.adapter_scale = o.scale;
     w.spec.n_threads = (int)o.threads;
     w.spec.n_ctx = (uint32_t)o.context;
     w.spec.memory_max = (uint64_t)o.memory;

@@ -36,9 +36,9 @@ static bool check_label(void *ctx, const char *label, size_t len) {
 }
 
 ng_status ng_grid_open_route(ng_grid *g, grid_member *m, int line, ng_error *err) {
-    const char *slash = m->model_path ? strrchr(m->model_path, '/') : NULL;
+    const char *slash = m->own_path ? strrchr(m->own_path, '/') : NULL;
     if (!slash || m->task != NG_TASK_CLASSIFY || m->why) return NG_OK;
-    char *path = ng_arena_printf(g->arena, "%.*s/route.gguf", (int)(slash - m->model_path), m->model_path);
+    char *path = ng_arena_printf(g->arena, "%.*s/route.gguf", (int)(slash - m->own_path), m->own_path);
     char *name = ng_arena_printf(g->arena, "%s/route", m->name);
     if (!path || !name) return ng_fail(err, NG_ENOMEM, "grid: out of memory");
     if (!g->hooks.file_exists(path)) return NG_OK;

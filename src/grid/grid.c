@@ -105,11 +105,11 @@ static ng_status open_head(opening *o, ng_tier *out, const char *name, ng_head_s
 
 /* Heads of one encoder have scores of their own: H.scores.gguf beside it (eval --card). */
 static ng_status find_scores(opening *o, const grid_expert_config *c, grid_member *m) {
-    const char *slash = m->model_path ? strrchr(m->model_path, '/') : NULL;
-    m->scores_path = m->model_path;
+    const char *slash = m->own_path ? strrchr(m->own_path, '/') : NULL;
+    m->scores_path = m->own_path;
     if (!slash || !c->head) return NG_OK;
     char *path =
-        ng_arena_printf(o->g->arena, "%.*s/%s.scores.gguf", (int)(slash - m->model_path), m->model_path, c->head);
+        ng_arena_printf(o->g->arena, "%.*s/%s.scores.gguf", (int)(slash - m->own_path), m->own_path, c->head);
     if (!path) return no_memory(o);
     if (o->g->hooks.file_exists(path)) m->scores_path = path;
     return NG_OK;
@@ -181,7 +181,8 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     char *copy = ng_arena_strdup(o->g->arena, path), *name = ng_arena_printf(o->g->arena, "%s/unsure", m->name);
     if (!second || !copy || !name) return no_memory(o);
     *second = *m;
-    second->model_path = copy;
+    second->model_path = second->own_path = copy;
+    second->adapter = NULL;
     second->tier = (ng_tier){0};
     ng_head_spec spec = {.task = m->task, .path = copy, .head = c->unsure.head, .n_threads = o->g->n_threads};
     ng_status s = open_head(o, &second->tier, name, &spec);
@@ -189,6 +190,22 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     m->second = second;
     m->below = c->unsure.below;
     return NG_OK;
+}
+
+/* m->adapter, checked against the model before either is loaded. */
+static ng_status find_adapter(opening *o, const grid_expert_config *c, grid_member *m) {
+    const ng_grid *g = o->g;
+    ng_error why = {0};
+    m->own_path = m->model_path;
+    if (!c->adapter) return NG_OK;
+    bool relative = c->adapter[0] != '/' && *g->dir;
+    m->adapter = ng_arena_printf(g->arena, "%s%s%s", relative ? g->dir : "", relative ? "/" : "", c->adapter);
+    if (!m->adapter) return no_memory(o);
+    m->own_path = m->adapter;
+    ng_head_spec spec = {.task = m->task, .path = m->model_path, .adapter = m->adapter, .adapter_scale = 1};
+    ng_status s = g->hooks.file_exists(m->adapter) ? ng_head_check_adapter(&spec, &why)
+                                                   : ng_fail(&why, NG_ENOTFOUND, "there is no file %s", m->adapter);
+    return s ? ng_fail(o->err, s, "%s:%d: the adapter of '%s': %s", g->path, c->line, c->name, why.text) : NG_OK;
 }
 
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {
@@ -212,14 +229,17 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
         return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name,
                        why.text);
     if (*path && !(m->model_path = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
+    ng_status s = found ? find_adapter(o, c, m) : NG_OK;
+    if (s) return s;
     if (find_scores(o, c, m)) return NG_ENOMEM;
     char *roots =
         strchr(why.text, ';'); /* where it was looked for helps who named it, not who did not */
     if (!found && roots) *roots = 0;
     if (!found) return (m->why = ng_arena_strdup(o->g->arena, why.text)) ? NG_OK : no_memory(o);
-    ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .n_threads = o->g->n_threads};
+    ng_head_spec spec = {.task = m->task, .path = m->model_path, .head = c->head, .adapter = m->adapter,
+                         .adapter_scale = 1, .n_threads = o->g->n_threads};
     if (c->resolved) spec.kv = (ng_kv_precision)c->resolved->kv, spec.n_ctx = (uint32_t)c->resolved->context;
-    ng_status s = open_head(o, &m->tier, m->name, &spec);
+    s = open_head(o, &m->tier, m->name, &spec);
     if (!s) s = check_on_miss(o, c, m);
     if (!s) s = open_second(o, c, m);
     if (!s) s = ng_grid_open_route(o->g, m, c->line, o->err);

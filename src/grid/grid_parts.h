@@ -31,7 +31,9 @@ typedef struct grid_member {
     bool upstream;
     ng_tier tier;           /* self NULL: cannot run, see why */
     const char *model_path; /* NULL: upstreams, rules alone */
-    const char *scores_path; /* where its labelled scores are looked for: the model, or those of its head beside it */
+    const char *adapter;    /* or NULL */
+    const char *own_path;   /* what it alone answers by: the adapter, else the model; its other files stand beside it */
+    const char *scores_path; /* where its labelled scores are looked for: own_path, or those of its head beside it */
     ng_tier route;          /* says whether a text is for this expert; self NULL: it brings no routing weights */
     const char *route_path;
     ng_vector_claim *vector; /* what it says over an encoder's vector of the text; NULL: nothing, or vector_why */

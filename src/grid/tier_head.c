@@ -117,6 +117,7 @@ static void close_tier(void *self) {
     pthread_mutex_destroy(&t->lock);
     free((char *)t->spec.path);
     free((char *)t->spec.head);
+    free((char *)t->spec.adapter);
     free((char *)t->spec.prefix.dir);
     free(t);
 }
@@ -136,6 +137,7 @@ ng_status ng_tier_open_head(ng_tier *out, const ng_head_spec *spec, ng_error *er
     t->spec = *spec;
     bool ok = copy_text(&t->spec.path, spec->path);
     ok &= copy_text(&t->spec.head, spec->head);
+    ok &= copy_text(&t->spec.adapter, spec->adapter);
     ok &= copy_text(&t->spec.prefix.dir, spec->prefix.dir);
     if (!ok) {
         close_tier(t);

@@ -2,6 +2,7 @@
 #include "head_ops.h"
 
 #include "gguf/gguf.h"
+#include "model/adapter.h"
 #include "text/words.h"
 #include <nanogrid/model.h>
 #include <nanogrid/buf.h>
@@ -95,6 +96,30 @@ ng_status ng_head_task(ng_task *out, const char *path, const char *head, ng_erro
     return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' serves no task of this version", path, arch);
 }
 
+static bool takes_adapter(const char *arch) {
+    ng_model_kind kind;
+    return ng_model_arch_kind(&kind, arch) && kind == NG_MODEL_ENCODER;
+}
+
+static ng_status refuse_adapter(const ng_head_spec *spec, ng_error *err) {
+    return ng_fail(err, NG_EINVALID, "%s: adapters stand beside encoders; %s is none", spec->adapter,
+                   spec->path ? spec->path : "an expert without a model");
+}
+
+ng_status ng_head_check_adapter(const ng_head_spec *spec, ng_error *err) {
+    char arch[64] = "";
+    ng_gguf *base;
+    ng_adapter *a = NULL;
+    ng_status s = spec->path ? read_arch(arch, spec->path, err) : NG_OK;
+    if (s) return s;
+    if (!takes_adapter(arch)) return refuse_adapter(spec, err);
+    if ((s = ng_gguf_open(&base, spec->path, err))) return s;
+    s = ng_adapter_open(&a, spec->adapter, base, spec->adapter_scale, err);
+    ng_adapter_close(a);
+    ng_gguf_close(base);
+    return s;
+}
+
 ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
     char arch[64] = "";
     *out = NULL;
@@ -106,8 +131,7 @@ ng_status ng_head_open(ng_head **out, const ng_head_spec *spec, ng_error *err) {
     if (!ops)
         return ng_fail(err, NG_EUNSUPPORTED, "%s: architecture '%s' cannot serve the task %s",
                        spec->path ? spec->path : "(no model)", arch, ng_task_name(spec->task));
-    if (spec->adapter && ops != &ng_head_encoder && ops != &ng_head_embedding)
-        return ng_fail(err, NG_EINVALID, "%s: adapters stand beside encoders; this model is none", spec->adapter);
+    if (spec->adapter && !takes_adapter(arch)) return refuse_adapter(spec, err);
     ng_head *h = calloc(1, sizeof *h);
     if (!h) return ng_fail(err, NG_ENOMEM, "head: out of memory");
     h->ops = ops;

@@ -55,7 +55,7 @@ static bool is_encoder(const char *path) {
 static ng_status open_encoder(summariser *h, const ng_head_spec *spec, ng_error *err) {
     ng_session_options opt = {.n_threads = spec->n_threads};
     const ng_encoder_head *head = NULL;
-    ng_status s = ng_model_open(&h->encoder, spec->path, err);
+    ng_status s = ng_model_open_adapted(&h->encoder, spec->path, spec->adapter, spec->adapter_scale, err);
     if (!s) s = ng_encoder_heads_open(&h->heads, h->encoder, err);
     if (!s) s = ng_encoder_heads_choose(&head, &h->heads, spec->path, "summarize", spec->head, err);
     if (!s) s = ng_session_new(&h->session, h->encoder, &opt, err);

@@ -271,6 +271,7 @@ static void worker_free(worker *w) {
     pthread_cond_destroy(&w->changed);
     free((char *)w->spec.path);
     free((char *)w->spec.head);
+    free((char *)w->spec.adapter);
     free((char *)w->spec.prefix.dir);
     free(w);
 }
@@ -294,8 +295,13 @@ static bool same_prefix(const ng_prefix_options *a, const ng_prefix_options *b) 
            !strcmp(a->dir ? a->dir : "", b->dir ? b->dir : "");
 }
 
+static bool same_adapter(const ng_head_spec *a, const ng_head_spec *b) {
+    return !strcmp(a->adapter ? a->adapter : "", b->adapter ? b->adapter : "") &&
+           (!a->adapter || a->adapter_scale == b->adapter_scale);
+}
+
 static bool serves(const worker *w, const ng_head_spec *s) {
-    return !strcmp(w->spec.path, s->path) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
+    return !strcmp(w->spec.path, s->path) && same_adapter(&w->spec, s) && w->spec.n_threads == s->n_threads && w->spec.memory_max == s->memory_max &&
            w->spec.hang_ms == s->hang_ms && w->spec.kv == s->kv && w->spec.n_ctx == s->n_ctx &&
            same_prefix(&w->spec.prefix, &s->prefix);
 }
@@ -314,13 +320,16 @@ static worker *worker_new(ng_workers *pool, const ng_head_spec *spec) {
     w->spec = *spec;
     w->spec.path = strdup(spec->path);
     w->spec.head = spec->head ? strdup(spec->head) : NULL;
+    w->spec.adapter = spec->adapter ? strdup(spec->adapter) : NULL;
     w->spec.prefix.dir = spec->prefix.dir ? strdup(spec->prefix.dir) : NULL;
     w->process = (ng_process){-1, -1};
     choose_lease(w);
     pthread_mutex_init(&w->lock, NULL);
     pthread_mutex_init(&w->write_lock, NULL);
     cond_init(&w->changed);
-    if (w->spec.path && (!spec->head || w->spec.head) && (!spec->prefix.dir || w->spec.prefix.dir)) return w;
+    if (w->spec.path && (!spec->head || w->spec.head) && (!spec->adapter || w->spec.adapter) &&
+        (!spec->prefix.dir || w->spec.prefix.dir))
+        return w;
     worker_free(w);
     return NULL;
 }

@@ -45,11 +45,16 @@ bool ng_worker_send(worker *w, ng_wire_kind kind, uint64_t call, const ng_buf *p
 /* ---- starting ------------------------------------------------------------------------------------- */
 
 static ng_status start(worker *w, ng_error *err) {
-    char threads[16], context[16], memory[32], kept[32], disk[32];
+    char threads[16], context[16], memory[32], kept[32], disk[32], scale[32];
     const ng_head_spec *s = &w->spec;
-    const char *argv[28] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
+    const char *argv[32] = {w->pool->program, "worker", "--model", s->path, "--task", ng_task_name(s->task)};
     size_t n = 6;
     if (s->head) argv[n++] = "--head", argv[n++] = s->head;
+    if (s->adapter) {
+        snprintf(scale, sizeof scale, "%.17g", s->adapter_scale);
+        argv[n++] = "--adapter", argv[n++] = s->adapter;
+        argv[n++] = "--scale", argv[n++] = scale;
+    }
     if (s->n_threads) {
         snprintf(threads, sizeof threads, "%d", s->n_threads);
         argv[n++] = "--threads", argv[n++] = threads;

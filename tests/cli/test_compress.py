@@ -10,9 +10,10 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import NANOGRID, check, read, run, write  # noqa: E402
+from checks import NANOGRID, attempt, check, read, run, write  # noqa: E402
 from gguf_read import read_gguf  # noqa: E402
 from made_up import texts  # noqa: E402
+from served import Served  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = os.path.abspath(os.path.join(HERE, "..", "golden", "bert-tiny-f32.gguf"))
@@ -31,6 +32,31 @@ heads:
   - {name: first, recipe: first.yaml%s}
 training: {%s}
 %s""" % (base, heads, ", ".join("%s: %s" % kv for kv in t.items()), more)
+
+
+def adapted_experts(at, teacher, asked):
+    """Two experts of a grid on one encoder, the second with an adapter: in this process, and in workers behind HTTP."""
+    grid = """embedded: false
+models: {base: {path: base.gguf}}
+experts:
+  - {name: plain, task: classify, model: base, head: first}
+  - {name: adapted, task: classify, model: base, adapter: %s}
+cache: {exact: 0}
+"""
+    os.environ["NANOGRID_HOME"] = at("home")
+    write(at("grid.yaml"), grid % "lora/adapter.gguf")
+    ask = lambda who: json.loads(run("run", "--grid", at("grid.yaml"), "--expert", who, "--task", "classify", "--json", "abc def").stdout)
+    check("the adapter's head answers in a grid: %s" % ask("adapted"), ask("adapted")["label"] == asked["label"] and ask("adapted")["scores"] == asked["scores"])
+    check("the base's head beside it: %s" % ask("plain"), ask("plain")["label"] in ("x", "y", "z"))
+    with Served((grid % at("lora/adapter.gguf")).replace("path: base.gguf", "path: " + at("base.gguf"))) as s:
+        for who, labels in (("adapted", {"long", "short"}), ("plain", {"x", "y", "z"})):
+            r = s.post("/v1/classify", {"input": "abc def", "expert": who})
+            check("%s over HTTP: %r" % (who, r), r.status == 200 and r.json["results"][0]["label"] in labels)
+    for model, adapter, says in (("base.gguf", "nowhere.gguf", "there is no file"), ("base.gguf", "base.gguf", "not an adapter"), (teacher, "lora/adapter.gguf", "another base"),
+                                 (os.path.join(os.path.dirname(BASE), "llama-tiny-f32.gguf"), "lora/adapter.gguf", "beside encoders")):
+        write(at("grid.yaml"), (grid % adapter).replace("path: base.gguf", "path: " + model))
+        r = attempt("run", "--grid", at("grid.yaml"), "--expert", "adapted", "abc def")
+        check("refused with its line: %s" % r.stderr, r.returncode in (1, 2) and "grid.yaml:5: the adapter of 'adapted'" in r.stderr and says in r.stderr)
 
 
 def main():
@@ -173,6 +199,8 @@ def main():
     with open(at("short.gguf"), "wb") as f:
         f.write(spoiled)
     check("a NaN in the adapter's file is refused", "no number" in run("predict", "-m", at("base.gguf"), "--adapter", at("short.gguf"), "a", want=1).stderr)
+
+    adapted_experts(at, teacher, asked)
 
     lora_whole = read(at("lora/model.gguf")), read(at("lora/adapter.gguf"))
     q = subprocess.Popen([NANOGRID, "finetune", at("lora.yaml"), "--out", at("cut"), "--json"], stdout=subprocess.PIPE, text=True)
