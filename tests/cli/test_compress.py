@@ -50,7 +50,7 @@ cache: {exact: 0}
     check("the base's head beside it: %s" % ask("plain"), ask("plain")["label"] in ("x", "y", "z"))
     with Served((grid % at("lora/adapter.gguf")).replace("path: base.gguf", "path: " + at("base.gguf"))) as s:
         for who, labels in (("adapted", {"long", "short"}), ("plain", {"x", "y", "z"})):
-            r = s.post("/v1/classify", {"input": "abc def", "expert": who})
+            r = s.post("/v1/classify", {"input": "abc def", "model": who})
             check("%s over HTTP: %r" % (who, r), r.status == 200 and r.json["results"][0]["label"] in labels)
     for model, adapter, says in (("base.gguf", "nowhere.gguf", "there is no file"), ("base.gguf", "base.gguf", "not an adapter"), (teacher, "lora/adapter.gguf", "another base"),
                                  (os.path.join(os.path.dirname(BASE), "llama-tiny-f32.gguf"), "lora/adapter.gguf", "beside encoders")):
