@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { COLS = 256, ROWS = NG_PANEL_ROWS };
 static const uint32_t types[] = {NG_TYPE_NG4, NG_TYPE_NG3, NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1,
-                                 NG_TYPE_Q8_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K};
+                                 NG_TYPE_Q8_0, NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG3_S};
 
 /* The same number; a NaN may have other bits, since which of two NaNs a sum keeps is the compiler's choice. */
 static bool same(float a, float b) { return memcmp(&a, &b, sizeof a) == 0 || (isnan(a) && isnan(b)); }

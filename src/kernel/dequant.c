@@ -6,6 +6,7 @@
  *   Q4_K  d:f16 dmin:f16 scales[12] qs[128]       Q5_K  .. scales[12] qh[32] qs[128]
  *   Q6_K  ql[128] qh[64] scales:i8[16] d:f16
  *   NG4   scale:u8[2] qs[32]            NG3    scale:u8 low[7] high[16]        (ours: docs/formats.md)
+ *   NG3_S scale:u8 low[4] high[16]
  * In the 32-blocks a byte of qs holds elements j (low nibble) and j + 16.  In the super-blocks 32
  * bytes of qs hold 64 elements, l (low) and l + 32. */
 #include "dequant.h"
@@ -18,6 +19,9 @@ enum { QK = 32, QK_SUPER = 256 };
 /* Lloyd-Max steps for blocks scaled by their best scale, of either sign (so one side may be shorter). */
 const uint8_t ng_levels_ng4[16] = {1, 17, 26, 34, 41, 47, 54, 60, 66, 72, 79, 86, 93, 101, 110, 121};
 const uint8_t ng_levels_ng3[16] = {11, 30, 44, 57, 68, 81, 98, 127};
+/* Even parity, and an exclusive or of the positions of ones that is 0 (a code that is its own dual). */
+const uint8_t ng_hamming_words[16] = {0x00, 0x69, 0xAA, 0xC3, 0xCC, 0xA5, 0x66, 0x0F,
+                                      0xF0, 0x99, 0x5A, 0x33, 0x3C, 0x55, 0x96, 0xFF};
 
 static const struct {
     uint32_t type;
@@ -31,7 +35,10 @@ static const struct {
     {NG_TYPE_Q4_K, {.bits = 4, .has_min = true, .group = 32, .block_len = 256, .block_bytes = 144}},
     {NG_TYPE_Q5_K, {.bits = 5, .has_min = true, .group = 32, .block_len = 256, .block_bytes = 176}},
     {NG_TYPE_NG4, {.bits = 4, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 34, .levels = ng_levels_ng4}},
-    {NG_TYPE_NG3, {.bits = 3, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 24, .levels = ng_levels_ng3}},
+    {NG_TYPE_NG3, {.bits = 3, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 24, .levels = ng_levels_ng3,
+                   .low = NG_LOW_EVEN}},
+    {NG_TYPE_NG3_S, {.bits = 3, .offset = 64, .group = 32, .block_len = 64, .block_bytes = 21, .levels = ng_levels_ng3,
+                     .low = NG_LOW_HAMMING}},
     {NG_TYPE_Q6_K, {.bits = 6, .offset = 32, .group = 16, .block_len = 256, .block_bytes = 210}},
 };
 
@@ -94,13 +101,16 @@ static void codes_q6_k(const uint8_t *ql, const uint8_t *qh, uint8_t *codes) {
     }
 }
 
-/* Eight values' lowest bits are seven and their parity, which is even. */
-static void codes_ng3(const uint8_t *low, const uint8_t *high, uint8_t *codes) {
+/* The lowest bits of eight values are seven and their parity, which is even, or a nibble's code word. */
+static void codes_ng3(uint32_t type, const uint8_t *low, uint8_t *codes) {
+    bool hamming = type == NG_TYPE_NG3_S;
+    const uint8_t *high = low + (hamming ? 4 : 7);
     uint64_t bits = 0;
-    memcpy(&bits, low, 7);
+    memcpy(&bits, low, hamming ? 4 : 7);
     for (size_t i = 0; i < 64; i++) codes[i] = (uint8_t)((high[i % 16] >> (i / 16 * 2) & 3) << 1);
     for (size_t k = 0; k < 8; k++) {
         unsigned seven = bits >> (7 * k) & 127, eight = seven | (unsigned)__builtin_parity(seven) << 7;
+        if (hamming) eight = ng_hamming_words[bits >> (4 * k) & 15];
         for (size_t i = 0; i < 8; i++) codes[8 * k + i] = (uint8_t)(codes[8 * k + i] | (eight >> i & 1));
     }
 }
@@ -117,7 +127,8 @@ void ng_block_codes(uint32_t type, const uint8_t *b, uint8_t *codes) {
     case NG_TYPE_Q4_K: codes_k(b + 16, NULL, codes); break;
     case NG_TYPE_Q5_K: codes_k(b + 48, b + 16, codes); break;
     case NG_TYPE_NG4: nibbles(b + 2, codes), nibbles(b + 18, codes + 32); break;
-    case NG_TYPE_NG3: codes_ng3(b + 1, b + 8, codes); break;
+    case NG_TYPE_NG3:
+    case NG_TYPE_NG3_S: codes_ng3(type, b + 1, codes); break;
     case NG_TYPE_Q6_K: codes_q6_k(b, b + 128, codes); break;
     default: assert(!"not a quantised type");
     }

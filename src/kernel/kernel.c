@@ -62,7 +62,8 @@ ng_gemm_fn *ng_kernels_gemm(const ng_kernels *k, uint32_t type) {
     case NG_TYPE_Q5_K: return k->gemm_q5_k;
     case NG_TYPE_Q6_K: return k->gemm_q6_k;
     case NG_TYPE_NG4: return k->gemm_ng4;
-    case NG_TYPE_NG3: return k->gemm_ng3;
+    case NG_TYPE_NG3:
+    case NG_TYPE_NG3_S: return k->gemm_ng3; /* their panels are the same */
     default: return NULL;
     }
 }

@@ -13,7 +13,7 @@
  *       Q4_0 Q5_0 Q8_0   acc = acc + (dw * dx) * (float)isum
  *       Q4_1 Q5_1        acc = acc + ((dw * dx) * (float)isum + mw * sx)
  *       Q4_K Q5_K        acc = acc + ((dw * dx) * (float)isum - mw * sx)   dw = d * sc, mw = dmin * mn
- *       NG4 NG3          as Q4_0, with the level of a code for the code
+ *       NG4 NG3 NG3_S    as Q4_0, with the level of a code for the code
  *       Q6_K             as Q4_0, but in blocks of 16 columns with the dx of their 32
  *   - float products and sums: value i goes to lane i % 16, lanes start at +0 and take their values in
  *     rising order (multiply, then add), and ng_k_fold() adds the lanes in a fixed tree;

@@ -9,7 +9,7 @@
  *   32-blocks     for each block:        d:f16[16]  (m:f16[16])
  *   Q4_K, Q5_K    for each super-block:  d:f16[16]  dmin:f16[16]  8 x { sc:u8[16] mn:u8[16] }
  *   NG4           for each 32 columns:   scale:u8[16]
- *   NG3           for each 64 columns:   scale:u8[16]
+ *   NG3, NG3_S    for each 64 columns:   scale:u8[16]
  *   Q6_K          for each super-block:  d:f16[16]  8 x { sc:i8[16] of columns 0..15, i8[16] of 16..31 }
  * then, at the next multiple of 64 bytes, for each 32 columns the codes, in pieces of 64 bytes in
  * which byte 4 r + j belongs to row r:

@@ -8,7 +8,7 @@
  *
  * Better than rounding to the nearest level is to keep a few ways open: the WAYS best beginnings of a group of one
  * scale go on with two levels each (the M algorithm).  NG3 keeps half of them in each parity, since eight
- * codes must add up to an even number.
+ * codes must add up to an even number, and NG3_S the best two for each of the sixteen syndromes of its code.
  *
  * H gets a part of its mean diagonal added, and the columns of the inputs that were never used all of it,
  * so that R exists.  Doubles in fixed order: the same file on every machine and thread count. */
@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAYS = 8, GROUP_MAX = 64, LANES = 8 };
+enum { WAYS = 8, SYNDROMES = 16, WAYS_MAX = 2 * SYNDROMES, GROUP_MAX = 64, LANES = 8 };
 
 struct ng_carry {
     size_t n;
@@ -38,7 +38,9 @@ void ng_carry_free(ng_carry *f) {
     free(f);
 }
 
-bool ng_can_carry(uint32_t type) { return type == NG_TYPE_NG4 || type == NG_TYPE_NG3; }
+bool ng_can_carry(uint32_t type) {
+    return type == NG_TYPE_NG4 || type == NG_TYPE_NG3 || type == NG_TYPE_NG3_S;
+}
 
 static double dot(const double *a, const double *b, size_t n) {
     double lane[LANES] = {0}, sum = 0;
@@ -132,7 +134,7 @@ ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double dampi
 /* A beginning of a group. */
 typedef struct way {
     float error[GROUP_MAX], loss;
-    uint8_t codes[GROUP_MAX], odd;
+    uint8_t codes[GROUP_MAX], syndrome; /* of the lowest bits of the eight that column i is among */
 } way;
 
 typedef struct group {
@@ -156,7 +158,7 @@ static float pull_of(const float *pull, const float *errors, size_t n) {
 
 typedef struct step {
     float loss, error;
-    uint8_t from, code, odd;
+    uint8_t from, code, syndrome;
 } step;
 
 /* The two levels around t, of a way that lost `loss` so far. */
@@ -169,46 +171,48 @@ static void two_steps(const group *g, size_t i, float t, const way *from, step o
         else b = mid;
     }
     float w = g->f->weight[g->at + i];
+    uint8_t of_one = ng_low_syndrome(g->q.low, i);
     for (int k = 0; k < 2; k++) {
         int code = k ? b : a;
         float e = t - g->value[code];
         out[k] = (step){.loss = from->loss + w * (e * e), .error = g->row[g->at + i] - g->value[code],
-                        .code = (uint8_t)code, .odd = (uint8_t)((from->odd ^ code) & 1)};
+                        .code = (uint8_t)code,
+                        .syndrome = (uint8_t)(from->syndrome ^ (code & 1 ? of_one : 0))};
     }
 }
 
-/* Moves the `want` least of the n steps that `odd` allows (2: all) to kept; returns how many. */
-static size_t take_least(step *steps, size_t n, uint8_t odd, size_t want, step *kept) {
-    size_t got = 0;
-    for (; got < want; got++) {
-        size_t best = n;
-        for (size_t i = 0; i < n; i++)
-            if (steps[i].loss >= 0 && (odd == 2 || steps[i].odd == odd) &&
-                (best == n || steps[i].loss < steps[best].loss))
-                best = i;
-        if (best == n) break;
-        kept[got] = steps[best];
-        steps[best].loss = -1;
+/* Of the n steps the `want` least with each syndrome below n_syndromes go to kept, of each the best first; returns
+ * how many. */
+static size_t keep_least(const step *steps, size_t n, size_t n_syndromes, size_t want, step *kept) {
+    uint8_t best[SYNDROMES][WAYS];
+    size_t have[SYNDROMES] = {0}, got = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *of = best[steps[i].syndrome];
+        size_t at = have[steps[i].syndrome];
+        if (at < want) have[steps[i].syndrome]++;
+        else if (steps[i].loss < steps[of[at - 1]].loss) at--;
+        else continue;
+        for (; at && steps[i].loss < steps[of[at - 1]].loss; at--) of[at] = of[at - 1];
+        of[at] = (uint8_t)i;
     }
+    for (size_t s = 0; s < n_syndromes; s++)
+        for (size_t k = 0; k < have[s]; k++) kept[got++] = steps[best[s][k]];
     return got;
 }
 
 /* The ways after column i; `to` gets them. */
 static size_t advance(const group *g, size_t i, const way *from, size_t n_from, way *to) {
-    step steps[2 * WAYS], kept[WAYS];
+    step steps[2 * WAYS_MAX], kept[WAYS_MAX];
     size_t n = 0;
     for (size_t s = 0; s < n_from; s++, n += 2) {
         const float *pull = g->f->pull + (g->at + i) * g->f->n + g->at;
         two_steps(g, i, g->target[i] + pull_of(pull, from[s].error, i), &from[s], &steps[n]);
         steps[n].from = steps[n + 1].from = (uint8_t)s;
     }
-    bool ends = i % 8 == 7;
-    if (g->q.bits != 3) n = take_least(steps, n, 2, WAYS, kept);
-    else if (ends) n = take_least(steps, n, 0, WAYS, kept);
-    else {
-        size_t even = take_least(steps, n, 0, WAYS / 2, kept);
-        n = even + take_least(steps, n, 1, WAYS / 2, kept + even);
-    }
+    /* At the end of eight only ways whose lowest bits may stand go on. */
+    if (i % 8 == 7 || g->q.low == NG_LOW_ANY) n = keep_least(steps, n, 1, WAYS, kept);
+    else if (g->q.low == NG_LOW_EVEN) n = keep_least(steps, n, 2, WAYS / 2, kept);
+    else n = keep_least(steps, n, SYNDROMES, 2, kept);
     for (size_t s = 0; s < n; s++) {
         const way *w = &from[kept[s].from];
         memcpy(to[s].error, w->error, i * sizeof *w->error);
@@ -216,24 +220,24 @@ static size_t advance(const group *g, size_t i, const way *from, size_t n_from, 
         to[s].error[i] = kept[s].error;
         to[s].codes[i] = kept[s].code;
         to[s].loss = kept[s].loss;
-        to[s].odd = kept[s].odd;
+        to[s].syndrome = kept[s].syndrome;
     }
     return n;
 }
 
 /* Codes of one group; its errors are put after those before it. */
 static uint8_t code_group(group *g, uint32_t type, float *errors, uint8_t *codes) {
-    way ways[2][WAYS];
+    way ways[2][WAYS_MAX];
     for (size_t i = 0; i < g->n; i++)
         g->target[i] = g->row[g->at + i] + pull_of(g->f->pull + (g->at + i) * g->f->n, errors, g->at);
     uint8_t scale = ng_search_scale8(type, g->target, g->f->weight + g->at, g->n);
     g->d = ng_f16_to_f32(ng_scale8_to_f16(scale));
     for (int c = 0; c < 1 << g->q.bits; c++) g->value[c] = g->d * ((float)g->q.levels[c] - (float)g->q.offset);
     ways[0][0].loss = 0;
-    ways[0][0].odd = 0;
+    ways[0][0].syndrome = 0;
     size_t n = 1;
     for (size_t i = 0; i < g->n; i++) n = advance(g, i, ways[i % 2], n, ways[(i + 1) % 2]);
-    const way *best = &ways[g->n % 2][0]; /* take_least puts the best first */
+    const way *best = &ways[g->n % 2][0]; /* keep_least puts the best first */
     memcpy(errors + g->at, best->error, g->n * sizeof *errors);
     memcpy(codes, best->codes, g->n);
     return scale;

@@ -20,7 +20,7 @@ typedef struct ng_carry ng_carry;
 ng_status ng_carry_new(ng_carry **out, const float *gram, size_t n, double damping, ng_pool *pool,
                        ng_error *err) NG_MUST_USE;
 void ng_carry_free(ng_carry *f); /* NULL is fine */
-bool ng_can_carry(uint32_t type);       /* NG4, NG3 */
+bool ng_can_carry(uint32_t type);       /* NG4, NG3, NG3_S */
 /* A row of the n columns that f was made for, all in the type's range.  errors[n] is scratch. */
 void ng_quantize_carried(uint32_t type, const ng_carry *f, const float *row, float *errors, void *dst);
 
@@ -28,7 +28,7 @@ void ng_quantize_carried(uint32_t type, const ng_carry *f, const float *row, flo
 
 /* The scale byte for n values with weights w of an NG type, as ng_quantize_search chooses it. */
 uint8_t ng_search_scale8(uint32_t type, const float *x, const float *w, size_t n);
-/* One block of NG4 (two scales) or NG3 (one) from its scales and 64 codes. */
+/* One block of NG4 (two scales), NG3 or NG3_S (one) from its scales and 64 codes, whose lowest bits may stand. */
 void ng_put_block64(uint32_t type, const uint8_t scales[2], const uint8_t codes[64], uint8_t *dst);
 
 #endif

@@ -220,7 +220,7 @@ ng_status ng_convert_folder(ng_weights_report *out, const char *folder, const ch
                             const ng_weights_options *opt, ng_error *err) {
     const ng_format *f = opt && opt->type ? ng_format_find(opt->type) : NULL;
     *out = (ng_weights_report){0};
-    if (f && f->base != f->more)
+    if (f && f->base != f->other)
         return ng_fail(err, NG_EINVALID, "%s is a mix: convert to F16, then quantize that file to it", f->name);
     ng_hf *hf;
     ng_status s = ng_hf_open(&hf, folder, err);

@@ -29,6 +29,7 @@ static ng_status plan(ng_weights_plan *p, const ng_gguf *g, ng_error *err) {
     if (!p->report->arch) return ng_fail(err, NG_ENOMEM, "%.200s: no memory", p->file);
     p->n_layers = count_layers(g);
     p->tied = !ng_gguf_find_tensor(g, "output.weight");
+    p->gated = ng_gguf_find_tensor(g, "blk.0.ffn_gate.weight") != NULL;
     for (size_t i = 0; !s && i < ng_gguf_n_tensors(g); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
         ng_transcode item = {.name = t->name,

@@ -113,6 +113,7 @@ static float limit_of(uint32_t type) {
         return HALF_MAX;
     case NG_TYPE_NG4:
     case NG_TYPE_NG3:
+    case NG_TYPE_NG3_S:
         return 118.125f; /* the largest scale, 1.875, by the longest level, 63 */
     default:
         return 3.38e38f;

@@ -9,7 +9,7 @@
 
 #include "gguf/gguf.h"
 
-/* F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, NG4, NG3. */
+/* F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, NG4, NG3, NG3_S. */
 bool ng_can_quantize(uint32_t type);
 /* One row of n floats, n a multiple of the type's block, into ng_type_row_bytes(type, n) bytes at
  * dst, which needs no alignment.  weight[n]: how much the square of each column's error counts (finite,
@@ -23,7 +23,7 @@ bool ng_can_hold(uint32_t type, const float *src, size_t n) NG_MUST_USE;
 /* ---- one block by search (quantize_search.c) ------------------------------------------------------ */
 
 /* The block of block_len values x, all in range, with weights w, into its block_bytes at dst.  Types:
- * Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, NG4, NG3. */
+ * Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, NG4, NG3, NG3_S. */
 void ng_quantize_search(uint32_t type, const float *x, const float *w, uint8_t *dst);
 
 #endif

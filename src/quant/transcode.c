@@ -50,8 +50,8 @@ static const ng_format formats[] = {
     ONE(Q8_0, 7, 0.02, 0.998),   ONE(Q6_K, 18, 0.05, 0.995),  ONE(Q5_1, 9, 0.15, 0.98),
     ONE(Q5_0, 8, 0.15, 0.98),    ONE(Q5_K, 16, 0.15, 0.98),   ONE(Q4_1, 3, 0.4, 0.95),
     ONE(Q4_0, 2, 0.4, 0.95),     ONE(Q4_K, 14, 0.4, 0.95),    ONE(NG4, NG_TYPE_NG4, 0.4, 0.95),
-    ONE(NG3, NG_TYPE_NG3, 1.5, 0.8),
 #undef ONE
+    {"NG3", NG_TYPE_NG3, NG_TYPE_NG3_S, NG_TYPE_NG3, 1.5, 0.8},
     {"Q5_K_M", NG_TYPE_Q5_K, NG_TYPE_Q6_K, 17, 0.15, 0.98},
     {"Q4_K_M", NG_TYPE_Q4_K, NG_TYPE_Q6_K, 15, 0.4, 0.95},
     {"NG4_M", NG_TYPE_NG4, NG_TYPE_Q8_0, NG_TYPE_NG4, 0.4, 0.95},
@@ -76,8 +76,11 @@ const char *ng_format_list(void) {
 
 /* llama.cpp's mixes give more to the output head, and to attn_v and ffn_down in the first and last
  * eighth of the layers and every third between.  Ours to what attention reads and writes, attn_v and attn_output, in every
- * layer: a fifth and less of the weights, where a bit saves most (bench/formats). */
-static bool gets_more(const ng_format *f, const ng_weight_place *at) {
+ * layer: a fifth and less of the weights, where a bit saves most (bench/formats).  NG3 takes bits from the two matrices
+ * into the inner rows of a gated block, two fifths of the weights of a llama. */
+static bool gets_other(const ng_format *f, const ng_weight_place *at) {
+    if (f->base == NG_TYPE_NG3)
+        return at->gated && (ends_with(at->name, ".ffn_gate.weight") || ends_with(at->name, ".ffn_up.weight"));
     if (f->base == NG_TYPE_NG4)
         return ends_with(at->name, ".attn_v.weight") || ends_with(at->name, ".attn_output.weight");
     if (ends_with(at->name, "output.weight") && strlen(at->name) == strlen("output.weight")) return true;
@@ -95,7 +98,8 @@ static ng_type next_type(ng_type t) {
     case NG_TYPE_NG4: return NG_TYPE_Q5_0;
     case NG_TYPE_Q5_K: return NG_TYPE_Q5_1;
     case NG_TYPE_Q6_K: return NG_TYPE_Q8_0;
-    case NG_TYPE_NG3: return NG_TYPE_Q4_0;
+    case NG_TYPE_NG3:
+    case NG_TYPE_NG3_S: return NG_TYPE_Q4_0;
     default: return NG_TYPE_F16;
     }
 }
@@ -103,7 +107,7 @@ static ng_type next_type(ng_type t) {
 ng_type ng_weight_type(const ng_format *f, const ng_weight_place *at, bool *fell_back) {
     *fell_back = false;
     if (at->n_dims < 2 || stays_f32(at->name)) return NG_TYPE_F32;
-    ng_type t = f->base != f->more && gets_more(f, at) ? f->more : f->base;
+    ng_type t = f->base != f->other && gets_other(f, at) ? f->other : f->base;
     while (at->dims[0] % ng_type_get_info(t).block_len) t = next_type(t), *fell_back = true;
     return t;
 }

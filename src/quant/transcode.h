@@ -43,10 +43,10 @@ typedef struct ng_transcode {
 /* An ng_gguf_make_fn over an ng_transcode.  NG_EFORMAT: a value is not finite or does not fit. */
 ng_status ng_transcode_make(void *transcode, const void **data, ng_error *err) NG_MUST_USE;
 
-/* What can be asked for: a type, or a mix (.._M) in which some tensors get more bits. */
+/* What can be asked for: a type, or a mix in which some tensors get more bits (.._M) or fewer (NG3). */
 typedef struct ng_format {
     const char *name;
-    ng_type base, more;  /* the same but in mixes */
+    ng_type base, other; /* the same but in mixes */
     uint32_t file_type;  /* general.file_type (llama.cpp: enum llama_ftype; of ours the type) */
     double kl_max;       /* nats a token, and .. */
     double cosine_min;   /* .. of embeddings, that this format may lose against its input */
@@ -60,14 +60,14 @@ const char *ng_format_list(void);
 /* The type that a float tensor of this name and shape gets.  Vectors, norms, biases, position and
  * token-type tables and router weights stay F32, as llama.cpp keeps them.  Rows that are no multiple of
  * the type's block get the next type that fits (Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, NG4: Q5_0, NG3: Q4_0,
- * else F16), and *fell_back tells.  n_layers and tied (the token embedding is the output head too) choose
- * the tensors of a mix that get more. */
+ * else F16), and *fell_back tells.  n_layers, tied (the token embedding is the output head too) and gated (blocks have ffn_gate) choose
+ * the tensors of a mix that get the other type. */
 typedef struct ng_weight_place {
     const char *name;
     uint32_t n_dims;
     const uint64_t *dims;
     uint32_t n_layers;
-    bool tied;
+    bool tied, gated;
 } ng_weight_place;
 ng_type ng_weight_type(const ng_format *f, const ng_weight_place *at, bool *fell_back);
 

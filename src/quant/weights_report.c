@@ -30,7 +30,7 @@ ng_status ng_weights_plan_new(ng_weights_plan *p, ng_weights_report *report, con
         return ng_fail(err, NG_EUNSUPPORTED,
                        "%.32s: with 2 bits and less a weight a nano model is lost, so this version writes no such "
                        "type, "
-                       "whatever loss is accepted; the smallest is NG3 (3 bits, best with an imatrix)",
+                       "whatever loss is accepted; the smallest is NG3 (about 2.9 bits, best with an imatrix)",
                        refused);
     if (!p->want || !p->heads)
         return ng_fail(err, NG_EINVALID, "%.32s is no type that can be written: choose among %s", refused,
@@ -93,7 +93,7 @@ ng_status ng_weights_plan_add(ng_weights_plan *p, const ng_transcode *t, ng_erro
     item->file = p->file;
     item->name = row->name = ng_arena_strdup(r->arena, t->name);
     if (!item->name) return no_memory(p->file, err);
-    ng_weight_place at = {t->name, t->n_dims, t->dims, p->n_layers, p->tied};
+    ng_weight_place at = {t->name, t->n_dims, t->dims, p->n_layers, p->tied, p->gated};
     const ng_format *want = strncmp(t->name, "head.", 5) ? p->want : p->heads;
     item->to = is_float(t->from) ? ng_weight_type(want, &at, &row->fell_back) : t->from;
     if (item->to != item->from && !ng_can_dequantize(item->from))

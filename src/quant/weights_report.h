@@ -19,8 +19,8 @@ typedef struct ng_weights_plan {
     ng_gguf_writer *writer; /* for the keys */
     const char *file;       /* for messages; in the report's arena */
     const ng_format *want, *heads; /* heads: of tensors head.* */
-    uint32_t n_layers; /* for mixes, see ng_weight_type: set both before tensors are added */
-    bool tied;
+    uint32_t n_layers; /* for mixes, see ng_weight_place: set these before tensors are added */
+    bool tied, gated;
     const ng_imatrix *imatrix; /* borrowed until the commit, or NULL */
     ng_transcode *items; /* [cap], as many as the report's tensors */
     size_t cap;

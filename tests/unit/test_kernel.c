@@ -71,7 +71,7 @@ static void same(const void *a, const void *b, size_t bytes, const char *what) {
 static void random_row(uint32_t type, uint8_t *row, size_t n) {
     static const struct { uint32_t type; int d, m; } at[] = {
         {NG_TYPE_Q4_0, 0, -1}, {NG_TYPE_Q4_1, 0, 2}, {NG_TYPE_Q5_0, 0, -1}, {NG_TYPE_Q5_1, 0, 2},
-        {NG_TYPE_Q8_0, 0, -1}, {NG_TYPE_Q4_K, 0, 2}, {NG_TYPE_Q5_K, 0, 2}, {NG_TYPE_Q6_K, 208, -1}}; /* NG4, NG3: any byte is a scale */
+        {NG_TYPE_Q8_0, 0, -1}, {NG_TYPE_Q4_K, 0, 2}, {NG_TYPE_Q5_K, 0, 2}, {NG_TYPE_Q6_K, 208, -1}}; /* our own: any byte is a scale */
     ng_quant_info q = ng_quant_get_info(type);
     for (size_t b = 0; b < n / q.block_len; b++, row += q.block_bytes) {
         for (size_t i = 0; i < q.block_bytes; i++) row[i] = (uint8_t)ng_rng_next(&rng);
@@ -85,7 +85,8 @@ static void random_row(uint32_t type, uint8_t *row, size_t n) {
 }
 
 static const uint32_t quant_types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q5_1, NG_TYPE_Q8_0,
-                                       NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3};
+                                       NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3,
+                                       NG_TYPE_NG3_S};
 enum { N_QUANT = sizeof quant_types / sizeof quant_types[0] };
 
 static void halves_round_as_ieee(void **state) {
@@ -149,6 +150,12 @@ static void blocks_mean_what_the_format_says(void **state) {
     ng3[8 + 9] = 1 << 2;      /* higher bits of element 25 */
     ng_dequantize_row(NG_TYPE_NG3, ng3, y, 64);
     assert_true(y[0] == -17 && y[7] == -17 && y[1] == -26.5f && y[8] == -17 && y[15] == -17 && y[25] == -10);
+    uint8_t ng3_s[21] = {0x70};
+    ng3_s[1] = 0x21;       /* the words 0x69 of elements 0 to 7 and 0xAA of 8 to 15 */
+    ng3_s[5 + 9] = 1 << 2; /* higher bits of element 25 */
+    ng_dequantize_row(NG_TYPE_NG3_S, ng3_s, y, 64);
+    for (int i = 0; i < 16; i++) assert_true(y[i] == (0xAA69 >> i & 1 ? -17 : -26.5f));
+    assert_true(y[16] == -26.5f && y[25] == -10);
 }
 
 static void products_match_dequantised_rows(void **state) {
@@ -311,7 +318,10 @@ static void check_gemm_q4_k(void) { check_gemm_quant(NG_TYPE_Q4_K); }
 static void check_gemm_q5_k(void) { check_gemm_quant(NG_TYPE_Q5_K); }
 static void check_gemm_q6_k(void) { check_gemm_quant(NG_TYPE_Q6_K); }
 static void check_gemm_ng4(void) { check_gemm_quant(NG_TYPE_NG4); }
-static void check_gemm_ng3(void) { check_gemm_quant(NG_TYPE_NG3); }
+static void check_gemm_ng3(void) {
+    check_gemm_quant(NG_TYPE_NG3);
+    check_gemm_quant(NG_TYPE_NG3_S);
+}
 
 static void check_quantize_q8(void) {
     for (size_t n = 32; n <= 32 * 40; n += 32) {

@@ -220,7 +220,8 @@ static void errors_stay_within_each_types_bound(void **state) {
     static const struct { ng_type type; double most;
     } bounds[] = {{NG_TYPE_F16, 3e-4},   {NG_TYPE_BF16, 3e-3},  {NG_TYPE_Q8_0, 0.006}, {NG_TYPE_Q6_K, 0.02},
                   {NG_TYPE_Q5_K, 0.038}, {NG_TYPE_Q5_1, 0.042}, {NG_TYPE_Q5_0, 0.046}, {NG_TYPE_Q4_K, 0.076},
-                  {NG_TYPE_Q4_1, 0.086}, {NG_TYPE_Q4_0, 0.095}, {NG_TYPE_NG4, 0.08},   {NG_TYPE_NG3, 0.19}};
+                  {NG_TYPE_Q4_1, 0.086}, {NG_TYPE_Q4_0, 0.095}, {NG_TYPE_NG4, 0.08},   {NG_TYPE_NG3, 0.19},
+                  {NG_TYPE_NG3_S, 0.22}};
     make_gauss();
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
         double e = round_trip(bounds[i].type, NULL);
@@ -241,7 +242,7 @@ static void search_beats_the_formula(void **state) {
 static void heavy_columns_get_less_error(void **state) {
     (void)state;
     static const ng_type types[] = {NG_TYPE_Q4_0, NG_TYPE_Q4_1, NG_TYPE_Q5_0, NG_TYPE_Q4_K,
-                                    NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3};
+                                    NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,  NG_TYPE_NG3, NG_TYPE_NG3_S};
     make_gauss();
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         double before = 0, after = 0;
@@ -258,7 +259,7 @@ static void heavy_columns_get_less_error(void **state) {
 static void odd_blocks_are_kept(void **state) {
     (void)state;
     static const ng_type types[] = {NG_TYPE_Q4_K, NG_TYPE_Q5_K, NG_TYPE_Q6_K, NG_TYPE_NG4,
-                                    NG_TYPE_NG3,  NG_TYPE_Q4_0, NG_TYPE_Q5_1};
+                                    NG_TYPE_NG3,  NG_TYPE_Q4_0, NG_TYPE_Q5_1, NG_TYPE_NG3_S};
     for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
         uint8_t blocks[512];
         float x[256] = {0}, y[256];
@@ -283,7 +284,7 @@ static void odd_blocks_are_kept(void **state) {
 
 static void formats_choose_types_as_documented(void **state) {
     (void)state;
-    static const struct { const char *format, *name; uint64_t cols; bool tied; ng_type type; bool fell_back; } cases[] = {
+    static const struct { const char *format, *name; uint64_t cols; bool llama; ng_type type; bool fell_back; } cases[] = {
         {"Q4_K", "blk.3.ffn_up.weight", 1536, true, NG_TYPE_Q4_K, false},
         {"q4_k", "blk.3.ffn_up.weight", 576, true, NG_TYPE_Q5_0, true},
         {"Q5_K", "blk.3.ffn_up.weight", 576, true, NG_TYPE_Q5_1, true},
@@ -304,10 +305,15 @@ static void formats_choose_types_as_documented(void **state) {
         {"NG4_M", "blk.0.ffn_down.weight", 1536, true, NG_TYPE_NG4, false},
         {"NG3", "blk.0.ffn_up.weight", 96, true, NG_TYPE_Q4_0, true},
         {"NG3", "blk.0.ffn_up.weight", 50, true, NG_TYPE_F16, true},
-        {"NG3", "blk.0.attn_norm.weight", 64, true, NG_TYPE_F32, false}};
+        {"NG3", "blk.0.attn_norm.weight", 64, true, NG_TYPE_F32, false},
+        {"NG3", "blk.7.ffn_up.weight", 576, true, NG_TYPE_NG3_S, false},
+        {"NG3", "blk.7.ffn_gate.weight", 576, true, NG_TYPE_NG3_S, false},
+        {"NG3", "blk.7.ffn_up.weight", 576, false, NG_TYPE_NG3, false},
+        {"NG3", "blk.7.ffn_down.weight", 1536, true, NG_TYPE_NG3, false},
+        {"NG3", "token_embd.weight", 576, true, NG_TYPE_NG3, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t dims[4] = {cases[i].cols, 8, 1, 1};
-        ng_weight_place at = {cases[i].name, 2, dims, 30, cases[i].tied};
+        ng_weight_place at = {cases[i].name, 2, dims, 30, .tied = cases[i].llama, .gated = cases[i].llama};
         bool fell_back;
         ng_type t = ng_weight_type(ng_format_find(cases[i].format), &at, &fell_back);
         if (t != cases[i].type || fell_back != cases[i].fell_back)
@@ -406,7 +412,7 @@ static double output_error(const uint8_t *blocks, ng_type type, const float *row
 
 static void carry_keeps_what_rows_add_up_to(void **state) {
     (void)state;
-    static const ng_type types[] = {NG_TYPE_NG4, NG_TYPE_NG3};
+    static const ng_type types[] = {NG_TYPE_NG4, NG_TYPE_NG3, NG_TYPE_NG3_S};
     ng_error err = {0};
     make_samples();
     for (int threads = 1; threads <= 3; threads += 2) {
@@ -414,8 +420,8 @@ static void carry_keeps_what_rows_add_up_to(void **state) {
         ng_carry *f;
         assert_int_equal(ng_pool_new(&pool, threads, &err), NG_OK);
         assert_int_equal(ng_carry_new(&f, products, COLUMNS, 0.01, pool, &err), NG_OK);
-        for (size_t t = 0; t < 2; t++) {
-            static uint8_t first[2][8][COLUMNS], fed[COLUMNS], plain[COLUMNS];
+        for (size_t t = 0; t < 3; t++) {
+            static uint8_t first[3][8][COLUMNS], fed[COLUMNS], plain[COLUMNS];
             double with = 0, without = 0;
             for (int r = 0; r < 8; r++) {
                 float errors[COLUMNS];

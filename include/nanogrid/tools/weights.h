@@ -12,7 +12,8 @@
  *
  * Which tensors change: matrices named ".weight" that are no norms, no position or token-type table
  * and no expert router, the token embedding and the output head included.  All others are stored as
- * F32.  In the mixes Q4_K_M and Q5_K_M the head, and attn_v and ffn_down of some layers, get Q6_K.  A
+ * F32.  In the mixes Q4_K_M and Q5_K_M the head, and attn_v and ffn_down of some layers, get Q6_K; NG4_M gives
+ * attn_v and attn_output Q8_0, NG3 gives ffn_gate and ffn_up NG3_S.  A
  * matrix whose rows are no multiple of the type's block gets the next type that fits, and is marked in
  * the report.  Integer tensors are copied.  A NaN or an infinity is refused with the tensor's name. */
 #ifndef NANOGRID_TOOLS_WEIGHTS_H
