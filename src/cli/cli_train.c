@@ -71,6 +71,29 @@ static void put_comparison_text(ng_buf *b, const ng_train_result *r) {
                   (double)r->before_bytes / (double)r->model_bytes);
 }
 
+static void put_head_list_json(ng_json *j, const ng_train_result *r) {
+    ng_json_key(j, "heads");
+    ng_json_object(j);
+    for (size_t i = 0; i < r->n_heads; i++) {
+        ng_json_key(j, r->heads[i].name);
+        ng_json_object(j);
+        ng_json_key(j, "train"), ng_json_uint(j, r->heads[i].n_train);
+        ng_json_key(j, "labels"), ng_json_uint(j, r->heads[i].n_labels);
+        ng_json_key(j, "dev_accuracy"), ng_json_fixed(j, r->heads[i].dev_accuracy, 6);
+        ng_json_end(j);
+    }
+    ng_json_end(j);
+}
+
+static void put_head_list_text(ng_buf *b, const ng_train_result *r) {
+    for (size_t i = 0; i < r->n_heads; i++) {
+        ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels,
+                      r->heads[i].n_train);
+        if (!isnan(r->heads[i].dev_accuracy)) ng_buf_printf(b, ", dev accuracy %.4f", r->heads[i].dev_accuracy);
+        else ng_buf_puts(b, ", no dev texts: its confidence is not calibrated");
+    }
+}
+
 /* An encoder with its heads. */
 static void put_heads_json(ng_buf *b, const ng_train_result *r) {
     ng_json j = ng_json_init(b);
@@ -83,17 +106,7 @@ static void put_heads_json(ng_buf *b, const ng_train_result *r) {
     ng_json_key(&j, "duplicates_dropped"), ng_json_uint(&j, r->n_duplicates);
     ng_json_key(&j, "loss"), ng_json_fixed(&j, r->loss, 6);
     ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->dev_accuracy, 6);
-    ng_json_key(&j, "heads");
-    ng_json_object(&j);
-    for (size_t i = 0; i < r->n_heads; i++) {
-        ng_json_key(&j, r->heads[i].name);
-        ng_json_object(&j);
-        ng_json_key(&j, "train"), ng_json_uint(&j, r->heads[i].n_train);
-        ng_json_key(&j, "labels"), ng_json_uint(&j, r->heads[i].n_labels);
-        ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->heads[i].dev_accuracy, 6);
-        ng_json_end(&j);
-    }
-    ng_json_end(&j);
+    put_head_list_json(&j, r);
     if (r->n_base) {
         ng_json_key(&j, "base_weights"), ng_json_uint(&j, r->n_base);
         ng_json_key(&j, "adapter_weights"), ng_json_uint(&j, r->n_adapters);
@@ -113,12 +126,26 @@ static void put_heads_text(ng_buf *b, const ng_train_result *r) {
     if (r->n_base)
         ng_buf_printf(b, "\n%zu weights of adapters on %zu: %.0f times fewer; %zu with the heads", r->n_adapters,
                       r->n_base, (double)r->n_base / (double)r->n_adapters, r->n_trained);
-    for (size_t i = 0; i < r->n_heads; i++) {
-        ng_buf_printf(b, "\n  %-20s %zu labels, %zu texts", r->heads[i].name, r->heads[i].n_labels,
-                      r->heads[i].n_train);
-        if (!isnan(r->heads[i].dev_accuracy)) ng_buf_printf(b, ", dev accuracy %.4f", r->heads[i].dev_accuracy);
-        else ng_buf_puts(b, ", no dev texts: its confidence is not calibrated");
+    put_head_list_text(b, r);
+}
+
+int cli_train_calibrated(const ng_train_result *r, bool json, ng_status s, const ng_error *err) {
+    if (s) return cli_fail(err);
+    ng_buf b = ng_buf_init(1 << 16);
+    ng_json j = ng_json_init(&b);
+    if (json) {
+        ng_json_object(&j);
+        ng_json_key(&j, "model"), ng_json_str(&j, r->model_path);
+        put_head_list_json(&j, r);
+        ng_json_key(&j, "seconds"), ng_json_fixed(&j, r->seconds, 3);
+        ng_json_end(&j);
+    } else {
+        ng_buf_printf(&b, "%s: calibrated on its dev texts in %.1f s", r->model_path, r->seconds);
+        put_head_list_text(&b, r);
     }
+    int code = cli_print(&b);
+    ng_buf_clear(&b);
+    return code;
 }
 
 ng_status cli_train_run(cli_train *t, ng_train_result *r, const char *recipe, ng_train_options *opt, ng_error *err) {

@@ -30,6 +30,8 @@ typedef struct cli_stage_options {
     {"threads", 't', CLI_INT, &(o).threads, "N", "of the training (all cores)", "NANOGRID_THREADS"},                    \
     {"plot", 0, CLI_STR, &(o).plot, "FILE.svg", "draw the loss curve", NULL},                                           \
     {"json", 0, CLI_FLAG, &(o).json, NULL, "print one JSON object a line: each step, then the result", NULL}
+/* `calibrate` of an encoder: prints its heads or the failure; the exit code. */
+int cli_train_calibrated(const ng_train_result *r, bool json, ng_status s, const ng_error *err);
 int cli_train_stage(ng_train_stage stage, const cli_stage_options *o, int argc, char **argv);
 
 #endif

@@ -1,5 +1,5 @@
 /* verb_calibrate.c: `nanogrid calibrate RECIPE MODEL..`. */
-#include "cli.h"
+#include "cli_train.h"
 
 #include <nanogrid/tools/calibrate.h>
 
@@ -36,8 +36,17 @@ static void put_text(ng_buf *b, const ng_calibrate_result *r) {
 
 static void on_step(void *ctx, size_t done, size_t total) { cli_progress_step(ctx, (double)done, (double)total); }
 
+static int calibrate_encoder(const char *recipe, const char *model) {
+    static ng_train_result r;
+    ng_error err = {0};
+    return cli_train_calibrated(&r, o.json, ng_train_calibrate(&r, recipe, model, (int)o.threads, &err), &err);
+}
+
 static int run(int argc, char **argv) {
     if (argc < 2) return cli_usage("calibrate needs a RECIPE.yaml and a MODEL");
+    if (ng_train_is_encoder(argv[0]))
+        return argc == 2 && !o.trials ? calibrate_encoder(argv[0], argv[1])
+                                      : cli_usage("calibrate takes one MODEL of an encoder's recipe, and no --trials");
     cli_progress progress = {.what = "calibrate"};
     ng_calibrate_options opt = {.trials_dir = o.trials,
                                 .n_threads = (int)o.threads,
@@ -58,10 +67,12 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_calibrate = {
-    "calibrate", "RECIPE.yaml MODEL [MODEL ..] [--trials DIR] [--json]", "gives a generator a confidence from prompts with known answers",
-    "Runs the recipe's prompts through each MODEL (one model in several precisions), fits what the engine saw to whether\n"
+    "calibrate", "RECIPE.yaml MODEL [MODEL ..] [--trials DIR] [--json]", "fits confidences to what a model gets right",
+    "Of a recipe of task confidence, for generators: runs the recipe's prompts through each MODEL (one model in several precisions), fits what the engine saw to whether\n"
     "the answers were right, calibrates that for each precision by itself, and measures it on the test prompts.  Beside each\n"
     "goes X.confidence.gguf, by which its experts' answers have a confidence, contracts can be made, and generations that\n"
     "go wrong are given up early (cascade.early_after in grid.yaml).  A prompt of no kind that the recipe trains on is strange: its\n"
-    "confidence is 0.",
+    "confidence is 0.\n\n"
+    "Of a recipe of task encoder: fits the heads' temperatures, thresholds and scope anew on the file as it is, after it was\n"
+    "quantised or merged, or the recipe's `oos:` has changed.  The file is replaced, or untouched after an error.",
     options, run};

@@ -22,12 +22,13 @@ typedef struct opened {
     const ng_encoder_head *head; /* at hand */
     float *hidden;
     size_t n_most;
+    float scope; /* of the last text */
 } opened;
 
 static bool serves(const char *task) { return !strcmp(task, "encoder"); }
 
 static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error *err) {
-    const opened *o = self;
+    opened *o = self;
     const ng_tokenizer *t = ng_model_tokenizer(o->model, NULL);
     ng_text_pair read = *text;
     ng_pair_ids x;
@@ -41,6 +42,7 @@ static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error 
     if (s) return s;
     ng_encoder_head_logits(o->head, o->hidden, x.n, p);
     ng_encoder_head_decide(o->head, p, p);
+    o->scope = ng_encoder_head_scope(o->head, o->hidden, x.n, p);
     return NG_OK;
 }
 
@@ -79,7 +81,7 @@ static ng_status eval_head(ng_eval_result *out, opened *o, const ng_encoder_head
     ng_model_info info = ng_model_get_info(o->model);
     ng_subject s = {.task = o->head->task, .n_labels = o->head->n_labels, .labels = o->head->labels, .each = o->head->each,
                     .calibrated = ng_encoder_head_calibrated(o->head), .oos_threshold = o->head->oos_threshold,
-                    .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed = 200, .apply = apply, .self = o};
+                    .threshold = o->head->threshold, .file_bytes = info.file_bytes, .timed = 200, .apply = apply, .self = o, .scope = &o->scope};
     const char *slash = strrchr(out->model_path, '/');
     ng_label_files files = {NULL, ng_arena_printf(arena, "%.*s/%s.scores.gguf", (int)(slash - out->model_path),
                                                   out->model_path, h->name)};

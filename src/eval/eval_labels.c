@@ -29,6 +29,7 @@ typedef struct scored {
     size_t n, n_labels;
     float *p;          /* [n, n_labels] */
     float *confidence; /* [n] */
+    float *scope;      /* [n] */
     uint8_t *correct;  /* [n]; of moderate: the decision */
     int32_t *gold, *predicted; /* [n]; of moderate: 1 flagged, 0 not */
 } scored;
@@ -89,10 +90,11 @@ static ng_status score(const evaluation *e, scored *s) {
     s->n_labels = k;
     s->p = malloc((n * k + 1) * sizeof *s->p);
     s->confidence = malloc((n + 1) * sizeof *s->confidence);
+    s->scope = malloc((n + 1) * sizeof *s->scope);
     s->correct = malloc(n + 1);
     s->gold = malloc((n + 1) * sizeof *s->gold);
     s->predicted = malloc((n + 1) * sizeof *s->predicted);
-    if (!s->p || !s->confidence || !s->correct || !s->gold || !s->predicted) return no_memory(e);
+    if (!s->p || !s->confidence || !s->scope || !s->correct || !s->gold || !s->predicted) return no_memory(e);
     ng_buf spoiled = ng_buf_init(1 << 24);
     bool noisy = e->subject->noise && s == &e->test;
     for (size_t i = 0; !st && i < n; i++) {
@@ -102,6 +104,7 @@ static ng_status score(const evaluation *e, scored *s) {
         if (!st) st = e->subject->apply(e->subject->self, &text, s->p + i * k, e->err);
         if (e->subject->each) judge_each(e, s, i);
         else judge_one(s, i);
+        s->scope[i] = e->subject->scope ? *e->subject->scope : s->confidence[i];
     }
     ng_buf_clear(&spoiled);
     return st;
@@ -111,6 +114,7 @@ static void scored_clear(scored *s) {
     ng_dataset_clear(&s->data);
     free(s->p);
     free(s->confidence);
+    free(s->scope);
     free(s->correct);
     free(s->gold);
     free(s->predicted);
@@ -224,11 +228,11 @@ static void put_oos(const evaluation *e, const scored *in, const scored *out) {
     size_t kept = 0, right = 0, rejected = 0;
     if (!out->n) return;
     for (size_t i = 0; i < in->n; i++)
-        if ((double)in->confidence[i] >= t) kept++, right += in->correct[i];
-    for (size_t i = 0; i < out->n; i++) rejected += (double)out->confidence[i] < t;
+        if ((double)in->scope[i] >= t) kept++, right += in->correct[i];
+    for (size_t i = 0; i < out->n; i++) rejected += (double)out->scope[i] < t;
     put(e, "oos.texts", (double)out->n);
-    put(e, "oos.auroc", ng_metric_auroc(in->confidence, in->n, out->confidence, out->n));
-    put(e, "oos.fpr95", ng_metric_fpr(in->confidence, in->n, out->confidence, out->n, 0.95));
+    put(e, "oos.auroc", ng_metric_auroc(in->scope, in->n, out->scope, out->n));
+    put(e, "oos.fpr95", ng_metric_fpr(in->scope, in->n, out->scope, out->n, 0.95));
     put(e, "oos.threshold", t);
     put(e, "oos.recall", (double)rejected / (double)out->n);
     put(e, "oos.in_scope_kept", (double)kept / (double)in->n);

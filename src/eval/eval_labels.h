@@ -24,6 +24,7 @@ typedef struct ng_subject {
     /* p[n_labels] of one text, or of a pair, as a request would get it */
     ng_status (*apply)(void *self, const ng_text_pair *text, float *p, ng_error *err);
     void *self;
+    const float *scope;        /* where apply leaves what oos_threshold is asked of; NULL: the best probability */
 } ng_subject;
 
 typedef struct ng_label_files {

@@ -205,6 +205,11 @@ void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from) {
     }
 }
 
+bool ng_gguf_writer_has(const ng_gguf_writer *w, const char *tensor) {
+    size_t at;
+    return ng_name_index_find(&w->tensor_names, tensor, &at);
+}
+
 static bool tensor_size(ng_gguf_tensor *t, ng_type type, uint32_t n_dims, const uint64_t *dims) {
     if (n_dims < 1 || n_dims > 4) return false;
     size_t bytes;

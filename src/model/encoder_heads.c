@@ -36,15 +36,17 @@ static ng_status read_float(reader *r, const ng_encoder_head *h, const char *wha
     return ng_fail(err, NG_EFORMAT, "%s: %s is %g", r->path, key, (double)*out);
 }
 
-static ng_status read_floats(reader *r, const ng_encoder_head *h, const char *what, const float **out, ng_error *err) {
+/* n floats, or NULL where the key is missing. */
+static ng_status read_floats(reader *r, const ng_encoder_head *h, const char *what, size_t n, const float **out,
+                             ng_error *err) {
     const char *key = key_of(r, h, what);
     ng_gguf_array a;
     *out = NULL;
     if (!ng_gguf_has(r->g, key)) return NG_OK;
     ng_status s = ng_gguf_get_array(r->g, key, &a, err);
     if (s) return s;
-    if (a.kind != NG_GGUF_F32 || a.len != h->n_labels)
-        return ng_fail(err, NG_EFORMAT, "%s: %s must be %zu floats", r->path, key, h->n_labels);
+    if (a.kind != NG_GGUF_F32 || a.len != n)
+        return ng_fail(err, NG_EFORMAT, "%s: %s must be %zu floats", r->path, key, n);
     float *x = ng_arena_array(r->arena, a.len, sizeof *x);
     if (!x) return no_memory(r, err);
     memcpy(x, a.data, a.len * sizeof *x);
@@ -91,6 +93,22 @@ static ng_status read_shapes(reader *r, ng_encoder_head *h, ng_error *err) {
     return read_tensor(r, h, "shapes", h->n_labels, NG_SHAPE_INPUTS, &h->shapes, err);
 }
 
+/* Both or neither. */
+static ng_status read_scope(reader *r, ng_encoder_head *h, ng_error *err) {
+    snprintf(r->key, sizeof r->key, "head.%s.means", h->name);
+    bool means = ng_gguf_find_tensor(r->g, r->key) != NULL;
+    ng_status s = read_floats(r, h, "scope", 3, &h->scope, err);
+    if (s || (!means && !h->scope)) return s;
+    if (!means || !h->scope || h->each || h->tokens || h->pair)
+        return ng_fail(err, NG_EFORMAT,
+                       "%s: nanogrid.head.%s.scope and head.%s.means go together, in a head that gives one text one label",
+                       r->path, h->name, h->name);
+    for (size_t i = 0; i < 3; i++)
+        if (!isfinite(h->scope[i]))
+            return ng_fail(err, NG_EFORMAT, "%s: head '%s': scope holds a value that is no number", r->path, h->name);
+    return read_tensor(r, h, "means", h->n_labels, h->width, &h->means, err);
+}
+
 static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
     ng_str task;
     uint32_t pooling;
@@ -112,9 +130,9 @@ static ng_status read_head(reader *r, ng_encoder_head *h, ng_error *err) {
         (s = read_tensor(r, h, "bias", 1, h->n_labels, &h->b, err)) || (s = read_shapes(r, h, err)) ||
         (s = read_float(r, h, "temperature", &h->temperature, err)) ||
         (s = read_float(r, h, "oos_threshold", &h->oos_threshold, err)) ||
-        (s = read_floats(r, h, "platt_scale", &h->platt_scale, err)) ||
-        (s = read_floats(r, h, "platt_shift", &h->platt_shift, err)) ||
-        (s = read_floats(r, h, "threshold", &h->threshold, err)))
+        (s = read_floats(r, h, "platt_scale", h->n_labels, &h->platt_scale, err)) ||
+        (s = read_floats(r, h, "platt_shift", h->n_labels, &h->platt_shift, err)) ||
+        (s = read_floats(r, h, "threshold", h->n_labels, &h->threshold, err)) || (s = read_scope(r, h, err)))
         return s;
     for (size_t i = 0; h->tokens && i < h->n_labels; i++) {
         const char *l = h->labels[i];
@@ -221,23 +239,58 @@ size_t ng_encoder_head_best(const ng_encoder_head *h, const float *z) {
     return best;
 }
 
-void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z) {
+/* sum[k] = the products of rows k, .., k + 3 of w, or of those that there are, with lane[n]. */
+static void four_products(const ng_encoder_head *h, const float *w, size_t k, const double *lane, size_t n, double sum[4]) {
+    const float *row[4];
+    for (size_t j = 0; j < 4; j++) row[j] = w + (k + j < h->n_labels ? k + j : k) * h->width, sum[j] = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < 4; j++) sum[j] += (double)row[j][i] * lane[i];
+}
+
+/* z[n_labels] += w[n_labels, width] times the pooled rows of hidden; the squared length of what was pooled. */
+static double add_products(const ng_encoder_head *h, const float *w, const float *hidden, size_t n_tok, float *z) {
     size_t rows = h->first ? 1 : n_tok;
-    double lane[64];
-    for (size_t k = 0; k < h->n_labels; k++) z[k] = h->b[k];
+    double lane[64], sum[4], square = 0;
     /* 64 columns at a time, so that the pooled vector needs no memory */
     for (size_t from = 0; from < h->width; from += 64) {
         size_t n = h->width - from < 64 ? h->width - from : 64;
         memset(lane, 0, sizeof lane);
         for (size_t t = 0; t < rows; t++)
             for (size_t i = 0; i < n; i++) lane[i] += (double)hidden[t * h->width + from + i];
-        for (size_t k = 0; k < h->n_labels; k++) {
-            const float *w = h->w + k * h->width + from;
-            double sum = 0;
-            for (size_t i = 0; i < n; i++) sum += (double)w[i] * lane[i];
-            z[k] = (float)((double)z[k] + sum / (double)rows);
+        for (size_t i = 0; i < n; i++) square += lane[i] / (double)rows * (lane[i] / (double)rows);
+        for (size_t k = 0; k < h->n_labels; k += 4) {
+            four_products(h, w + from, k, lane, n, sum);
+            for (size_t j = 0; j < 4 && k + j < h->n_labels; j++)
+                z[k + j] = (float)((double)z[k + j] + sum[j] / (double)rows);
         }
     }
+    return square;
+}
+
+void ng_encoder_head_logits(const ng_encoder_head *h, const float *hidden, size_t n_tok, float *z) {
+    memcpy(z, h->b, h->n_labels * sizeof *z);
+    (void)add_products(h, h->w, hidden, n_tok, z);
+}
+
+static float greatest(const float *x, size_t n) {
+    float most = x[0];
+    for (size_t k = 1; k < n; k++) most = x[k] > most ? x[k] : most;
+    return most;
+}
+
+ng_scope_place ng_encoder_head_place(const ng_encoder_head *h, const float *hidden, size_t n_tok, const float *p) {
+    float dot[NG_ENCODER_LABELS_MAX] = {0};
+    double square = add_products(h, h->means, hidden, n_tok, dot), top = (double)greatest(p, h->n_labels);
+    top = top < 1e-6 ? 1e-6 : top > 1 - 1e-6 ? 1 - 1e-6 : top;
+    return (ng_scope_place){ng_log(top / (1 - top)), (double)greatest(dot, h->n_labels) / sqrt(square + 1e-30)};
+}
+
+float ng_encoder_head_scope(const ng_encoder_head *h, const float *hidden, size_t n_tok, const float *p) {
+    return h->means ? ng_encoder_head_scope_at(h, ng_encoder_head_place(h, hidden, n_tok, p)) : greatest(p, h->n_labels);
+}
+
+float ng_encoder_head_scope_at(const ng_encoder_head *h, ng_scope_place at) {
+    return (float)ng_sigmoid((double)h->scope[0] * at.sure + (double)h->scope[1] * at.near + (double)h->scope[2]);
 }
 
 void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p) {

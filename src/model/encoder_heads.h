@@ -20,9 +20,11 @@
  *     nanogrid.head.N.pair      bool    true: it reads two texts as one sequence (pair_ids.h); missing: one
  *     nanogrid.head.N.pooling   u32     1 mean over all tokens, 2 the first one; extract: 0
  *     nanogrid.head.N.temperature f32   divides the logits (softmax); missing: not calibrated
- *     nanogrid.head.N.oos_threshold f32 in scope at or above this confidence; missing: always
+ *     nanogrid.head.N.oos_threshold f32 in scope at or above this scope score; missing: always
+ *     nanogrid.head.N.scope     f32 [3]  one label a text: what the scope score is made of (ng_encoder_head_scope); with head.N.means
  *     nanogrid.head.N.platt_scale, .platt_shift, .threshold  f32 [n_labels] (moderate), as in linear.h
  *     head.N.weight [n_embd, n_labels], head.N.bias F32 [n_labels]
+ *     head.N.means [n_embd, n_labels]   the mean of each label's training texts, pooled and of length 1; may be missing
  *     head.N.shapes [NG_SHAPE_INPUTS, n_labels]  extract: added for the shapes of a word and its neighbours; may be missing */
 #ifndef NG_MODEL_ENCODER_HEADS_H
 #define NG_MODEL_ENCODER_HEADS_H
@@ -43,7 +45,9 @@ typedef struct ng_encoder_head {
     const float *w, *b;  /* [n_labels, width], [n_labels] */
     const float *shapes; /* [n_labels, NG_SHAPE_INPUTS] or NULL (token_spans.h) */
     float temperature;   /* 0: not calibrated */
-    float oos_threshold; /* 0: every text is in scope */
+    float oos_threshold; /* of the scope score; 0: every text is in scope */
+    const float *means;  /* [n_labels, width], each of length 1, or NULL */
+    const float *scope;  /* [3] with means: weights of the two places (below) and a constant */
     const float *platt_scale, *platt_shift, *threshold; /* [n_labels] or NULL */
 } ng_encoder_head;
 
@@ -73,6 +77,17 @@ void ng_encoder_head_shapes(const ng_encoder_head *h, const uint16_t *shapes, fl
 size_t ng_encoder_head_best(const ng_encoder_head *h, const float *z); /* the label of the greatest logit, the first of equals */
 /* p[n_labels] from logits: softmax or sigmoids with what calibration the file has; p may be z. */
 void ng_encoder_head_decide(const ng_encoder_head *h, const float *z, float *p);
+/* Where a text lies among what a head of one label was trained on: the log-odds of its best probability and the cosine of
+ * its pooled vector to the nearest label's mean.  Needs h->means. */
+typedef struct ng_scope_place {
+    double sure, near;
+} ng_scope_place;
+ng_scope_place ng_encoder_head_place(const ng_encoder_head *h, const float *hidden, size_t n_tok, const float *p);
+/* In [0, 1]: the sigmoid of scope[0] sure + scope[1] near + scope[2]; without means the best of p[n_labels].  A text that no
+ * label fits can be sure of one and still lie far from all (Lee et al. 2018, "A simple unified framework for detecting
+ * out-of-distribution samples"; here by cosines). */
+float ng_encoder_head_scope(const ng_encoder_head *h, const float *hidden, size_t n_tok, const float *p);
+float ng_encoder_head_scope_at(const ng_encoder_head *h, ng_scope_place at);
 bool ng_encoder_head_calibrated(const ng_encoder_head *h);
 float ng_encoder_head_threshold(const ng_encoder_head *h, size_t label); /* moderate: holds at or above */
 

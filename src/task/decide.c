@@ -30,7 +30,7 @@ static ng_status decide_one(const ng_decider *d, const float *p, size_t want, ng
     if (!a->scores) return NG_ENOMEM;
     a->n_scores = best_labels(d, p, want, a->scores);
     if (own_labels(a, a->scores, a->n_scores)) return NG_ENOMEM;
-    a->in_scope = a->scores[0].p >= d->oos_threshold;
+    a->in_scope = (d->scope ? *d->scope : a->scores[0].p) >= d->oos_threshold;
     a->label = a->in_scope ? a->scores[0].label : NULL;
     if (d->calibrated) a->confidence = (double)a->scores[0].p;
     return NG_OK;

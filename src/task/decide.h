@@ -17,6 +17,7 @@ typedef struct ng_decider {
     bool each, calibrated;
     float oos_threshold;    /* one: in scope at or above it */
     const float *threshold; /* each: holds at or above it; NULL: 0.5 */
+    const float *scope;     /* one: what oos_threshold is asked of; NULL: the best probability */
 } ng_decider;
 
 /* top_k: how many scores of one; 0: five. */

@@ -219,7 +219,7 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     if (req->params.n_labels) return zero_shot(h->e, req, text, len, a, err);
     if (!head) return ng_fail(err, NG_EINVALID, "this expert has no labels of its own; name some (labels)");
     if (head->tokens) return extract(h, req, text, len, a, err);
-    float *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
+    float scope = 0, *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
     ng_buf reading = ng_buf_init(2 * len + 64);
     if (ng_encoder_text(&reading, head, ng_model_tokenizer(h->e->model, NULL), text, len)) text = reading.data, len = reading.len;
@@ -227,15 +227,16 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     s = ng_shared_encoder_read(h->e, text, len, err);
     if (!s) {
         ng_encoder_head_logits(head, h->e->hidden, h->e->n_tok, p);
+        ng_encoder_head_decide(head, p, p);
+        scope = ng_encoder_head_scope(head, h->e->hidden, h->e->n_tok, p);
         a->prompt_tokens = (uint32_t)h->e->n_all;
         s = warn_cut(h->e, a);
     }
     pthread_mutex_unlock(&h->e->lock);
     ng_buf_clear(&reading);
     if (s) return s == NG_ENOMEM ? ng_fail(err, s, "encoder: out of memory") : s;
-    ng_encoder_head_decide(head, p, p);
     ng_decider d = {.n = head->n_labels, .label = head->labels, .each = head->each, .calibrated = ng_encoder_head_calibrated(head),
-                    .oos_threshold = head->oos_threshold, .threshold = head->threshold};
+                    .oos_threshold = head->oos_threshold, .scope = &scope, .threshold = head->threshold};
     return ng_decide(&d, p, req->params.top_k, a) ? ng_fail(err, NG_ENOMEM, "encoder: out of memory") : NG_OK;
 }
 

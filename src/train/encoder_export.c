@@ -2,6 +2,7 @@
 #include "encoder_export.h"
 
 #include "core/math.h"
+#include "kernel/half.h"
 #include "model/encoder_heads.h"
 #include "model/pair_ids.h"
 #include "model/token_spans.h"
@@ -137,8 +138,8 @@ static ng_status engine_open(engine *e, const char *path, int n_threads, ng_erro
     return e->hidden ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
 }
 
-/* z[n_labels] of one text by the engine. */
-static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sample *x, float *z, ng_error *err) {
+/* e->hidden[*n, width] of one text. */
+static ng_status read_text(engine *e, const ng_sample *x, size_t *n, ng_error *err) {
     ng_pair_ids p;
     const ng_tokenizer *t = ng_model_tokenizer(e->model, err);
     if (!t) return NG_EUNSUPPORTED;
@@ -146,8 +147,16 @@ static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sampl
                                   ng_session_n_ctx(e->session), err);
     if (s) return s;
     s = ng_session_hidden_pair(e->session, p.ids, p.n, p.n_first, e->hidden, err);
-    if (!s) ng_encoder_head_logits(h, e->hidden, p.n, z);
+    *n = p.n;
     free(p.ids);
+    return s;
+}
+
+/* z[n_labels] of one text by the engine. */
+static ng_status text_logits(engine *e, const ng_encoder_head *h, const ng_sample *x, float *z, ng_error *err) {
+    size_t n;
+    ng_status s = read_text(e, x, &n, err);
+    if (!s) ng_encoder_head_logits(h, e->hidden, n, z);
     return s;
 }
 
@@ -159,47 +168,108 @@ static ng_status set_logits(engine *e, const ng_encoder_head *h, const ng_datase
     return s;
 }
 
-static float top_of(const float *z, size_t n, double temperature, float *scratch) {
-    float top = 0;
-    ng_softmax(scratch, z, n, 1 / (float)temperature);
-    for (size_t i = 0; i < n; i++) top = scratch[i] > top ? scratch[i] : top;
-    return top;
-}
-
-/* Temperature, then the threshold between tuning texts and texts of no label. */
-static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score, float out[2],
-                             ng_error *err) {
-    size_t n = k->tune.len, m = k->oos.len, labels = h->n_labels, right = 0;
-    float *z = NULL, *oos = NULL, *in_top = malloc((n + 1) * sizeof *in_top),
-          *oos_top = malloc((m + 1) * sizeof *oos_top);
-    float *scratch = malloc(labels * sizeof *scratch);
+static ng_status fit_softmax(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score,
+                             float *temperature, ng_error *err) {
+    size_t n = k->tune.len, right = 0;
+    float *z = NULL;
     int32_t *gold = malloc((n + 1) * sizeof *gold);
-    ng_status s = in_top && oos_top && scratch && gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    ng_status s = gold ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
     if (!s) s = set_logits(e, h, &k->tune, &z, err);
-    if (!s) s = set_logits(e, h, &k->oos, &oos, err);
     for (size_t i = 0; !s && i < n; i++) {
-        size_t best = 0;
-        for (size_t c = 1; c < labels; c++)
-            if (z[i * labels + c] > z[i * labels + best]) best = c;
         gold[i] = k->tune.items[i].label;
-        right += best == (size_t)gold[i];
+        right += ng_encoder_head_best(h, z + i * h->n_labels) == (size_t)gold[i];
     }
     if (!s) {
         *score = (double)right / (double)n;
-        double t = (double)(float)ng_temperature_fit(z, gold, n, labels);
-        for (size_t i = 0; i < n; i++) in_top[i] = top_of(z + i * labels, labels, t, scratch);
-        for (size_t i = 0; i < m; i++) oos_top[i] = top_of(oos + i * labels, labels, t, scratch);
-        out[0] = (float)t;
-        out[1] = m ? (float)ng_oos_threshold(in_top, n, oos_top, m, k->recipe.oos.in_scope) : 0;
+        *temperature = (float)ng_temperature_fit(z, gold, n, h->n_labels);
     }
     free(z);
-    free(oos);
-    free(in_top);
-    free(oos_top);
-    free(scratch);
     free(gold);
     return s;
 }
+
+/* ---- scope -------------------------------------------------------------------------------------- */
+
+/* sum[width] += the pooled rows, of length 1. */
+static void add_pooled(const ng_encoder_head *h, const float *hidden, size_t n_tok, double *v, double *sum) {
+    size_t rows = h->first ? 1 : n_tok;
+    double square = 1e-30;
+    for (size_t c = 0; c < h->width; c++) {
+        v[c] = 0;
+        for (size_t t = 0; t < rows; t++) v[c] += (double)hidden[t * h->width + c];
+        square += v[c] * v[c];
+    }
+    for (size_t c = 0; c < h->width; c++) sum[c] += v[c] / sqrt(square);
+}
+
+/* half[n_labels, width]: the direction of each label's training texts; zero for a label without any. */
+static ng_status label_means(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, uint16_t *half, ng_error *err) {
+    double *sum = calloc((h->n_labels + 1) * h->width, sizeof *sum);
+    ng_status s = sum ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    for (size_t i = 0; !s && i < k->train.len; i++) {
+        size_t n;
+        s = read_text(e, &k->train.items[i], &n, err);
+        if (!s) add_pooled(h, e->hidden, n, sum + h->n_labels * h->width, sum + (size_t)k->train.items[i].label * h->width);
+    }
+    for (size_t l = 0; !s && l < h->n_labels; l++) {
+        double square = 1e-30, *x = sum + l * h->width;
+        for (size_t c = 0; c < h->width; c++) square += x[c] * x[c];
+        for (size_t c = 0; c < h->width; c++) half[l * h->width + c] = ng_f32_to_f16((float)(x[c] / sqrt(square)));
+    }
+    free(sum);
+    return s;
+}
+
+static ng_status set_places(engine *e, const ng_encoder_head *h, const ng_dataset *d, ng_scope_place *out, ng_error *err) {
+    float *p = malloc(h->n_labels * sizeof *p);
+    ng_status s = p ? NG_OK : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    for (size_t i = 0; !s && i < d->len; i++) {
+        size_t n;
+        if ((s = read_text(e, &d->items[i], &n, err))) break;
+        ng_encoder_head_logits(h, e->hidden, n, p);
+        ng_encoder_head_decide(h, p, p);
+        out[i] = ng_encoder_head_place(h, e->hidden, n, p);
+    }
+    free(p);
+    return s;
+}
+
+/* What the head makes of places. */
+static float *scores_of(const ng_encoder_head *h, const ng_scope_place *place, size_t n, ng_arena *arena) {
+    float *x = ng_arena_array(arena, n + 1, sizeof *x);
+    for (size_t i = 0; x && i < n; i++) x[i] = ng_encoder_head_scope_at(h, place[i]);
+    return x;
+}
+
+/* The scope score and its threshold, fitted on tuning texts and texts of no label by the means as they are written. */
+static ng_status put_scope(engine *e, const ng_encoder_head *head, const ng_encoder_task *k, float temperature,
+                           ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    ng_encoder_head h = *head;
+    size_t n = k->tune.len, m = k->oos.len, count = h.n_labels * h.width;
+    const char *means_name = head_key(arena, k, "head", "means"), *scope_key = head_key(arena, k, "nanogrid.head", "scope"),
+               *threshold_key = head_key(arena, k, "nanogrid.head", "oos_threshold");
+    uint16_t *half = ng_arena_array(arena, count, sizeof *half);
+    float *means = ng_arena_array(arena, count, sizeof *means), *scope = ng_arena_array(arena, 3, sizeof *scope);
+    ng_scope_place *in = ng_arena_array(arena, n + 1, sizeof *in), *out = ng_arena_array(arena, m + 1, sizeof *out);
+    ng_status s = means_name && scope_key && threshold_key && half && means && scope && in && out
+                      ? label_means(e, &h, k, half, err)
+                      : ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    if (s) return s;
+    for (size_t i = 0; i < count; i++) means[i] = ng_f16_to_f32(half[i]);
+    h.temperature = temperature;
+    h.means = means;
+    h.scope = scope;
+    if ((s = set_places(e, &h, &k->tune, in, err)) || (s = set_places(e, &h, &k->oos, out, err))) return s;
+    ng_scope_fit(in, n, out, m, scope);
+    float *in_scope = scores_of(&h, in, n, arena), *out_of_scope = scores_of(&h, out, m, arena);
+    if (!in_scope || !out_of_scope) return ng_fail(err, NG_ENOMEM, "calibration: out of memory");
+    ng_gguf_put_tensor(w, means_name, NG_TYPE_F16, 2, (uint64_t[]){h.width, h.n_labels}, half);
+    ng_gguf_put_array(w, scope_key, NG_GGUF_F32, scope, 3);
+    ng_gguf_put_f32(w, threshold_key, (float)ng_oos_threshold(in_scope, n, out_of_scope, m, k->recipe.oos.in_scope));
+    return NG_OK;
+}
+
+/* ---- all heads ---------------------------------------------------------------------------------- */
 
 /* platt[2, n_labels]. */
 static ng_status fit_sigmoids(engine *e, const ng_encoder_head *h, const ng_encoder_task *k, double *score,
@@ -293,16 +363,14 @@ static ng_status calibrate_head(engine *e, const ng_encoder_tasks *t, size_t i, 
         return NG_OK;
     }
     if (k->pairs) return score_pairs(e, k, score, err);
-    float fitted[2] = {0};
-    const char *temperature = head_key(arena, k, "nanogrid.head", "temperature"),
-               *oos = head_key(arena, k, "nanogrid.head", "oos_threshold");
-    ng_status s = !temperature || !oos ? no_memory(t, err)
-                  : k->tokens          ? fit_words(e, h, k, score, fitted, err)
-                                       : fit_softmax(e, h, k, score, fitted, err);
+    float fitted = 0;
+    const char *temperature = head_key(arena, k, "nanogrid.head", "temperature");
+    ng_status s = !temperature ? no_memory(t, err)
+                  : k->tokens  ? fit_words(e, h, k, score, &fitted, err)
+                               : fit_softmax(e, h, k, score, &fitted, err);
     if (s) return s;
-    ng_gguf_put_f32(w, temperature, fitted[0]);
-    if (k->oos.len) ng_gguf_put_f32(w, oos, fitted[1]);
-    return NG_OK;
+    ng_gguf_put_f32(w, temperature, fitted);
+    return k->oos.len && !k->tokens && !h->pair ? put_scope(e, h, k, fitted, w, arena, err) : NG_OK;
 }
 
 /* Everything of the file at `path` behind what the writer has. */
@@ -316,7 +384,7 @@ static ng_status copy_rest(ng_gguf_writer *w, const char *path, ng_error *err) {
     ng_gguf_put_all(w, g);
     for (size_t i = 0; i < ng_gguf_n_tensors(g); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(g, i);
-        ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
+        if (!ng_gguf_writer_has(w, t->name)) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
     }
     s = ng_gguf_writer_commit(w, path, err);
     ng_gguf_close(g);

@@ -4,7 +4,7 @@
  *     ng_encoder_export_calibrate(&tasks, path, threads, &scores, &err);    fitted on the file as written
  *
  * The second opens the file with the engine, takes the logits of the tuning half of each head's dev set,
- * fits temperature and out-of-scope threshold (softmax) or Platt scales (sigmoids), and writes the file
+ * fits temperature, scope score and its threshold (softmax) or Platt scales (sigmoids), and writes the file
  * again with them: what is calibrated is what is shipped, rounding included.  Head format:
  * model/encoder_heads.h. */
 #ifndef NG_TRAIN_ENCODER_EXPORT_H
@@ -22,6 +22,7 @@ ng_status ng_encoder_export_exact(const ng_encoder_base *b, const ng_encoder_tas
 ng_status ng_encoder_export_heads(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena,
                                   ng_error *err) NG_MUST_USE;
 /* scores[t->len]: accuracy of the file's heads on those texts; NaN without any. */
+/* A second time on the same file: replaces what the first fitted. */
 ng_status ng_encoder_export_calibrate(const ng_encoder_tasks *t, const char *path, int n_threads, double *scores,
                                       ng_error *err) NG_MUST_USE;
 

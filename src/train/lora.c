@@ -68,18 +68,25 @@ static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_a
 /* The calibration of head `name`, as encoder_export.c wrote it. */
 static ng_status put_calibration(ng_gguf_writer *w, const ng_gguf *from, const char *name, ng_arena *arena,
                                  ng_error *err) {
-    static const char *const numbers[] = {"temperature", "oos_threshold"}, *const lists[] = {"platt_scale",
-                                                                                             "platt_shift"};
+    static const char *const numbers[] = {"temperature", "oos_threshold"};
+    static const char *const lists[] = {"platt_scale", "platt_shift", "scope"};
     ng_gguf_array a;
     float v;
     for (size_t i = 0; i < 2; i++) {
         const char *number = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, numbers[i]);
-        const char *list = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, lists[i]);
-        if (!number || !list) return no_memory(ng_gguf_path(from), err);
+        if (!number) return no_memory(ng_gguf_path(from), err);
         if (!ng_gguf_get_f32(from, number, &v, NULL)) ng_gguf_put_f32(w, number, v);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        const char *list = ng_arena_printf(arena, "nanogrid.head.%s.%s", name, lists[i]);
+        if (!list) return no_memory(ng_gguf_path(from), err);
         if (!ng_gguf_get_array(from, list, &a, NULL) && a.kind == NG_GGUF_F32)
             ng_gguf_put_array(w, list, a.kind, a.data, a.len);
     }
+    const char *means = ng_arena_printf(arena, "head.%s.means", name);
+    if (!means) return no_memory(ng_gguf_path(from), err);
+    const ng_gguf_tensor *t = ng_gguf_find_tensor(from, means);
+    if (t) ng_gguf_put_tensor(w, t->name, t->type, t->n_dims, t->dims, t->data);
     return NG_OK;
 }
 

@@ -22,6 +22,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/math.h"
+#include "model/encoder_heads.h"
 #include "model/token_spans.h"
 #include "train/base_vectors.h"
 #include "train/checkpoint.h"
@@ -469,34 +470,14 @@ static ng_status finish_adapter(run *r) {
     return s;
 }
 
-static ng_status write_model(run *r) {
-    ng_train_result *out = r->result;
-    double scores[32], sum = 0;
+/* What was read, and what the file's heads reach on dev. */
+static void put_heads(ng_train_result *out, const ng_encoder_tasks *tasks, const double *scores) {
+    double sum = 0;
     size_t n = 0;
-    ng_map file;
-    char made[1100];
-    snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
-    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made)
-                                                       : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
-    if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
-    if (!s) s = ng_map_open(&file, made, r->err);
-    if (s) return s;
-    out->model_bytes = file.len;
-    ng_map_close(&file);
-    out->n_heads = r->tasks.len;
-    for (size_t k = 0; k < r->tasks.len; k++)
-        snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", r->tasks.items[k].head->name);
-    if (r->recipe.limit.against) {
-        s = compare(r, made);
-        if (!s && rename(made, out->model_path))
-            s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
-        if (s) {
-            ng_file_remove(made);
-            return s;
-        }
-    }
-    for (size_t k = 0; k < r->tasks.len; k++) {
-        const ng_encoder_task *t = &r->tasks.items[k];
+    out->n_heads = tasks->len;
+    for (size_t k = 0; k < tasks->len; k++) {
+        const ng_encoder_task *t = &tasks->items[k];
+        snprintf(out->heads[k].name, sizeof out->heads[k].name, "%s", t->head->name);
         out->heads[k].n_train = t->train.len;
         out->heads[k].n_labels = t->labels.len;
         out->heads[k].dev_accuracy = scores[k];
@@ -508,6 +489,31 @@ static ng_status write_model(run *r) {
     }
     out->duplicates_dropped = true;
     out->dev_accuracy = n ? sum / (double)n : NAN;
+}
+
+static ng_status write_model(run *r) {
+    ng_train_result *out = r->result;
+    double scores[32];
+    ng_map file;
+    char made[1100];
+    snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
+    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made)
+                                                       : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
+    if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
+    if (!s) s = ng_map_open(&file, made, r->err);
+    if (s) return s;
+    out->model_bytes = file.len;
+    ng_map_close(&file);
+    put_heads(out, &r->tasks, scores);
+    if (r->recipe.limit.against) {
+        s = compare(r, made);
+        if (!s && rename(made, out->model_path))
+            s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
+        if (s) {
+            ng_file_remove(made);
+            return s;
+        }
+    }
     if (r->opt->exact && !(s = ng_encoder_export_exact(&r->base, &r->tasks, r->opt->exact, r->err)))
         s = ng_encoder_export_calibrate(&r->tasks, r->opt->exact, r->opt->n_threads, scores, r->err);
     if (!s && r->opt->plot)
@@ -537,6 +543,65 @@ ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const 
     free(r.curve);
     free(r.best);
     ng_arena_free(r.arena);
+    out->seconds = (ng_clock_ms() - start) / 1e3;
+    return s;
+}
+
+/* ---- calibration alone -------------------------------------------------------------------------- */
+
+/* Each head of the recipe must be the file's, label by label, as the file's are calibrated by number. */
+static ng_status same_heads(const ng_encoder_tasks *t, const ng_model *m, const char *path, ng_error *err) {
+    ng_encoder_heads h;
+    ng_status s = ng_encoder_heads_open(&h, m, err);
+    if (s) return s;
+    bool same = h.len == t->len;
+    for (size_t k = 0; same && k < t->len; k++) {
+        const ng_encoder_task *task = &t->items[k];
+        same = !strcmp(h.items[k].name, task->head->name) && (task->pairs || h.items[k].n_labels == task->labels.len);
+        for (size_t i = 0; same && !task->pairs && i < task->labels.len; i++)
+            same = !strcmp(h.items[k].labels[i], task->labels.names[i]);
+    }
+    ng_encoder_heads_close(&h);
+    return same ? NG_OK
+                : ng_fail(err, NG_EINVALID, "%s: its heads are not those of %s, in that order and with those labels; calibrate it by the recipe that made it",
+                          path, t->recipe->path);
+}
+
+static ng_status calibrate_in(ng_train_result *out, ng_encoder_tasks *tasks, ng_encoder_recipe *r, const char *model_path,
+                              int n_threads, ng_arena *arena, ng_error *err) {
+    double scores[32];
+    ng_model *m = NULL;
+    ng_status s = ng_encoder_tasks_read(tasks, r, arena, err);
+    if (!s) s = ng_model_open(&m, model_path, err);
+    if (!s) s = same_heads(tasks, m, model_path, err);
+    const ng_tokenizer *t = s ? NULL : ng_model_tokenizer(m, err);
+    if (!s && !t) s = NG_EUNSUPPORTED;
+    if (!s) s = ng_encoder_tasks_tokenize(tasks, t, ng_model_get_info(m).n_ctx_train, err);
+    ng_model_close(m); /* the file is written anew */
+    if (!s) s = ng_encoder_export_calibrate(tasks, model_path, n_threads, scores, err);
+    if (!s) put_heads(out, tasks, scores);
+    return s;
+}
+
+ng_status ng_train_encoder_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads,
+                                     ng_error *err) {
+    ng_error local = {0};
+    ng_encoder_tasks tasks = {0};
+    ng_encoder_recipe r;
+    ng_arena *arena = NULL;
+    double start = ng_clock_ms();
+    uint64_t bytes = 0;
+    int64_t changed;
+    err = err ? err : &local;
+    *out = (ng_train_result){.dev_accuracy = NAN, .temperature = NAN, .oos_threshold = NAN};
+    snprintf(out->model_path, sizeof out->model_path, "%s", model_path);
+    if (ng_arena_new(&arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
+    ng_status s = ng_encoder_recipe_read(&r, recipe_path, arena, err);
+    if (!s) s = calibrate_in(out, &tasks, &r, model_path, n_threads, arena, err);
+    ng_encoder_tasks_clear(&tasks);
+    ng_arena_free(arena);
+    (void)ng_file_stat(model_path, &bytes, &changed);
+    out->model_bytes = bytes;
     out->seconds = (ng_clock_ms() - start) / 1e3;
     return s;
 }

@@ -331,6 +331,27 @@ static void platt_is_found(void **state) {
     assert_true(ng_platt_fit(z, holds, N).scale == 0.0); /* never upside down */
 }
 
+/* Places drawn from a known law: its weights come back; without one side there is nothing to tell apart. */
+static void scope_follows_its_law(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    static ng_scope_place in[N], out[N];
+    size_t n = 0, m = 0;
+    float scope[3];
+    ng_rng r = ng_rng_seed(5);
+    while (n + m < N) {
+        ng_scope_place x = {ng_rng_unit(&r) * 8 - 2, ng_rng_unit(&r)};
+        if (ng_rng_unit(&r) < ng_sigmoid(0.8 * x.sure + 9 * x.near - 7)) in[n++] = x;
+        else out[m++] = x;
+    }
+    ng_scope_fit(in, n, out, m, scope);
+    double shift = ng_log((double)m / (double)n); /* both sides weigh the same */
+    assert_true(fabs((double)scope[0] - 0.8) < 0.05 && fabs((double)scope[1] - 9) < 0.5);
+    assert_true(fabs((double)scope[2] - (-7 + shift)) < 0.4);
+    ng_scope_fit(in, n, out, 0, scope);
+    assert_true(scope[0] == 0 && scope[1] == 0 && scope[2] == 0);
+}
+
 static void thresholds_keep_their_share(void **state) {
     (void)state;
     float in[] = {0.9f, 0.8f, 0.7f, 0.6f, 0.2f}, out[] = {0.1f, 0.3f, 0.5f, 0.65f};
@@ -447,7 +468,7 @@ int main(void) {
         cmocka_unit_test(test_copies_are_counted_or_dropped), cmocka_unit_test(training_can_be_stopped),
         cmocka_unit_test(moderate_learns_each_label),  cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(temperature_is_found),        cmocka_unit_test(platt_is_found),
-        cmocka_unit_test(thresholds_keep_their_share), cmocka_unit_test(figures_by_hand),
+        cmocka_unit_test(scope_follows_its_law), cmocka_unit_test(thresholds_keep_their_share), cmocka_unit_test(figures_by_hand),
         cmocka_unit_test(every_allocation_may_fail),   cmocka_unit_test(ridge_leaves_out_what_it_says),
         cmocka_unit_test(noise_spoils_always_alike),
     };

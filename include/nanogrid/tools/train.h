@@ -74,6 +74,12 @@ typedef struct ng_train_result {
 NG_API ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
                           ng_error *err) NG_MUST_USE;
 
+/* Fits temperatures, thresholds and scope of an encoder's heads anew, on the file as it is: after `quantize`, a merge, or a recipe's
+ * other `oos:`.  The recipe must be the one that made the heads.  The file is replaced, or untouched after an error. */
+NG_API ng_status ng_train_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads,
+                                    ng_error *err) NG_MUST_USE;
+NG_API bool ng_train_is_encoder(const char *recipe_path); /* a recipe of `task: encoder` */
+
 /* BASE with an adapter of `finetune` in it, times `scale`; 0 gives the base's tensors.  NG_EINVALID: the adapter is for another base. */
 NG_API ng_status ng_adapter_merge(const char *base, const char *adapter, double scale, const char *out,
                                   ng_error *err) NG_MUST_USE;
