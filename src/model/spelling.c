@@ -106,10 +106,15 @@ static void put_key(ng_spelling *s, uint64_t key, uint8_t code) {
     *filter_word(s, h, &bits) |= bits;
 }
 
+static bool may_have(const ng_spelling *s, uint64_t h) {
+    uint64_t bits;
+    return (*filter_word(s, h, &bits) & bits) == bits;
+}
+
 /* How often it was seen; 0: it is not in the list. */
 static double word_count(const ng_spelling *s, uint64_t key) {
-    uint64_t h = spread(key), bits;
-    if ((*filter_word(s, h, &bits) & bits) != bits) return 0;
+    uint64_t h = spread(key);
+    if (!may_have(s, h)) return 0;
     for (size_t i = (h >> 32) & s->mask; s->keys[i]; i = (i + 1) & s->mask)
         if (s->keys[i] == key) return s->count_of[s->codes[i]];
     return 0;
@@ -251,21 +256,33 @@ static uint32_t keys_beside(unsigned letter) {
     return mask;
 }
 
+/* Which letters, as a bit each, the list may have words with at place i of `key`, which has none there.  spread() is linear, so that
+ * the next letter is one addition away. */
+static uint32_t letters_that_fit(const ng_spelling *s, uint64_t key, size_t i) {
+    uint64_t h = spread(key), step = spread((uint64_t)1 << 5 * i);
+    uint32_t mask = 0;
+    for (uint32_t x = 1; x <= 27; x++) mask |= (uint32_t)may_have(s, h += step) << x;
+    return mask;
+}
+
 /* Every word of the list that one slip turns into `key`.  Letter i counts from the last. */
 static void find_candidates(const ng_spelling *s, candidates *c, uint64_t key) {
     size_t n = n_letters(key);
     for (size_t i = 0; i <= n; i++) {
         uint64_t low = key & (((uint64_t)1 << 5 * i) - 1), high = key >> 5 * i;
         if (n < NG_SPELLING_LETTERS_MAX) /* one was left out here */
-            for (uint64_t x = 1; x <= 27; x++) offer(s, c, (high << 5 | x) << 5 * i | low, LEFT_OUT);
+            for (uint32_t m = letters_that_fit(s, high << 5 << 5 * i | low, i); m; m &= m - 1)
+                offer(s, c, (high << 5 | (uint64_t)__builtin_ctz(m)) << 5 * i | low, LEFT_OUT);
         if (i == n) break;
         uint64_t letter = high & 31, rest = high >> 5, next = rest & 31;
         bool twice = next == letter || (i && (low >> 5 * (i - 1)) == letter);
         if (n > 2) offer(s, c, rest << 5 * i | low, twice ? DOUBLED : ADDED);
         if (next && next != letter) offer(s, c, ((rest >> 5) << 10 | letter << 5 | next) << 5 * i | low, SWAPPED);
         uint32_t beside = keys_beside((unsigned)letter);
-        for (uint64_t x = 1; x <= 26; x++)
-            if (x != letter) offer(s, c, (rest << 5 | x) << 5 * i | low, beside >> x & 1 ? BESIDE : REPLACED);
+        for (uint32_t m = letters_that_fit(s, rest << 5 << 5 * i | low, i) & ~((uint32_t)1 << 27 | (uint32_t)1 << letter); m; m &= m - 1) {
+            uint64_t x = (uint64_t)__builtin_ctz(m);
+            offer(s, c, (rest << 5 | x) << 5 * i | low, beside >> x & 1 ? BESIDE : REPLACED);
+        }
     }
 }
 
