@@ -168,6 +168,8 @@ void ng_gguf_put_array(ng_gguf_writer *w, const char *key, ng_gguf_kind kind, co
 void ng_gguf_put_strs(ng_gguf_writer *w, const char *key, const ng_str *strs, size_t n);
 /* Every key of `from` that `w` does not have yet. */
 void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from);
+/* But those whose names begin so. */
+void ng_gguf_put_all_but(ng_gguf_writer *w, const ng_gguf *from, const char *prefix);
 bool ng_gguf_writer_has(const ng_gguf_writer *w, const char *tensor);
 void ng_gguf_put_tensor(ng_gguf_writer *w, const char *name, ng_type type, uint32_t n_dims,
                         const uint64_t *dims, const void *data);

@@ -194,14 +194,16 @@ static void put_copy(ng_gguf_writer *w, const ng_gguf *from, const char *key, ng
     }
 }
 
-void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from) {
+void ng_gguf_put_all(ng_gguf_writer *w, const ng_gguf *from) { ng_gguf_put_all_but(w, from, NULL); }
+
+void ng_gguf_put_all_but(ng_gguf_writer *w, const ng_gguf *from, const char *prefix) {
     for (size_t i = 0; i < ng_gguf_n_keys(from); i++) {
         ng_gguf_kind kind;
         const char *key = ng_gguf_key(from, i, &kind);
         size_t at;
         /* The alignment describes the file it stands in; ours is always the default. */
         if (!strcmp(key, ng_gguf_alignment_key) || ng_name_index_find(&w->keys, key, &at)) continue;
-        put_copy(w, from, key, kind);
+        if (!prefix || strncmp(key, prefix, strlen(prefix))) put_copy(w, from, key, kind);
     }
 }
 

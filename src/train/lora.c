@@ -156,7 +156,7 @@ static ng_status put_all(ng_gguf_writer *w, const ng_gguf *base, const ng_adapte
     if (s) return s;
     if (heads && names.kind == NG_GGUF_STRING) ng_gguf_put_strs(w, "nanogrid.heads", names.strs, names.len);
     ng_gguf_put_str(w, "general.type", "model");
-    ng_gguf_put_all(w, base);
+    ng_gguf_put_all_but(w, base, heads ? "nanogrid.head." : NULL); /* a head of the same name may have other labels */
     if (heads) ng_gguf_put_all(w, heads);
     for (size_t i = 0; !s && i < ng_gguf_n_tensors(base); i++) {
         const ng_gguf_tensor *t = ng_gguf_tensor_at(base, i);

@@ -178,6 +178,11 @@ def main():
     run("finetune", "--merge", at("thin/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
     check("of one layer and off: the base's outputs, to the bit", embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("thin/model.gguf")))
 
+    write(at("same.yaml"), lora.replace("{name: other,", "{name: first,").replace("epochs: 6", "epochs: 1"))
+    run("finetune", at("same.yaml"), "--out", at("same"))
+    asked = last(run("predict", "-m", at("same/model.gguf"), "--head", "first", "--json", "abc def"))
+    check("a head that the base has by that name gives way to the new one: %s" % asked, set(asked["scores"]) == {"long", "short"})
+
     # the adapter beside its base, not merged
     beside = lambda *more: run("embed", "-m", at("base.gguf"), "--adapter", at("lora/adapter.gguf"), "--json", *more, "bed egg").stdout
     check("scale 0: the base's outputs, to the bit", beside("--scale", "0") == embed(at("base.gguf")))
