@@ -4,7 +4,7 @@
     bench/glue.py build/nanogrid models/encoder-en/model.gguf [--set cola] [--tune]
 
 Nine tenths of the training texts train a head of two labels and the encoder under it, a tenth scores the epochs (nothing is chosen by it).  With --tune the
-figures are those of this tenth, else of the test file: settings were chosen with --tune.  Figures as GLUE's: Matthews' correlation, F1 of the paraphrases,
+figures are those of this tenth, else of the test file: settings are to be chosen with --tune.  Figures as GLUE's: Matthews' correlation, F1 of the paraphrases,
 accuracy and here, of STS-B, Spearman's correlation, times 100.  CoLA's test set is the out-of-domain half of the official dev set (the data set's SOURCE.md),
 so its figure is not quite GLUE's.  Needs NANOGRID_DATA."""
 import argparse
