@@ -393,7 +393,7 @@ static bool is_unsure(const asking *a, const grid_member *m, const ng_answer *sa
     return m->second && !a->request->params.n_labels && (!said->in_scope || said->confidence < m->below);
 }
 
-/* Of two calibrated answers the surer stands; `first` also where the second model fails.  *step is the one that tells. */
+/* Of two calibrated answers the surer stands, or the second's where it is said to; `first` where the second model fails.  *step is the one that tells. */
 static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step) {
     ng_answer *said = NULL;
     ng_error why = {0};
@@ -408,7 +408,7 @@ static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, 
         a->passing = true;
         return first; /* judged on its own step */
     }
-    if (first->confidence >= said->confidence) {
+    if (!m->second_stands && first->confidence >= said->confidence) {
         second->confidence = said->confidence;
         snprintf(second->outcome, sizeof second->outcome, "less sure");
         note_label(second, m, said);

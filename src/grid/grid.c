@@ -189,6 +189,7 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     if (s) return s;
     m->second = second;
     m->below = c->unsure.below;
+    m->second_stands = c->unsure.stands;
     return NG_OK;
 }
 

@@ -60,6 +60,9 @@ static const ng_config_field unsure_fields[] = {{"model", NG_CONFIG_STR, IN_UNSU
                                                  .help = "which head of a file that has several"},
                                                 {"below", NG_CONFIG_NUM, IN_UNSURE(below), .dflt = "0.9", .min = 0,
                                                  .max = 1, .help = "confidence of the expert's own model"},
+                                                {"stands", NG_CONFIG_ENUM, IN_UNSURE(stands), .dflt = "surer",
+                                                 .choices = "surer|second",
+                                                 .help = "the surer of both answers, or what the second says, its scope too"},
                                                 {"", NG_CONFIG_LINE, IN_UNSURE(line)},
                                                 {0}};
 static const ng_config_schema unsure_schema = {"unsure", sizeof(((grid_expert_config *)0)->unsure), unsure_fields};

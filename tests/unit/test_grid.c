@@ -212,11 +212,13 @@ static void documents_every_key(void **state) {
 
 #define UNSURE                                                                                                         \
     "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: intent, task: classify, model: m, unsure: "    \
-    "{model: m, head: h, below: 0.8}}\n"
+    "{model: m, head: h, below: 0.8%s}}\n"
 
 static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
     (void)state;
-    ng_grid *g = open_grid(UNSURE);
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, UNSURE, "");
+    ng_grid *g = open_grid(yaml);
     fake *first = fake_get("intent"), *second = fake_get("intent/unsure");
     *second = (fake){.label = "leave", .confidence = 0.85};
     ng_answer *a = ask(g, NG_TASK_CLASSIFY, "sure"); /* 0.9 */
@@ -255,6 +257,24 @@ static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
     r.params.labels = labels, r.params.n_labels = 2;
     assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_OK);
     assert_int_equal(second->calls, calls);
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+static void a_second_model_may_have_the_last_word(void **state) {
+    (void)state;
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, UNSURE, ", stands: second");
+    ng_grid *g = open_grid(yaml);
+    fake *first = fake_get("intent"), *second = fake_get("intent/unsure");
+    first->confidence = 0.7;
+    *second = (fake){.label = "leave", .confidence = 0.5, .out_of_scope = true};
+    ng_answer *a = ask(g, NG_TASK_CLASSIFY, "strange");
+    assert_true(!a->in_scope && !a->label && a->confidence == 0.5);
+    ng_answer_free(a);
+    second->out_of_scope = false;
+    a = ask(g, NG_TASK_CLASSIFY, "not strange");
+    assert_true(a->in_scope && !strcmp(a->label, "leave"));
     ng_answer_free(a);
     ng_grid_close(g);
 }
@@ -755,6 +775,7 @@ int main(void) {
         cmocka_unit_test_setup(names_line_and_mend, fresh),
         cmocka_unit_test_setup(merges_with_the_built_in_grid, fresh),
         cmocka_unit_test_setup(a_second_model_answers_what_the_first_is_unsure_of, fresh),
+        cmocka_unit_test_setup(a_second_model_may_have_the_last_word, fresh),
         cmocka_unit_test_setup(documents_every_key, fresh),
         cmocka_unit_test_setup(routes_to_task_and_expert, fresh),
         cmocka_unit_test_setup(an_unknown_expert_must_be_surer_than_the_router, fresh),
