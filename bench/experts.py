@@ -6,7 +6,8 @@
 own utterances).  50: with SGD's services, those with the most texts; another row takes services of one kind (Hotels_1, _3, ..) as one.
 Of SGD the utterance that opens a service in a dialogue: "Sounds great, book it" follows the conversation and names no service.
 Each expert is a package with route.gguf, trained on its texts against texts of none and against examples of the others, which stay as
-they are when one more comes.  Split by wording: no test text whose letters and digits stand in training, and none that is near one
+they are when one more comes, and with route.vector.gguf, a second claim over the encoder's vectors of the same texts, asked where the
+first leave it open.  "by n-grams" is without that (router.unsure: lead 0), all other columns are with it.  Split by wording: no test text whose letters and digits stand in training, and none that is near one
 (words shared, 0.8).
 
 Then: an expert is added from 20 of its texts, and the other decisions counted that change; one request in ten is sent to a wrong
@@ -123,16 +124,18 @@ def train(home, name, texts, others):
           "  train: [{file: ./train.tsv, value: here}, {file: ./against.tsv, value: elsewhere}, %s]\n"
           "  dev: [{file: ./dev.tsv, value: here}, {file: ./against-dev.tsv, value: elsewhere}, %s]\n"
           "features: {bits: 18, words: 2, char_min: 2, char_max: 4, rows: 65536}\ntraining: {epochs: 8, rate: 0.5, balance: 1}\n"
+          "vectors: {encoder: nanogrid/encoder-en, texts: 1500}\n"
           % (name, BACKGROUND, BACKGROUND_DEV))
-    p = subprocess.run([NANOGRID, "train", at + "/recipe.yaml", "--out", at], capture_output=True, text=True)
+    again = ["--vectors"] if os.path.exists(at + "/route.gguf") else []
+    p = subprocess.run([NANOGRID, "train", at + "/recipe.yaml", "--out", at, "-t", "1", *again], capture_output=True, text=True, env=dict(os.environ, NANOGRID_HOME=home))
     if p.returncode:
         sys.exit(p.stderr)
     if not os.path.exists(at + "/model.gguf"):
         os.link(at + "/route.gguf", at + "/model.gguf") # what it answers does not matter here
 
 
-def ask(home, names, texts, *args):
-    write(home + "/grid.yaml", "embedded: false\ncache: {exact: 0}\nexperts:\n" + "".join("  - {name: %s, task: classify, model: %s}\n" % (n, n) for n in names))
+def ask(home, names, texts, *args, lead=0.7):
+    write(home + "/grid.yaml", "embedded: false\ncache: {exact: 0}\nrouter: {unsure: {lead: %g}}\nexperts:\n" % lead + "".join("  - {name: %s, task: classify, model: %s}\n" % (n, n) for n in names))
     p = subprocess.run([NANOGRID, *args, "--task", "classify", "--lines", "--json"], input="\n".join(texts) + "\n", capture_output=True, text=True,
                        env=dict(os.environ, NANOGRID_HOME=home))
     out = [json.loads(l) for l in p.stdout.splitlines()]
@@ -140,23 +143,28 @@ def ask(home, names, texts, *args):
     return out
 
 
-def choose(home, names, texts):
-    return [a.get("expert") for a in ask(home, names, texts, "route")]
+def choose(home, names, texts, lead=0.7):
+    return [a.get("expert") for a in ask(home, names, texts, "route", lead=lead)]
 
 
-def speed(home, names):
-    """Microseconds of a decision, p50 and p99, when every expert has been read from the disk."""
+def speed(home, names, lead):
+    """Microseconds of a decision, p50 and p99, when every expert has been read from the disk; of those that asked the encoder; their share."""
     with open(os.path.join(DATA, "clinc150", "test.tsv"), encoding="utf-8") as f:
         texts = [line.rstrip("\n").split("\t")[1] for line in f][1:2001]
-    us = sorted(a["latency_us"] for a in ask(home, names, texts * 2, "route")[len(texts):])
-    return us[len(us) // 2], us[len(us) * 99 // 100]
+    said = ask(home, names, texts * 2, "route", lead=lead)[len(texts):]
+    us = sorted(a["latency_us"] for a in said)
+    doubts = sorted(a["latency_us"] for a in said if "the encoder asked" in a["reason"]) or [0]
+    return us[len(us) // 2], us[len(us) * 99 // 100], doubts[len(doubts) // 2], doubts[len(doubts) * 99 // 100], 100 * len(doubts) / len(us)
 
 
 def measure(home, title, experts, few):
     names = sorted(experts)
     test = [(n, t) for n in names for t in experts[n][1]]
     texts = [t for _, t in test]
-    chosen = choose(home, names, texts)
+    decided = ask(home, names, texts, "route")
+    chosen = [a.get("expert") for a in decided]
+    asked = sum("the encoder asked" in a["reason"] for a in decided) / len(test)
+    linear = sum(c == n for c, (n, _) in zip(choose(home, names, texts, 0), test)) / len(test)
     right = sum(c == n for c, (n, _) in zip(chosen, test)) / len(test)
     of_kind = sum(kind(c or "") == kind(n) for c, (n, _) in zip(chosen, test)) / len(test)
     changed = others = found = own = 0
@@ -184,9 +192,10 @@ def measure(home, title, experts, few):
         for i, a in zip(ids, ask(home, names, [texts[i] for i in ids], "run", "--expert", m) if ids else []):
             noticed += not a["in_scope"]
             end[i] = end[i] and not a["in_scope"]
-    print("| %s | %d | %d | %.1f %% | %.1f %% | %.2f %% | %.0f %% | %.1f %% | %.1f |" % (title, len(names), len(test), 100 * right, 100 * of_kind, 100 * changed / max(1, others), 100 * found / max(1, own),
+    print("| %s | %d | %d | %.1f %% | %.1f %% | %.0f %% | %.1f %% | %.2f %% | %.0f %% | %.1f %% | %.1f |" % (title, len(names), len(test), 100 * linear, 100 * right, 100 * asked, 100 * of_kind, 100 * changed / max(1, others), 100 * found / max(1, own),
                                                                            100 * noticed / len(wrong), 100 * (right - sum(end) / len(end))), flush=True)
-    print("    a decision: p50 %.0f us, p99 %.0f us" % speed(home, names), file=sys.stderr)
+    print("    a decision by n-grams: p50 %.0f us, p99 %.0f us" % speed(home, names, 0)[:2], file=sys.stderr)
+    print("    with the encoder: p50 %.0f us, p99 %.0f us; where it was asked p50 %.0f us, p99 %.0f us, %.0f %% of the requests" % speed(home, names, 0.7), file=sys.stderr)
     worst = collections.Counter((n, c) for c, (n, _) in zip(chosen, test) if c != n).most_common(4)
     print("    most confused: " + ", ".join("%s for %s %d" % (c, n, k) for (n, c), k in worst), file=sys.stderr)
 
@@ -205,9 +214,9 @@ def main():
     # Each is trained once; who of them is there decides the row.
     rows = [("CLINC150's domains", domains, everybody), ("the grid's tasks", requests, everybody), ("both", {**domains, **requests}, everybody),
             ("and SGD's kinds of services", merged, merged), ("and SGD's services", everybody, everybody)]
-    print("| experts | n | test texts | right expert | right kind | other decisions changed by one from 20 texts | its own found | wrong expert notices | points lost |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
+    print("| experts | n | test texts | by n-grams | right expert | encoder asked | right kind | other decisions changed by one from 20 texts | its own found | wrong expert notices | points lost |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
     for title, experts, others in rows:
-        new = [n for n in sorted(experts) if not os.path.exists("%s/packages/%s/route.gguf" % (work, n))]
+        new = [n for n in sorted(experts) if not os.path.exists("%s/packages/%s/route.vector.gguf" % (work, n))]
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             for done in pool.map(lambda n: train(work, n, experts[n][0], examples(others, n)), new):
                 pass
