@@ -134,7 +134,7 @@ def train(home, name, texts, others):
         os.link(at + "/route.gguf", at + "/model.gguf") # what it answers does not matter here
 
 
-def ask(home, names, texts, *args, lead=0.7):
+def ask(home, names, texts, *args, lead=0.5):
     write(home + "/grid.yaml", "embedded: false\ncache: {exact: 0}\nrouter: {unsure: {lead: %g}}\nexperts:\n" % lead + "".join("  - {name: %s, task: classify, model: %s}\n" % (n, n) for n in names))
     p = subprocess.run([NANOGRID, *args, "--task", "classify", "--lines", "--json"], input="\n".join(texts) + "\n", capture_output=True, text=True,
                        env=dict(os.environ, NANOGRID_HOME=home))
@@ -143,7 +143,7 @@ def ask(home, names, texts, *args, lead=0.7):
     return out
 
 
-def choose(home, names, texts, lead=0.7):
+def choose(home, names, texts, lead=0.5):
     return [a.get("expert") for a in ask(home, names, texts, "route", lead=lead)]
 
 
@@ -195,7 +195,7 @@ def measure(home, title, experts, few):
     print("| %s | %d | %d | %.1f %% | %.1f %% | %.0f %% | %.1f %% | %.2f %% | %.0f %% | %.1f %% | %.1f |" % (title, len(names), len(test), 100 * linear, 100 * right, 100 * asked, 100 * of_kind, 100 * changed / max(1, others), 100 * found / max(1, own),
                                                                            100 * noticed / len(wrong), 100 * (right - sum(end) / len(end))), flush=True)
     print("    a decision by n-grams: p50 %.0f us, p99 %.0f us" % speed(home, names, 0)[:2], file=sys.stderr)
-    print("    with the encoder: p50 %.0f us, p99 %.0f us; where it was asked p50 %.0f us, p99 %.0f us, %.0f %% of the requests" % speed(home, names, 0.7), file=sys.stderr)
+    print("    with the encoder: p50 %.0f us, p99 %.0f us; where it was asked p50 %.0f us, p99 %.0f us, %.0f %% of the requests" % speed(home, names, 0.5), file=sys.stderr)
     worst = collections.Counter((n, c) for c, (n, _) in zip(chosen, test) if c != n).most_common(4)
     print("    most confused: " + ", ".join("%s for %s %d" % (c, n, k) for (n, c), k in worst), file=sys.stderr)
 

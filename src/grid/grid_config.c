@@ -141,7 +141,7 @@ static const ng_config_schema upstream_schema = {"an upstream", sizeof(grid_upst
 static const ng_config_field doubt_fields[] = {
     {"model", NG_CONFIG_STR, IN_DOUBT(model), .dflt = "nanogrid/encoder-en",
      .help = "the encoder on which packages learnt route.vector.gguf: a name under models, or a package"},
-    {"lead", NG_CONFIG_NUM, IN_DOUBT(lead), .dflt = "0.7", .min = 0, .max = 1,
+    {"lead", NG_CONFIG_NUM, IN_DOUBT(lead), .dflt = "0.5", .min = 0, .max = 1,
      .help = "asked where the greatest claim leads the next by less; 0: never"},
     {"", NG_CONFIG_LINE, IN_DOUBT(line)},
     {0}};

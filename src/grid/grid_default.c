@@ -53,7 +53,7 @@ static const char text[] =
     "#        allowed_fails: 2, cooldown_time: 30s, timeout: 30s, connect_timeout: 2s}\n"
     "\n"
     "router: {model: nanogrid/router-en, abstain: escalate, spelling: true, learn: false,\n"
-    "  unsure: {model: nanogrid/encoder-en, lead: 0.7}}   # out of scope: escalate | answer\n"
+    "  unsure: {model: nanogrid/encoder-en, lead: 0.5}}   # out of scope: escalate | answer\n"
     "policy:\n"
     "  privacy: {pii: local}   # text with personal data stays here: local | mesh | any\n"
     "  prefer: cost            # among upstreams of one tier: cost | latency | energy | load; or weights\n"
