@@ -20,7 +20,7 @@ static const cli_option options[] =
      {"ram", 0, CLI_STR, &o.ram, "R", "most memory that serving may take, such as 512MB (no limit)", NULL},
      {"latency", 0, CLI_STR, &o.latency, "L", "95 of 100 answers within this time, such as 20ms or 500us (no limit)",
       NULL},
-     {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts: .csv, .tsv, .jsonl (the packages as they are)", NULL},
+     {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts: .csv, .tsv, .jsonl, for extract .conll (the packages as they are)", NULL},
      {"text", 0, CLI_STR, &o.text, "COLUMN", "of the texts (text)", NULL},
      {"label", 0, CLI_STR, &o.label, "COLUMN", "of the labels (label)", NULL},
      {"model", 'm', CLI_LIST, &o.models, "FILE", "a GGUF to try as well, with --data a BERT; may be given again", NULL},
@@ -153,7 +153,7 @@ static int run(int argc, char **argv) {
 const cli_verb cli_verb_fit = {
     "fit", "--task T [--ram R] [--latency L] [--data FILE] [-m FILE] [--out DIR] [--json]", "choose an expert for this device and write its grid.yaml",
     "Tries what can serve the task, on this device: with labelled texts, linear models of two sizes, heads on encoders cut to "
-    "fewer layers, and both together; without, the packages as they are.  Each is asked held-out texts in a process of its own; of "
+    "fewer layers, and both together, for moderate and extract an adapter on the shared encoder; without, the packages as they are.  Each is asked held-out texts in a process of its own; of "
     "those within --ram and --latency the most accurate is chosen, unless a smaller one is as good.\n\nDIR then holds grid.yaml, "
     "its models and their recipes.  Nothing fits: exit 1, and the nearest miss is told.",
     options, run};

@@ -32,7 +32,7 @@ const char *ng_fit_make_file(fit_job *j, const char *name) {
 fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what) {
     if (j->n == NG_DEVICE_FIT_ROWS_MAX) return NULL;
     fit_candidate *c = &j->items[j->n++];
-    *c = (fit_candidate){.row = {.accuracy = NAN, .p50_ms = NAN, .p95_ms = NAN, .peak_mb = NAN}};
+    *c = (fit_candidate){.row = {.accuracy = NAN, .p50_ms = NAN, .p95_ms = NAN, .peak_mb = NAN}, .test_accuracy = NAN};
     snprintf(c->row.name, sizeof c->row.name, "%s", name);
     snprintf(c->row.what, sizeof c->row.what, "%s", what);
     return c;
@@ -96,19 +96,13 @@ static ng_status choose(fit_job *j, const fit_candidate **out) {
     char *b = j->out->because;
     size_t cap = sizeof j->out->because;
     if (least != best && least->right)
-        snprintf(b, cap, "%s is right on %.1f %%, %s on %.1f %%: no more than chance on %zu texts, and it is smaller",
+        snprintf(b, cap, "%s reaches %.1f %%, %s %.1f %%: no more than chance on %zu texts, and it is smaller",
                  least->row.name, 100 * least->row.accuracy, best->row.name, 100 * best->row.accuracy,
                  j->out->n_choose);
     else if (least->right) snprintf(b, cap, "%s is the most accurate of those within the limits", least->row.name);
     else snprintf(b, cap, "%s is the best that stays within the limits", least->row.name);
     *out = least;
     return NG_OK;
-}
-
-static double test_accuracy(const fit_job *j, const fit_candidate *c) {
-    size_t n = 0;
-    for (size_t i = 0; c->right && i < j->out->n_test; i++) n += c->right[j->out->n_choose + i];
-    return c->right && j->out->n_test ? (double)n / (double)j->out->n_test : NAN;
 }
 
 /* ---- files -------------------------------------------------------------------------------------- */
@@ -122,11 +116,11 @@ static double file_mb(fit_job *j, const char *model) {
 
 static bool is_needed(const fit_candidate *c, const char *file) {
     size_t stem = strcspn(file, ".");
-    const char *const uses[] = {c->model, c->second};
+    const char *const uses[] = {c->model, c->second, c->adapter};
     if (!strcmp(file, "grid.yaml")) return true;
-    for (int i = 0; i < 2; i++) /* a model, and the recipe of the same name */
+    for (int i = 0; i < 3; i++) /* a model, and the recipes of the same name */
         if (uses[i] && stem && !strncmp(uses[i], file, stem) && uses[i][stem] == '.' &&
-            (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml")))
+            (!strcmp(file, uses[i]) || !strcmp(file + stem, ".yaml") || !strcmp(file + stem, ".data.yaml")))
             return true;
     return false;
 }
@@ -178,7 +172,7 @@ static ng_status try_all(fit_job *j) {
     ng_status s = NG_OK;
     for (size_t i = 0; !s && i < j->n; i++) {
         fit_candidate *c = &j->items[i];
-        c->row.model_mb = file_mb(j, c->model) + file_mb(j, c->second);
+        c->row.model_mb = file_mb(j, c->model) + file_mb(j, c->second) + file_mb(j, c->adapter);
         check_second(j, c);
         check_need(j, c);
         if (!*c->row.why) s = ng_fit_measure(j, c);
@@ -204,9 +198,9 @@ ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt
     double start = ng_clock_ms();
     *out = (ng_device_fit){.test_accuracy = NAN};
     if (opt->data && opt->task != NG_TASK_CLASSIFY && opt->task != NG_TASK_MODERATE &&
-        opt->task != NG_TASK_DETECT_LANGUAGE)
+        opt->task != NG_TASK_DETECT_LANGUAGE && opt->task != NG_TASK_EXTRACT)
         return ng_fail(err, NG_EINVALID,
-                       "fit: data train classify, moderate and detect-language; leave --data out for %s",
+                       "fit: data train classify, moderate, detect-language and extract; leave --data out for %s",
                        ng_task_name(opt->task));
     fit_job *j = calloc(1, sizeof *j);
     if (!j || ng_arena_new(&j->arena, 0)) {
@@ -218,7 +212,7 @@ ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt
     for (out->n_rows = 0; out->n_rows < j->n; out->n_rows++) out->rows[out->n_rows] = j->items[out->n_rows].row;
     if (!s) {
         out->chosen = (size_t)(chosen - j->items);
-        out->test_accuracy = test_accuracy(j, chosen);
+        out->test_accuracy = chosen->test_accuracy;
         snprintf(out->grid_path, sizeof out->grid_path, "%s", ng_fit_path(j, "grid.yaml"));
     }
     if (j->dir) remove_files(j, s ? NULL : chosen);

@@ -41,6 +41,7 @@ static void put_model(ng_buf *b, const char *name, const char *path, const fit_c
 static void put_expert(ng_buf *b, const fit_job *j, const fit_candidate *c) {
     ng_buf_printf(b, "experts:\n  - {name: fitted, task: %s, tier: nano", ng_task_name(j->opt->task));
     if (c->model) ng_buf_puts(b, ", model: first");
+    if (c->adapter) ng_buf_printf(b, ", adapter: %s", c->adapter);
     if (c->head) ng_buf_printf(b, ", head: %s", c->head);
     if (c->second) ng_buf_printf(b, ", unsure: {model: second, head: %s, below: %g}", c->second_head, c->below);
     ng_buf_puts(b, "}\n");

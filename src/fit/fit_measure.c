@@ -35,7 +35,10 @@ typedef struct measuring {
     fit_job *j;
     fit_candidate *c;
     double *ms;
-    size_t n, n_ms, n_right; /* of the texts that are chosen on */
+    size_t n, n_ms;
+    struct tally {
+        size_t right, gold, said, both; /* texts; extract: entities of the data, answered, and both */
+    } tally[2];                         /* of the texts that are chosen on, and of the others */
 } measuring;
 
 /* ---- what is asked ------------------------------------------------------------------------------ */
@@ -95,6 +98,48 @@ static ng_status run_candidate(fit_job *j, const char *grid, const char *texts, 
 
 /* ---- what was answered -------------------------------------------------------------------------- */
 
+/* The next entity of a text's tags from word *word on: its label's index and bytes; false: there is none. */
+static bool next_entity(const ng_sample *x, uint32_t *word, size_t *at, size_t span[2], int *label) {
+    for (; *word < x->n_words; ++*word) {
+        size_t len = strcspn(x->text + *at, " "), start = *at;
+        int tag = x->tags[*word];
+        *at += len + (x->text[*at + len] == ' ');
+        if (tag % 2 == 0) continue; /* O, or an I- that follows none of its kind */
+        size_t end = start + len;
+        for (++*word; *word < x->n_words && x->tags[*word] == tag + 1; ++*word) {
+            len = strcspn(x->text + *at, " ");
+            end = *at + len;
+            *at += len + (x->text[end] == ' ');
+        }
+        span[0] = start, span[1] = end, *label = tag;
+        return true;
+    }
+    return false;
+}
+
+/* Entities of the data's kinds: same kind, same bytes.  True when all of the text's were found and no other. */
+static bool judge_entities(const fit_job *j, const ng_sample *x, const json_t *answer, struct tally *t) {
+    const json_t *list = json_object_get(answer, "entities"), *e;
+    size_t k, at = 0, span[2], gold = 0, said = 0, both = 0;
+    int label;
+    json_array_foreach(list, k, e) {
+        const char *kind = json_string_value(json_object_get(e, "label"));
+        for (size_t c = 1; kind && c < j->labels.len; c += 2) said += !strcmp(kind, j->labels.names[c] + 2);
+    }
+    for (uint32_t word = 0; next_entity(x, &word, &at, span, &label); gold++)
+        json_array_foreach(list, k, e) {
+            const char *kind = json_string_value(json_object_get(e, "label"));
+            if (kind && !strcmp(kind, j->labels.names[label] + 2) &&
+                json_integer_value(json_object_get(e, "start")) == (json_int_t)span[0] &&
+                json_integer_value(json_object_get(e, "end")) == (json_int_t)span[1]) {
+                both++;
+                break;
+            }
+        }
+    t->gold += gold, t->said += said, t->both += both;
+    return both == gold && both == said;
+}
+
 static bool is_right(const fit_job *j, const ng_sample *x, const json_t *answer) {
     if (j->opt->task == NG_TASK_MODERATE) return json_is_true(json_object_get(answer, "flagged")) == (x->holds != 0);
     const char *said = json_string_value(json_object_get(answer, "label"));
@@ -111,8 +156,10 @@ static void take(measuring *m, size_t i, const json_t *answer) {
     }
     if (json_is_number(ms) && (i >= WARM || m->n <= 2 * WARM)) m->ms[m->n_ms++] = json_number_value(ms);
     if (!c->right) return;
-    c->right[i] = is_right(m->j, &m->j->held.items[i], answer);
-    m->n_right += i < m->j->out->n_choose && c->right[i];
+    const ng_sample *x = &m->j->held.items[i];
+    struct tally *t = &m->tally[i >= m->j->out->n_choose];
+    c->right[i] = m->j->opt->task == NG_TASK_EXTRACT ? judge_entities(m->j, x, answer, t) : is_right(m->j, x, answer);
+    t->right += c->right[i];
 }
 
 static int by_number(const void *a, const void *b) {
@@ -165,6 +212,12 @@ static void judge(const fit_job *j, fit_candidate *c) {
     else snprintf(r->why, sizeof r->why, "takes %.3g ms of %.3g", r->p95_ms, j->opt->latency_ms);
 }
 
+/* The share of texts that are right; of entities their F1. */
+static double accuracy_of(const fit_job *j, const struct tally *t, size_t n) {
+    if (j->opt->task != NG_TASK_EXTRACT) return n ? (double)t->right / (double)n : NAN;
+    return t->gold + t->said ? 2 * (double)t->both / (double)(t->gold + t->said) : NAN;
+}
+
 static void fill_row(measuring *m, const ng_process_outcome *o) {
     ng_device_fit_row *r = &m->c->row;
     double held = o->peak_bytes ? (double)(o->peak_bytes + SERVER_BYTES) / 1048576 : NAN;
@@ -173,7 +226,10 @@ static void fill_row(measuring *m, const ng_process_outcome *o) {
     qsort(m->ms, m->n_ms, sizeof *m->ms, by_number);
     r->p50_ms = m->ms[m->n_ms / 2];
     r->p95_ms = m->ms[(m->n_ms * 95 + 99) / 100 - 1];
-    if (m->c->right) r->accuracy = (double)m->n_right / (double)m->j->out->n_choose;
+    if (m->c->right) {
+        r->accuracy = accuracy_of(m->j, &m->tally[0], m->j->out->n_choose);
+        m->c->test_accuracy = accuracy_of(m->j, &m->tally[1], m->j->out->n_test);
+    }
     judge(m->j, m->c);
 }
 

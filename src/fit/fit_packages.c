@@ -60,11 +60,11 @@ static bool serves(ng_task wanted, ng_task task) {
     return task == wanted || (wanted == NG_TASK_RERANK && (task == NG_TASK_ANSWER || task == NG_TASK_EMBED));
 }
 
-/* Whether a classifier can say every label of the data. */
+/* Whether a classifier can say every label of the data, or a head on words every tag. */
 static bool knows_labels(const fit_job *j, const ng_gguf *g, const char *head) {
     char key[128];
     ng_gguf_array a;
-    if (!j->opt->data || j->opt->task != NG_TASK_CLASSIFY) return true;
+    if (!j->opt->data || (j->opt->task != NG_TASK_CLASSIFY && j->opt->task != NG_TASK_EXTRACT)) return true;
     if (head) snprintf(key, sizeof key, "nanogrid.head.%s.labels", head);
     else snprintf(key, sizeof key, "nanogrid.linear.labels");
     if (ng_gguf_get_array(g, key, &a, NULL) || a.kind != NG_GGUF_STRING) return false;
@@ -205,7 +205,7 @@ ng_status ng_fit_add_packages(fit_job *j) {
                        "fit: classify needs your labels: --data FILE with the columns text and label");
     if (j->opt->task == NG_TASK_EXTRACT && !ng_fit_add(j, "rules", "rules for personal data, no model"))
         return ng_fit_no_memory(j);
-    bool learns = j->opt->data && j->opt->task == NG_TASK_CLASSIFY; /* then they were bases */
+    bool learns = j->opt->data && (j->opt->task == NG_TASK_CLASSIFY || j->opt->task == NG_TASK_EXTRACT); /* then they were bases */
     for (size_t i = 0; !s && !learns && i < j->opt->n_models; i++) s = add_named(j, i);
     if (s || (s = ng_packages_list(&p, j->err))) return s;
     for (size_t i = 0; !s && i < p.len; i++) {

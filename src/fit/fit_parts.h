@@ -1,7 +1,7 @@
 /* fit_parts.h: what the files of this room share; see nanogrid/tools/fit.h.
  *
  *     ng_fit_data_read (fit_data.c)            the texts, split
- *     ng_fit_add_trained, ng_fit_add_packages     the candidates, as files (fit_train.c, fit_packages.c)
+ *     ng_fit_add_trained, ng_fit_add_packages     the candidates, as files (fit_train.c, fit_adapt.c, fit_packages.c)
  *     ng_fit_measure (ng_fit_measure.c)           each one's accuracy, time and memory
  *     ng_fit_grid_write (fit_grid.c)           the grid.yaml of one
  *
@@ -18,13 +18,15 @@ enum { FIT_FILES_MAX = 64, FIT_TEXTS_MAX = 500 };
 typedef struct fit_candidate {
     ng_device_fit_row row;
     const char *model;       /* a GGUF of ours in out_dir by its name there, else an absolute path; NULL: rules alone */
+    const char *adapter;     /* a file in out_dir, beside the weights of `model`; NULL: none */
     const char *head;
     const char *second, *second_head; /* asked where the first is less sure than `below`; NULL: nobody */
     double below;
     uint32_t context;        /* generate: tokens; 0: the model's */
     bool q8;                 /* generate: past tokens in 8 bits */
     uint64_t need_bytes;     /* generate: with every context full; 0: what is measured is all */
-    bool *right;             /* [n_choose + n_test]; NULL: not measured by data */
+    bool *right;             /* [n_choose + n_test]; NULL: not measured by data.  extract: every entity of the text is, and no other */
+    double test_accuracy;    /* on the n_test texts; NaN: not measured */
     double rank;             /* without data: greater is taken for better */
 } fit_candidate;
 
@@ -53,11 +55,19 @@ fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what);
 
 ng_status ng_fit_data_read(fit_job *j);
 ng_status ng_fit_add_trained(fit_job *j);
+/* An adapter of `finetune` on each encoder that -m names, and on the shared one. */
+ng_status ng_fit_add_adapted(fit_job *j);
+/* Layers of a BERT file; 0: it is none. */
+uint32_t ng_fit_layers(const char *path);
+/* The shared encoder's file, in the arena; NULL where it is not installed, or when memory is out (the error is set). */
+const char *ng_fit_shared_encoder(fit_job *j);
 ng_status ng_fit_add_packages(fit_job *j);
 /* Fills the row's figures; a candidate that fails says so in `why` and is no error. */
 ng_status ng_fit_measure(fit_job *j, fit_candidate *c);
 /* The recipe of the data with a linear model of so many rows and bits, as dir/NAME.yaml; its model is NAME.gguf. */
 ng_status ng_fit_recipe_write(fit_job *j, const char *name, int rows, int bits);
+/* The data alone, as dir/NAME.data.yaml: what the head of an encoder's recipe names. */
+ng_status ng_fit_data_write(fit_job *j, const char *name);
 /* As dir/`file`; `final`: with the table and what the served grid wants (a cache, an escalation). */
 ng_status ng_fit_grid_write(fit_job *j, const fit_candidate *c, const char *file, bool final);
 

@@ -68,8 +68,7 @@ static ng_status cut_encoder(const fit_job *j, const char *from, const char *to,
     return s;
 }
 
-/* Layers of a BERT file; 0: it is none. */
-static uint32_t layers_of(const char *path) {
+uint32_t ng_fit_layers(const char *path) {
     ng_gguf *g;
     uint32_t n = 0;
     if (ng_gguf_open(&g, path, NULL)) return 0;
@@ -166,7 +165,7 @@ static ng_status add_encoder(fit_job *j, const char *base, const char *name, uin
 
 /* An encoder cut to a third, to a half, whole; the least one in four bits too. */
 static ng_status add_encoders(fit_job *j, const char *base, const char *stem, const char *examples) {
-    uint32_t n = layers_of(base), cuts[] = {n / 3, n / 2, n};
+    uint32_t n = ng_fit_layers(base), cuts[] = {n / 3, n / 2, n};
     ng_status s = NG_OK;
     for (size_t i = 0; !s && n && i < 3; i++) {
         char name[64];
@@ -193,11 +192,20 @@ static ng_status add_both(fit_job *j) {
     return NG_OK;
 }
 
-ng_status ng_fit_add_trained(fit_job *j) {
+const char *ng_fit_shared_encoder(fit_job *j) {
     char dir[1024];
-    ng_status s = add_linear(j, "linear-small", 2048, 4);
-    if (!s) s = add_linear(j, "linear", 16384, 8);
-    if (s || j->opt->task != NG_TASK_CLASSIFY) return s; /* heads in closed form tell one label of many */
+    if (ng_package_find(dir, sizeof dir, "nanogrid/encoder-en", NULL)) return NULL;
+    const char *path = ng_arena_printf(j->arena, "%s/model.gguf", dir);
+    if (!path) (void)ng_fit_no_memory(j);
+    return path;
+}
+
+ng_status ng_fit_add_trained(fit_job *j) {
+    ng_task task = j->opt->task;
+    ng_status s = task == NG_TASK_EXTRACT ? NG_OK : add_linear(j, "linear-small", 2048, 4);
+    if (!s && task != NG_TASK_EXTRACT) s = add_linear(j, "linear", 16384, 8);
+    if (!s && (task == NG_TASK_EXTRACT || task == NG_TASK_MODERATE)) return ng_fit_add_adapted(j);
+    if (s || task != NG_TASK_CLASSIFY) return s; /* heads in closed form tell one label of many */
     const char *examples = ng_fit_make_file(j, "examples.yaml");
     ng_error none = {0};
     s = examples ? write_examples(j, examples) : NG_ENOMEM;
@@ -208,13 +216,12 @@ ng_status ng_fit_add_trained(fit_job *j) {
     for (size_t i = 0; !s && i < j->opt->n_models; i++) {
         char stem[32];
         snprintf(stem, sizeof stem, "model%zu", i + 1);
-        s = layers_of(j->opt->models[i])
+        s = ng_fit_layers(j->opt->models[i])
                 ? add_encoders(j, j->opt->models[i], stem, examples)
                 : ng_fail(j->err, NG_EUNSUPPORTED, "%s: labels are learned on a BERT as GGUF", j->opt->models[i]);
     }
-    if (s || ng_package_find(dir, sizeof dir, "nanogrid/encoder-en", &none)) return s;
-    char *base = ng_arena_printf(j->arena, "%s/model.gguf", dir);
-    if (!base) return ng_fit_no_memory(j);
+    const char *base = s ? NULL : ng_fit_shared_encoder(j);
+    if (!base) return s ? s : j->err->code;
     s = add_encoders(j, base, "encoder", examples);
     return s ? s : add_both(j);
 }

@@ -169,6 +169,7 @@ def main():
     plain = json.loads(fit("--task", "moderate", "--ram", "4GB", "--out", at("plain"), "--json").stdout)
     check("packages as they are: %s" % plain, plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"])
     as_they_are(at)
+    entities(at)
     bad_input(work, columns)
     return check.done()
 
@@ -194,6 +195,7 @@ def as_they_are(at):
     rude = json.loads(fit("--task", "moderate", "--data", at("rude.csv"), "--out", at("rude"), "--json").stdout)
     rows = {r["name"]: r for r in rude["tried"]}
     check("moderation is judged by what is flagged: %s" % rows, rows["moderation"]["accuracy"] > 0.8 and rows["linear"]["accuracy"] > 0.9)
+    check("an adapter learns it too: %s" % rows, rows["encoder-lora"]["accuracy"] > 0.9)
     ranked = json.loads(fit("--task", "rerank", "--ram", "4GB", "--out", at("ranked"), "--json").stdout)
     rows = {r["name"]: r for r in ranked["tried"]}
     slower = rows["encoder-en/embed"]["p50_ms"] > rows["answer"]["p50_ms"] > 0 or os.environ.get("SANITIZED") == "1"
@@ -203,6 +205,43 @@ def as_they_are(at):
     for task in ("translate", "rewrite"):
         r = fit("--task", task, "--out", at("none"), want=1)
         check("%s: %s" % (task, r.stderr), "upstream" in r.stderr)
+
+
+def tagged(path, kinds, rows):
+    """CoNLL: sentences of two entities."""
+    parts = ("She saw a %s beside the %s .", "What a %s , said the %s to him .", "No %s is like the %s we had on Monday")
+    with open(path, "w") as f:
+        for i in range(rows):
+            pairs = [(k, WORDS[w].split()) for k, w in kinds]
+            for word in parts[i % 3].split():
+                tag = "O"
+                if word == "%s":
+                    k, words = pairs.pop(0)
+                    word, tag = words[i * 7 % len(words)], "B-" + k
+                f.write("%s\t%s\n" % (word, tag))
+            f.write("\n")
+
+
+def entities(at):
+    """Entities of the user's own kinds: an adapter learns them, rules and packages do not know them."""
+    tagged(at("kinds.conll"), (("beast", "animal"), ("craft", "vehicle")), 330)
+    found = json.loads(fit("--task", "extract", "--data", at("kinds.conll"), "--out", at("kinds"), "--json").stdout)
+    rows = {r["name"]: r for r in found["tried"]}
+    check("the adapter is chosen: %s" % found, found["chosen"] == "encoder-lora" and found["test_accuracy"] > 0.8)
+    check("rules find no such kind, heads of other kinds are not asked: %s" % rows, rows["rules"]["accuracy"] == 0 and "encoder-en/entities" not in rows)
+    left = sorted(os.listdir(at("kinds")))
+    check("adapter, recipes, grid: %s" % left, left == ["encoder-lora.data.yaml", "encoder-lora.gguf", "encoder-lora.yaml", "grid.yaml"])
+    r = attempt("run", "--grid", os.path.join(at("kinds"), "grid.yaml"), "--task", "extract", "--json", "She saw a zebra beside the tractor .", NANOGRID_HOME=at("home"))
+    got = {(e["label"], e["text"]) for e in json.loads(r.stdout)["entities"]} if r.returncode == 0 else r.stderr
+    check("the grid answers: %s" % got, got == {("beast", "zebra"), ("craft", "tractor")})
+    again = attempt("finetune", os.path.join(at("kinds"), "encoder-lora.yaml"), "--out", at("again-kinds"))
+    same = again.returncode == 0 and open(os.path.join(at("kinds"), "encoder-lora.gguf"), "rb").read() == open(os.path.join(at("again-kinds"), "adapter.gguf"), "rb").read()
+    check("the recipe makes the same adapter again: %s" % again.stderr, same)
+    tagged(at("few.conll"), (("beast", "animal"), ("craft", "vehicle")), 40)
+    r = fit("--task", "extract", "--data", at("few.conll"), "--out", at("none"), want=2)
+    check("too few sentences: %s" % r.stderr, "240 rows" in r.stderr and os.listdir(at("none")) == [])
+    r = fit("--task", "extract", "--data", at("few.conll"), "--label", "x", "--out", at("none"), want=2)
+    check("CoNLL has no columns: %s" % r.stderr, "no columns" in r.stderr)
 
 
 def bad_input(work, columns):

@@ -8,7 +8,7 @@
  *
  * With data: rows are split by their text into ten parts; seven train, one tunes, one is chosen on, one is judged by at
  * the end.  Tried are linear models of two sizes, heads on encoders cut to fewer layers, and a linear model with an
- * encoder behind it where it is unsure.  Without data: the packages (or `models`) that serve the task, judged by their cards.
+ * encoder behind it where it is unsure; for tags and for several labels at once an adapter on the shared encoder.  Without data: the packages (or `models`) that serve the task, judged by their cards.
  * A model that generates is tried in its own and in fewer bits, with shorter contexts and a past in 8 bits.
  *
  * Each candidate answers the held-out texts through a grid of its own in a process of its own, which is this program
@@ -29,7 +29,7 @@ typedef struct ng_device_fit_row {
     char what[120];     /* one line for people */
     char why[160];      /* "fits", or what it misses, or why it could not be tried */
     double model_mb;    /* files together */
-    double accuracy;    /* on the texts that the choice is made on, or by the card; NaN: not known */
+    double accuracy;    /* on the texts that the choice is made on (extract: F1 of entities), or by the card; NaN: not known */
     double p50_ms, p95_ms, peak_mb; /* NaN: not measured */
     bool fits;
 } ng_device_fit_row;
@@ -38,7 +38,7 @@ typedef struct ng_device_fit_options {
     ng_task task;
     uint64_t ram_bytes;      /* 0: no limit */
     double latency_ms;       /* 0: no limit */
-    const char *data;        /* .csv, .tsv, .jsonl; or NULL */
+    const char *data;        /* .csv, .tsv, .jsonl, for extract .conll or .jsonl with spans; or NULL */
     const char *text, *label; /* its columns; NULL: "text", "label" */
     const char *const *models; /* GGUF files to try beside the packages */
     size_t n_models;
@@ -52,7 +52,7 @@ typedef struct ng_device_fit {
     ng_device_fit_row rows[NG_DEVICE_FIT_ROWS_MAX];
     size_t n_rows, chosen;
     size_t n_train, n_choose, n_test; /* texts; 0 without data */
-    double test_accuracy;             /* of the chosen one; NaN without data */
+    double test_accuracy;             /* of the chosen one, as the rows' accuracy; NaN without data */
     char because[200], grid_path[1024];
     double seconds;
 } ng_device_fit;
