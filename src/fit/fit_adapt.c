@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 16, STEPS_MAX = 600, EPOCHS_MAX = 16 };
+enum { BATCH = 64, STEPS_MAX = 120, EPOCHS_MAX = 8 }; /* a step reads every weight of the base, whatever the batch */
 
 static ng_status write_adapter_recipe(fit_job *j, const char *name, const char *base) {
     char file[64];
