@@ -393,6 +393,11 @@ static bool is_unsure(const asking *a, const grid_member *m, const ng_answer *sa
     return m->second && !a->request->params.n_labels && (!said->in_scope || said->confidence < m->below);
 }
 
+static bool first_stands(const grid_member *m, const ng_answer *first, const ng_answer *second) {
+    if (!m->second_stands) return first->confidence >= second->confidence;
+    return !second->in_scope && first->in_scope && first->confidence >= m->refuse_below;
+}
+
 /* Of two calibrated answers the surer stands, or the second's where it is said to; `first` where the second model fails.  *step is the one that tells. */
 static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step) {
     ng_answer *said = NULL;
@@ -408,9 +413,9 @@ static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, 
         a->passing = true;
         return first; /* judged on its own step */
     }
-    if (!m->second_stands && first->confidence >= said->confidence) {
+    if (first_stands(m, first, said)) {
         second->confidence = said->confidence;
-        snprintf(second->outcome, sizeof second->outcome, "less sure");
+        snprintf(second->outcome, sizeof second->outcome, m->second_stands ? "refused" : "less sure");
         note_label(second, m, said);
         ng_ask_waste(a, m, said);
         return first;

@@ -190,6 +190,7 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     m->second = second;
     m->below = c->unsure.below;
     m->second_stands = c->unsure.stands;
+    m->refuse_below = c->unsure.refuse_below;
     return NG_OK;
 }
 

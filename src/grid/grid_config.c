@@ -63,6 +63,9 @@ static const ng_config_field unsure_fields[] = {{"model", NG_CONFIG_STR, IN_UNSU
                                                 {"stands", NG_CONFIG_ENUM, IN_UNSURE(stands), .dflt = "surer",
                                                  .choices = "surer|second",
                                                  .help = "the surer of both answers, or what the second says, its scope too"},
+                                                {"refuse_below", NG_CONFIG_NUM, IN_UNSURE(refuse_below), .dflt = "1",
+                                                 .min = 0, .max = 1, .help = "stands: second: its word that a text is out of scope "
+                                                 "counts where the expert's own model is less sure than this"},
                                                 {"", NG_CONFIG_LINE, IN_UNSURE(line)},
                                                 {0}};
 static const ng_config_schema unsure_schema = {"unsure", sizeof(((grid_expert_config *)0)->unsure), unsure_fields};

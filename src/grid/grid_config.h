@@ -43,6 +43,7 @@ typedef struct grid_expert_config {
         const char *model, *head; /* model NULL: nobody */
         double below;
         int stands; /* 1: the second's answer, else the surer */
+        double refuse_below;
         int line;
         const grid_model_config *resolved;
     } unsure; /* who is asked too, on the same tier, where `model` is less sure than `below` */

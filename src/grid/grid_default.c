@@ -15,7 +15,7 @@ static const char text[] =
     "experts:\n"
     "  # The linear model answers in microseconds; where it is less sure than `below`, the encoder is asked too, a millisecond.\n"
     "  - {name: intent, task: classify, model: nanogrid/intent, tier: nano, languages: [en],\n"
-    "     unsure: {model: nanogrid/encoder-en, head: intent, below: 0.95, stands: second}}\n"
+    "     unsure: {model: nanogrid/encoder-en, head: intent, below: 0.95, stands: second, refuse_below: 0.8}}\n"
     "  - {name: sentiment, task: classify, model: nanogrid/sentiment, tier: nano, languages: [en],\n"
     "     unsure: {model: nanogrid/encoder-en, head: sentiment, below: 0.95}}\n"
     "  - {name: topic, task: classify, model: nanogrid/topic, tier: nano, languages: [en],\n"

@@ -40,7 +40,8 @@ typedef struct grid_member {
     const char *vector_why;  /* it has a word on that which cannot be read */
     const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
     double below;
-    bool second_stands; /* its answer, else the surer of both */
+    bool second_stands; /* its answer, else the surer of both; but at refuse_below and above this one's, where the second refuses */
+    double refuse_below;
     const char *upstream_model;
     const char *why;  /* unavailable since the grid was opened; NULL: available */
     double threshold; /* of its contract; NaN: none; INFINITY: it can never be kept */

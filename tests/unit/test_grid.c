@@ -264,13 +264,18 @@ static void a_second_model_answers_what_the_first_is_unsure_of(void **state) {
 static void a_second_model_may_have_the_last_word(void **state) {
     (void)state;
     char yaml[512];
-    snprintf(yaml, sizeof yaml, UNSURE, ", stands: second");
+    snprintf(yaml, sizeof yaml, UNSURE, ", stands: second, refuse_below: 0.75");
     ng_grid *g = open_grid(yaml);
     fake *first = fake_get("intent"), *second = fake_get("intent/unsure");
     first->confidence = 0.7;
     *second = (fake){.label = "leave", .confidence = 0.5, .out_of_scope = true};
     ng_answer *a = ask(g, NG_TASK_CLASSIFY, "strange");
     assert_true(!a->in_scope && !a->label && a->confidence == 0.5);
+    ng_answer_free(a);
+    first->confidence = 0.75; /* too sure to be refused */
+    a = ask(g, NG_TASK_CLASSIFY, "misspelt");
+    assert_true(a->in_scope && !strcmp(a->label, "greet"));
+    assert_string_equal(a->route[a->n_route - 1].outcome, "refused");
     ng_answer_free(a);
     second->out_of_scope = false;
     a = ask(g, NG_TASK_CLASSIFY, "not strange");
