@@ -448,17 +448,22 @@ static void check_from_f16(void) {
     }
 }
 
+/* Four rows of n bytes, each with its weight. */
+static void four_rows(guarded g[4], const int8_t *w[4], int16_t u[4], size_t n) {
+    for (int i = 0; i < 4; i++) {
+        int8_t *row = guarded_new(&g[i], n, n % 5);
+        for (size_t k = 0; k < n; k++) row[k] = (int8_t)ng_rng_next(&rng);
+        w[i] = row;
+        u[i] = (int16_t)(ng_rng_next(&rng) & 0x7FFF);
+    }
+}
+
 static void check_add_rows_i8(void) {
     for (size_t n = 1; n < 200; n++) {
         guarded gw[4], ga, gb;
         const int8_t *w[4];
         int16_t u[4];
-        for (int i = 0; i < 4; i++) {
-            int8_t *row = guarded_new(&gw[i], n, n % 5);
-            for (size_t k = 0; k < n; k++) row[k] = (int8_t)ng_rng_next(&rng);
-            w[i] = row;
-            u[i] = (int16_t)(ng_rng_next(&rng) & 0x7FFF);
-        }
+        four_rows(gw, w, u, n);
         int32_t *a = guarded_new(&ga, n * 4, 4), *b = guarded_new(&gb, n * 4, 4);
         for (size_t k = 0; k < n; k++) {
             a[k] = b[k] = (int32_t)ng_rng_next(&rng) >> 4;
@@ -476,12 +481,7 @@ static void check_add_rows_i4(void) {
         guarded gw[4], ga, gb;
         const int8_t *w[4];
         int16_t u[4];
-        for (int i = 0; i < 4; i++) {
-            int8_t *row = guarded_new(&gw[i], n, n % 5);
-            for (size_t k = 0; k < n; k++) row[k] = (int8_t)ng_rng_next(&rng);
-            w[i] = row;
-            u[i] = (int16_t)(ng_rng_next(&rng) & 0x7FFF);
-        }
+        four_rows(gw, w, u, n);
         int32_t *a = guarded_new(&ga, n * 8, 4), *b = guarded_new(&gb, n * 8, 4);
         for (size_t k = 0; k < 2 * n; k++) {
             a[k] = b[k] = (int32_t)ng_rng_next(&rng) >> 4;
