@@ -72,11 +72,10 @@ static bool package_file(const ng_grid *g, const char *ref, const char *file, ch
 }
 
 /* The file of an expert's model; out "" for rules alone. */
-static bool model_file(const ng_grid *g, const grid_expert_config *c, char *out, ng_error *why) {
-    const grid_model_config *m = c->resolved;
+static bool model_file(const ng_grid *g, const char *model, const grid_model_config *m, char *out, ng_error *why) {
     *out = 0;
-    if (!c->model) return true;
-    if (!m) return package_file(g, c->model, "model.gguf", out, why);
+    if (!model) return true;
+    if (!m) return package_file(g, model, "model.gguf", out, why);
     if (m->package) return package_file(g, m->package, "model.gguf", out, why);
     bool relative = m->path[0] != '/' && *g->dir;
     int n = snprintf(out, PATH_CAP, "%s%s%s", relative ? g->dir : "", relative ? "/" : "", m->path);
@@ -169,11 +168,8 @@ static ng_status check_on_miss(opening *o, const grid_expert_config *c, const gr
 static ng_status open_second(opening *o, const grid_expert_config *c, grid_member *m) {
     char path[PATH_CAP];
     ng_error why = {0};
-    grid_expert_config x = *c;
     if (!c->unsure.model || m->why) return NG_OK;
-    x.model = c->unsure.model;
-    x.resolved = c->unsure.resolved;
-    if (!model_file(o->g, &x, path, &why))
+    if (!model_file(o->g, c->unsure.model, c->unsure.resolved, path, &why))
         return c->built_in ? NG_OK
                            : ng_fail(o->err, why.code, "%s:%d: the expert '%s': unsure: %s", o->g->path, c->unsure.line,
                                      c->name, why.text);
@@ -225,7 +221,7 @@ static ng_status open_expert(opening *o, const grid_expert_config *c, grid_membe
                        .tenants = c->tenants.items,
                        .n_tenants = c->tenants.len,
                        .min_battery = c->min_battery};
-    bool found = model_file(o->g, c, path, &why);
+    bool found = model_file(o->g, c->model, c->resolved, path, &why);
     if (!found && why.code == NG_ENOMEM) return no_memory(o);
     if (!found && !c->built_in)
         return ng_fail(o->err, why.code, "%s:%d: the expert '%s': %s", o->g->path, c->line, c->name,
@@ -509,10 +505,8 @@ static ng_status open_semantic(opening *o) {
     ng_grid *g = o->g;
     char path[PATH_CAP];
     ng_error why = {0};
-    const grid_expert_config as_model = {.model = g->config.cache.semantic.model,
-                                         .resolved = g->config.cache.semantic.resolved};
     int line = g->config.cache.semantic.line;
-    if (!model_file(g, &as_model, path, &why))
+    if (!model_file(g, g->config.cache.semantic.model, g->config.cache.semantic.resolved, path, &why))
         return ng_fail(o->err, why.code, "%s:%d: cache.semantic: %s", g->path, line, why.text);
     ng_head_spec spec = {.task = NG_TASK_EMBED,
                          .path = path,
@@ -529,11 +523,9 @@ static ng_status open_claim_encoder(opening *o) {
     ng_grid *g = o->g;
     char path[PATH_CAP];
     ng_error why = {0};
-    const grid_expert_config as_model = {.model = g->config.router.unsure.model,
-                                         .resolved = g->config.router.unsure.resolved};
     int line = g->config.router.unsure.line;
     if (!(g->config.router.unsure.lead > 0) || !ng_grid_has_vector_claims(g)) return NG_OK;
-    if (!model_file(g, &as_model, path, &why))
+    if (!model_file(g, g->config.router.unsure.model, g->config.router.unsure.resolved, path, &why))
         return line ? ng_fail(o->err, why.code, "%s:%d: router.unsure: %s", g->path, line, why.text) : NG_OK;
     ng_head_spec spec = {.task = NG_TASK_EMBED, .path = path, .n_threads = g->n_threads};
     ng_status s = open_head(o, &g->claim_encoder, "router/unsure", &spec);

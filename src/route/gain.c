@@ -5,6 +5,7 @@
 #include "gain.h"
 
 #include "core/math.h"
+#include "core/solve.h"
 #include <math.h>
 #include <string.h>
 
@@ -33,20 +34,6 @@ static double probability(const double w[W], const double x[W]) {
     return 1 / (1 + ng_exp(-z));
 }
 
-/* Solves a x = b in place; a is symmetric and positive definite. */
-static void solve(double a[W][W], double b[W]) {
-    for (int i = 0; i < W; i++)
-        for (int k = i + 1; k < W; k++) {
-            double f = a[k][i] / a[i][i];
-            for (int c = i; c < W; c++) a[k][c] -= f * a[i][c];
-            b[k] -= f * b[i];
-        }
-    for (int i = W - 1; i >= 0; i--) {
-        for (int c = i + 1; c < W; c++) b[i] -= a[i][c] * b[c];
-        b[i] /= a[i][i];
-    }
-}
-
 static void newton(double w[W], const ng_gain_lesson *l, size_t n) {
     double h[W][W] = {{0}}, g[W];
     for (int i = 0; i < W; i++) g[i] = RIDGE * w[i], h[i][i] = RIDGE;
@@ -59,7 +46,7 @@ static void newton(double w[W], const ng_gain_lesson *l, size_t n) {
             for (int c = 0; c < W; c++) h[i][c] += v * x[i] * x[c];
         }
     }
-    solve(h, g);
+    ng_solve(&h[0][0], g, W);
     for (int i = 0; i < W; i++) w[i] -= g[i];
 }
 

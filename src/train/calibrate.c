@@ -2,6 +2,7 @@
 #include "calibrate.h"
 
 #include "core/math.h"
+#include "core/solve.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -81,20 +82,6 @@ ng_platt ng_platt_fit(const float *z, const bool *holds, size_t n) {
 
 enum { SCOPE = 3 }; /* sure, near, 1 */
 
-/* a x = b of a symmetric positive definite a, by elimination; a is spoilt, b becomes x. */
-static void solve(double a[SCOPE][SCOPE], double b[SCOPE]) {
-    for (int i = 0; i < SCOPE; i++)
-        for (int j = i + 1; j < SCOPE; j++) {
-            double times = a[j][i] / a[i][i];
-            for (int k = i; k < SCOPE; k++) a[j][k] -= times * a[i][k];
-            b[j] -= times * b[i];
-        }
-    for (int i = SCOPE - 1; i >= 0; i--) {
-        for (int k = i + 1; k < SCOPE; k++) b[i] -= a[i][k] * b[k];
-        b[i] /= a[i][i];
-    }
-}
-
 /* Adds the first and second derivatives at w of the loss of n places, each counted `weight` times. */
 static void add_derivatives(const ng_scope_place *x, size_t n, bool in, double weight, const double w[SCOPE],
                             double g[SCOPE], double h[SCOPE][SCOPE]) {
@@ -115,7 +102,7 @@ void ng_scope_fit(const ng_scope_place *in, size_t n, const ng_scope_place *out,
         double g[SCOPE] = {decay * w[0], decay * w[1], 0}, h[SCOPE][SCOPE] = {{decay, 0, 0}, {0, decay, 0}, {0, 0, 1e-9}};
         add_derivatives(in, n, true, 0.5 / (double)n, w, g, h);
         add_derivatives(out, m, false, 0.5 / (double)m, w, g, h);
-        solve(h, g);
+        ng_solve(&h[0][0], g, SCOPE);
         double longest = fmax(fabs(g[0]), fmax(fabs(g[1]), fabs(g[2]))), part = longest > 2 ? 2 / longest : 1;
         for (int a = 0; a < SCOPE; a++) w[a] -= part * g[a];
     }

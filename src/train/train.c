@@ -396,7 +396,3 @@ ng_status ng_train(ng_train_result *out, const char *recipe_path, const ng_train
 }
 
 bool ng_train_is_encoder(const char *recipe_path) { return ng_encoder_recipe_is(recipe_path); }
-
-ng_status ng_train_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads, ng_error *err) {
-    return ng_train_encoder_calibrate(out, recipe_path, model_path, n_threads, err);
-}

@@ -583,8 +583,8 @@ static ng_status calibrate_in(ng_train_result *out, ng_encoder_tasks *tasks, ng_
     return s;
 }
 
-ng_status ng_train_encoder_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads,
-                                     ng_error *err) {
+ng_status ng_train_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads,
+                             ng_error *err) {
     ng_error local = {0};
     ng_encoder_tasks tasks = {0};
     ng_encoder_recipe r;

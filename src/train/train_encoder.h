@@ -7,7 +7,4 @@
 ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const ng_train_options *opt,
                            ng_error *err) NG_MUST_USE;
 
-ng_status ng_train_encoder_calibrate(ng_train_result *out, const char *recipe_path, const char *model_path, int n_threads,
-                                     ng_error *err) NG_MUST_USE;
-
 #endif

@@ -7,6 +7,7 @@
 #include "vector_claims.h"
 
 #include "core/math.h"
+#include "core/solve.h"
 #include "model/linear.h"
 #include "model/vector_claim.h"
 #include "train/fit.h"
@@ -194,20 +195,6 @@ static ng_status read_tune(learner *l) {
     return s ? s : read_linear(l);
 }
 
-/* Solves h x = g of `PARAMS` unknowns by elimination; h is positive definite.  x overwrites g. */
-static void solve(double h[PARAMS][PARAMS], double g[PARAMS]) {
-    for (int i = 0; i < PARAMS; i++)
-        for (int r = i + 1; r < PARAMS; r++) {
-            double f = h[r][i] / h[i][i];
-            for (int c = i; c < PARAMS; c++) h[r][c] -= f * h[i][c];
-            g[r] -= f * g[i];
-        }
-    for (int i = PARAMS - 1; i >= 0; i--) {
-        for (int c = i + 1; c < PARAMS; c++) g[i] -= h[i][c] * g[c];
-        g[i] /= h[i][i];
-    }
-}
-
 /* Newton's steps for the parameters that are in[], Platt's smoothed targets, labels weighed by `weight`. */
 static void fit_mix(const learner *l, const bool in[PARAMS], const double weight[2], const double target[2], double q[PARAMS]) {
     const ng_dataset *d = &l->tune;
@@ -228,7 +215,7 @@ static void fit_mix(const learner *l, const bool in[PARAMS], const double weight
                 if (!in[r] || !in[c]) h[r][c] = r == c;
             if (!in[r]) g[r] = 0;
         }
-        solve(h, g);
+        ng_solve(&h[0][0], g, PARAMS);
         double most = 0;
         for (int r = 0; r < PARAMS; r++) {
             double move = g[r] > 1 ? 1 : g[r] < -1 ? -1 : g[r];

@@ -39,9 +39,8 @@ static ng_grid *open_grid(const char *yaml) {
     return g;
 }
 
-/* Who answers, "-" for nobody: in scope, or not. */
-static const char *ask(ng_grid *g, const char *model, bool *in_scope) {
-    static char name[48];
+/* To a classify request, of the named expert or of anybody. */
+static ng_answer *answer(ng_grid *g, const char *model) {
     ng_request r;
     ng_answer *a;
     ng_error err = {0};
@@ -49,6 +48,13 @@ static const char *ask(ng_grid *g, const char *model, bool *in_scope) {
     ng_request_set_text(&r, "some text", 9);
     r.model = model;
     if (ng_grid_ask(g, &r, &a, &err)) fail_msg("%s", err.text);
+    return a;
+}
+
+/* Who answers, "-" for nobody: in scope, or not. */
+static const char *ask(ng_grid *g, const char *model, bool *in_scope) {
+    static char name[48];
+    ng_answer *a = answer(g, model);
     snprintf(name, sizeof name, "%s", a->expert ? a->expert : "-");
     *in_scope = a->in_scope;
     ng_answer_free(a);
@@ -213,12 +219,7 @@ static void one_second_claim_leaves_the_others_alone(void **state) {
 /* The warnings of an answer, one after the other. */
 static const char *warned(ng_grid *g) {
     static char all[1024];
-    ng_request r;
-    ng_answer *a;
-    ng_error err = {0};
-    ng_request_init(&r, NG_TASK_CLASSIFY);
-    ng_request_set_text(&r, "some text", 9);
-    if (ng_grid_ask(g, &r, &a, &err)) fail_msg("%s", err.text);
+    ng_answer *a = answer(g, NULL);
     *all = 0;
     for (size_t i = 0; i < a->n_warnings; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s;", a->warnings[i]);
