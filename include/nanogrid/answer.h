@@ -92,6 +92,7 @@ struct ng_answer {
     bool flagged;                       /* moderate */
     ng_score *categories;               /* moderate: toxicity, hate, injection */
     size_t n_categories;
+    const char *reading;                /* moderate: the text as the model has read it, where that is not as it stands; not told */
     ng_entity *entities;                /* extract, in order of start */
     size_t n_entities;
     const char *answer;                 /* summarize, translate, generate, answer, rewrite: text */

@@ -135,6 +135,7 @@ NG_API ng_status ng_grid_flush(ng_grid *g, ng_error *err) NG_MUST_USE;
 /* What can be named as `model`: experts and upstreams, in configuration order. */
 typedef struct ng_grid_entry {
     const char *name, *model_path; /* model_path NULL for upstreams and built-in rules */
+    const char *adapter;           /* the file beside the model's weights; NULL: none */
     ng_task task;                  /* NG_TASK_AUTO for upstreams (any) */
     ng_tier_level tier;
     bool upstream, available;      /* available: its model file exists / its breaker is closed */

@@ -8,7 +8,7 @@
 
 static struct {
     bool json, card;
-    const char *dir, *noise;
+    const char *dir, *noise, *beside;
 } o;
 
 static const cli_option options[] = {{"dir", 'd', CLI_STR, &o.dir, "DIR",
@@ -17,6 +17,8 @@ static const cli_option options[] = {{"dir", 'd', CLI_STR, &o.dir, "DIR",
                                       "write card.json and scores.gguf beside the model", NULL},
                                      {"noise", 0, CLI_STR, &o.noise, "KIND",
                                       "spoil the test texts of labels: typos, spacing, homoglyphs or leetspeak", NULL},
+                                     {"beside", 0, CLI_STR, &o.beside, "FILE",
+                                      "of labels that an encoder moderates by, the greater probability of its and this linear model's", NULL},
                                      {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},
                                      {0}};
 
@@ -30,7 +32,7 @@ static void put_text(ng_buf *b, const ng_eval_result *r) {
 
 static int run(int argc, char **argv) {
     if (argc != 1) return cli_usage("eval needs one RECIPE.yaml");
-    ng_eval_options opt = {.model_dir = o.dir, .card = o.card, .noise = o.noise};
+    ng_eval_options opt = {.model_dir = o.dir, .card = o.card, .noise = o.noise, .beside = o.beside};
     ng_eval_result r;
     ng_error err = {0};
     if (ng_eval(&r, argv[0], &opt, &err)) return cli_fail(&err);
@@ -45,7 +47,7 @@ static int run(int argc, char **argv) {
 
 const cli_verb cli_verb_eval =
     {"eval",
-     "RECIPE.yaml [--dir DIR] [--card] [--noise KIND] [--json]",
+     "RECIPE.yaml [--dir DIR] [--card] [--noise KIND] [--beside FILE] [--json]",
      "accuracy, calibration, speed and size of a package's model",
      "Measures on the recipe's test set; nothing is fitted. All figures but speed and memory are the same on every "
      "machine.",

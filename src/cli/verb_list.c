@@ -23,6 +23,7 @@ static void put_json(ng_buf *b, const ng_grid *g, const ng_packages *p) {
         ng_json_key(&j, "available"), ng_json_bool(&j, e.available);
         if (e.why) ng_json_key(&j, "why"), ng_json_str(&j, e.why);
         if (e.model_path) ng_json_key(&j, "model"), ng_json_str(&j, e.model_path);
+        if (e.adapter) ng_json_key(&j, "adapter"), ng_json_str(&j, e.adapter);
         ng_json_end(&j);
     }
     ng_json_end(&j);
@@ -41,12 +42,11 @@ static void put_text(ng_buf *b, const ng_grid *g, const ng_packages *p) {
     ng_buf_printf(b, "%-16s %-16s %-7s\n", "expert", "task", "tier");
     for (size_t i = 0; i < ng_grid_n_entries(g); i++) {
         ng_grid_entry e = ng_grid_get_entry(g, i);
-        ng_buf_printf(b, "%-16s %-16s %-7s %s%s\n", e.name,
-                      e.upstream ? "any (upstream)" : ng_task_name(e.task),
-                      ng_tier_level_name(e.tier), e.available ? "" : "not available: ",
-                      e.available ? ""
-                      : e.why     ? e.why
-                                  : "");
+        ng_buf_printf(b, "%-16s %-16s %-7s", e.name, e.upstream ? "any (upstream)" : ng_task_name(e.task),
+                      ng_tier_level_name(e.tier));
+        if (e.adapter) ng_buf_printf(b, " with the adapter %s", e.adapter);
+        if (!e.available) ng_buf_printf(b, " not available: %s", e.why ? e.why : "");
+        ng_buf_putc(b, '\n');
     }
     ng_buf_printf(b, "\n%-16s %10s  %s\n", "package", "KiB", "folder");
     for (size_t i = 0; i < p->len; i++)

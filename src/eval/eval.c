@@ -48,6 +48,13 @@ static ng_status check_noise(const ng_eval_options *opt, const char *task, const
     return ng_fail(err, NG_EINVALID, "%s: noise is for labels, not for the task %s", path, task);
 }
 
+static ng_status check_beside(const ng_eval_options *opt, const char *task, const char *path, ng_error *err) {
+    if (!opt || !opt->beside || (!strcmp(task, "encoder") && !opt->card)) return NG_OK;
+    return ng_fail(err, NG_EINVALID,
+                   opt->card ? "%s: a card tells of the package alone; leave out either card or beside"
+                             : "%s: a model stands beside the heads of an encoder, and this is no recipe of one", path);
+}
+
 ng_status ng_eval(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, ng_error *err) {
     static const ng_eval_options defaults = {0};
     ng_arena *arena;
@@ -60,6 +67,7 @@ ng_status ng_eval(ng_eval_result *out, const char *recipe_path, const ng_eval_op
         if (kinds[i]->serves(task)) ops = kinds[i];
     if (!s && !ops) s = ng_fail(err, NG_EUNSUPPORTED, "%s: the task '%s' has no evaluation", recipe_path, task);
     if (!s) s = check_noise(opt, task, recipe_path, err);
+    if (!s) s = check_beside(opt, task, recipe_path, err);
     if (!s) s = ops->run(out, recipe_path, opt ? opt : &defaults, err);
     ng_arena_free(arena);
     return s;

@@ -9,6 +9,7 @@
 
 #include "model/encoder_heads.h"
 #include "model/encoder_text.h"
+#include "model/linear.h"
 #include "train/encoder_recipe.h"
 #include <math.h>
 #include <stdio.h>
@@ -23,9 +24,21 @@ typedef struct opened {
     float *hidden;
     size_t n_most;
     float scope; /* of the last text */
+    ng_linear *beside; /* or NULL */
+    ng_linear_scratch *scratch;
+    float *beside_p; /* [its labels] */
 } opened;
 
 static bool serves(const char *task) { return !strcmp(task, "encoder"); }
+
+/* Of each label that both have the greater probability. */
+static ng_status join_beside(const opened *o, const char *text, size_t len, float *p, ng_error *err) {
+    ng_status s = ng_linear_apply(o->beside, o->scratch, text, len, o->beside_p, err);
+    for (size_t i = 0; !s && i < o->head->n_labels; i++)
+        for (size_t k = 0; k < ng_linear_n_labels(o->beside); k++)
+            if (!strcmp(o->head->labels[i], ng_linear_label(o->beside, k)) && o->beside_p[k] > p[i]) p[i] = o->beside_p[k];
+    return s;
+}
 
 static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error *err) {
     opened *o = self;
@@ -35,15 +48,28 @@ static ng_status apply(void *self, const ng_text_pair *text, float *p, ng_error 
     ng_buf b = ng_buf_init(2 * text->a_len + 64);
     if (ng_encoder_text(&b, o->head, t, text->a, text->a_len)) read.a = b.data, read.a_len = b.len;
     ng_status s = ng_pair_ids_new(&x, t, &read, o->n_most, err);
+    if (!s) {
+        s = ng_session_hidden_pair(o->session, x.ids, x.n, x.n_first, o->hidden, err);
+        free(x.ids);
+    }
+    if (!s) {
+        ng_encoder_head_logits(o->head, o->hidden, x.n, p);
+        ng_encoder_head_decide(o->head, p, p);
+        o->scope = ng_encoder_head_scope(o->head, o->hidden, x.n, p);
+        if (o->beside && o->head->each) s = join_beside(o, read.a, read.a_len, p, err);
+    }
     ng_buf_clear(&b);
+    return s;
+}
+
+static ng_status open_beside(opened *o, const char *path, ng_error *err) {
+    ng_status s = ng_linear_open(&o->beside, path, err);
+    if (!s && !ng_linear_multi_label(o->beside))
+        s = ng_fail(err, NG_EINVALID, "%s: it gives one label of many; beside a head that moderates stands a model of the task moderate", path);
+    if (!s) s = ng_linear_scratch_new(&o->scratch, o->beside, err);
     if (s) return s;
-    s = ng_session_hidden_pair(o->session, x.ids, x.n, x.n_first, o->hidden, err);
-    free(x.ids);
-    if (s) return s;
-    ng_encoder_head_logits(o->head, o->hidden, x.n, p);
-    ng_encoder_head_decide(o->head, p, p);
-    o->scope = ng_encoder_head_scope(o->head, o->hidden, x.n, p);
-    return NG_OK;
+    o->beside_p = malloc(ng_linear_n_labels(o->beside) * sizeof *o->beside_p);
+    return o->beside_p ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
 }
 
 static ng_status open_all(opened *o, const char *path, ng_error *err) {
@@ -119,6 +145,7 @@ static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_e
     if (!path) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
     snprintf(out->model_path, sizeof out->model_path, "%s", path);
     s = open_all(o, path, err);
+    if (!s && opt->beside) s = open_beside(o, opt->beside, err);
     for (size_t i = 0; !s && i < r.heads.len; i++)
         s = eval_head(out, o, (const ng_encoder_head_recipe *)r.heads.items + i, &r, opt, arena, err);
     if (s) return s;
@@ -134,6 +161,9 @@ static ng_status run(ng_eval_result *out, const char *recipe_path, const ng_eval
     ng_session_free(o.session);
     ng_encoder_heads_close(&o.heads);
     ng_model_close(o.model);
+    ng_linear_scratch_free(o.scratch);
+    ng_linear_close(o.beside);
+    free(o.beside_p);
     free(o.hidden);
     ng_arena_free(arena);
     return s;

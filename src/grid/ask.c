@@ -541,6 +541,8 @@ static void complete_record(asking *a, ng_status s, const ng_error *err) {
     a->rec.error = s;
     if (s) put_cut(a->rec.error_text, sizeof a->rec.error_text, err ? err->text : NULL);
     else fill_from_answer(&a->rec, a->best);
+    const char *adapter = a->best_member ? a->best_member->adapter : NULL, *slash = adapter ? strrchr(adapter, '/') : NULL;
+    put_cut(a->rec.adapter, sizeof a->rec.adapter, slash ? slash + 1 : adapter);
     a->rec.important = s || a->rec.escalated || !a->rec.in_scope || a->rec.n_warnings > 0;
     a->rec.latency_us = (double)(ng_clock_ns() - a->t0_ns) * 1e-3;
     a->rec.keep_text = a->grid->config.records.text && a->rec.privacy != NG_PRIVACY_LOCAL;

@@ -193,7 +193,7 @@ ng_status ng_answer_copy(ng_answer **out, const ng_answer *a) {
     *to = *a;
     to->arena = arena;
     to->route = NULL, to->n_route = 0;
-    to->signals = NULL;
+    to->signals = to->reading = NULL;
     to->warnings = NULL, to->n_warnings = 0;
     to->decision_id[0] = 0;
     to->latency_ms = to->load_ms = to->overhead_us = 0;

@@ -331,7 +331,7 @@ static bool is_worth_asking(asking *a, const line *l, size_t i, const ng_answer 
     return a->by_gain = true;
 }
 
-static void note_label(ng_record_step *step, const grid_member *m, const ng_answer *said) {
+void ng_ask_note_label(ng_record_step *step, const grid_member *m, const ng_answer *said) {
     step->prompt_tokens = said->prompt_tokens;
     step->completion_tokens = said->completion_tokens;
     step->cost_usd = (said->prompt_tokens * m->prompt_per_1m + said->completion_tokens * m->completion_per_1m) * 1e-6;
@@ -357,7 +357,7 @@ static bool judge(asking *a, const line *l, size_t i, ng_answer *said, ng_record
              abstained ? "abstained"
              : unsure  ? "below-contract"
                        : "answered");
-    note_label(step, m, said);
+    ng_ask_note_label(step, m, said);
     if (good) good = !is_worth_asking(a, l, i, said, step);
     if (abstained && !m->upstream) a->out_of_scope = true;
     if (!isnan(threshold)) a->rec.threshold = threshold;
@@ -389,40 +389,14 @@ static ng_status note_failure(asking *a, const grid_member *m, ng_status s, cons
     return NG_OK;
 }
 
-static bool is_unsure(const asking *a, const grid_member *m, const ng_answer *said) {
-    return m->second && !a->request->params.n_labels && (!said->in_scope || said->confidence < m->below);
-}
-
-static bool first_stands(const grid_member *m, const ng_answer *first, const ng_answer *second) {
-    if (!m->second_stands) return first->confidence >= second->confidence;
-    return !second->in_scope && first->in_scope && first->confidence >= m->refuse_below;
-}
-
-/* Of two calibrated answers the surer stands, or the second's where it is said to; `first` where the second model fails.  *step is the one that tells. */
-static ng_answer *ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step) {
-    ng_answer *said = NULL;
-    ng_error why = {0};
-    ng_record_step *second;
-    (*step)->confidence = first->confidence;
-    snprintf((*step)->outcome, sizeof (*step)->outcome, "unsure");
-    note_label(*step, m, first);
-    second = ng_ask_step(a, "second", m);
-    if (ng_ask_member(a, m->second, a->task, &said, &second->latency_us, &why)) {
-        ng_ask_warn(a, "the second model of %s failed: %s", m->name, why.text);
-        snprintf(second->outcome, sizeof second->outcome, "failed");
-        a->passing = true;
-        return first; /* judged on its own step */
-    }
-    if (first_stands(m, first, said)) {
-        second->confidence = said->confidence;
-        snprintf(second->outcome, sizeof second->outcome, m->second_stands ? "refused" : "less sure");
-        note_label(second, m, said);
-        ng_ask_waste(a, m, said);
-        return first;
-    }
-    ng_ask_waste(a, m, first);
-    *step = second;
-    return said;
+static void note_skip(asking *a, const char *outcome) {
+    bool foreign = strstr(outcome, "language") != NULL;
+    bool private = strstr(outcome, "privacy") || strstr(outcome, "region") || strstr(outcome, "consent") ||
+                   strstr(outcome, "tenant");
+    /* privacy and its like are part of the cache's key, the language follows from the text */
+    a->passing |= !private && !foreign;
+    /* a text in a language that an expert does not serve is out of its scope */
+    a->out_of_scope |= foreign;
 }
 
 /* NG_OK with *end false: climb on. */
@@ -431,34 +405,28 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
     /* Exploring hears one of each tier. */
     if (a->exploring && a->best_member && a->answered && m->tier_level <= a->best_member->tier_level) return NG_OK;
     ng_record_step *step = ng_ask_step(a, m->upstream ? "upstream" : "expert", m);
+    ng_answer *said = NULL;
     if (!ng_ask_admits(a, m, step->outcome)) {
-        bool foreign = strstr(step->outcome, "language") != NULL;
-        bool private = strstr(step->outcome, "privacy") || strstr(step->outcome, "region") ||
-                       strstr(step->outcome, "consent") || strstr(step->outcome, "tenant");
-        a->passing |=
-            !private &&
-            !foreign; /* privacy and its like are part of the cache's key, the language follows from the text */
-        a->out_of_scope |=
-            foreign; /* a text in a language that an expert does not serve is out of its scope */
-        return NG_OK;
-    }
-    if (!ng_ask_pay(a, m)) { /* another call took the rest since it was looked at */
+        note_skip(a, step->outcome);
+        said = ng_ask_stand_in(a, m, &step);
+        if (!said) return NG_OK;
+    } else if (!ng_ask_pay(a, m)) { /* another call took the rest since it was looked at */
         snprintf(step->outcome, sizeof step->outcome, "skipped: budget");
         a->passing = true;
         return NG_OK;
+    } else {
+        ng_error why = {0};
+        double before = a->rec.cost_usd;
+        ng_status s = ask_candidate(a, l, i, &said, &step->latency_us, &why);
+        ng_ask_settle(a, m, a->rec.cost_usd - before);
+        if (a->must_wait) return s;
+        if (s) {
+            *end = a->committed;
+            s = note_failure(a, m, s, &why, err);
+            if (s || !(said = ng_ask_stand_in(a, m, &step))) return s;
+        } else if (!said) return NG_OK; /* given up */
+        else said = ng_ask_second(a, m, said, &step);
     }
-    ng_answer *said = NULL;
-    ng_error why = {0};
-    double before = a->rec.cost_usd;
-    ng_status s = ask_candidate(a, l, i, &said, &step->latency_us, &why);
-    ng_ask_settle(a, m, a->rec.cost_usd - before);
-    if (a->must_wait) return s;
-    if (s) {
-        *end = a->committed;
-        return note_failure(a, m, s, &why, err);
-    }
-    if (!said) return NG_OK; /* given up */
-    if (is_unsure(a, m, said)) said = ask_second(a, m, said, &step);
     if (a->disowned) said->in_scope = false;
     *end = judge(a, l, i, said, step) || a->must_wait;
     return NG_OK;

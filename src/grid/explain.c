@@ -118,6 +118,7 @@ static void tell(ng_buf *b, const json_t *o) {
     else if (pipeline) return tell_pipeline(b, o, str(pipeline, "name"));
     ng_buf_printf(b, "answered by %s (%s), task %s", str(o, "expert"), str(o, "tier"),
                   str(o, "task"));
+    if (json_object_get(o, "adapter")) ng_buf_printf(b, ", with the adapter %s", str(o, "adapter"));
     put_confidence(b, num(o, "confidence"));
     if (!isnan(num(o, "threshold")))
         ng_buf_printf(b, ", contract asks for %.3f", num(o, "threshold"));

@@ -185,7 +185,7 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     if (s) return s;
     m->second = second;
     m->below = c->unsure.below;
-    m->second_stands = c->unsure.stands;
+    m->stands = (grid_stands)c->unsure.stands;
     m->refuse_below = c->unsure.refuse_below;
     return NG_OK;
 }
@@ -639,6 +639,7 @@ ng_grid_entry ng_grid_get_entry(const ng_grid *g, size_t i) {
     const grid_member *m = &g->members[i];
     ng_grid_entry e = {.name = m->name,
                        .model_path = m->model_path,
+                       .adapter = m->adapter,
                        .task = m->task,
                        .tier = m->tier_level,
                        .upstream = m->upstream};

@@ -61,8 +61,9 @@ static const ng_config_field unsure_fields[] = {{"model", NG_CONFIG_STR, IN_UNSU
                                                 {"below", NG_CONFIG_NUM, IN_UNSURE(below), .dflt = "0.9", .min = 0,
                                                  .max = 1, .help = "confidence of the expert's own model"},
                                                 {"stands", NG_CONFIG_ENUM, IN_UNSURE(stands), .dflt = "surer",
-                                                 .choices = "surer|second",
-                                                 .help = "the surer of both answers, or what the second says, its scope too"},
+                                                 .choices = "surer|second|greater|fallback",
+                                                 .help = "the surer of both answers; what the second says, its scope too; moderate: of each category the greater "
+                                                 "probability; the second only where the first fails"},
                                                 {"refuse_below", NG_CONFIG_NUM, IN_UNSURE(refuse_below), .dflt = "1",
                                                  .min = 0, .max = 1, .help = "stands: second: its word that a text is out of scope "
                                                  "counts where the expert's own model is less sure than this"},
@@ -400,6 +401,9 @@ static ng_status check_policies(merger *m) {
                            "%s:%d: the expert '%s': unsure needs a model, a task with a confidence and no contract "
                            "(whose bound holds for one model)",
                            m->name, e[i].unsure.line, e[i].name);
+        if (e[i].unsure.stands == GRID_STANDS_GREATER && e[i].task + 1 != NG_TASK_MODERATE)
+            return ng_fail(m->err, NG_EINVALID, "%s:%d: the expert '%s': unsure: stands: greater is for the task moderate", m->name,
+                           e[i].unsure.line, e[i].name);
         summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
         bool label = e[i].task + 1 == NG_TASK_CLASSIFY || e[i].task + 1 == NG_TASK_DETECT_LANGUAGE;
         labels |= label;

@@ -21,6 +21,9 @@ typedef struct grid_model_config {
     int line;
 } grid_model_config;
 
+/* Whose word stands where an expert has a second model (second.c). */
+typedef enum grid_stands { GRID_STANDS_SURER, GRID_STANDS_SECOND, GRID_STANDS_GREATER, GRID_STANDS_FALLBACK } grid_stands;
+
 typedef struct grid_expert_config {
     const char *name;
     int task; /* ng_task - 1 */
@@ -42,7 +45,7 @@ typedef struct grid_expert_config {
     struct {
         const char *model, *head; /* model NULL: nobody */
         double below;
-        int stands; /* 1: the second's answer, else the surer */
+        int stands; /* grid_stands */
         double refuse_below;
         int line;
         const grid_model_config *resolved;

@@ -38,9 +38,9 @@ typedef struct grid_member {
     const char *route_path;
     ng_vector_claim *vector; /* what it says over an encoder's vector of the text; NULL: nothing, or vector_why */
     const char *vector_why;  /* it has a word on that which cannot be read */
-    const struct grid_member *second; /* asked too where this one is less sure than `below`; or NULL */
+    const struct grid_member *second; /* asked too where this one is less sure than `below` (second.c); or NULL */
     double below;
-    bool second_stands; /* its answer, else the surer of both; but at refuse_below and above this one's, where the second refuses */
+    grid_stands stands; /* SECOND: but at refuse_below and above this one's, where the second refuses */
     double refuse_below;
     const char *upstream_model;
     const char *why;  /* unavailable since the grid was opened; NULL: available */
@@ -147,6 +147,7 @@ typedef struct asking {
     char *spelt;         /* that with typing errors put right, for what gives a text one of its labels; NULL: none was found */
     ng_part spelt_part;
     ng_message spelt_message;
+    const ng_message *reading; /* how the first of an expert's models has read it, while the second is asked; or NULL */
     char *payload;       /* what of it the task is about, where that is less; req points here then */
     ng_part payload_part;
     ng_message payload_message;
@@ -251,6 +252,11 @@ void ng_decision_add(ng_decision *d, const char *label, double p);
 
 /* cascade.c: sets best, or fails. */
 ng_status ng_ask_cascade(asking *a, ng_error *err);
+void ng_ask_note_label(ng_record_step *step, const grid_member *m, const ng_answer *said);
+/* second.c: `first` is m's answer, *step the one that tells of it; where m's second model has a word the one that stands, on its step. */
+ng_answer *ng_ask_second(asking *a, const grid_member *m, ng_answer *first, ng_record_step **step);
+/* The second's answer where m failed or cannot run; NULL: it has none that may be asked, or that fails too. */
+ng_answer *ng_ask_stand_in(asking *a, const grid_member *m, ng_record_step **step);
 
 enum { GRID_SHORTEN_TRIES = 6 };
 /* Puts a compressed text into the request, 1 / 2^(round + 1) of its words.  NG_ELIMIT: it cannot be. */

@@ -39,10 +39,11 @@ void ng_ask_spell(asking *a) {
 
 ng_tier_request ng_ask_reading(const asking *a, ng_task task) {
     ng_tier_request r = a->req;
-    const ng_message *m = a->spelt && task == NG_TASK_CLASSIFY ? &a->spelt_message
+    const ng_message *m = a->reading                           ? a->reading
+                          : a->spelt && task == NG_TASK_CLASSIFY ? &a->spelt_message
                           : a->plain                           ? &a->plain_message
                                                                : NULL;
-    if (m && !a->payload) r.messages = m, r.n_messages = 1;
+    if (m && (a->reading || !a->payload)) r.messages = m, r.n_messages = 1;
     return r;
 }
 

@@ -180,6 +180,7 @@ void ng_record_json(ng_json *j, const ng_record *r) {
     put_pipeline(j, r);
     put_str(j, "task", ng_task_name(r->task));
     put_str(j, "expert", r->expert);
+    if (*r->adapter) put_str(j, "adapter", r->adapter);
     put_str(j, "tier", ng_tier_level_name(r->tier));
     put_num(j, "confidence", r->confidence, 6);
     if (!isnan(r->threshold)) ng_json_key(j, "threshold"), ng_json_num(j, r->threshold);

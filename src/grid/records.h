@@ -89,7 +89,7 @@ typedef struct ng_record {
     ng_record_step steps[NG_RECORD_STEPS];
     size_t n_steps;
     ng_task task;
-    char expert[48];
+    char expert[48], adapter[64]; /* adapter: of that expert, its file's name without the folder; "": none */
     ng_tier_level tier;
     double confidence, threshold; /* threshold NaN: no contract */
     bool in_scope, escalated, cached, drifting;

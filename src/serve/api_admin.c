@@ -20,6 +20,7 @@ static void put_model(ng_json *j, const ng_grid_entry *e) {
     ng_json_key(j, "tier"), ng_json_str(j, ng_tier_level_name(e->tier));
     ng_json_key(j, "available"), ng_json_bool(j, e->available);
     if (!e->available) ng_json_key(j, "why"), ng_json_str(j, e->why);
+    if (e->adapter) ng_json_key(j, "adapter"), ng_json_str(j, e->adapter);
     ng_json_end(j);
 }
 

@@ -222,7 +222,13 @@ static ng_status apply(void *self, const ng_tier_request *req, ng_answer *a, ng_
     float scope = 0, *p = ng_answer_alloc(a, head->n_labels * sizeof *p);
     if (!p) return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
     ng_buf reading = ng_buf_init(2 * len + 64);
-    if (ng_encoder_text(&reading, head, ng_model_tokenizer(h->e->model, NULL), text, len)) text = reading.data, len = reading.len;
+    if (ng_encoder_text(&reading, head, ng_model_tokenizer(h->e->model, NULL), text, len)) {
+        text = reading.data, len = reading.len;
+        if (!(a->reading = ng_answer_strndup(a, text, len))) {
+            ng_buf_clear(&reading);
+            return ng_fail(err, NG_ENOMEM, "encoder: out of memory");
+        }
+    }
     pthread_mutex_lock(&h->e->lock);
     s = ng_shared_encoder_read(h->e, text, len, err);
     if (!s) {

@@ -395,6 +395,7 @@ static void answer(codec *c, ng_answer *a) {
     scores(c, &a->scores, &a->n_scores);
     flag(c, &a->flagged);
     scores(c, &a->categories, &a->n_categories);
+    text(c, &a->reading, NULL);
     entities(c, a);
     text(c, &a->answer, NULL);
     text(c, &a->finish, NULL);

@@ -48,7 +48,16 @@ cache: {exact: 0}
     ask = lambda who: json.loads(run("run", "--grid", at("grid.yaml"), "--expert", who, "--task", "classify", "--json", "abc def").stdout)
     check("the adapter's head answers in a grid: %s" % ask("adapted"), ask("adapted")["label"] == asked["label"] and ask("adapted")["scores"] == asked["scores"])
     check("the base's head beside it: %s" % ask("plain"), ask("plain")["label"] in ("x", "y", "z"))
+    listed = {e["name"]: e for e in json.loads(run("list", "--grid", at("grid.yaml"), "--json").stdout)["experts"]}
+    check("list shows the adapter, of the expert that has one: %s" % listed, listed["adapted"]["adapter"] == at("lora/adapter.gguf") and "adapter" not in listed["plain"])
+    check("in the table too", "with the adapter " + at("lora/adapter.gguf") in run("list", "--grid", at("grid.yaml")).stdout)
+    for who, said in (("adapted", "adapter.gguf"), ("plain", None)):
+        told = json.loads(run("explain", "--grid", at("grid.yaml"), "--json", ask(who)["decision_id"]).stdout)
+        check("explain tells it: %s" % told, told.get("adapter") == said)
+    check("in words too", "with the adapter adapter.gguf" in run("explain", "--grid", at("grid.yaml"), ask("adapted")["decision_id"]).stdout)
     with Served((grid % at("lora/adapter.gguf")).replace("path: base.gguf", "path: " + at("base.gguf"))) as s:
+        models = {m["id"]: m for m in s.get("/v1/models").json["data"]}
+        check("GET /v1/models shows the adapter: %s" % models, models["adapted"]["adapter"] == at("lora/adapter.gguf") and "adapter" not in models["plain"])
         for who, labels in (("adapted", {"long", "short"}), ("plain", {"x", "y", "z"})):
             r = s.post("/v1/classify", {"input": "abc def", "model": who})
             check("%s over HTTP: %r" % (who, r), r.status == 200 and r.json["results"][0]["label"] in labels)

@@ -83,6 +83,16 @@ static ng_status summarize(const ng_tier_request *req, ng_answer *a, ng_error *e
     return a->answer ? NG_OK : ng_fail(err, NG_ENOMEM, "fake: out of memory");
 }
 
+static ng_status moderate(const fake *f, ng_answer *a, ng_error *err) {
+    a->flagged = f->flagged;
+    a->reading = f->reading;
+    a->categories = ng_answer_alloc(a, 4 * sizeof *a->categories);
+    if (!a->categories) return ng_fail(err, NG_ENOMEM, "fake: out of memory");
+    for (; a->n_categories < 4 && f->labels[a->n_categories]; a->n_categories++)
+        a->categories[a->n_categories] = (ng_score){f->labels[a->n_categories], f->p[a->n_categories]};
+    return NG_OK;
+}
+
 /* To this encoder all texts are alike. */
 static ng_status embed(ng_answer *a, ng_error *err) {
     a->embedding = ng_answer_alloc(a, 2 * sizeof *a->embedding);
@@ -100,6 +110,8 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
     if (req->expert) snprintf(f->expert, sizeof f->expert, "%s", req->expert);
     const ng_message *first = req->n_messages ? &req->messages[0] : NULL;
     snprintf(f->system, sizeof f->system, "%s", first && !strcmp(first->role, "system") ? first->parts[0].text : "");
+    const ng_message *last = req->n_messages ? &req->messages[req->n_messages - 1] : NULL;
+    snprintf(f->said, sizeof f->said, "%s", last && last->n_parts ? last->parts[0].text : "");
     if (f->sleep_ms) usleep((useconds_t)f->sleep_ms * 1000);
     if (f->fails && !f->fails_after) return ng_fail(err, f->fails, "the fake is down");
     a->confidence = f->confidence;
@@ -114,6 +126,8 @@ static ng_status submit(void *self, const ng_tier_request *req, ng_answer *a, ng
         return generate(f, req, a, err);
     case NG_TASK_EMBED:
         return embed(a, err);
+    case NG_TASK_MODERATE:
+        return moderate(f, a, err);
     case NG_TASK_EXTRACT:
         return extract(f, req, a, err);
     default:

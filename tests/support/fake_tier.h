@@ -20,8 +20,10 @@ typedef struct fake {
     const char *text;      /* generate: the answer; NULL: the pieces */
     const char *unhealthy; /* healthy() says no, why */
     const char *entity;    /* extract: one entity of this label when the text holds '@' */
-    const char *labels[4]; /* classify: further labels, of falling probability */
+    const char *labels[4]; /* classify: further labels, of falling probability; moderate: the categories */
     float p[4];
+    bool flagged;          /* moderate */
+    const char *reading;   /* moderate: how it has read the text; NULL: as it stands */
     double threshold; /* what calibration says */
     int sleep_ms;
     bool at_once;          /* calls do not wait */
@@ -32,6 +34,7 @@ typedef struct fake {
     size_t n_labels;
     char expert[48];
     char system[256]; /* the first message, where it is the system's */
+    char said[64];      /* the last one */
 } fake;
 
 extern const grid_hooks fake_hooks;

@@ -89,6 +89,8 @@ static void names_line_and_mend(void **state) {
          "t.yaml:3: the expert 'a': unsure needs a model, a task with a confidence and no contract"},
         {"experts:\n  - {name: a, task: classify, unsure: {model: m}}\n",
          "t.yaml:2: the expert 'a': unsure needs a model"},
+        {"models: {m: {path: m.gguf}}\nexperts:\n  - {name: a, task: classify, model: m, unsure: {model: m, stands: greater}}\n",
+         "t.yaml:3: the expert 'a': unsure: stands: greater is for the task moderate"},
         {"experts:\n  - {name: a, task: sing}\n", "t.yaml:2: task: 'sing' is not one of generate|classify"},
         {"experts:\n  - {task: classify}\n", "t.yaml:2: an expert lacks the key 'name'"},
         {"experts:\n  - {name: a, task: classify}\n  - {name: a, task: extract}\n",
@@ -281,6 +283,76 @@ static void a_second_model_may_have_the_last_word(void **state) {
     a = ask(g, NG_TASK_CLASSIFY, "not strange");
     assert_true(a->in_scope && !strcmp(a->label, "leave"));
     ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+#define MODERATE                                                                                                     \
+    "embedded: false\nmodels: {m: {path: m.gguf}}\nexperts:\n  - {name: guard, task: moderate, model: m, head: h, " \
+    "unsure: {model: m, below: 1, stands: %s}}\n"
+
+static void of_two_moderators_the_greater_probability_stands(void **state) {
+    (void)state;
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, MODERATE, "greater");
+    ng_grid *g = open_grid(yaml);
+    fake *first = fake_get("guard"), *second = fake_get("guard/unsure");
+    *first = (fake){.labels = {"toxicity", "injection"}, .p = {0.2f, 0.1f}, .confidence = 0.8, .reading = "as it reads"};
+    *second = (fake){.labels = {"injection", "toxicity"}, .p = {0.7f, 0.1f}, .flagged = true, .confidence = 0.7};
+    ng_answer *a = ask(g, NG_TASK_MODERATE, "as 1t r34d5");
+    assert_true(a->flagged && a->confidence == 0.7 && a->categories[0].p == 0.2f && a->categories[1].p == 0.7f);
+    assert_string_equal(step_of(a, "guard"), "joined");
+    assert_string_equal(a->route[a->n_route - 1].step, "second");
+    assert_string_equal(a->route[a->n_route - 1].outcome, "answered");
+    assert_true(!strcmp(first->said, "as 1t r34d5") && !strcmp(second->said, "as it reads"));
+    ng_answer_free(a);
+    second->flagged = false, second->p[0] = 0.3f; /* two that see nothing are as sure as the less sure one */
+    a = ask(g, NG_TASK_MODERATE, "harmless");
+    assert_true(!a->flagged && a->confidence == 0.7 && a->categories[1].p == 0.3f);
+    ng_answer_free(a);
+    first->flagged = second->flagged = true;
+    a = ask(g, NG_TASK_MODERATE, "both see it");
+    assert_true(a->flagged && a->confidence == 0.8);
+    ng_answer_free(a);
+    second->flagged = false;
+    a = ask(g, NG_TASK_MODERATE, "one sees it");
+    assert_true(a->flagged && a->confidence == 0.8);
+    ng_answer_free(a);
+    ng_grid_close(g);
+}
+
+static void a_second_model_stands_in(void **state) {
+    (void)state;
+    char yaml[512];
+    snprintf(yaml, sizeof yaml, MODERATE, "fallback");
+    ng_grid *g = open_grid(yaml);
+    fake *first = fake_get("guard"), *second = fake_get("guard/unsure");
+    *first = (fake){.labels = {"toxicity"}, .p = {0.2f}, .confidence = 0.1};
+    *second = (fake){.labels = {"toxicity"}, .p = {0.9f}, .flagged = true, .confidence = 0.9};
+    ng_answer *a = ask(g, NG_TASK_MODERATE, "it runs");
+    assert_true(!a->flagged && second->calls == 0);
+    ng_answer_free(a);
+    first->fails = NG_EIO;
+    a = ask(g, NG_TASK_MODERATE, "it fails");
+    assert_true(a->flagged && a->confidence == 0.9 && !strcmp(a->expert, "guard") && a->n_warnings == 2);
+    assert_string_equal(step_of(a, "guard"), "failed");
+    assert_string_equal(a->route[a->n_route - 1].step, "second");
+    ng_answer_free(a);
+    first->fails = NG_OK, first->unhealthy = "its worker died";
+    a = ask(g, NG_TASK_MODERATE, "it is ill");
+    assert_true(a->flagged && a->n_warnings == 1 && strstr(a->warnings[0], "answers alone"));
+    ng_answer_free(a);
+    second->fails = NG_EIO; /* then nobody does */
+    ng_request r;
+    ng_error err = {0};
+    ng_request_init(&r, NG_TASK_MODERATE);
+    ng_request_set_text(&r, "both", 4);
+    assert_int_not_equal(ng_grid_ask(g, &r, &a, &err), NG_OK);
+    err = (ng_error){0};
+    first->unhealthy = NULL; /* and a request that is wrong is wrong for both */
+    first->fails = NG_EINVALID, second->fails = NG_OK;
+    int calls = second->calls;
+    assert_int_equal(ng_grid_ask(g, &r, &a, &err), NG_EINVALID);
+    assert_int_equal(second->calls, calls);
     ng_grid_close(g);
 }
 
@@ -780,6 +852,8 @@ int main(void) {
         cmocka_unit_test_setup(names_line_and_mend, fresh),
         cmocka_unit_test_setup(merges_with_the_built_in_grid, fresh),
         cmocka_unit_test_setup(a_second_model_answers_what_the_first_is_unsure_of, fresh),
+        cmocka_unit_test_setup(of_two_moderators_the_greater_probability_stands, fresh),
+        cmocka_unit_test_setup(a_second_model_stands_in, fresh),
         cmocka_unit_test_setup(a_second_model_may_have_the_last_word, fresh),
         cmocka_unit_test_setup(documents_every_key, fresh),
         cmocka_unit_test_setup(routes_to_task_and_expert, fresh),

@@ -31,6 +31,8 @@ typedef struct ng_eval_options {
     const char *model_dir; /* NULL: models/NAME beside the recipe's folder */
     bool card;             /* write the card and the scores beside the model */
     const char *noise;     /* of the test texts of labels: typos, spacing, homoglyphs, leetspeak; NULL: none.  Not with card */
+    const char *beside;    /* of an encoder's heads that moderate: of each label the greater probability of theirs and of this linear
+                              model's, as in a grid with `stands: greater`; NULL: theirs.  Not with card */
 } ng_eval_options;
 
 NG_API ng_status ng_eval(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt,
