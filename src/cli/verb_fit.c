@@ -20,9 +20,9 @@ static const cli_option options[] =
      {"ram", 0, CLI_STR, &o.ram, "R", "most memory that serving may take, such as 512MB (no limit)", NULL},
      {"latency", 0, CLI_STR, &o.latency, "L", "95 of 100 answers within this time, such as 20ms or 500us (no limit)",
       NULL},
-     {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts: .csv, .tsv, .jsonl, for extract .conll (the packages as they are)", NULL},
-     {"text", 0, CLI_STR, &o.text, "COLUMN", "of the texts (text)", NULL},
-     {"label", 0, CLI_STR, &o.label, "COLUMN", "of the labels (label)", NULL},
+     {"data", 0, CLI_STR, &o.data, "FILE", "labelled texts, or prompts and answers: .csv, .tsv, .jsonl, for extract .conll (the packages as they are)", NULL},
+     {"text", 0, CLI_STR, &o.text, "COLUMN", "of the texts (text; generate: prompt)", NULL},
+     {"label", 0, CLI_STR, &o.label, "COLUMN", "of the labels (label; generate: answer)", NULL},
      {"model", 'm', CLI_LIST, &o.models, "FILE", "a GGUF to try as well, with --data a BERT; may be given again", NULL},
      {"out", 'o', CLI_STR, &o.out, "DIR", "where grid.yaml and its models go (fit)", NULL},
      {"threads", 't', CLI_INT, &o.threads, "N", "threads for models (chosen by measurement)", "NANOGRID_THREADS"},
@@ -61,6 +61,7 @@ static void put_number(ng_json *j, const char *key, double x, int decimals) {
 static void put_json(ng_buf *b, const ng_device_fit *r) {
     ng_json j = ng_json_init(b);
     ng_json_object(&j);
+    const char *figure = r->by_bits ? "bits_per_byte" : "accuracy", *test = r->by_bits ? "test_bits_per_byte" : "test_accuracy";
     ng_json_key(&j, "task"), ng_json_str(&j, o.task);
     ng_json_key(&j, "tried"), ng_json_array(&j);
     for (size_t i = 0; i < r->n_rows; i++) {
@@ -68,7 +69,7 @@ static void put_json(ng_buf *b, const ng_device_fit *r) {
         ng_json_object(&j);
         ng_json_key(&j, "name"), ng_json_str(&j, w->name);
         ng_json_key(&j, "what"), ng_json_str(&j, w->what);
-        put_number(&j, "accuracy", w->accuracy, 6);
+        put_number(&j, figure, w->accuracy, 6);
         put_number(&j, "p50_ms", w->p50_ms, 4);
         put_number(&j, "p95_ms", w->p95_ms, 4);
         put_number(&j, "memory_mb", w->peak_mb, 2);
@@ -80,7 +81,7 @@ static void put_json(ng_buf *b, const ng_device_fit *r) {
     ng_json_end(&j);
     ng_json_key(&j, "chosen"), ng_json_str(&j, r->rows[r->chosen].name);
     ng_json_key(&j, "because"), ng_json_str(&j, r->because);
-    put_number(&j, "test_accuracy", r->test_accuracy, 6);
+    put_number(&j, test, r->test_accuracy, 6);
     ng_json_key(&j, "train"), ng_json_uint(&j, r->n_train);
     ng_json_key(&j, "choose"), ng_json_uint(&j, r->n_choose);
     ng_json_key(&j, "test"), ng_json_uint(&j, r->n_test);
@@ -95,7 +96,7 @@ static void put_cell(ng_buf *b, double x, const char *form) {
 }
 
 static void put_table(ng_buf *b, const ng_device_fit *r, bool done) {
-    ng_buf_printf(b, "%-24s%11s%11s%11s%11s%11s", "", "accuracy", "p50 ms", "p95 ms", "memory MB", "files MB");
+    ng_buf_printf(b, "%-24s%11s%11s%11s%11s%11s", "", r->by_bits ? "bits/byte" : "accuracy", "p50 ms", "p95 ms", "memory MB", "files MB");
     for (size_t i = 0; i < r->n_rows; i++) {
         const ng_device_fit_row *w = &r->rows[i];
         ng_buf_printf(b, "\n%s %-22s", done && i == r->chosen ? ">" : " ", w->name);
@@ -108,7 +109,9 @@ static void put_table(ng_buf *b, const ng_device_fit *r, bool done) {
 static void put_text(ng_buf *b, const ng_device_fit *r) {
     put_table(b, r, true);
     ng_buf_printf(b, "\n\n%s", r->because);
-    if (!isnan(r->test_accuracy))
+    if (!isnan(r->test_accuracy) && r->by_bits)
+        ng_buf_printf(b, "; on %zu texts that decided nothing: %.3f bits a byte", r->n_test, r->test_accuracy);
+    else if (!isnan(r->test_accuracy))
         ng_buf_printf(b, "; on %zu texts that decided nothing: %.1f %%", r->n_test, 100 * r->test_accuracy);
     ng_buf_printf(b, "\n%s written in %.0f s; try: nanogrid run --grid %s --task %s \"..\"", r->grid_path, r->seconds,
                   r->grid_path, o.task);
@@ -153,7 +156,8 @@ static int run(int argc, char **argv) {
 const cli_verb cli_verb_fit = {
     "fit", "--task T [--ram R] [--latency L] [--data FILE] [-m FILE] [--out DIR] [--json]", "choose an expert for this device and write its grid.yaml",
     "Tries what can serve the task, on this device: with labelled texts, linear models of two sizes, heads on encoders cut to "
-    "fewer layers, and both together, for moderate and extract an adapter on the shared encoder; without, the packages as they are.  Each is asked held-out texts in a process of its own; of "
+    "fewer layers, and both together, for moderate and extract an adapter on the shared encoder; without, the packages as they are.  A model that generates is tried in fewer bits and with shorter contexts; with prompts and answers it is "
+    "judged by the replies that hold the answer, or by the bits that long answers cost it.  Each is asked held-out texts in a process of its own; of "
     "those within --ram and --latency the most accurate is chosen, unless a smaller one is as good.\n\nDIR then holds grid.yaml, "
     "its models and their recipes.  Nothing fits: exit 1, and the nearest miss is told.",
     options, run};

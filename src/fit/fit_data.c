@@ -65,7 +65,7 @@ ng_status ng_fit_data_write(fit_job *j, const char *name) {
 }
 
 /* Texts are judged as lines. */
-static void on_one_line(const ng_sample *s) {
+void ng_fit_on_one_line(const ng_sample *s) {
     for (char *c = (char *)(uintptr_t)s->text; *c; c++)
         if (*c == '\n' || *c == '\r') *c = ' ';
 }
@@ -78,7 +78,7 @@ static ng_status order_held(fit_job *j) {
     for (uint64_t part = 8; part < 10; part++)
         for (size_t i = 0; i < j->held.len; i++)
             if (j->held.items[i].hash % 10 == part && n[part - 8] < FIT_TEXTS_MAX) {
-                on_one_line(&j->held.items[i]);
+                ng_fit_on_one_line(&j->held.items[i]);
                 all[used++] = j->held.items[i];
                 n[part - 8]++;
             }
@@ -93,6 +93,7 @@ static ng_status order_held(fit_job *j) {
 }
 
 ng_status ng_fit_data_read(fit_job *j) {
+    if (j->opt->task == NG_TASK_GENERATE) return ng_fit_replies_read(j);
     bool tags = j->opt->task == NG_TASK_EXTRACT;
     if (tags && !has_columns(j) && (j->opt->text || j->opt->label))
         return ng_fail(j->err, NG_EINVALID, "%s: a CoNLL file has no columns with names; leave out --text and --label", j->opt->data);

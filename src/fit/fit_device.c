@@ -2,12 +2,14 @@
  *
  * The choice among those within the limits: the most accurate, but a smaller one before it where the two differ on so few
  * texts that chance would do it.  On texts where exactly one of them is right the difference has a standard deviation of
- * the root of their number (McNemar 1947); up to one of those counts as equal, so that memory is paid only for what shows. */
+ * the root of their number (McNemar 1947); up to one of those counts as equal, so that memory is paid only for what shows.  Where
+ * texts have a number instead (bits a byte), the root of the summed squares of the differences is the same. */
 #include "fit_parts.h"
 
 #include "core/clock.h"
 #include "core/file.h"
 #include <math.h>
+#include <nanogrid/head.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,21 +42,44 @@ fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what) {
 
 /* ---- the choice --------------------------------------------------------------------------------- */
 
+/* The file of a candidate's model. */
+static const char *model_path(fit_job *j, const char *model) { return *model == '/' ? model : ng_fit_path(j, model); }
+
+static bool is_encoder(fit_job *j, const fit_candidate *c) {
+    return c->model && ng_head_is_big(&(ng_head_spec){.task = j->opt->task, .path = model_path(j, c->model), .head = c->head});
+}
+
 static double size_of(const ng_device_fit_row *r) { return isnan(r->peak_mb) ? r->model_mb : r->peak_mb; }
 
 /* With data: as good as `best` as far as these texts can show.  Without: of the same rank. */
 static bool as_good(const fit_job *j, const fit_candidate *c, const fit_candidate *best) {
-    double only_best = 0, only_c = 0;
-    if (!c->right || !best->right) return c->rank >= best->rank;
+    double sum = 0, squares = 0;
+    if (!c->score || !best->score) return c->rank >= best->rank;
     for (size_t i = 0; i < j->out->n_choose; i++) {
-        only_best += best->right[i] && !c->right[i];
-        only_c += c->right[i] && !best->right[i];
+        double d = (double)best->score[i] - (double)c->score[i];
+        sum += d, squares += d * d;
     }
-    return only_best - only_c <= sqrt(only_best + only_c);
+    return sum <= sqrt(squares);
 }
 
-static bool better(const fit_candidate *a, const fit_candidate *b) {
-    return a->right && b->right ? a->row.accuracy > b->row.accuracy : a->rank > b->rank;
+static bool better(const fit_job *j, const fit_candidate *a, const fit_candidate *b) {
+    if (!a->score || !b->score) return a->rank > b->rank;
+    return j->out->by_bits ? a->row.accuracy < b->row.accuracy : a->row.accuracy > b->row.accuracy;
+}
+
+/* A linear model in the place of an encoder that fails: the best one that was measured and fits beside it. */
+static void find_fallback(fit_job *j, fit_candidate *c) {
+    const fit_candidate *best = NULL;
+    ng_task task = j->opt->task;
+    bool labels = task == NG_TASK_CLASSIFY || task == NG_TASK_MODERATE || task == NG_TASK_DETECT_LANGUAGE;
+    if (!labels || c->second || !is_encoder(j, c)) return;
+    for (size_t i = 0; i < j->n; i++) {
+        const fit_candidate *e = &j->items[i];
+        double both_mb = c->row.peak_mb + e->row.model_mb * 1e6 / 1048576;
+        bool room = !j->opt->ram_bytes || both_mb <= (double)j->opt->ram_bytes / 1048576;
+        if (e->row.fits && e->model && !e->second && room && !is_encoder(j, e) && (!best || better(j, e, best))) best = e;
+    }
+    if (best) c->second = best->model, c->below = 0;
 }
 
 /* How far over the limits: 1 is on them. */
@@ -83,24 +108,31 @@ static ng_status nothing_fits(const fit_job *j) {
                    near->name, near->why, ceil(near->peak_mb + 0.5), 1.1 * near->p95_ms);
 }
 
-static ng_status choose(fit_job *j, const fit_candidate **out) {
-    const fit_candidate *best = NULL, *least;
+static void say_why(fit_job *j, const fit_candidate *least, const fit_candidate *best) {
+    char *b = j->out->because;
+    size_t cap = sizeof j->out->because;
+    const double scale = j->out->by_bits ? 1 : 100;
+    const char *unit = j->out->by_bits ? "bits a byte" : "%";
+    if (least != best && least->score)
+        snprintf(b, cap, "%s reaches %.*f %s, %s %.*f %s: no more than chance on %zu texts, and it is smaller", least->row.name,
+                 j->out->by_bits ? 3 : 1, scale * least->row.accuracy, unit, best->row.name, j->out->by_bits ? 3 : 1,
+                 scale * best->row.accuracy, unit, j->out->n_choose);
+    else if (least->score) snprintf(b, cap, "%s is the most accurate of those within the limits", least->row.name);
+    else snprintf(b, cap, "%s is the best that stays within the limits", least->row.name);
+}
+
+static ng_status choose(fit_job *j, fit_candidate **out) {
+    fit_candidate *best = NULL, *least;
     for (size_t i = 0; i < j->n; i++)
-        if (j->items[i].row.fits && (!best || better(&j->items[i], best))) best = &j->items[i];
+        if (j->items[i].row.fits && (!best || better(j, &j->items[i], best))) best = &j->items[i];
     if (!best) return nothing_fits(j);
     least = best;
     for (size_t i = 0; i < j->n; i++) {
-        const fit_candidate *c = &j->items[i];
+        fit_candidate *c = &j->items[i];
         if (c->row.fits && size_of(&c->row) < size_of(&least->row) && as_good(j, c, best)) least = c;
     }
-    char *b = j->out->because;
-    size_t cap = sizeof j->out->because;
-    if (least != best && least->right)
-        snprintf(b, cap, "%s reaches %.1f %%, %s %.1f %%: no more than chance on %zu texts, and it is smaller",
-                 least->row.name, 100 * least->row.accuracy, best->row.name, 100 * best->row.accuracy,
-                 j->out->n_choose);
-    else if (least->right) snprintf(b, cap, "%s is the most accurate of those within the limits", least->row.name);
-    else snprintf(b, cap, "%s is the best that stays within the limits", least->row.name);
+    say_why(j, least, best);
+    find_fallback(j, least);
     *out = least;
     return NG_OK;
 }
@@ -110,7 +142,7 @@ static ng_status choose(fit_job *j, const fit_candidate **out) {
 static double file_mb(fit_job *j, const char *model) {
     uint64_t bytes = 0;
     int64_t changed;
-    if (model) (void)ng_file_stat(*model == '/' ? model : ng_fit_path(j, model), &bytes, &changed);
+    if (model) (void)ng_file_stat(model_path(j, model), &bytes, &changed);
     return (double)bytes / 1e6;
 }
 
@@ -156,14 +188,16 @@ static void check_second(const fit_job *j, fit_candidate *c) {
     }
 }
 
-/* Models that generate come best first, so what follows one that fits is not run; nor is what cannot hold its context. */
+/* Models that generate come best first, so what follows one that fits is not run: with data, of the same weights and the same past alone,
+ * as these are compared.  Nor is what cannot hold its context. */
 static void check_need(const fit_job *j, fit_candidate *c) {
     double most_mb = (double)j->opt->ram_bytes / 1048576;
     if (!c->need_bytes) return;
     c->row.peak_mb = (double)c->need_bytes / 1048576;
-    for (size_t i = 0; &j->items[i] < c; i++)
-        if (j->items[i].need_bytes && j->items[i].row.fits)
-            snprintf(c->row.why, sizeof c->row.why, "not run: %s fits", j->items[i].row.name);
+    for (const fit_candidate *e = j->items; e < c; e++) {
+        bool ranked = !j->opt->data || (!strcmp(e->model, c->model) && e->q8 == c->q8);
+        if (e->need_bytes && e->row.fits && ranked) snprintf(c->row.why, sizeof c->row.why, "not run: %.39s fits", e->row.name);
+    }
     if (!*c->row.why && j->opt->ram_bytes && c->row.peak_mb > most_mb)
         snprintf(c->row.why, sizeof c->row.why, "needs %.1f MB of %.1f with the context full", c->row.peak_mb, most_mb);
 }
@@ -181,10 +215,10 @@ static ng_status try_all(fit_job *j) {
     return s;
 }
 
-static ng_status run(fit_job *j, const fit_candidate **chosen) {
+static ng_status run(fit_job *j, fit_candidate **chosen) {
     ng_status s = prepare(j);
     if (!s && j->opt->data) s = ng_fit_data_read(j);
-    if (!s && j->opt->data) s = ng_fit_add_trained(j);
+    if (!s && j->opt->data && j->opt->task != NG_TASK_GENERATE) s = ng_fit_add_trained(j);
     if (!s) s = ng_fit_add_packages(j);
     if (!s) s = try_all(j);
     if (!s) s = choose(j, chosen);
@@ -194,13 +228,13 @@ static ng_status run(fit_job *j, const fit_candidate **chosen) {
 
 ng_status ng_device_fit_run(ng_device_fit *out, const ng_device_fit_options *opt, ng_error *err) {
     ng_error local = {0};
-    const fit_candidate *chosen = NULL;
+    fit_candidate *chosen = NULL;
     double start = ng_clock_ms();
     *out = (ng_device_fit){.test_accuracy = NAN};
     if (opt->data && opt->task != NG_TASK_CLASSIFY && opt->task != NG_TASK_MODERATE &&
-        opt->task != NG_TASK_DETECT_LANGUAGE && opt->task != NG_TASK_EXTRACT)
+        opt->task != NG_TASK_DETECT_LANGUAGE && opt->task != NG_TASK_EXTRACT && opt->task != NG_TASK_GENERATE)
         return ng_fail(err, NG_EINVALID,
-                       "fit: data train classify, moderate, detect-language and extract; leave --data out for %s",
+                       "fit: data train classify, moderate, detect-language and extract, and judge generate; leave --data out for %s",
                        ng_task_name(opt->task));
     fit_job *j = calloc(1, sizeof *j);
     if (!j || ng_arena_new(&j->arena, 0)) {

@@ -14,6 +14,7 @@
 enum {
     SERVER_BYTES = 6 << 20, /* `serve` beside `run`: threads, connections, the dashboard (measured 2 to 3 MB) */
     WARM = 16,              /* answers that load files and fill caches are not timed */
+    TIMED_BITS = 48,
     LIMIT_MS = 300000
 };
 
@@ -36,6 +37,7 @@ typedef struct measuring {
     fit_candidate *c;
     double *ms;
     size_t n, n_ms;
+    char refused[160]; /* why the first prompt was that was not answered */
     struct tally {
         size_t right, gold, said, both; /* texts; extract: entities of the data, answered, and both */
     } tally[2];                         /* of the texts that are chosen on, and of the others */
@@ -45,9 +47,10 @@ typedef struct measuring {
 
 static ng_status write_texts(fit_job *j, const char *path, size_t *n) {
     ng_buf b = ng_buf_init(64 << 20);
+    const size_t most = j->out->by_bits ? TIMED_BITS : j->held.len; /* then replies are timed alone */
     bool slow = j->opt->task == NG_TASK_GENERATE || j->opt->task == NG_TASK_RERANK; /* tokens, documents */
-    *n = j->held.len;
-    for (size_t i = 0; i < j->held.len; i++)
+    *n = most < j->held.len ? most : j->held.len;
+    for (size_t i = 0; i < *n; i++)
         ng_buf_put(&b, j->held.items[i].text, j->held.items[i].len), ng_buf_putc(&b, '\n');
     for (size_t r = 0; !j->held.len && r < (slow ? 1 : SAMPLE_ROUNDS); r++)
         for (size_t i = 0; i < N_SAMPLES; i++, ++*n) ng_buf_printf(&b, "%s\n", samples[i]);
@@ -141,6 +144,10 @@ static bool judge_entities(const fit_job *j, const ng_sample *x, const json_t *a
 }
 
 static bool is_right(const fit_job *j, const ng_sample *x, const json_t *answer) {
+    if (j->opt->task == NG_TASK_GENERATE) {
+        const char *reply = json_string_value(json_object_get(answer, "answer"));
+        return reply && ng_fit_reply_is_right(j, x, reply);
+    }
     if (j->opt->task == NG_TASK_MODERATE) return json_is_true(json_object_get(answer, "flagged")) == (x->holds != 0);
     const char *said = json_string_value(json_object_get(answer, "label"));
     return said && !strcmp(said, j->labels.names[x->label]);
@@ -151,15 +158,18 @@ static void take(measuring *m, size_t i, const json_t *answer) {
     const json_t *e = json_object_get(answer, "error"), *ms = json_object_get(answer, "latency_ms");
     if (e) {
         const char *text = json_string_value(json_object_get(e, "message"));
-        if (!*c->row.why) snprintf(c->row.why, sizeof c->row.why, "%s", text ? text : "it failed");
+        bool judged = c->score && m->j->opt->task == NG_TASK_GENERATE; /* a prompt that does not fit is one that is not answered */
+        if (!judged && !*c->row.why) snprintf(c->row.why, sizeof c->row.why, "%s", text ? text : "it failed");
+        if (judged && !*m->refused) snprintf(m->refused, sizeof m->refused, "%s", text ? text : "it failed");
         return;
     }
     if (json_is_number(ms) && (i >= WARM || m->n <= 2 * WARM)) m->ms[m->n_ms++] = json_number_value(ms);
-    if (!c->right) return;
+    if (!c->score || m->j->out->by_bits) return;
     const ng_sample *x = &m->j->held.items[i];
     struct tally *t = &m->tally[i >= m->j->out->n_choose];
-    c->right[i] = m->j->opt->task == NG_TASK_EXTRACT ? judge_entities(m->j, x, answer, t) : is_right(m->j, x, answer);
-    t->right += c->right[i];
+    bool right = m->j->opt->task == NG_TASK_EXTRACT ? judge_entities(m->j, x, answer, t) : is_right(m->j, x, answer);
+    c->score[i] = right;
+    t->right += right;
 }
 
 static int by_number(const void *a, const void *b) {
@@ -218,15 +228,27 @@ static double accuracy_of(const fit_job *j, const struct tally *t, size_t n) {
     return t->gold + t->said ? 2 * (double)t->both / (double)(t->gold + t->said) : NAN;
 }
 
+static double mean_bits(const float *score, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum -= (double)score[i];
+    return n ? sum / (double)n : NAN;
+}
+
 static void fill_row(measuring *m, const ng_process_outcome *o) {
     ng_device_fit_row *r = &m->c->row;
     double held = o->peak_bytes ? (double)(o->peak_bytes + SERVER_BYTES) / 1048576 : NAN;
     if (!(held < r->peak_mb)) r->peak_mb = held; /* a context that is full holds more than these short texts */
-    if (!m->n_ms) return;
+    if (!m->n_ms) {
+        if (!*r->why) snprintf(r->why, sizeof r->why, "%s", m->refused);
+        return;
+    }
     qsort(m->ms, m->n_ms, sizeof *m->ms, by_number);
     r->p50_ms = m->ms[m->n_ms / 2];
     r->p95_ms = m->ms[(m->n_ms * 95 + 99) / 100 - 1];
-    if (m->c->right) {
+    if (m->c->score && m->j->out->by_bits) {
+        r->accuracy = mean_bits(m->c->score, m->j->out->n_choose);
+        m->c->test_accuracy = mean_bits(m->c->score + m->j->out->n_choose, m->j->out->n_test);
+    } else if (m->c->score) {
         r->accuracy = accuracy_of(m->j, &m->tally[0], m->j->out->n_choose);
         m->c->test_accuracy = accuracy_of(m->j, &m->tally[1], m->j->out->n_test);
     }
@@ -239,15 +261,17 @@ ng_status ng_fit_measure(fit_job *j, fit_candidate *c) {
     const char *grid = ng_fit_make_file(j, "tried.yaml"), *texts = ng_fit_make_file(j, "texts.txt"),
                *answers = ng_fit_make_file(j, "answers.txt");
     if (!grid || !texts || !answers) return NG_ENOMEM;
-    if (j->held.len && !(c->right = ng_arena_array(j->arena, j->held.len, sizeof *c->right)))
+    if (j->held.len && !(c->score = ng_arena_array(j->arena, j->held.len, sizeof *c->score)))
         return ng_fit_no_memory(j);
-    if (c->right) memset(c->right, 0, j->held.len * sizeof *c->right);
-    ng_status s = write_texts(j, texts, &m.n);
+    if (c->score) memset(c->score, 0, j->held.len * sizeof *c->score);
+    ng_status s = j->out->by_bits ? ng_fit_replies_measure(j, c) : NG_OK;
+    if (s || *c->row.why) return s;
+    s = write_texts(j, texts, &m.n);
     if (!s) s = ng_fit_grid_write(j, c, "tried.yaml", false);
     if (!s) s = run_candidate(j, grid, texts, answers, &o);
     if (!s) s = read_answers(&m, answers);
     if (!s && o.late) snprintf(c->row.why, sizeof c->row.why, "it was not done after %d s", LIMIT_MS / 1000);
-    else if (!s && o.code && !*c->row.why) take_reason(j, c);
+    else if (!s && o.code && !*c->row.why && !*m.refused) take_reason(j, c);
     if (!s) fill_row(&m, &o);
     free(m.ms);
     return s;

@@ -64,7 +64,7 @@ static bool serves(ng_task wanted, ng_task task) {
 static bool knows_labels(const fit_job *j, const ng_gguf *g, const char *head) {
     char key[128];
     ng_gguf_array a;
-    if (!j->opt->data || (j->opt->task != NG_TASK_CLASSIFY && j->opt->task != NG_TASK_EXTRACT)) return true;
+    if (!j->opt->data || (j->opt->task != NG_TASK_CLASSIFY && j->opt->task != NG_TASK_EXTRACT && j->opt->task != NG_TASK_DETECT_LANGUAGE)) return true;
     if (head) snprintf(key, sizeof key, "nanogrid.head.%s.labels", head);
     else snprintf(key, sizeof key, "nanogrid.linear.labels");
     if (ng_gguf_get_array(g, key, &a, NULL) || a.kind != NG_GGUF_STRING) return false;
@@ -94,7 +94,7 @@ static ng_status add_heads(fit_job *j, const char *package, const char *path, co
 /* ---- models that generate ----------------------------------------------------------------------- */
 
 /* One file with contexts from the longest down, each with exact past tokens and with those of 8 bits.  Fewer bits of weights
- * lose more than a shorter context here, and a shorter context more than an 8-bit past; `rank` orders them so. */
+ * lose more than a shorter context here, and a shorter context more than an 8-bit past; `rank` orders them so where no data do. */
 static ng_status add_contexts(fit_job *j, const char *model, const char *path, const char *stem, double rank,
                               uint32_t longest) {
     static const uint32_t lengths[] = {4096, 2048, 1024, 512, 256};

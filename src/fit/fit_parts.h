@@ -1,6 +1,6 @@
 /* fit_parts.h: what the files of this room share; see nanogrid/tools/fit.h.
  *
- *     ng_fit_data_read (fit_data.c)            the texts, split
+ *     ng_fit_data_read (fit_data.c)            the texts, split; prompts and answers (fit_replies.c)
  *     ng_fit_add_trained, ng_fit_add_packages     the candidates, as files (fit_train.c, fit_adapt.c, fit_packages.c)
  *     ng_fit_measure (ng_fit_measure.c)           each one's accuracy, time and memory
  *     ng_fit_grid_write (fit_grid.c)           the grid.yaml of one
@@ -11,6 +11,7 @@
 
 #include <nanogrid/tools/fit.h>
 
+#include "eval/trials.h"
 #include "train/data.h"
 
 enum { FIT_FILES_MAX = 64, FIT_TEXTS_MAX = 500 };
@@ -21,11 +22,12 @@ typedef struct fit_candidate {
     const char *adapter;     /* a file in out_dir, beside the weights of `model`; NULL: none */
     const char *head;
     const char *second, *second_head; /* asked where the first is less sure than `below`; NULL: nobody */
-    double below;
+    double below;            /* 0: where the first fails */
     uint32_t context;        /* generate: tokens; 0: the model's */
     bool q8;                 /* generate: past tokens in 8 bits */
     uint64_t need_bytes;     /* generate: with every context full; 0: what is measured is all */
-    bool *right;             /* [n_choose + n_test]; NULL: not measured by data.  extract: every entity of the text is, and no other */
+    float *score;            /* [n_choose + n_test], greater is better; NULL: not measured by data.  1: right (extract: every entity of the text
+                              * is, and no other), else 0; by_bits: minus the bits a byte */
     double test_accuracy;    /* on the n_test texts; NaN: not measured */
     double rank;             /* without data: greater is taken for better */
 } fit_candidate;
@@ -38,7 +40,8 @@ typedef struct fit_job {
     const char *dir;
     ng_recipe recipe;        /* of the data; zero without */
     ng_labels labels;
-    ng_dataset train, held;  /* held: n_choose texts, then n_test */
+    ng_dataset train, held;  /* held: n_choose texts, then n_test; generate: `second` is the answer */
+    ng_trial_match match;    /* generate, not by_bits; its labels are `labels` */
     fit_candidate items[NG_DEVICE_FIT_ROWS_MAX];
     size_t n;
     const char *made[FIT_FILES_MAX]; /* names in dir */
@@ -54,6 +57,12 @@ const char *ng_fit_path(fit_job *j, const char *name);
 fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what);
 
 ng_status ng_fit_data_read(fit_job *j);
+void ng_fit_on_one_line(const ng_sample *s);
+/* For the task generate: the rows and how replies to them are judged (out->by_bits, match, labels). */
+ng_status ng_fit_replies_read(fit_job *j);
+bool ng_fit_reply_is_right(const fit_job *j, const ng_sample *x, const char *said);
+/* Fills the scores where replies are judged by bits; a candidate that fails says so in `why`. */
+ng_status ng_fit_replies_measure(fit_job *j, fit_candidate *c);
 ng_status ng_fit_add_trained(fit_job *j);
 /* An adapter of `finetune` on each encoder that -m names, and on the shared one. */
 ng_status ng_fit_add_adapted(fit_job *j);

@@ -11,7 +11,8 @@ import tempfile
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import NANOGRID, attempt, check, run  # noqa: E402
+from checks import NANOGRID, attempt, check, read, run, write  # noqa: E402
+from tiny_decoder import speaking  # noqa: E402
 
 RAM_MB = 160
 
@@ -134,7 +135,9 @@ def main():
     check("the table: %s" % rows, rows["linear-small"]["fits"] and rows["encoder-2"]["model_mb"] > rows["encoder-2-q4"]["model_mb"] > 1)
     check("within the budget: %s" % rows[big["chosen"]], rows[big["chosen"]]["memory_mb"] <= RAM_MB or not big_limits)
     left = sorted(os.listdir(at("big")))
-    check("only what is served stays: %s" % left, left == sorted(["grid.yaml", big["chosen"] + ".gguf"]))
+    stand_in = [name for name in ("linear", "linear-small") if name + ".gguf" in left]
+    check("only what is served stays, and a linear model that stands in: %s" % left,
+          len(stand_in) == 1 and left == sorted(["grid.yaml", big["chosen"] + ".gguf", stand_in[0] + ".gguf", stand_in[0] + ".yaml"]))
 
     # Between the two, whatever else the machine does: a linear model takes some microseconds, the smallest encoder some hundred.
     fastest = min(r["p50_ms"] for r in rows.values() if r["name"].startswith("encoder") and r["p50_ms"])
@@ -151,6 +154,7 @@ def main():
     for out in ("big", "small"):
         r = attempt("run", "--grid", os.path.join(at(out), "grid.yaml"), "--task", "classify", "--json", "the word leopardess", NANOGRID_HOME=at("home"))
         check("%s/grid.yaml answers: %s" % (out, r.stderr), r.returncode == 0 and json.loads(r.stdout)["expert"] == "fitted")
+    falls_back(at, big["chosen"])
     if big_limits:
         serve_within(big["grid"], RAM_MB, 500, at("home"))
         serve_within(small["grid"], 48, 5, at("home"))
@@ -170,8 +174,72 @@ def main():
     check("packages as they are: %s" % plain, plain["chosen"] and plain["test_accuracy"] is None and os.listdir(at("plain")) == ["grid.yaml"])
     as_they_are(at)
     entities(at)
+    replies(at)
+    languages(at)
     bad_input(work, columns)
     return check.done()
+
+
+def falls_back(at, chosen):
+    """The encoder's file is damaged: the linear model beside it answers, and says that it does."""
+    grid = os.path.join(at("big"), "grid.yaml")
+    model = os.path.join(at("big"), chosen + ".gguf")
+    whole = read(model)
+    check("the fallback is told in words too", "unsure: {model: second, stands: fallback}" in open(grid).read())
+    ask = lambda: json.loads(run("run", "--grid", grid, "--task", "classify", "--json", "the word dog", NANOGRID_HOME=at("home")).stdout)
+    check("as long as the encoder runs it answers alone: %s" % ask(), [s["step"] for s in ask()["route"]][-1] == "expert" and not ask()["warnings"])
+    with open(model, "wb") as f:
+        f.write(whole[:len(whole) // 2])
+    said = ask()
+    check("then the linear model: %s" % said, said["label"] in WORDS and said["route"][-1]["step"] == "second" and said["warnings"])
+    with open(model, "wb") as f:
+        f.write(whole)
+
+
+def replies(at):
+    """Prompts with their answers: the weights that say them are told from those rounded to fewer bits."""
+    model, letters = at("tiny.gguf"), "abcdefghijklm"
+    golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "llama-tiny-f32.gguf")
+    speaking(golden, model)
+    write(at("tiny.yaml"), "embedded: false\nmodels: {m: {path: tiny.gguf}}\nexperts: [{name: e, task: generate, model: m}]\ncache: {exact: 0}\n")
+    prompts = ["%s %s" % (letters[i % 13] * (1 + i % 4), letters[i * 5 % 13:][:6]) for i in range(90)]
+    said = run("run", "--grid", at("tiny.yaml"), "--expert", "e", "--task", "generate", "--max-tokens", "32", "--lines", "--json", stdin="\n".join(prompts) + "\n",
+               NANOGRID_HOME=at("home")).stdout.splitlines()
+    rows = [{"prompt": p, "answer": json.loads(a)["answer"]} for p, a in zip(prompts, said)]
+    rows = [r for r in rows if r["answer"].strip()]
+    write(at("said.jsonl"), "".join(json.dumps(r) + "\n" for r in rows))
+    asked = ["--task", "generate", "-m", model, "--ram", "4GB"]
+    short = json.loads(fit(*asked, "--data", at("said.jsonl"), "--out", at("said"), "--json").stdout)
+    tried = {r["name"]: r for r in short["tried"]}
+    check("who said it says it again: %s" % short, short["chosen"] == "model1 F32 192" and tried["model1 F32 192"]["accuracy"] == 1 and short["test_accuracy"] == 1)
+    check("four bits say something else: %s" % tried, tried["model1 Q4_1 192"]["accuracy"] < 0.9 and short["choose"] + short["test"] <= 90)
+    check("the grid answers", json.loads(run("run", "--grid", short["grid"], "--task", "generate", "--json", prompts[0], NANOGRID_HOME=at("home")).stdout)["expert"] == "fitted")
+    free = "".join("%s,%s\n" % (p, " ".join(letters[(i + k) % 13] * (1 + k % 3) for k in range(12))) for i, p in enumerate(prompts))
+    write(at("free.csv"), "question,reply\n" + free + "%s,too long for the context and so eight bits a byte\n" % ("a " * 300))
+    long = json.loads(fit(*asked, "--data", at("free.csv"), "--text", "question", "--label", "reply", "--out", at("free"), "--json").stdout)
+    bits = {r["name"]: r["bits_per_byte"] for r in long["tried"] if r["bits_per_byte"]}
+    check("free answers are judged by what they cost: %s" % bits, len(bits) >= 4 and all(3 < x < 9 for x in bits.values()) and 3 < long["test_bits_per_byte"] < 9)
+    check("on random weights fewer bits are as good, and smaller: %s" % long["because"], long["chosen"] != "model1 F32 192")
+    check("the table says so", "bits/byte" in open(long["grid"]).read())
+    write(at("few.jsonl"), "".join(json.dumps(r) + "\n" for r in rows[:30]))
+    r = fit("--task", "generate", "-m", model, "--data", at("few.jsonl"), "--out", at("none"), want=2)
+    check("too few prompts: %s" % r.stderr, "60 rows" in r.stderr and os.listdir(at("none")) == [])
+    r = fit("--task", "generate", "-m", model, "--data", at("free.csv"), "--out", at("none"), want=1)
+    check("no such column: %s" % r.stderr, "prompt" in r.stderr and os.listdir(at("none")) == [])
+
+
+def languages(at):
+    """The installed package is tried where it knows every label of the data."""
+    said = {"en": "the weather is fine today;where is the station;I would like some tea;he has two brothers;what time is it now",
+            "de": "das Wetter ist heute sch\u00f6n;wo ist der Bahnhof;ich h\u00e4tte gern einen Tee;er hat zwei Br\u00fcder;wie sp\u00e4t ist es jetzt",
+            "fr": "il fait beau aujourd'hui;o\u00f9 est la gare;je voudrais un th\u00e9;il a deux fr\u00e8res;quelle heure est-il"}
+    for name, label in (("codes", lambda c: c), ("words", lambda c: "lang-" + c)):
+        with open(at(name + ".csv"), "w", encoding="utf-8") as f:
+            f.write("text,label\n" + "".join("%s %d,%s\n" % (t, i, label(c)) for c, texts in said.items() for t in texts.split(";") for i in range(20)))
+        r = json.loads(fit("--task", "detect-language", "--data", at(name + ".csv"), "--out", at(name), "--json").stdout)
+        rows = {x["name"]: x for x in r["tried"]}
+        check("candidates for %s: %s" % (name, sorted(rows)), sorted(rows) == sorted(["linear", "linear-small"] + ["language-id"] * (name == "codes")))
+        check("they tell the languages: %s" % rows, rows["linear"]["accuracy"] > 0.9 and rows.get("language-id", {"accuracy": 1})["accuracy"] > 0.7)
 
 
 def as_they_are(at):

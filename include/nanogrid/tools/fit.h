@@ -9,7 +9,8 @@
  * With data: rows are split by their text into ten parts; seven train, one tunes, one is chosen on, one is judged by at
  * the end.  Tried are linear models of two sizes, heads on encoders cut to fewer layers, and a linear model with an
  * encoder behind it where it is unsure; for tags and for several labels at once an adapter on the shared encoder.  Without data: the packages (or `models`) that serve the task, judged by their cards.
- * A model that generates is tried in its own and in fewer bits, with shorter contexts and a past in 8 bits.
+ * A model that generates is tried in its own and in fewer bits, with shorter contexts and a past in 8 bits; with prompts and their answers
+ * it is judged by the replies in which the answer stands, or by the bits that free answers cost it.
  *
  * Each candidate answers the held-out texts through a grid of its own in a process of its own, which is this program
  * with the verb `run`; memory is the most that process held, and what a server takes beside it; time is what the
@@ -29,7 +30,8 @@ typedef struct ng_device_fit_row {
     char what[120];     /* one line for people */
     char why[160];      /* "fits", or what it misses, or why it could not be tried */
     double model_mb;    /* files together */
-    double accuracy;    /* on the texts that the choice is made on (extract: F1 of entities), or by the card; NaN: not known */
+    double accuracy;    /* on the texts that the choice is made on (extract: F1 of entities; ng_device_fit.by_bits: the bits a byte, less is
+                           better), or by the card; NaN: not known */
     double p50_ms, p95_ms, peak_mb; /* NaN: not measured */
     bool fits;
 } ng_device_fit_row;
@@ -39,7 +41,7 @@ typedef struct ng_device_fit_options {
     uint64_t ram_bytes;      /* 0: no limit */
     double latency_ms;       /* 0: no limit */
     const char *data;        /* .csv, .tsv, .jsonl, for extract .conll or .jsonl with spans; or NULL */
-    const char *text, *label; /* its columns; NULL: "text", "label" */
+    const char *text, *label; /* its columns; NULL: "text", "label", for generate "prompt", "answer" */
     const char *const *models; /* GGUF files to try beside the packages */
     size_t n_models;
     const char *out_dir;     /* NULL: "fit" */
@@ -52,6 +54,7 @@ typedef struct ng_device_fit {
     ng_device_fit_row rows[NG_DEVICE_FIT_ROWS_MAX];
     size_t n_rows, chosen;
     size_t n_train, n_choose, n_test; /* texts; 0 without data */
+    bool by_bits;                     /* generate: the answers are free texts, and told is what a byte of them costs */
     double test_accuracy;             /* of the chosen one, as the rows' accuracy; NaN without data */
     char because[200], grid_path[1024];
     double seconds;
