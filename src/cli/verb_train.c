@@ -58,6 +58,7 @@ static void put_json(ng_buf *b, const ng_train_result *r) {
     ng_json_key(&j, "rows"), ng_json_uint(&j, r->n_rows);
     ng_json_key(&j, "duplicates"), ng_json_uint(&j, r->n_duplicates);
     ng_json_key(&j, "duplicates_dropped"), ng_json_bool(&j, r->duplicates_dropped);
+    ng_json_key(&j, "repeated_dropped"), ng_json_uint(&j, r->n_repeated);
     ng_json_key(&j, "loss"), ng_json_fixed(&j, r->loss, 6);
     ng_json_key(&j, "dev_accuracy"), ng_json_fixed(&j, r->dev_accuracy, 6);
     ng_json_key(&j, "temperature"), ng_json_fixed(&j, r->temperature, 6);
@@ -89,8 +90,9 @@ static void put_text(ng_buf *b, const ng_train_result *r) {
     if (!isnan(r->temperature)) ng_buf_printf(b, ", temperature %.4f", r->temperature);
     if (!isnan(r->oos_threshold)) ng_buf_printf(b, ", out-of-scope threshold %.4f", r->oos_threshold);
     if (r->n_duplicates)
-        ng_buf_printf(b, "\n%zu training or dev texts also stand in test; they were %s", r->n_duplicates,
-                      r->duplicates_dropped ? "dropped" : "kept (duplicates: drop leaves them out)");
+        ng_buf_printf(b, "\n%zu training or dev texts also stand in test or are near it; they were %s", r->n_duplicates,
+                      r->duplicates_dropped ? "left out" : "kept (duplicates: drop leaves them out)");
+    if (r->n_repeated) ng_buf_printf(b, "\n%zu training texts nearly repeat another of their label; they were left out", r->n_repeated);
     if (*r->vector_path) ng_buf_putc(b, '\n');
     put_vectors(b, r);
 }

@@ -62,6 +62,11 @@ static bool as_good(const fit_job *j, const fit_candidate *c, const fit_candidat
     return sum <= sqrt(squares);
 }
 
+/* Of two that are as good: the smaller one with data, else the faster one. */
+static bool cheaper(const fit_candidate *a, const fit_candidate *b) {
+    return a->score && b->score ? size_of(&a->row) < size_of(&b->row) : a->row.p50_ms < b->row.p50_ms;
+}
+
 static bool better(const fit_job *j, const fit_candidate *a, const fit_candidate *b) {
     if (!a->score || !b->score) return a->rank > b->rank;
     return j->out->by_bits ? a->row.accuracy < b->row.accuracy : a->row.accuracy > b->row.accuracy;
@@ -129,7 +134,7 @@ static ng_status choose(fit_job *j, fit_candidate **out) {
     least = best;
     for (size_t i = 0; i < j->n; i++) {
         fit_candidate *c = &j->items[i];
-        if (c->row.fits && size_of(&c->row) < size_of(&least->row) && as_good(j, c, best)) least = c;
+        if (c->row.fits && cheaper(c, least) && as_good(j, c, best)) least = c;
     }
     say_why(j, least, best);
     find_fallback(j, least);

@@ -57,8 +57,10 @@ static ng_status read_task(ng_encoder_task *t, const ng_encoder_recipe *r, ng_ar
         (s = ng_dataset_read(&t->oos, &d->oos_dev, NULL, &t->recipe, err)) ||
         (s = ng_dataset_read(&test, &d->test, &t->labels, &t->recipe, err)))
         return s;
-    if (!(s = ng_dataset_separate(&t->train, &test, &t->recipe, true, &t->n_dropped, err)))
-        s = ng_dataset_separate(&t->tune, &test, &t->recipe, true, &t->n_dropped, err);
+    if (!(s = ng_dataset_separate(&t->train, &test, &t->recipe, &t->n_dropped, err)))
+        s = ng_dataset_separate(&t->tune, &test, &t->recipe, &t->n_dropped, err);
+    if (t->recipe.duplicates == NG_DUPLICATES_KEEP) t->n_dropped = 0;
+    if (!s && !t->tokens && !t->pairs && !t->joined) s = ng_dataset_thin(&t->train, &t->recipe, &t->n_dropped, err);
     ng_dataset_clear(&test);
     if (!s) s = part_dev(&t->tune, &t->held, err);
     return s ? s : check_labels(t, err);

@@ -26,8 +26,8 @@ static void grams_clear(grams *g) {
     free(g->begin);
 }
 
-/* The distinct grams of a text, sorted by value; at most len + 1.  A short text is one gram. */
-static size_t grams_of(uint64_t *out, const char *text, size_t len) {
+/* Adds the grams of a text; at most len + 1.  A short text is one gram. */
+static size_t add_grams(uint64_t *out, const char *text, size_t len, uint64_t salt) {
     uint32_t last[GRAM] = {0};
     size_t n = 0, seen = 0;
     bool gap = false;
@@ -41,13 +41,19 @@ static size_t grams_of(uint64_t *out, const char *text, size_t len) {
         for (int k = gap ? 0 : 1; k < 2; k++) {
             memmove(last, last + 1, sizeof last - sizeof *last);
             last[GRAM - 1] = k ? ng_unicode_lower(cp) : ' ';
-            if (++seen >= GRAM) out[n++] = ng_hash64(last, sizeof last, 1);
+            if (++seen >= GRAM) out[n++] = ng_hash64(last, sizeof last, salt);
         }
         gap = false;
     }
-    if (!n) out[n++] = ng_text_hash(text, len);
+    if (!n) out[n++] = ng_text_hash(text, len) + salt;
+    return n;
+}
+
+/* The distinct grams of a sample, sorted by value; those of a pair's two texts are different ones. */
+static size_t grams_of(uint64_t *out, const ng_sample *s) {
+    size_t n = add_grams(out, s->text, s->len, 1), kept = 1;
+    if (s->second) n += add_grams(out + n, s->second, s->second_len, 2);
     qsort(out, n, sizeof *out, by_value);
-    size_t kept = 1;
     for (size_t i = 1; i < n; i++)
         if (out[i] != out[kept - 1]) out[kept++] = out[i];
     return kept;
@@ -55,23 +61,24 @@ static size_t grams_of(uint64_t *out, const char *text, size_t len) {
 
 static bool grams_make(grams *g, const ng_dataset *d) {
     size_t bytes = 0;
-    for (size_t i = 0; i < d->len; i++) bytes += d->items[i].len + 1;
+    for (size_t i = 0; i < d->len; i++) bytes += (size_t)d->items[i].len + d->items[i].second_len + 2;
     g->n = d->len;
     g->items = malloc((bytes + 1) * sizeof *g->items);
     g->begin = malloc((d->len + 1) * sizeof *g->begin);
     if (!g->items || !g->begin) return false;
     g->begin[0] = 0;
     for (size_t i = 0; i < d->len; i++)
-        g->begin[i + 1] = g->begin[i] + grams_of(g->items + g->begin[i], d->items[i].text, d->items[i].len);
+        g->begin[i + 1] = g->begin[i] + grams_of(g->items + g->begin[i], &d->items[i]);
     return true;
 }
 
-/* ---- rarity: how many texts of `other` have a gram -------------------------------------------------- */
+/* ---- rarity: grams become ranks, the rarest among the texts of `other` first -------------------------- */
 
 typedef struct rarity {
     uint64_t *key;   /* [cap], a power of two; 0: free */
-    uint32_t *count; /* [cap] */
+    uint32_t *count; /* [cap] how often it stands in `other`; then its rank */
     size_t cap;
+    uint32_t n_absent; /* ranks below: in no text of `other` */
 } rarity;
 
 static uint32_t *rarity_at(const rarity *r, uint64_t gram) {
@@ -79,16 +86,6 @@ static uint32_t *rarity_at(const rarity *r, uint64_t gram) {
     while (r->key[i] && r->key[i] != gram) i = (i + 1) & (r->cap - 1);
     r->key[i] = gram;
     return &r->count[i];
-}
-
-static bool rarity_make(rarity *r, const grams *g, const grams *also) {
-    size_t want = 2 * (g->begin[g->n] + also->begin[also->n]) + 2;
-    for (r->cap = 64; r->cap < want;) r->cap *= 2;
-    r->key = calloc(r->cap, sizeof *r->key);
-    r->count = calloc(r->cap, sizeof *r->count);
-    if (!r->key || !r->count) return false;
-    for (size_t i = 0; i < g->begin[g->n]; i++) ++*rarity_at(r, g->items[i]);
-    return true;
 }
 
 typedef struct ranked {
@@ -102,21 +99,36 @@ static int by_rarity(const void *a, const void *b) {
     return x->gram < y->gram ? -1 : x->gram > y->gram;
 }
 
-/* Each text's grams, rarest first. */
-static bool sort_by_rarity(grams *g, const rarity *r) {
-    size_t most = 1;
-    for (size_t i = 0; i < g->n; i++)
-        most = g->begin[i + 1] - g->begin[i] > most ? g->begin[i + 1] - g->begin[i] : most;
-    ranked *x = malloc(most * sizeof *x);
-    for (size_t i = 0; x && i < g->n; i++) {
-        size_t n = g->begin[i + 1] - g->begin[i];
-        uint64_t *at = g->items + g->begin[i];
-        for (size_t k = 0; k < n; k++) x[k] = (ranked){at[k], *rarity_at(r, at[k])};
-        qsort(x, n, sizeof *x, by_rarity);
-        for (size_t k = 0; k < n; k++) at[k] = x[k].gram;
+static bool rarity_make(rarity *r, const grams *g, const grams *also) {
+    size_t want = 2 * (g->begin[g->n] + also->begin[also->n]) + 2, n = 0;
+    for (r->cap = 64; r->cap < want;) r->cap *= 2;
+    r->key = calloc(r->cap, sizeof *r->key);
+    r->count = calloc(r->cap, sizeof *r->count);
+    ranked *all = malloc(want * sizeof *all);
+    if (r->key && r->count && all) {
+        for (size_t i = 0; i < g->begin[g->n]; i++) ++*rarity_at(r, g->items[i]);
+        for (size_t i = 0; i < also->begin[also->n]; i++) (void)rarity_at(r, also->items[i]);
+        for (size_t i = 0; i < r->cap; i++)
+            if (r->key[i]) all[n++] = (ranked){r->key[i], r->count[i]};
+        qsort(all, n, sizeof *all, by_rarity);
+        for (size_t i = 0; i < n; i++) {
+            r->n_absent += !all[i].count;
+            *rarity_at(r, all[i].gram) = (uint32_t)i;
+        }
     }
-    free(x);
-    return x != NULL;
+    bool ok = r->key && r->count && all;
+    free(all);
+    return ok;
+}
+
+/* Each text's grams by their ranks, rarest first. */
+static void to_ranks(grams *g, const rarity *r) {
+    for (size_t i = 0; i < g->n; i++) {
+        uint64_t *at = g->items + g->begin[i];
+        size_t n = g->begin[i + 1] - g->begin[i];
+        for (size_t k = 0; k < n; k++) at[k] = *rarity_at(r, at[k]);
+        qsort(at, n, sizeof *at, by_value);
+    }
 }
 
 /* ---- meeting ---------------------------------------------------------------------------------------- */
@@ -145,35 +157,47 @@ static size_t first_of(const posting *p, size_t n, uint64_t gram) {
     return low;
 }
 
-/* Both in the same order of rarity. */
-static double jaccard(const grams *a, size_t i, const grams *b, size_t k, const rarity *r) {
+static bool are_near(const grams *a, size_t i, const grams *b, size_t k, double least) {
     const uint64_t *x = a->items + a->begin[i], *y = b->items + b->begin[k];
     size_t n = a->begin[i + 1] - a->begin[i], m = b->begin[k + 1] - b->begin[k], both = 0;
+    if ((double)(n < m ? n : m) < least * (double)(n < m ? m : n)) return false; /* too unlike in length */
     for (size_t p = 0, q = 0; p < n && q < m;) {
-        ranked u = {x[p], *rarity_at(r, x[p])}, v = {y[q], *rarity_at(r, y[q])};
-        int order = by_rarity(&u, &v);
-        both += !order;
-        p += order <= 0;
-        q += order >= 0;
+        uint64_t u = x[p], v = y[q];
+        both += u == v;
+        p += u <= v;
+        q += v <= u;
     }
-    return (double)both / (double)(n + m - both);
+    return (double)both / (double)(n + m - both) >= least;
 }
 
-static size_t meet(const grams *a, const grams *b, const posting *p, size_t n_postings, const rarity *r, double least,
-                   bool *keep) {
-    size_t n = 0;
-    for (size_t i = 0; i < a->n; i++) {
+/* Within one set: an earlier text that stays, of the same answer, and not the text that this one was made of. */
+static bool stands_for(const ng_dataset *d, size_t earlier, size_t i, const bool *keep) {
+    const ng_sample *a = &d->items[earlier], *b = &d->items[i];
+    return earlier < i && keep[earlier] && a->hash != b->hash && a->label == b->label && a->holds == b->holds &&
+           a->known == b->known;
+}
+
+/* d: the set that both are of; NULL: two sets. */
+static bool meet(const grams *a, const grams *b, const posting *p, size_t n_postings, const rarity *r, double least,
+                 const ng_dataset *d, bool *keep) {
+    uint32_t *asked = calloc(b->n + 1, sizeof *asked); /* by which text last, + 1 */
+    for (size_t i = 0; asked && i < a->n; i++) {
         size_t len = a->begin[i + 1] - a->begin[i];
         keep[i] = true;
         for (size_t k = 0; keep[i] && k < prefix(len, least); k++) {
             uint64_t gram = a->items[a->begin[i] + k];
-            if (!*rarity_at(r, gram)) continue;
-            for (size_t at = first_of(p, n_postings, gram); keep[i] && at < n_postings && p[at].gram == gram; at++)
-                keep[i] = jaccard(a, i, b, p[at].text, r) < least;
+            if (gram < r->n_absent) continue;
+            for (size_t at = first_of(p, n_postings, gram); keep[i] && at < n_postings && p[at].gram == gram; at++) {
+                uint32_t other = p[at].text;
+                if (asked[other] == i + 1 || (d && !stands_for(d, other, i, keep))) continue;
+                asked[other] = (uint32_t)i + 1;
+                keep[i] = !are_near(a, i, b, other, least);
+            }
         }
-        n += !keep[i];
     }
-    return n;
+    bool ok = asked != NULL;
+    free(asked);
+    return ok;
 }
 
 size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double least, bool *keep) {
@@ -181,14 +205,17 @@ size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double leas
     rarity r = {0};
     posting *p = NULL;
     size_t n = SIZE_MAX, used = 0;
-    if (grams_make(&a, d) && grams_make(&b, other) && rarity_make(&r, &b, &a) && sort_by_rarity(&a, &r) &&
-        sort_by_rarity(&b, &r) && (p = malloc((b.begin[b.n] + 1) * sizeof *p))) {
+    if (grams_make(&a, d) && grams_make(&b, other) && rarity_make(&r, &b, &a) &&
+        (p = malloc((b.begin[b.n] + 1) * sizeof *p))) {
+        to_ranks(&a, &r);
+        to_ranks(&b, &r);
         for (size_t i = 0; i < b.n; i++)
             for (size_t k = 0; k < prefix(b.begin[i + 1] - b.begin[i], least); k++)
                 p[used++] = (posting){b.items[b.begin[i] + k], (uint32_t)i};
         qsort(p, used, sizeof *p, by_gram);
-        n = meet(&a, &b, p, used, &r, least, keep);
+        if (meet(&a, &b, p, used, &r, least, d == other ? d : NULL, keep)) n = 0;
     }
+    for (size_t i = 0; n != SIZE_MAX && i < d->len; i++) n += !keep[i];
     grams_clear(&a);
     grams_clear(&b);
     free(r.key);
@@ -197,25 +224,82 @@ size_t ng_dataset_near(const ng_dataset *d, const ng_dataset *other, double leas
     return n;
 }
 
-ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, bool drop, size_t *n,
-                              ng_error *err) {
+/* ---- what training must not have seen ----------------------------------------------------------------- */
+
+/* Copies of a text that goes (typing errors, courtesy) have its hash, and go with it. */
+static bool drop_copies(const ng_dataset *d, bool *keep) {
+    uint64_t *gone = malloc((d->len + 1) * sizeof *gone);
+    size_t n = 0;
+    for (size_t i = 0; gone && i < d->len; i++)
+        if (!keep[i]) gone[n++] = d->items[i].hash;
+    if (n) qsort(gone, n, sizeof *gone, by_value);
+    for (size_t i = 0; n && i < d->len; i++)
+        keep[i] = keep[i] && !bsearch(&d->items[i].hash, gone, n, sizeof *gone, by_value);
+    bool ok = gone != NULL;
+    free(gone);
+    return ok;
+}
+
+/* keep[i]: no copy of a test text, nor near one; returns how many are not kept, or SIZE_MAX when memory is out. */
+static size_t find_seen(const ng_dataset *d, const ng_dataset *test, double near, bool *keep) {
+    size_t n = 0;
+    bool *apart = malloc(d->len + 1);
+    if (!apart || ng_dataset_duplicates(d, test, keep) == SIZE_MAX ||
+        (near > 0 && ng_dataset_near(d, test, near, apart) == SIZE_MAX))
+        n = SIZE_MAX;
+    for (size_t i = 0; !n && near > 0 && i < d->len; i++) keep[i] = keep[i] && apart[i];
+    if (!n && !drop_copies(d, keep)) n = SIZE_MAX;
+    for (size_t i = 0; n != SIZE_MAX && i < d->len; i++) n += !keep[i];
+    free(apart);
+    return n;
+}
+
+static ng_status refuse(const ng_dataset *d, const bool *keep, size_t found, const ng_recipe *r, ng_error *err) {
+    size_t first = 0;
+    while (keep[first]) first++;
+    int len = d->items[first].len < 80 ? (int)d->items[first].len : 80;
+    while (len && ng_utf8_invalid_at(d->items[first].text, (size_t)len) < (size_t)len) len--;
+    return ng_fail(err, NG_EFORMAT,
+                   "%s: %zu training or dev texts also stand in the test set%s, the first: '%.*s'; `duplicates: drop` "
+                   "leaves them out",
+                   r->path, found, r->near > 0 ? " or are near it" : "", len, d->items[first].text);
+}
+
+/* A test set that training has seen to a tenth is no test set: a wrong file, or a wrong split. */
+static ng_status check_leak(const ng_dataset *d, const ng_dataset *test, const ng_recipe *r, ng_error *err) {
+    bool *apart = malloc(test->len + 1);
+    size_t n = apart ? ng_dataset_duplicates(test, d, apart) : SIZE_MAX;
+    free(apart);
+    if (n == SIZE_MAX) return ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
+    if (n * 10 <= test->len) return NG_OK;
+    return ng_fail(err, NG_EFORMAT,
+                   "%s: %zu of the %zu test texts also stand in the training or dev texts: the split leaks; name other "
+                   "files (a source's `hash:` splits one), or say `duplicates: keep` where that is meant",
+                   r->path, n, test->len);
+}
+
+ng_status ng_dataset_separate(ng_dataset *d, const ng_dataset *test, const ng_recipe *r, size_t *n, ng_error *err) {
     bool *keep = malloc(d->len + 1);
-    size_t found = !keep         ? SIZE_MAX
-                   : r->near > 0 ? ng_dataset_near(d, test, r->near, keep)
-                                 : ng_dataset_duplicates(d, test, keep);
+    size_t found = keep ? find_seen(d, test, r->near, keep) : SIZE_MAX;
     ng_status s = found == SIZE_MAX ? ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path) : NG_OK;
-    if (!s && found && r->duplicates == NG_DUPLICATES_REFUSE) {
-        size_t first = 0;
-        while (keep[first]) first++;
-        int len = d->items[first].len < 80 ? (int)d->items[first].len : 80;
-        while (len && ng_utf8_invalid_at(d->items[first].text, (size_t)len) < (size_t)len) len--;
-        s = ng_fail(err, NG_EFORMAT,
-                    "%s: %zu training or dev texts also stand in the test set%s, the first: '%.*s'; `duplicates: drop` "
-                    "leaves them out",
-                    r->path, found, r->near > 0 ? " or are near it" : "", len, d->items[first].text);
-    }
-    if (!s && drop) ng_dataset_filter(d, keep);
+    if (!s && found && r->duplicates == NG_DUPLICATES_REFUSE) s = refuse(d, keep, found, r, err);
+    if (!s && found && r->duplicates == NG_DUPLICATES_DROP) s = check_leak(d, test, r, err);
+    if (!s && r->duplicates == NG_DUPLICATES_DROP) ng_dataset_filter(d, keep);
     if (!s) *n += found;
     free(keep);
     return s;
+}
+
+ng_status ng_dataset_thin(ng_dataset *d, const ng_recipe *r, size_t *n, ng_error *err) {
+    if (r->duplicates != NG_DUPLICATES_DROP || r->near <= 0) return NG_OK;
+    bool *keep = malloc(d->len + 1);
+    size_t found = keep ? ng_dataset_near(d, d, r->near, keep) : SIZE_MAX;
+    if (found != SIZE_MAX && !drop_copies(d, keep)) found = SIZE_MAX;
+    if (found != SIZE_MAX) {
+        size_t before = d->len;
+        ng_dataset_filter(d, keep);
+        *n += before - d->len;
+    }
+    free(keep);
+    return found == SIZE_MAX ? ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path) : NG_OK;
 }

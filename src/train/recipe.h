@@ -19,9 +19,10 @@
  *     attribution: whom        | and a source without an explicit licence says so here
  *     source: where           /
  *     labels: [a, b]          [all of the training data, sorted] fixes labels and their order
- *     duplicates: keep        [keep] | drop | refuse: training and dev texts that also stand in test
- *     near: 0.8               [0: copies alone] texts so alike one of test count as duplicates too (near.h)
- *                             (but for case and punctuation)
+ *     duplicates: drop        [drop] | keep | refuse: training and dev texts that also stand in test (but for case and
+ *                             punctuation); drop refuses, too, where a tenth of the test texts stand in them
+ *     near: 0.9               [0.9] texts so alike one of test count as duplicates too, and drop leaves out training texts
+ *                             so alike an earlier one of their label (near.h); 0: copies alone
  *     data:
  *       train: [SOURCE, ..]   r
  *       dev: [SOURCE, ..]     one half by text hash: early stopping, temperature, thresholds;

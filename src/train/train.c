@@ -92,16 +92,16 @@ static ng_status read_data(trainer *t) {
         (s = ng_dataset_read(&t->oos, &r->data.oos_dev, NULL, r, t->err)) ||
         (s = ng_dataset_read(&test, &r->data.test, &t->labels, r, t->err)))
         return s;
-    bool drop = r->duplicates == NG_DUPLICATES_DROP;
-    if (!(s = ng_dataset_separate(&t->train, &test, r, drop, &t->result->n_duplicates, t->err)))
-        s = ng_dataset_separate(&t->tune, &test, r, drop, &t->result->n_duplicates, t->err);
+    if (!(s = ng_dataset_separate(&t->train, &test, r, &t->result->n_duplicates, t->err)))
+        s = ng_dataset_separate(&t->tune, &test, r, &t->result->n_duplicates, t->err);
+    if (!s) s = ng_dataset_thin(&t->train, r, &t->result->n_repeated, t->err);
     ng_dataset_clear(&test);
     if (s) return s;
     t->result->n_dev = t->tune.len;
     keep_tuning_half(&t->tune);
     t->result->n_train = t->train.len;
     t->result->n_labels = t->labels.len;
-    t->result->duplicates_dropped = drop;
+    t->result->duplicates_dropped = r->duplicates == NG_DUPLICATES_DROP;
     return check_labels(t);
 }
 

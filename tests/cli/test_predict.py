@@ -128,10 +128,15 @@ def train_and_eval():
             for i in range(60):
                 f.write(f"{'cat' if i % 2 else 'dog'}\t{'meow purr' if i % 2 else 'bark woof'} {i}\n")
         recipe = os.path.join(tmp, "r.yaml")
+        text = ("name: pets\ntask: classify\ndata:\n  train: [{file: ./d.tsv, hash: {of: 2, keep: [0]}}]\n"
+                "  dev: [{file: ./d.tsv, hash: {of: 2, keep: [1]}}]\n  test: [{file: ./d.tsv}]\n"
+                "features: {bits: 10, rows: 500}\ntraining: {epochs: 3}\n")
         with open(recipe, "w") as f:
-            f.write("name: pets\ntask: classify\ndata:\n  train: [{file: ./d.tsv, hash: {of: 2, keep: [0]}}]\n"
-                    "  dev: [{file: ./d.tsv, hash: {of: 2, keep: [1]}}]\n  test: [{file: ./d.tsv}]\n"
-                    "features: {bits: 10, rows: 500}\ntraining: {epochs: 3}\n")
+            f.write(text)
+        run("train", recipe, "--out", tmp, want=1, says="of the 60 test texts also stand in the training or dev texts: the split leaks")
+        check("a leaking split leaves a model", not os.path.exists(os.path.join(tmp, "model.gguf")))
+        with open(recipe, "w") as f:
+            f.write(text + "duplicates: keep\n")
         out = [json.loads(x) for x in run("train", recipe, "--out", tmp, "--json").stdout.splitlines()]
         check(f"steps {out}", [s["step"] for s in out[:-1]] == list(range(1, len(out))))
         check(f"train: {out[-1]}", all("loss" in s for s in out) and out[-1]["labels"] == 2)

@@ -128,7 +128,7 @@ def main():
     three = "data: {train: [{file: train.%s}], dev: [{file: dev.%s}], test: [{file: test.%s}]}\n"
     names = ', rename: ["THING=thing"]'
     write(at("names.yaml"), "name: names\ntask: extract\nlicence: none\n" + three % (("conll" + names,) * 3))
-    write(at("alike.yaml"), "name: alike\ntask: embed\nlicence: none\n" + three % (("csv, text: s1, second: s2, label: score, scale: 5",) * 3))
+    write(at("alike.yaml"), "name: alike\ntask: embed\nlicence: none\nduplicates: keep\n" + three % (("csv, text: s1, second: s2, label: score, scale: 5",) * 3))
 
     out = run("train", at("recipe.yaml"), "--out", at("whole"), "--json", "--plot", at("loss.svg"))
     lines = [json.loads(x) for x in out.stdout.splitlines()]

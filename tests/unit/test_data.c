@@ -582,15 +582,71 @@ static void near_copies_are_found(void **state) {
     assert_int_equal(ng_dataset_near(&l.data, &test.data, 0.7, keep), 3);
     assert_true(!keep[0] && !keep[1] && keep[2] && !keep[3] && keep[4]);
     assert_int_equal(ng_dataset_near(&l.data, &test.data, 1, keep), 2);
-    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, false, &n, &err), NG_EFORMAT);
+    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, &n, &err), NG_EFORMAT);
     assert_non_null(strstr(err.text, "3 training or dev texts also stand in the test set or are near it, the first: "
                                      "'Please, freeze"));
-    l.recipe.duplicates = NG_DUPLICATES_DROP;
-    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, true, &n, NULL), NG_OK);
-    assert_true(n == 3 && l.data.len == 2);
+    l.recipe.duplicates = NG_DUPLICATES_KEEP;
+    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, &n, NULL), NG_OK);
+    assert_true(n == 3 && l.data.len == 5);
+    l.recipe.duplicates = NG_DUPLICATES_DROP; /* two of three test texts */
+    err = (ng_error){0};
+    assert_int_equal(ng_dataset_separate(&l.data, &test.data, &l.recipe, &n, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "2 of the 3 test texts also stand in the training or dev texts: the split leaks"));
     FAULT_SWEEP(FAULT_ALLOC) if (ng_dataset_near(&l.data, &test.data, 0.7, keep) != SIZE_MAX) fault_passed();
     unload(&l);
     unload(&test);
+}
+
+static void separating_takes_copies_along_and_reads_pairs_whole(void **state) {
+    (void)state;
+    enum { N = 24 };
+    char other[N][32];
+    ng_sample tests[N], train[] = {
+        {.text = "freeze my account right now", .len = 27, .hash = 1}, /* near a test text */
+        {.text = "frezee my acount", .len = 16, .hash = 1},             /* made of it */
+        {.text = "freeze my", .len = 9, .hash = 2},
+        {.text = "who is it", .len = 9, .second = "the cat of the house", .second_len = 20, .hash = 3},
+        {.text = "who is it", .len = 9, .second = "a dog in the garden", .second_len = 19, .hash = 4},
+    };
+    for (int i = 0; i < N; i++) {
+        int len = snprintf(other[i], sizeof other[i], "something else %d%d", i, i * 7919);
+        tests[i] = (ng_sample){.text = other[i], .len = (uint32_t)len, .hash = 100 + (uint64_t)i};
+    }
+    tests[0] = (ng_sample){.text = "please freeze my account right now", .len = 34, .hash = 5};
+    tests[1] = (ng_sample){.text = "who is it", .len = 9, .second = "the cat of this house", .second_len = 21, .hash = 6};
+    ng_dataset d = {NULL, train, 5, 5}, test = {NULL, tests, N, N};
+    ng_recipe r = {.path = "r.yaml", .duplicates = NG_DUPLICATES_DROP, .near = 0.7};
+    size_t n = 0;
+    FAULT_SWEEP(FAULT_ALLOC) {
+        ng_dataset copy = {NULL, (ng_sample[5]){train[0], train[1], train[2], train[3], train[4]}, 5, 5};
+        if (ng_dataset_separate(&copy, &test, &r, &n, NULL) == NG_OK) fault_passed();
+    }
+    n = 0;
+    assert_int_equal(ng_dataset_separate(&d, &test, &r, &n, NULL), NG_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(d.len, 2);
+    assert_true(d.items[0].hash == 2 && d.items[1].hash == 4);
+}
+
+static void thinning_keeps_the_first_of_each_label(void **state) {
+    (void)state;
+    ng_sample train[] = {
+        {.text = "turn on the light in the kitchen", .len = 32, .hash = 1, .label = 0},
+        {.text = "turn on the light in the kitchn", .len = 31, .hash = 1, .label = 0},      /* made of the first */
+        {.text = "turn on the light in the kitchen now", .len = 36, .hash = 2, .label = 0}, /* repeats it */
+        {.text = "trun on teh ligth now", .len = 21, .hash = 2, .label = 0},                /* made of what goes */
+        {.text = "turn on the light in the kitchens", .len = 33, .hash = 3, .label = 1},    /* another label */
+        {.text = "what is the weather", .len = 19, .hash = 4, .label = 0},
+    };
+    ng_dataset d = {NULL, train, 6, 6};
+    ng_recipe r = {.path = "r.yaml", .duplicates = NG_DUPLICATES_KEEP, .near = 0.7};
+    size_t n = 0;
+    assert_int_equal(ng_dataset_thin(&d, &r, &n, NULL), NG_OK);
+    assert_true(n == 0 && d.len == 6);
+    r.duplicates = NG_DUPLICATES_DROP;
+    FAULT_SWEEP(FAULT_ALLOC) if (ng_dataset_thin(&d, &r, &n, NULL) == NG_OK) fault_passed();
+    assert_true(n == 2 && d.len == 4);
+    assert_true(d.items[1].hash == 1 && d.items[2].label == 1 && d.items[3].hash == 4);
 }
 
 /* Against the definition, over random texts of few letters, so that many are alike. */
@@ -781,7 +837,8 @@ int main(void) {
         cmocka_unit_test(pairs_and_how_alike_they_are), cmocka_unit_test(pairs_read_as_one),
         cmocka_unit_test(questions_become_pairs), cmocka_unit_test(documents_become_pairs), cmocka_unit_test(texts_are_spoilt),
         cmocka_unit_test(spans_and_ranks),
-        cmocka_unit_test(near_copies_are_found),        cmocka_unit_test(nearness_is_exact),
+        cmocka_unit_test(near_copies_are_found), cmocka_unit_test(separating_takes_copies_along_and_reads_pairs_whole),
+        cmocka_unit_test(thinning_keeps_the_first_of_each_label), cmocka_unit_test(nearness_is_exact),
         cmocka_unit_test(copies_with_words_of_courtesy), cmocka_unit_test(copies_with_similar_words),
         cmocka_unit_test(broken_phrases_and_words_are_refused),
         cmocka_unit_test(every_allocation_may_fail),

@@ -190,17 +190,24 @@ static void bad_training_is_refused(void **state) {
     training_refused("  train: [{file: ./train.tsv}]\n", "training: {rate: 1e9}\n", "rate");
 }
 
-static void test_copies_are_counted_or_dropped(void **state) {
+static void test_copies_are_left_out_and_leaks_refused(void **state) {
     (void)state;
     ng_train_result r;
+    ng_error err = {0};
     put_all();
     put_set("test.tsv", 30, 1); /* the first texts of train */
+    assert_int_equal(train(&r, in_dir("out"), -1, &err), NG_EFORMAT);
+    assert_non_null(strstr(err.text, "test texts also stand in the training or dev texts: the split leaks"));
+    put_recipe(full, "duplicates: keep\n");
     assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
     assert_true(r.n_duplicates >= 30 && !r.duplicates_dropped && r.n_train == 150);
-    put_recipe(full, "duplicates: drop\n");
-    size_t n = r.n_duplicates;
+    put_set("test.tsv", 1, 1); /* one text of train among twenty of its own */
+    FILE *f = fopen(in_dir("test.tsv"), "ab");
+    for (int i = 0; i < 20; i++) fprintf(f, "tool\tsomething of its own %d\n", i * 7919);
+    fclose(f);
+    put_recipe(full, "");
     assert_int_equal(train(&r, in_dir("out"), -1, NULL), NG_OK);
-    assert_true(r.n_duplicates == n && r.duplicates_dropped && r.n_train <= 120);
+    assert_true(r.n_duplicates >= 1 && r.duplicates_dropped && r.n_train < 150);
 }
 
 static bool stop_at_second(void *ctx, const ng_train_step *s) {
@@ -228,7 +235,7 @@ static void moderate_learns_each_label(void **state) {
     f = create("r.yaml");
     fputs("name: t\ntask: moderate\ndata:\n  train: [{file: ./m.tsv}]\n  dev: [{file: ./m.tsv}]\n  test: [{file: "
           "./m.tsv}]\n"
-          "features: {bits: 12, rows: 4096}\n",
+          "duplicates: keep\nfeatures: {bits: 12, rows: 4096}\n",
           f);
     fclose(f);
     ng_train_result r;
@@ -465,7 +472,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_seed_same_bytes),        cmocka_unit_test(eval_measures_and_writes_the_card),
         cmocka_unit_test(a_head_answers),              cmocka_unit_test(bad_training_is_refused),
-        cmocka_unit_test(test_copies_are_counted_or_dropped), cmocka_unit_test(training_can_be_stopped),
+        cmocka_unit_test(test_copies_are_left_out_and_leaks_refused), cmocka_unit_test(training_can_be_stopped),
         cmocka_unit_test(moderate_learns_each_label),  cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(temperature_is_found),        cmocka_unit_test(platt_is_found),
         cmocka_unit_test(scope_follows_its_law), cmocka_unit_test(thresholds_keep_their_share), cmocka_unit_test(figures_by_hand),

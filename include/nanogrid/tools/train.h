@@ -47,8 +47,9 @@ typedef struct ng_train_result {
     uint64_t model_bytes;
     size_t n_train, n_dev, n_labels, n_rows;
     size_t n_features;           /* distinct buckets before the selection */
-    size_t n_duplicates;         /* training and dev texts that also stand in test */
+    size_t n_duplicates;         /* training and dev texts that also stand in test, or are near it */
     bool duplicates_dropped;
+    size_t n_repeated;           /* training texts left out as near another one of the same label (near.h) */
     double loss;                 /* of the last pass */
     double dev_accuracy;         /* of the quantised model, on the tuning half of dev; NaN without dev */
     double temperature, oos_threshold; /* NaN: none */
