@@ -49,7 +49,7 @@ const cli_verb cli_verb_eval =
     {"eval",
      "RECIPE.yaml [--dir DIR] [--card] [--noise KIND] [--beside FILE] [--json]",
      "accuracy, calibration, speed and size of a package's model",
-     "Measures on the recipe's test set; nothing is fitted. All figures but speed and memory are the same on every "
+     "Measures on the recipe's test set; nothing is fitted. All figures but speed, energy and memory are the same on every "
      "machine.",
      options,
      run};

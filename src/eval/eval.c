@@ -1,5 +1,6 @@
 /* eval.c: finds the kind that evaluates a recipe's task; figures and cards.  See nanogrid/tools/eval.h. */
 #include "eval_ops.h"
+#include "figures.h"
 #include "train/noise.h"
 
 #include "config/yaml_tree.h"
@@ -79,6 +80,15 @@ void ng_eval_put(ng_eval_result *r, const char *name, double value, bool measure
     snprintf(m->name, sizeof m->name, "%s", name);
     m->value = value;
     m->measured = measured;
+}
+
+void ng_eval_put_speed(ng_eval_result *r, double *ms, size_t n, const ng_energy_meter *since) {
+    ng_energy e = ng_energy_stop(since, 0);
+    char name[48];
+    snprintf(name, sizeof name, "energy_mj.%s", e.source);
+    ng_eval_put(r, "latency_ms.p50", ng_metric_quantile(ms, n, 0.5), true);
+    ng_eval_put(r, "latency_ms.p99", ng_metric_quantile(ms, n, 0.99), true);
+    ng_eval_put(r, name, n ? e.joules * 1e3 / (double)n : NAN, true);
 }
 
 /* Writes the figures that are (not) measured. */

@@ -37,6 +37,7 @@ typedef struct evaluation {
     decided on_test, on_dev;
     double *ms;
     size_t n_ms;
+    ng_energy_meter meter;
 } evaluation;
 
 static ng_status no_memory(const evaluation *e) {
@@ -66,6 +67,7 @@ static ng_status ask_all(evaluation *e, const ng_finder_examples *set, bool cali
     d->right = ng_arena_array(e->arena, 2 * set->len, 1);
     e->ms = ng_arena_array(e->arena, 2 * set->len, sizeof *e->ms);
     e->n_ms = 0;
+    ng_energy_start(&e->meter);
     if (!other || !d->confidence || !d->right || !e->ms) return no_memory(e);
     for (size_t i = 0; i < set->len; i++) {
         const ng_finder_example *x = &set->items[i];
@@ -159,8 +161,7 @@ static void put_figures(const evaluation *e, const tally *t) {
     put(e, "coverage.risk_10", ng_metric_coverage(d->confidence, d->right, d->n, 0.10));
     put(e, "coverage.risk_20", ng_metric_coverage(d->confidence, d->right, d->n, 0.20));
     put(e, "model_mb", (double)ng_finder_file_bytes(e->model) / 1e6);
-    ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(e->ms, e->n_ms, 0.5), true);
-    ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(e->ms, e->n_ms, 0.99), true);
+    ng_eval_put_speed(e->out, e->ms, e->n_ms, &e->meter);
 }
 
 static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {

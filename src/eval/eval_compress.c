@@ -18,6 +18,7 @@ typedef struct evaluation {
     ng_shortenings test;
     ng_shortener *model;
     double *ms; /* [test.len] */
+    ng_energy_meter meter;
     double f1, all_f1;
     size_t n_words, n_kept, n_gold, n_both, n_exact;
 } evaluation;
@@ -50,8 +51,7 @@ static void put_figures(ng_eval_result *out, evaluation *e) {
     ng_eval_put(out, "words.gold", (double)e->n_gold / (double)e->n_words, false);
     ng_eval_put(out, "all.f1", e->all_f1 / n, false);
     ng_eval_put(out, "model_mb", (double)ng_shortener_file_bytes(e->model) / 1e6, false);
-    ng_eval_put(out, "latency_ms.p50", ng_metric_quantile(e->ms, e->test.len, 0.5), true);
-    ng_eval_put(out, "latency_ms.p99", ng_metric_quantile(e->ms, e->test.len, 0.99), true);
+    ng_eval_put_speed(out, e->ms, e->test.len, &e->meter);
 }
 
 static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt,
@@ -69,6 +69,7 @@ static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, co
     if (!e->test.len) return ng_fail(err, NG_EINVALID, "%s: data.test is empty", path);
     if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms)))
         return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    ng_energy_start(&e->meter);
     for (size_t i = 0; !s && i < e->test.len; i++) s = measure(e, i, err);
     if (s) return s;
     put_figures(out, e);

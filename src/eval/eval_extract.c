@@ -81,6 +81,7 @@ typedef struct evaluation {
     counts covered, tuning_covered; /* right and marked */
     double ms[TIMES_MAX];
     size_t n_times, n_test;
+    ng_energy_meter meter;
 } evaluation;
 
 static ng_status bad_line(const evaluation *e, size_t line) {
@@ -290,10 +291,11 @@ static ng_status run_all(evaluation *e, const ng_eval_options *opt) {
         return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     if (e->recipe.types.len > TYPES_MAX)
         return ng_fail(e->err, NG_ELIMIT, "%s: more than %d types", e->path, TYPES_MAX);
-    if ((s = ng_head_open(&e->head, &spec, e->err)) || (s = read_texts(e))) return s;
+    if ((s = ng_head_open(&e->head, &spec, e->err))) return s;
+    ng_energy_start(&e->meter);
+    if ((s = read_texts(e))) return s;
     put_figures(e);
-    ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(e->ms, e->n_times, 0.5), true);
-    ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(e->ms, e->n_times, 0.99), true);
+    ng_eval_put_speed(e->out, e->ms, e->n_times, &e->meter);
     return opt->card ? write_card(e, opt) : NG_OK;
 }
 

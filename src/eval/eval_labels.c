@@ -290,6 +290,8 @@ static ng_status put_speed(const evaluation *e, const scored *s) {
     float *p = malloc(s->n_labels * sizeof *p);
     ng_status st = ms && p ? NG_OK : no_memory(e);
     uint64_t rss, peak;
+    ng_energy_meter meter;
+    ng_energy_start(&meter);
     for (size_t k = 0; !st && k < want; k++) {
         const ng_sample *x = &s->data.items[k * s->n / want];
         uint64_t start = ng_clock_ns();
@@ -297,8 +299,7 @@ static ng_status put_speed(const evaluation *e, const scored *s) {
         ms[k] = (double)(ng_clock_ns() - start) / 1e6;
     }
     if (!st) {
-        ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(ms, want, 0.5), true);
-        ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(ms, want, 0.99), true);
+        ng_eval_put_speed(e->out, ms, want, &meter);
         ng_memory_self(&rss, &peak);
         ng_eval_put(e->out, "rss_mb", (double)rss / 1e6, true);
     }

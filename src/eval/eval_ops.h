@@ -7,12 +7,17 @@
 #define NG_EVAL_EVAL_OPS_H
 
 #include "train/recipe.h"
+#include <nanogrid/energy.h>
 #include <nanogrid/tools/eval.h>
 
 typedef struct ng_eval_ops {
     bool (*serves)(const char *task);
     ng_status (*run)(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, ng_error *err);
 } ng_eval_ops;
+
+/* What was measured: latency_ms.p50 and .p99 of n texts (sorts ms), and energy_mj, millijoules a text of all that was done
+ * since the meter started, in the group of what tells it, "rapl" or "model" (nanogrid/energy.h; no memory is counted). */
+void ng_eval_put_speed(ng_eval_result *r, double *ms, size_t n, const ng_energy_meter *since);
 
 /* What a card says besides the figures; NULL texts become null. */
 typedef struct ng_card {

@@ -22,6 +22,7 @@ typedef struct evaluation {
     ng_dataset test;
     ng_spelling *list;
     double *ms; /* [test.len] of undamaged texts */
+    ng_energy_meter meter;
     size_t n_words, n_spoilt, n_damaged, n_restored;
 } evaluation;
 
@@ -63,24 +64,16 @@ static bool measure(evaluation *e, size_t i) {
     return ok;
 }
 
-static int rising(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double share(size_t n, size_t of) { return of ? (double)n / (double)of : 0; }
 
-static void put_figures(ng_eval_result *out, evaluation *e) {
-    size_t n = e->test.len;
-    qsort(e->ms, n, sizeof *e->ms, rising);
-    ng_eval_put(out, "texts", (double)n, false);
+static void put_figures(ng_eval_result *out, const evaluation *e) {
+    ng_eval_put(out, "texts", (double)e->test.len, false);
     ng_eval_put(out, "words", (double)e->n_words, false);
     ng_eval_put(out, "spoilt", share(e->n_spoilt, e->n_words), false);
     ng_eval_put(out, "damaged", (double)e->n_damaged, false);
     ng_eval_put(out, "restored", share(e->n_restored, e->n_damaged), false);
     ng_eval_put(out, "model_mb", (double)ng_spelling_file_bytes(e->list) / 1e6, false);
-    ng_eval_put(out, "latency_ms.p50", e->ms[n / 2], true);
-    ng_eval_put(out, "latency_ms.p99", e->ms[n * 99 / 100], true);
+    ng_eval_put_speed(out, e->ms, e->test.len, &e->meter);
 }
 
 static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, const ng_eval_options *opt,
@@ -97,6 +90,7 @@ static ng_status run_in(evaluation *e, ng_eval_result *out, const char *path, co
         return s;
     if (!(e->ms = ng_arena_array(e->arena, e->test.len, sizeof *e->ms)))
         return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
+    ng_energy_start(&e->meter);
     for (size_t i = 0; i < e->test.len; i++)
         if (!measure(e, i)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
     put_figures(out, e);

@@ -115,11 +115,12 @@ static ng_status run_all(evaluation *e, const char *path, const ng_eval_options 
     e->rouge1 = ng_arena_array(e->arena, e->docs.len, sizeof *e->rouge1);
     e->ms = ng_arena_array(e->arena, e->docs.len, sizeof *e->ms);
     if (!e->rouge1 || !e->ms) return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", path);
+    ng_energy_meter meter;
+    ng_energy_start(&meter);
     for (size_t i = 0; !s && i < e->recipe.test.len; i++) s = put_source(e, i);
     if (s) return s;
     ng_eval_put(e->out, "model_mb", (double)ng_extractive_file_bytes(e->model) / 1e6, false);
-    ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(e->ms, e->docs.len, 0.5), true);
-    ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(e->ms, e->docs.len, 0.99), true);
+    ng_eval_put_speed(e->out, e->ms, e->docs.len, &meter);
     return opt->card ? write_card(e, opt) : NG_OK;
 }
 

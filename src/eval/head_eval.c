@@ -34,7 +34,9 @@ ng_status ng_head_eval_run(ng_eval_result *out, const char *path, const ng_encod
 }
 
 ng_status ng_head_eval_read(ng_head_eval *e) {
-    return ng_dataset_read(&e->test, &e->recipe.data.test, &e->labels, &e->recipe, e->err);
+    ng_status s = ng_dataset_read(&e->test, &e->recipe.data.test, &e->labels, &e->recipe, e->err);
+    ng_energy_start(&e->meter);
+    return s;
 }
 
 ng_status ng_head_eval_time(ng_head_eval *e, uint64_t start_ns) {
@@ -53,6 +55,5 @@ ng_status ng_head_eval_time(ng_head_eval *e, uint64_t start_ns) {
 void ng_head_eval_put(const ng_head_eval *e, const char *name, double value) { ng_eval_put(e->out, name, value, false); }
 
 void ng_head_eval_put_speed(const ng_head_eval *e) {
-    ng_eval_put(e->out, "latency_ms.p50", ng_metric_quantile(e->ms, e->n_ms, 0.5), true);
-    ng_eval_put(e->out, "latency_ms.p99", ng_metric_quantile(e->ms, e->n_ms, 0.99), true);
+    ng_eval_put_speed(e->out, e->ms, e->n_ms, &e->meter);
 }

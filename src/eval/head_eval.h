@@ -38,17 +38,18 @@ typedef struct ng_head_eval {
     ng_dataset test;
     double *ms;        /* [n_ms] of what was timed */
     size_t n_ms, cap_ms;
+    ng_energy_meter meter; /* since the texts were read */
 } ng_head_eval;
 
 /* Reads the recipe, which must be of the task and have test sources (NG_EINVALID), and runs body. */
 ng_status ng_head_eval_run(ng_eval_result *out, const char *path, const ng_encoder_subject *subject,
                            ng_recipe_task task, ng_status (*body)(ng_head_eval *e), ng_error *err) NG_MUST_USE;
-/* Reads the test sources. */
+/* Reads the test sources, and starts the meter. */
 ng_status ng_head_eval_read(ng_head_eval *e) NG_MUST_USE;
 /* Notes what has passed since `start_ns` (core/clock.h). */
 ng_status ng_head_eval_time(ng_head_eval *e, uint64_t start_ns) NG_MUST_USE;
 void ng_head_eval_put(const ng_head_eval *e, const char *name, double value);
-/* Latency from what was timed, which is sorted for it. */
+/* Latency from what was timed, which is sorted for it, and energy. */
 void ng_head_eval_put_speed(const ng_head_eval *e);
 ng_status ng_head_eval_no_memory(const ng_head_eval *e);
 

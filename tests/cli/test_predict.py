@@ -147,7 +147,7 @@ def train_and_eval():
         run("train", recipe, "--out", tmp, "--seed", "9")
         check("--seed does nothing", open(os.path.join(tmp, "model.gguf"), "rb").read() != first)
         got = json.loads(run("eval", recipe, "--dir", tmp, "--json", "--card").stdout)
-        for key in ("accuracy", "f1", "ece", "aurc", "latency_ms", "rss_mb", "model_mb", "unseen"):
+        for key in ("accuracy", "f1", "ece", "aurc", "latency_ms", "energy_mj", "rss_mb", "model_mb", "unseen"):
             check(f"eval lacks {key}", key in got)
         check(f"eval: {got}", got["accuracy"] == 1 and got["latency_ms"]["p50"] <= got["latency_ms"]["p99"])
         card = json.load(open(os.path.join(tmp, "card.json")))
