@@ -86,7 +86,7 @@ static void deal(const ng_scores *all, const uint32_t *order, ng_scores *fit, ng
 static int n_splits;
 
 static bool run_splits(const package *p, double promise, double doubt, splits_result *out) {
-    ng_scores fit, check;
+    ng_scores fit = {0}, check = {0};
     uint32_t *order = malloc((p->all.n + 1) * sizeof *order);
     *out = (splits_result){0};
     bool ok = order && join(&fit, &p->calibration, &p->test) && join(&check, &p->calibration, &p->test);
@@ -106,7 +106,8 @@ static bool run_splits(const package *p, double promise, double doubt, splits_re
     }
     int answered = n_splits - out->void_;
     out->risk = answered ? out->risk / answered : NAN;
-    if (ok) ng_scores_clear(&fit), ng_scores_clear(&check);
+    ng_scores_clear(&fit);
+    ng_scores_clear(&check);
     free(order);
     return ok || fail("out of memory") == 0;
 }

@@ -206,7 +206,7 @@ def main():
     for name, n, seed in (("train", 300, 7), ("dev", 100, 8), ("test", 60, 9)):
         joined(at(name + "-both.tsv"), n, seed)
     two = ", text: s1, second: s2"
-    write(at("both-data.yaml"), "name: both\ntask: classify\nlicence: none\n" + three.replace(".%s", "-both.tsv%s") % (two, two, two))
+    write(at("both-data.yaml"), "name: both\nduplicates: keep\ntask: classify\nlicence: none\n" + three.replace(".%s", "-both.tsv%s") % (two, two, two))
     write(at("both.yaml"), recipe(patience=0).split("heads:")[0] + "heads:\n  - {name: both, recipe: both-data.yaml}\ntraining: {epochs: 20, batch: 16, rate: 0.003}\n")
     run("train", at("both.yaml"), "--out", at("both"))
     figures = json.loads(run("eval", at("both.yaml"), "--dir", at("both"), "--json").stdout)["both"]
