@@ -12,7 +12,7 @@ static struct {
 } o;
 
 static const cli_option options[] = {{"trials", 0, CLI_STR, &o.trials, "DIR",
-                                      "keep what the models said there, and take it from there the next time", NULL},
+                                      "keep what the models said there, every 512 prompts, and take it from there the next time", NULL},
                                      {"threads", 't', CLI_INT, &o.threads, "N",
                                       "threads the models use (by measurement)", "NANOGRID_THREADS"},
                                      {"json", 0, CLI_FLAG, &o.json, NULL, "print one JSON object", NULL},

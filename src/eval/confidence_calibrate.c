@@ -85,21 +85,17 @@ static ng_status find_file(const calibration *k, const char *name, char out[PATH
 }
 
 static ng_status run_file(calibration *k, ng_trials *t, const ng_model *m, const char *digest, const char *name) {
-    char path[PATH_CAP], kept[PATH_CAP] = "";
+    char path[PATH_CAP], keep[PATH_CAP];
+    const char *dir = k->opt->trials_dir;
     ng_status s = find_file(k, name, path);
+    int n = s || !dir ? 0 : snprintf(keep, sizeof keep, "%s/%s", dir, digest);
+    if (!s && n >= PATH_CAP) s = ng_fail(k->err, NG_ELIMIT, "calibrate: the path of the trials is too long");
     if (s) return s;
-    ng_buf text = ng_buf_init(256u << 20);
-    s = ng_file_read(&text, path, k->err);
-    uint64_t hash = s ? 0 : ng_hash64(text.data, text.len, k->taps[0] + 1000 * k->c.n_taps);
-    ng_buf_clear(&text);
-    if (s) return s;
-    if (k->opt->trials_dir)
-        snprintf(kept, sizeof kept, "%s/%s-%016llx.trials.gguf", k->opt->trials_dir, digest, (unsigned long long)hash);
-    if (*kept && ng_file_exists(kept)) return ng_trials_read(t, kept, k->c.n_features, k->err);
-    ng_trials_options o = {.n_threads = k->opt->n_threads, .on_step = k->opt->on_step, .ctx = k->opt->ctx};
-    s = ng_trials_run(t, m, &k->c, path, &o, k->err);
-    if (!s && *kept && (s = ng_trials_write(t, kept, k->err))) ng_trials_clear(t);
-    return s;
+    ng_trials_options o = {.n_threads = k->opt->n_threads,
+                           .keep = dir ? keep : NULL,
+                           .on_step = k->opt->on_step,
+                           .ctx = k->opt->ctx};
+    return ng_trials_run(t, m, &k->c, path, &o, k->err);
 }
 
 static ng_status append(calibration *k, ng_trials *all, const ng_trials *t) {

@@ -1,11 +1,15 @@
 /* trials.c: see trials.h.
  *
  * Several callers feed one scheduler, so that the model's weights are read once for all of them; what each generation says does
- * not depend on that (nanogrid/scheduler.h), so the trials are the same in any order. */
+ * not depend on that (nanogrid/scheduler.h), so the trials are the same in any order.
+ *
+ * A file is run in parts, and what was said to a part is kept when it is there: a run of an hour that is stopped loses
+ * a minute.  A kept part is named by its model, by the layers that were read and by its lines, so that no other run takes it. */
 #include "trials.h"
 
 #include "core/checked.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include "gguf/gguf.h"
 #include <nanogrid/scheduler.h>
 
@@ -13,11 +17,13 @@
 #include <jansson.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { CALLERS = 8, ANSWERS_MAX = 32, TOKENS_MAX = 1024, CTX = 2048, FILE_MAX_BYTES = 256 << 20 };
+enum { CALLERS = 8, PART = 512, ANSWERS_MAX = 32, TOKENS_MAX = 1024, CTX = 2048 };
+enum { FILE_MAX_BYTES = 256 << 20, PATH_CAP = 4096 };
 
 /* ---- right or wrong ------------------------------------------------------------------------------------ */
 
@@ -79,9 +85,12 @@ bool ng_trial_is_right(ng_trial_match match, const char *said, const char *const
 typedef struct running {
     ng_trials *t;
     const json_t *lines; /* an array */
-    ng_scheduler *scheduler;
+    const ng_model *model;
+    const ng_confidence *of;
+    ng_scheduler *scheduler; /* NULL until a part has to be run */
     const ng_tokenizer *tokenizer;
     const ng_trials_options *opt;
+    size_t end;           /* of the part that runs */
     pthread_mutex_t lock; /* guards what follows */
     size_t next, done;
     ng_error error;
@@ -137,16 +146,15 @@ static ng_status run_one(const running *r, size_t i, ng_error *err) {
 
 static void *work(void *ctx) {
     running *r = ctx;
-    size_t n = json_array_size(r->lines);
     pthread_mutex_lock(&r->lock);
-    while (r->next < n && !r->error.code) {
+    while (r->next < r->end && !r->error.code) {
         size_t i = r->next++;
         ng_error err = {0};
         pthread_mutex_unlock(&r->lock);
         ng_status s = run_one(r, i, &err);
         pthread_mutex_lock(&r->lock);
         if (s && !r->error.code) r->error = err;
-        if (r->opt->on_step) r->opt->on_step(r->opt->ctx, ++r->done, n);
+        if (r->opt->on_step) r->opt->on_step(r->opt->ctx, ++r->done, r->t->n);
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -205,23 +213,66 @@ static ng_status take_memory(ng_trials *t, ng_error *err) {
     return ok ? NG_OK : ng_fail(err, NG_ENOMEM, "trials: out of memory for %zu trials", t->n);
 }
 
-static ng_status run_all(running *r, const ng_model *m, const ng_confidence *of, ng_error *err) {
+static ng_status start(running *r, ng_error *err) {
+    uint32_t most = ng_model_get_info(r->model).n_ctx_train;
+    ng_scheduler_options so = {.n_threads = r->opt->n_threads,
+                               .confidence = r->of,
+                               .n_ctx = most && most < CTX ? most : CTX};
+    if (!(r->tokenizer = ng_model_tokenizer(r->model, err))) return err ? err->code : NG_EUNSUPPORTED;
+    return ng_scheduler_new(&r->scheduler, r->model, &so, err);
+}
+
+static ng_status run_part(running *r, size_t begin, size_t end, ng_error *err) {
     pthread_t threads[CALLERS];
     size_t n = 0;
-    uint32_t most = ng_model_get_info(m).n_ctx_train;
-    ng_scheduler_options so = {.n_threads = r->opt->n_threads,
-                               .confidence = of,
-                               .n_ctx = most && most < CTX ? most : CTX};
-    if (!(r->tokenizer = ng_model_tokenizer(m, err))) return err ? err->code : NG_EUNSUPPORTED;
-    ng_status s = ng_scheduler_new(&r->scheduler, m, &so, err);
+    ng_status s = r->scheduler ? NG_OK : start(r, err);
     if (s) return s;
+    r->next = r->done = begin, r->end = end;
     pthread_mutex_init(&r->lock, NULL);
     while (n < CALLERS && !pthread_create(&threads[n], NULL, work, r)) n++;
     if (!n) work(r);
     while (n > 0) pthread_join(threads[--n], NULL);
     pthread_mutex_destroy(&r->lock);
-    ng_scheduler_free(r->scheduler);
     return r->error.code ? ng_fail(err, r->error.code, "%s", r->error.text) : NG_OK;
+}
+
+/* Where what is said to these lines is kept. */
+static ng_status part_path(const running *r, size_t begin, size_t end, char out[PATH_CAP], ng_error *err) {
+    uint64_t hash = ng_hash64(r->of->taps, r->of->n_taps * sizeof *r->of->taps, 0);
+    for (size_t i = begin; i < end; i++) {
+        char *line = json_dumps(json_array_get(r->lines, i), JSON_COMPACT | JSON_SORT_KEYS);
+        if (!line) return ng_fail(err, NG_ENOMEM, "trials: out of memory");
+        hash = ng_hash64(line, strlen(line), hash);
+        free(line);
+    }
+    int n = snprintf(out, PATH_CAP, "%s-%016llx.trials.gguf", r->opt->keep, (unsigned long long)hash);
+    return n > 0 && n < PATH_CAP ? NG_OK : ng_fail(err, NG_ELIMIT, "trials: the path of what is kept is too long");
+}
+
+static ng_status recall_part(const ng_trials *part, const char *path, ng_error *err) {
+    ng_trials kept;
+    ng_status s = ng_trials_read(&kept, path, part->n_features, err);
+    if (s) return s;
+    if (kept.n == part->n) {
+        memcpy(part->features, kept.features, part->n * part->n_features * sizeof *part->features);
+        memcpy(part->correct, kept.correct, part->n);
+    } else s = ng_fail(err, NG_EFORMAT, "%s: %zu trials, not %zu; remove it", path, kept.n, part->n);
+    ng_trials_clear(&kept);
+    return s;
+}
+
+static ng_status take_part(running *r, size_t begin, size_t end, ng_error *err) {
+    char path[PATH_CAP];
+    ng_trials part = *r->t; /* of the same memory */
+    part.n = end - begin;
+    part.features += begin * part.n_features;
+    part.correct += begin;
+    part.task += begin;
+    if (!r->opt->keep) return run_part(r, begin, end, err);
+    ng_status s = part_path(r, begin, end, path, err);
+    if (!s && ng_file_exists(path)) return recall_part(&part, path, err);
+    if (!s) s = run_part(r, begin, end, err);
+    return s ? s : ng_trials_write(&part, path, err);
 }
 
 ng_status ng_trials_run(ng_trials *out, const ng_model *m, const ng_confidence *of, const char *path,
@@ -232,10 +283,12 @@ ng_status ng_trials_run(ng_trials *out, const ng_model *m, const ng_confidence *
     ng_status s = read_lines(&lines, path, err);
     if (s) return s;
     out->n = json_array_size(lines);
-    running r = {.t = out, .lines = lines, .opt = opt ? opt : &defaults};
+    running r = {.t = out, .lines = lines, .model = m, .of = of, .opt = opt ? opt : &defaults};
     s = take_memory(out, err);
     if (!s) s = name_tasks(out, lines, path, err);
-    if (!s) s = run_all(&r, m, of, err);
+    for (size_t at = 0; !s && at < out->n; at += PART)
+        s = take_part(&r, at, out->n - at < PART ? out->n : at + PART, err);
+    ng_scheduler_free(r.scheduler);
     json_decref(lines);
     if (s) ng_trials_clear(out);
     return s;

@@ -31,6 +31,8 @@ size_t ng_trials_task(ng_trials *t, const char *name);
 
 typedef struct ng_trials_options {
     int n_threads;                   /* of the model (0: by measurement) */
+    const char *keep;                /* "DIR/MODEL": each 512 lines go to DIR/MODEL-HASH.trials.gguf when they are said, and
+                                        are taken from there the next time; NULL: nothing is kept */
     void (*on_step)(void *ctx, size_t done, size_t total); /* under a lock; or NULL */
     void *ctx;
 } ng_trials_options;

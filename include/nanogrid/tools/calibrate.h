@@ -44,7 +44,7 @@ typedef struct ng_calibrate_result {
 } ng_calibrate_result;
 
 typedef struct ng_calibrate_options {
-    const char *trials_dir; /* keeps what the models said, and takes it from there the next time; NULL: neither */
+    const char *trials_dir; /* keeps what the models said, every 512 prompts, and takes it from there the next time; NULL: neither */
     int n_threads;          /* of the models (0: by measurement) */
     void (*on_step)(void *ctx, size_t done, size_t total);
     void *ctx;
