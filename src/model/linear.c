@@ -328,6 +328,7 @@ static void fetch_rows(const ng_linear *m, const uint32_t *rows, size_t n) {
         const int8_t *w = m->weight + rows[i] * m->row_bytes;
         __builtin_prefetch(&m->idf[rows[i]]);
         for (size_t at = 0; at < m->row_bytes; at += LINE_BYTES) __builtin_prefetch(w + at);
+        __builtin_prefetch(w + m->row_bytes - 1);
     }
 }
 
@@ -364,8 +365,8 @@ static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
     uint16_t *values = s->counter.counts;
     size_t known = m->kernels->find_rows(rows, s->features.n_buckets, m->table);
     uint64_t unknown = m->unknown * 16, norm = (s->features.n_buckets - known) * unknown * unknown;
+    fetch_rows(m, rows, known);
     size_t n = ng_row_counter_apply(&s->counter, rows, known, m->n_rows);
-    fetch_rows(m, rows, n);
     for (size_t i = 0; i < n; i++) {
         uint64_t v = ng_linear_value(values[i], m->idf[rows[i]], m->log_tf);
         values[i] = (uint16_t)v; /* at most 255 * 82 */

@@ -157,10 +157,17 @@ void ng_linear_set_scratch_free(ng_linear_set_scratch *s) {
 
 /* ---- applying ----------------------------------------------------------------------------------- */
 
-/* begin[] of all rows and then their entries: each is asked for ahead of what reads it. */
-static void fetch(const ng_linear_set *set, const uint32_t *rows, size_t n) {
+enum { LINE_ENTRIES = 64 / sizeof(entry) };
+
+/* Asked for ahead of what reads them: where the entries of rows begin, and these. */
+static void fetch_begins(const ng_linear_set *set, const uint32_t *rows, size_t n) {
     for (size_t i = 0; i < n; i++) __builtin_prefetch(&set->begin[rows[i]]);
-    for (size_t i = 0; i < n; i++) __builtin_prefetch(&set->entries[set->begin[rows[i]]]);
+}
+
+static void fetch_entries(const ng_linear_set *set, const uint32_t *rows, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t e = set->begin[rows[i]]; e < set->begin[rows[i] + 1]; e += LINE_ENTRIES)
+            __builtin_prefetch(&set->entries[e]);
 }
 
 /* What a feature seen `count` times weighs: its idf times this (ng_linear_value). */
@@ -204,8 +211,9 @@ ng_status ng_linear_set_apply(const ng_linear_set *set, ng_linear_set_scratch *s
     if (status) return status;
     uint32_t *rows = s->features.buckets;
     size_t n = set->models[0]->kernels->find_rows(rows, s->features.n_buckets, set->table);
+    fetch_begins(set, rows, n);
     n = ng_row_counter_apply(&s->counter, rows, n, set->n_rows);
-    fetch(set, rows, n);
+    fetch_entries(set, rows, n);
     measure(set, s, n);
     sum(set, s, n);
     for (size_t k = 0; k < set->n; k++) {
