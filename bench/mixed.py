@@ -1,21 +1,25 @@
 """mixed.py: a mixed workload through the whole grid, against always asking a larger tier and against one general small model.
 
-    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/mixed.py CHAT.gguf [EACH]
+    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/mixed.py CHAT.gguf [EACH [generate]]
 
 CHAT.gguf is a small general model that `nanogrid calibrate` has given a confidence.  EACH texts a task: intents, sentiment, topics, kinds
-of question and languages, which nano heads label, and prompts with known answers (scripts/confidence_prompts.py), which CHAT writes.
+of question and languages, which nano heads label, and prompts with known answers (scripts/confidence_prompts.py), of which the grid's
+router says who answers; with `generate` they say that they are for CHAT.  The contracts are chosen on the packages' calibration sets:
+of PROMISES the tightest that leaves LEFT of the set here, else 20 %.
 The larger tier answers from the gold labels, wrong in a declared 5 % of the cases, at a declared price and latency.  Printed: the cascade
 row with its baselines, and the grid beside CHAT alone on the same CPU, behind a link of 80 ms too.  A cell with fewer than 50 right or
 50 wrong answers is void."""
-import csv, hashlib, json, os, re, statistics, sys, time
+import csv, hashlib, json, os, re, statistics, subprocess, sys, tempfile, time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
 from served import Served
 from replay_upstream import Replay
 
 DATA, CHAT = os.environ["NANOGRID_DATA"], os.path.abspath(sys.argv[1])
 EACH = int(sys.argv[2]) if len(sys.argv) > 2 else 150
+HINT = {"x-nanogrid-task": "generate"} if sys.argv[3:] == ["generate"] else {}
 ERROR, SECONDS, PROMPT_USD, COMPLETION_USD = 0.05, 0.1, 0.15e-6, 0.6e-6
-CONTRACTS = [0.05, 0.1, 0.15, 0.15, 0.2]
+NAMES = ["intent", "sentiment", "topic", "question-type", "chat"]
+PROMISES, LEFT, NONE_LEAVES_IT = [0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2], 0.8, 0.2
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pl": "Polish", "nl": "Dutch", "pt": "Portuguese"}
 KINDS = {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"}
 EXPERTS = """experts:
@@ -30,6 +34,22 @@ EXPERTS = """experts:
 def grid(contracts, upstream=""):
     return "models: {chat: {path: %s}}\ncache: {exact: 0}\n" % CHAT + EXPERTS % tuple(
         ", contract: {max_error: %g}" % c if c else "" for c in contracts) + upstream
+
+
+def coverage(expert, promise):
+    """The share of its calibration set that the expert answers under this contract; 0: no confidence keeps it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as f:
+        f.write(grid([promise * (name == expert) for name in NAMES]))
+        f.flush()
+        said = subprocess.run([os.environ["NANOGRID"], "audit", "--json", "--grid", f.name], capture_output=True, text=True).stdout
+    rows = [r for r in json.loads(said)["routes"] if r["route"] == expert and r["source"] == "calibration"] if said else []
+    return rows[0]["coverage"] if rows else 0
+
+
+def choose_contracts():
+    chosen = [next((p for p in PROMISES if coverage(name, p) >= LEFT), NONE_LEAVES_IT) for name in NAMES]
+    print("contracts: %s\n" % ", ".join("%s %g %%" % (n, 100 * c) for n, c in zip(NAMES, chosen)), flush=True)
+    return chosen
 
 
 def tsv(path):
@@ -102,7 +122,7 @@ def ask(s, item, **more):
     t0 = time.perf_counter()
     if endpoint == "chat":
         body = {"model": "auto", "temperature": 0, "max_tokens": gold["max_tokens"], "messages": [{"role": "user", "content": text}], **more}
-        r = s.request("POST", "/v1/chat/completions", body, {"x-nanogrid-debug": "true", "x-nanogrid-task": "generate"}, timeout=120)
+        r = s.request("POST", "/v1/chat/completions", body, {"x-nanogrid-debug": "true", **HINT}, timeout=120)
         a = (r.json or {}).get("nanogrid", {})
         said = r.json["choices"][0]["message"]["content"] if r.status == 200 else None
     else:
@@ -228,7 +248,7 @@ def general(items, local, cpu):
 
 def main():
     items = workload()
-    local, cpu, rows = cascade(items, CONTRACTS)
+    local, cpu, rows = cascade(items, choose_contracts())
     here = sum(not r["escalated"] and r["status"] == 200 for r in rows)
     wrong = sum(not r["escalated"] and r["status"] == 200 and not r["right"] for r in rows)
     print("answered here %.1f %%, of these wrong %.1f %%\n" % (100 * here / len(rows), 100 * wrong / max(here, 1)), flush=True)
