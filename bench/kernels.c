@@ -98,13 +98,6 @@ static void run_add(const ng_kernels *k, const void *arg) { (void)arg, k->add(y,
 static void run_to_f16(const ng_kernels *k, const void *arg) { (void)arg, k->to_f16(halves, x, ROW); }
 static void run_from_f16(const ng_kernels *k, const void *arg) { (void)arg, k->from_f16(y, halves, ROW); }
 
-static void run_find_rows(const ng_kernels *k, const void *arg) {
-    uint32_t buckets[ROW];
-    (void)arg;
-    for (size_t i = 0; i < ROW; i++) buckets[i] = (uint32_t)(i * 2654435761u % (ROW / 3 * 64));
-    (void)k->find_rows(buckets, ROW, (const uint32_t *)x);
-}
-
 static void run_add_rows_i8(const ng_kernels *k, const void *arg) {
     static int32_t sums[ROW];
     const int8_t *rows[4] = {q, q + ROW, q, q + ROW};
@@ -198,7 +191,6 @@ static void time_mix(const ng_kernels *k, const char *name, mix_fn *mix) {
 #define time_to_f16() time_row(k, "to_f16", run_to_f16)
 #define time_from_f16() time_row(k, "from_f16", run_from_f16)
 
-#define time_find_rows() time_row(k, "find_rows", run_find_rows)
 #define time_add_rows_i8() time_row(k, "add_rows_i8", run_add_rows_i8)
 #define time_add_rows_i4() time_row(k, "add_rows_i4", run_add_rows_i4)
 #define time_quantize_u8() time_row(k, "quantize_u8", run_quantize_u8)

@@ -1,4 +1,4 @@
-/* label_rows.h: which rows of a linear model a text has, and four of them at once: the bodies of three kernels for every level.
+/* label_rows.h: four rows of a linear model at once, the bodies of two kernels for every level.
  *
  *     static void add_rows_i8(..) { ng_k_add_rows_i8(sums, w, u, n); }
  *
@@ -12,33 +12,6 @@
 #include <stdint.h>
 
 enum { NG_ROWS_STEP = 16, NG_ROWS_FEW = 4 };
-
-/* The builtin is a call where the level's flags do not promise the instruction. */
-static inline uint32_t ng_k_count_bits(uint64_t x) {
-#if defined __POPCNT__ || defined __aarch64__
-    return (uint32_t)__builtin_popcountll(x);
-#else
-    x -= x >> 1 & 0x5555555555555555;
-    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
-    return (uint32_t)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
-#endif
-}
-
-/* No branch: which features a model knows is anybody's guess, the processor's too.  Between two sparse requests other programs take
- * the cache, and then a request is little else than waiting for memory; asked for ahead, the lines of many features come at
- * the same time. */
-static inline size_t ng_k_find_rows(uint32_t *buckets, size_t n, const uint32_t *table) {
-    enum { AHEAD = 16 };
-    size_t found = 0;
-    for (size_t i = 0; i < n; i++) {
-        __builtin_prefetch(table + 3 * (size_t)(buckets[i + AHEAD < n ? i + AHEAD : i] >> 6));
-        const uint32_t b = buckets[i], *t = table + 3 * (size_t)(b >> 6);
-        const uint64_t used = t[0] | (uint64_t)t[1] << 32, bit = (uint64_t)1 << (b & 63);
-        buckets[found] = t[2] + ng_k_count_bits(used & (bit - 1));
-        found += (used & bit) != 0;
-    }
-    return found;
-}
 
 static inline void ng_k_add_rows_i8(int32_t *restrict sums, const int8_t *const w[4], const int16_t u[4], size_t n) {
     const int8_t *restrict a = w[0], *restrict b = w[1], *restrict c = w[2], *restrict d = w[3];

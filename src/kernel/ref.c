@@ -294,8 +294,6 @@ static void quantize_u8(uint8_t *u, float *d, int32_t *z, const float *x, size_t
     put_u8(u, d, z, x, n, all_finite(x, n));
 }
 
-static size_t find_rows(uint32_t *buckets, size_t n, const uint32_t *table) { return ng_k_find_rows(buckets, n, table); }
-
 static void add_rows_i8(int32_t *sums, const int8_t *const w[4], const int16_t u[4], size_t n) {
     ng_k_add_rows_i8(sums, w, u, n);
 }

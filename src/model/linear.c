@@ -25,12 +25,20 @@
 
 #define KEY "nanogrid.linear."
 
+/* A row that the text has. */
+typedef struct seen_row {
+    uint32_t row;
+    uint16_t count, value; /* count 0: the slot is free; value: of tf and idf */
+} seen_row;
+
 struct ng_linear_scratch {
-    size_t n_rows, n_labels; /* of the model it was made for */
+    size_t n_rows, n_labels;   /* of the model it was made for */
     ng_features features;
-    ng_row_counter counter;
-    int16_t *u;              /* [n_rows] */
-    int32_t *sums;           /* [n_labels + 1] */
+    seen_row *seen;            /* [at least 4 n_rows]: a hash table in its first slots, as many as the text needs; all free between
+                                  calls */
+    uint32_t *touched;         /* [n_rows]: slots in use */
+    int32_t *sums;             /* [n_labels + 1] */
+    float *logits;             /* [n_labels] */
 };
 
 /* ---- values of features ------------------------------------------------------------------------- */
@@ -125,17 +133,17 @@ static ng_status copy_floats(ng_linear *m, const char *what, const void *data, f
 }
 
 static ng_status read_rows(ng_linear *m, ng_error *err) {
-    size_t n_words = (size_t)1 << (m->features.bits - 6);
-    uint32_t rows = 0;
+    size_t n_words = (size_t)1 << (m->features.bits - 6), rows = 0;
     const void *data;
     ng_status s = tensor(m, "linear.rows", NG_TYPE_I64, (uint64_t[2]){n_words, 0}, &data, err);
     if (s) return s;
-    m->table = ng_arena_array(m->arena, 3 * n_words, sizeof *m->table);
-    if (!m->table) return no_memory(m, err);
+    m->used = ng_arena_array(m->arena, n_words, sizeof *m->used);
+    m->rank = ng_arena_array(m->arena, n_words, sizeof *m->rank);
+    if (!m->used || !m->rank) return no_memory(m, err);
+    memcpy(m->used, data, n_words * sizeof *m->used);
     for (size_t i = 0; i < n_words; i++) {
-        uint64_t used;
-        memcpy(&used, (const char *)data + i * sizeof used, sizeof used);
-        rows = ng_linear_put_used(m->table, i, used, rows);
+        m->rank[i] = (uint32_t)rows;
+        rows += (size_t)__builtin_popcountll(m->used[i]);
     }
     if (!rows || rows > NG_LINEAR_ROWS_MAX) return bad(m, err, "linear.rows", "names no rows, or more than 131072");
     m->n_rows = rows;
@@ -244,54 +252,14 @@ void ng_linear_close(ng_linear *m) {
     ng_arena_free(m->arena);
 }
 
-/* ---- rows of a text ----------------------------------------------------------------------------- */
-
-uint32_t ng_linear_put_used(uint32_t *table, size_t i, uint64_t used, uint32_t rows) {
-    table[3 * i] = (uint32_t)used;
-    table[3 * i + 1] = (uint32_t)(used >> 32);
-    table[3 * i + 2] = rows;
-    return rows + (uint32_t)__builtin_popcountll(used);
-}
+/* ---- scratch ------------------------------------------------------------------------------------ */
 
 /* Slots for n rows, most of them free: 2^this. */
-static unsigned slot_bits(size_t n) {
+static unsigned seen_bits(size_t n) {
     unsigned bits = 6;
     while ((size_t)1 << bits < 4 * n) bits++;
     return bits;
 }
-
-bool ng_row_counter_init(ng_row_counter *c, size_t n_rows) {
-    c->slots = malloc(((size_t)1 << slot_bits(n_rows)) * sizeof *c->slots);
-    c->counts = malloc(n_rows * sizeof *c->counts);
-    return c->slots && c->counts;
-}
-
-void ng_row_counter_clear(ng_row_counter *c) {
-    free(c->slots);
-    free(c->counts);
-}
-
-/* The table is as small as the text: one counter a row of the model would be another line of memory a feature, which nobody can ask for
- * ahead.  Whether a row was seen before is no branch either. */
-size_t ng_row_counter_apply(ng_row_counter *c, uint32_t *rows, size_t n, size_t n_rows) {
-    unsigned bits = slot_bits(n < n_rows ? n : n_rows);
-    uint32_t mask = (uint32_t)(((size_t)1 << bits) - 1), different = 0;
-    memset(c->slots, 0, ((size_t)1 << bits) * sizeof *c->slots);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t row = rows[i], at = row * 0x9E3779B1u >> (32 - bits), place;
-        while ((place = c->slots[at]) && rows[place - 1] != row) at = (at + 1) & mask;
-        const bool first = !place;
-        place = first ? different : place - 1;
-        const uint32_t count = first ? 0 : c->counts[place];
-        rows[place] = row;
-        c->counts[place] = (uint16_t)(count + (count < UINT16_MAX));
-        c->slots[at] = place + 1;
-        different += first;
-    }
-    return different;
-}
-
-/* ---- scratch ------------------------------------------------------------------------------------ */
 
 ng_status ng_linear_scratch_new(ng_linear_scratch **out, const ng_linear *m, ng_error *err) {
     ng_linear_scratch *s = calloc(1, sizeof *s);
@@ -299,10 +267,12 @@ ng_status ng_linear_scratch_new(ng_linear_scratch **out, const ng_linear *m, ng_
     if (s) {
         s->n_rows = m->n_rows;
         s->n_labels = m->n_labels;
-        s->u = malloc(m->n_rows * sizeof *s->u);
+        s->seen = calloc((size_t)1 << seen_bits(m->n_rows), sizeof *s->seen);
+        s->touched = malloc(m->n_rows * sizeof *s->touched);
         s->sums = malloc((m->n_labels + 1) * sizeof *s->sums);
+        s->logits = malloc(m->n_labels * sizeof *s->logits);
     }
-    if (!s || !ng_row_counter_init(&s->counter, m->n_rows) || !s->u || !s->sums) {
+    if (!s || !s->seen || !s->touched || !s->sums || !s->logits) {
         ng_linear_scratch_free(s);
         return no_memory(m, err);
     }
@@ -313,36 +283,89 @@ ng_status ng_linear_scratch_new(ng_linear_scratch **out, const ng_linear *m, ng_
 void ng_linear_scratch_free(ng_linear_scratch *s) {
     if (!s) return;
     ng_features_clear(&s->features);
-    ng_row_counter_clear(&s->counter);
-    free(s->u);
+    free(s->seen);
+    free(s->touched);
     free(s->sums);
+    free(s->logits);
     free(s);
 }
 
 /* ---- applying ----------------------------------------------------------------------------------- */
 
-enum { LINE_BYTES = 64 };
+/* Between two sparse requests other programs take the cache, and then a request is little else than
+ * waiting for memory. Asked for ahead, the lines of many features come at the same time. */
+enum { AHEAD = 16, LINE_BYTES = 64 };
 
-static void fetch_rows(const ng_linear *m, const uint32_t *rows, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        const int8_t *w = m->weight + rows[i] * m->row_bytes;
-        __builtin_prefetch(&m->idf[rows[i]]);
-        for (size_t at = 0; at < m->row_bytes; at += LINE_BYTES) __builtin_prefetch(w + at);
-        __builtin_prefetch(w + m->row_bytes - 1);
-    }
+static void fetch_rank(const ng_linear *m, const ng_linear_scratch *s, size_t i) {
+    if (i >= s->features.n_buckets) return;
+    uint32_t b = s->features.buckets[i];
+    __builtin_prefetch(&m->used[b >> 6]);
+    __builtin_prefetch(&m->rank[b >> 6]);
 }
 
-/* Four at a time; what is missing of the last four counts nothing. */
-static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n) {
+static void fetch_row(const ng_linear *m, uint32_t row) {
+    const int8_t *w = m->weight + row * m->row_bytes;
+    __builtin_prefetch(&m->idf[row]);
+    for (size_t at = 0; at < m->row_bytes; at += LINE_BYTES) __builtin_prefetch(w + at);
+}
+
+/* The builtin is a call where the machine of the build may lack the instruction. */
+static uint32_t count_bits(uint64_t x) {
+    x -= x >> 1 & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+    return (uint32_t)(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
+}
+
+/* The rows of the text's features in the place of their buckets, repeats and all.  No branch: which features a model knows is
+ * anybody's guess, the processor's too. */
+static size_t find_rows(const ng_linear *m, ng_linear_scratch *s) {
+    uint32_t *rows = s->features.buckets;
+    size_t n = 0;
+    for (size_t i = 0; i < AHEAD; i++) fetch_rank(m, s, i);
+    for (size_t i = 0; i < s->features.n_buckets; i++) {
+        fetch_rank(m, s, i + AHEAD);
+        uint32_t b = s->features.buckets[i];
+        uint64_t word = m->used[b >> 6], bit = (uint64_t)1 << (b & 63);
+        rows[n] = m->rank[b >> 6] + count_bits(word & (bit - 1));
+        n += (word & bit) != 0;
+    }
+    return n;
+}
+
+/* Counts the text's features by row; *unknown: how many have none.  The table is as small as the text: one counter a row of the
+ * model would be another line of memory a feature, which nobody can ask for ahead. */
+static size_t count_rows(const ng_linear *m, ng_linear_scratch *s, size_t *unknown) {
     const uint32_t *rows = s->features.buckets;
+    size_t n = 0, n_known = find_rows(m, s);
+    unsigned bits = seen_bits(n_known < m->n_rows ? n_known : m->n_rows);
+    uint32_t mask = (uint32_t)(((size_t)1 << bits) - 1);
+    *unknown = s->features.n_buckets - n_known;
+    for (size_t i = 0; i < n_known; i++) {
+        uint32_t row = rows[i], at = row * 0x9E3779B1u >> (32 - bits);
+        while (s->seen[at].count && s->seen[at].row != row) at = (at + 1) & mask;
+        if (!s->seen[at].count) {
+            s->seen[at].row = row;
+            s->touched[n++] = at;
+            fetch_row(m, row);
+        }
+        if (s->seen[at].count < UINT16_MAX) s->seen[at].count++;
+    }
+    s->features.n_buckets = 0; /* they are rows now */
+    return n;
+}
+
+static int16_t scaled(const seen_row *r, double unit) { return (int16_t)(r->value * unit + 0.5); }
+
+/* Four at a time; what is missing of the last four counts nothing. */
+static void sum_rows(const ng_linear *m, ng_linear_scratch *s, size_t n, double unit) {
     memset(s->sums, 0, (m->n_labels + 1) * sizeof *s->sums);
     for (size_t i = 0; i < n; i += 4) {
         const int8_t *w[4];
         int16_t u[4];
         for (size_t k = 0; k < 4; k++) {
-            size_t at = i + k < n ? i + k : i;
-            w[k] = m->weight + rows[at] * m->row_bytes;
-            u[k] = i + k < n ? s->u[at] : 0;
+            const seen_row *r = &s->seen[s->touched[i + k < n ? i + k : i]];
+            w[k] = m->weight + r->row * m->row_bytes;
+            u[k] = i + k < n ? scaled(r, unit) : 0;
         }
         if (m->weight_bits == 8) m->kernels->add_rows_i8(s->sums, w, u, m->n_labels);
         else m->kernels->add_rows_i4(s->sums, w, u, m->row_bytes);
@@ -361,21 +384,16 @@ void ng_linear_finish(const ng_linear *m, const int32_t *sums, float *logits) {
 
 /* From the buckets in the scratch. */
 static void score(const ng_linear *m, ng_linear_scratch *s, float *logits) {
-    uint32_t *rows = s->features.buckets;
-    uint16_t *values = s->counter.counts;
-    size_t known = m->kernels->find_rows(rows, s->features.n_buckets, m->table);
-    uint64_t unknown = m->unknown * 16, norm = (s->features.n_buckets - known) * unknown * unknown;
-    fetch_rows(m, rows, known);
-    size_t n = ng_row_counter_apply(&s->counter, rows, known, m->n_rows);
+    size_t unknown, n = count_rows(m, s, &unknown);
+    uint64_t norm = unknown * (uint64_t)(m->unknown * 16) * (m->unknown * 16);
     for (size_t i = 0; i < n; i++) {
-        uint64_t v = ng_linear_value(values[i], m->idf[rows[i]], m->log_tf);
-        values[i] = (uint16_t)v; /* at most 255 * 82 */
+        seen_row *r = &s->seen[s->touched[i]];
+        uint64_t v = ng_linear_value(r->count, m->idf[r->row], m->log_tf);
+        r->value = (uint16_t)v; /* at most 255 * 82 */
         norm += v * v;
     }
-    const double unit = norm ? NG_LINEAR_UNIT / sqrt((double)norm) : 0;
-    for (size_t i = 0; i < n; i++) s->u[i] = (int16_t)(values[i] * unit + 0.5);
-    s->features.n_buckets = 0; /* they are rows now */
-    sum_rows(m, s, n);
+    sum_rows(m, s, n, norm ? NG_LINEAR_UNIT / sqrt((double)norm) : 0);
+    for (size_t i = 0; i < n; i++) s->seen[s->touched[i]].count = 0;
     ng_linear_finish(m, s->sums, logits);
 }
 

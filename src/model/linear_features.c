@@ -7,8 +7,8 @@
  * different features.
  *
  * A decision asks several models about one text, and most of them read the same n-grams and differ in the number of buckets alone.  So
- * a thread remembers the hashes of the last short text, as many bits of each as the largest table needs, for each of the last few ways to
- * read it: a model that reads it so again only shifts them.
+ * a thread remembers the hashes of the last short text, as many bits of each as the largest table needs: a model that reads it
+ * again only shifts them.
  *
  * Hashing instead of a vocabulary (Weinberger et al. 2009, arXiv 0902.2206): a model is a matrix and
  * a few numbers, any text has features, and the cost does not depend on the vocabulary. */
@@ -20,21 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORD_SEED = 0x100, CHAR_SEED = 0x200, LAST_TEXT_MAX = 256, LAST_MAX = 6 * LAST_TEXT_MAX, WAYS = 3 };
+enum { WORD_SEED = 0x100, CHAR_SEED = 0x200, LAST_TEXT_MAX = 256, LAST_MAX = 6 * LAST_TEXT_MAX };
 
-/* What hashes depend on: the text and all of the configuration but the bits. */
-typedef struct way {
-    ng_feature_config config;
-    size_t n;
-    uint32_t hashes[LAST_MAX]; /* [n], NG_FEATURE_BITS_MAX bits each */
-} way;
-
-/* The last short text of this thread. */
+/* The last short text of this thread; what its hashes depend on: the text and all of the configuration but the bits. */
 static _Thread_local struct last_text {
-    size_t len; /* 0: none */
+    ng_feature_config config;
+    size_t len, n; /* len 0: none */
     char text[LAST_TEXT_MAX];
-    way ways[WAYS];
-    size_t n_ways; /* ever read: the newest is (n_ways - 1) % WAYS */
+    uint32_t hashes[LAST_MAX]; /* [n], NG_FEATURE_BITS_MAX bits each */
 } last_text;
 
 ng_status ng_feature_config_check(const ng_feature_config *c, const char *what, ng_error *err) {
@@ -201,35 +194,22 @@ static void hash_all(ng_features *f, const ng_feature_config *c, const char *tex
     if (c->char_max) add_chars(f, c);
 }
 
-static bool is_last(const char *text, size_t len) {
-    return last_text.len && last_text.len == len && !memcmp(last_text.text, text, len);
-}
-
 static void remember(const ng_features *f, const ng_feature_config *c, const char *text, size_t len) {
     struct last_text *last = &last_text;
     if (!len || len > LAST_TEXT_MAX || f->n_buckets > LAST_MAX) return;
-    if (!is_last(text, len)) {
-        last->len = len;
-        last->n_ways = 0;
-        memcpy(last->text, text, len);
-    }
-    way *w = &last->ways[last->n_ways++ % WAYS];
-    w->config = *c;
-    w->n = f->n_buckets;
-    memcpy(w->hashes, f->buckets, f->n_buckets * sizeof *f->buckets);
+    last->config = *c;
+    last->len = len;
+    last->n = f->n_buckets;
+    memcpy(last->text, text, len);
+    memcpy(last->hashes, f->buckets, f->n_buckets * sizeof *f->buckets);
 }
 
 static bool recall(ng_features *f, const ng_feature_config *c, const char *text, size_t len) {
     const struct last_text *last = &last_text;
-    if (!is_last(text, len)) return false;
-    for (size_t i = 0; i < last->n_ways && i < WAYS; i++) {
-        const way *w = &last->ways[i];
-        if (!reads_alike(&w->config, c)) continue;
-        memcpy(f->buckets, w->hashes, w->n * sizeof *f->buckets);
-        f->n_buckets = w->n;
-        return true;
-    }
-    return false;
+    if (!last->len || last->len != len || !reads_alike(&last->config, c) || memcmp(last->text, text, len) != 0) return false;
+    memcpy(f->buckets, last->hashes, last->n * sizeof *f->buckets);
+    f->n_buckets = last->n;
+    return true;
 }
 
 ng_status ng_features_extract(ng_features *f, const ng_feature_config *c, const char *text, size_t len,

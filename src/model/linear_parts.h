@@ -24,26 +24,9 @@ struct ng_linear {
     const int8_t *weight;      /* [n_rows, row_bytes], mapped */
     const uint8_t *idf;        /* [n_rows], mapped */
     const ng_kernels *kernels;
-    uint32_t *table;           /* [2^bits / 64, 3] as the kernel find_rows wants it */
+    uint64_t *used;            /* [2^bits / 64] */
+    uint32_t *rank;            /* [2^bits / 64]: rows before this word */
 };
-
-/* Which of the buckets 64 i to 64 i + 63 have a row. */
-static inline uint64_t ng_linear_used(const uint32_t *table, size_t i) {
-    return table[3 * i] | (uint64_t)table[3 * i + 1] << 32;
-}
-/* `rows` rows stand before them.  Returns how many do behind. */
-uint32_t ng_linear_put_used(uint32_t *table, size_t i, uint64_t used, uint32_t rows);
-
-/* Counts rows: which there are, and how often each. */
-typedef struct ng_row_counter {
-    uint32_t *slots;  /* a hash table of 1 + places in the list, as big as the text needs */
-    uint16_t *counts; /* [rows of the model] */
-} ng_row_counter;
-
-bool ng_row_counter_init(ng_row_counter *c, size_t n_rows);
-void ng_row_counter_clear(ng_row_counter *c);
-/* rows[n] of at most n_rows kinds becomes the list of the different ones, counts[] how often each stood in it; returns how many. */
-size_t ng_row_counter_apply(ng_row_counter *c, uint32_t *rows, size_t n, size_t n_rows);
 
 /* p[n_labels] from what the rows gave: sums of integers to logits. */
 void ng_linear_finish(const ng_linear *m, const int32_t *sums, float *logits);

@@ -448,30 +448,6 @@ static void check_from_f16(void) {
     }
 }
 
-static void check_find_rows(void) {
-    enum { WORDS = 40 };
-    guarded gt, gb;
-    uint32_t *table = guarded_new(&gt, WORDS * 3 * 4, 4), rows = 0, want[150];
-    for (size_t i = 0; i < WORDS; i++) {
-        uint64_t used = i % 9 ? ng_rng_next(&rng) : i % 2 ? 0 : UINT64_MAX;
-        table[3 * i] = (uint32_t)used, table[3 * i + 1] = (uint32_t)(used >> 32), table[3 * i + 2] = rows;
-        rows += (uint32_t)__builtin_popcountll(used);
-    }
-    for (size_t n = 0; n < 150; n++) {
-        uint32_t *buckets = guarded_new(&gb, n * 4, 4);
-        size_t found = 0;
-        for (size_t i = 0; i < n; i++) {
-            uint32_t b = buckets[i] = ng_rng_below(&rng, WORDS * 64), *t = table + 3 * (b / 64);
-            uint64_t used = t[0] | (uint64_t)t[1] << 32;
-            if (used >> b % 64 & 1) want[found++] = t[2] + (uint32_t)__builtin_popcountll(used & (((uint64_t)1 << b % 64) - 1));
-        }
-        assert_int_equal(fast->find_rows(buckets, n, table), found);
-        assert_memory_equal(buckets, want, found * 4);
-        guarded_end(&gb);
-    }
-    guarded_end(&gt);
-}
-
 /* Four rows of n bytes, each with its weight. */
 static void four_rows(guarded g[4], const int8_t *w[4], int16_t u[4], size_t n) {
     for (int i = 0; i < 4; i++) {
