@@ -1,11 +1,11 @@
 """mixed.py: a mixed workload through the whole grid, against always asking a larger tier and against one general small model.
 
-    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/mixed.py CHAT.gguf [EACH [generate]]
+    NANOGRID=build/nanogrid NANOGRID_DATA=.. python3 bench/mixed.py CHAT.gguf [EACH [FROM [generate]]]
 
-CHAT.gguf is a small general model that `nanogrid calibrate` has given a confidence.  EACH texts a task: intents, sentiment, topics, kinds
+CHAT.gguf is a small general model that `nanogrid calibrate` has given a confidence.  EACH texts a task, from the FROM-th on: intents, sentiment, topics, kinds
 of question and languages, which nano heads label, and prompts with known answers (scripts/confidence_prompts.py), of which the grid's
 router says who answers; with `generate` they say that they are for CHAT.  The contracts are chosen on the packages' calibration sets:
-of PROMISES the tightest that leaves LEFT of the set here, else 20 %.
+of PROMISES the tightest that leaves LEFT of the set here, else 20 %; which LEFT was chosen with the texts 0 to 199 in sight, so measure from 200 on.
 The larger tier answers from the gold labels, wrong in a declared 5 % of the cases, at a declared price and latency.  Printed: the cascade
 row with its baselines, and the grid beside CHAT alone on the same CPU, behind a link of 80 ms too.  A cell with fewer than 50 right or
 50 wrong answers is void."""
@@ -16,10 +16,12 @@ from replay_upstream import Replay
 
 DATA, CHAT = os.environ["NANOGRID_DATA"], os.path.abspath(sys.argv[1])
 EACH = int(sys.argv[2]) if len(sys.argv) > 2 else 150
-HINT = {"x-nanogrid-task": "generate"} if sys.argv[3:] == ["generate"] else {}
+FROM = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+HINT = {"x-nanogrid-task": "generate"} if sys.argv[4:] == ["generate"] else {}
 ERROR, SECONDS, PROMPT_USD, COMPLETION_USD = 0.05, 0.1, 0.15e-6, 0.6e-6
-NAMES = ["intent", "sentiment", "topic", "question-type", "chat"]
-PROMISES, LEFT, NONE_LEAVES_IT = [0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2], 0.8, 0.2
+NAMES = ["intent", "sentiment", "topic", "question-type", "answer", "chat"]
+PROMISES, LEFT, NONE_LEAVES_IT = [0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2], 0.7, 0.2
+NO_CONTRACTS = [0] * len(NAMES)
 LANGUAGES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pl": "Polish", "nl": "Dutch", "pt": "Portuguese"}
 KINDS = {"ABBR": "abbreviation", "DESC": "description", "ENTY": "entity", "HUM": "human", "LOC": "location", "NUM": "number"}
 EXPERTS = """experts:
@@ -27,6 +29,7 @@ EXPERTS = """experts:
   - {name: sentiment, task: classify, model: nanogrid/encoder-en, head: sentiment%s}
   - {name: topic, task: classify, model: nanogrid/encoder-en, head: topic%s}
   - {name: question-type, task: classify, model: nanogrid/encoder-en, head: question-type%s}
+  - {name: answer, task: answer, model: nanogrid/answer%s}
   - {name: chat, task: generate, model: chat%s}
 """
 
@@ -62,7 +65,7 @@ def chance(text):
 
 
 def pick(rows, key):
-    return sorted(rows, key=lambda r: chance(r[key]))[:EACH]
+    return sorted(rows, key=lambda r: chance(r[key]))[FROM:FROM + EACH]
 
 
 def workload():
@@ -84,7 +87,7 @@ def workload():
         items.append(("question-type", "classify", r["text"], KINDS[r["coarse"]], kinds))
     for code in LANGUAGES:
         with open(os.path.join(DATA, "flores/dev/%s.txt" % code), encoding="utf-8") as f:
-            for line in f.read().split("\n")[:-(-EACH // len(LANGUAGES))]:
+            for line in f.read().split("\n")[FROM // len(LANGUAGES):][:-(-EACH // len(LANGUAGES))]:
                 items.append(("language", "detect-language", line.strip(), code, list(LANGUAGES)))
     with open(os.path.join(DATA, "confidence/test.jsonl"), encoding="utf-8") as f:
         prompts = [json.loads(line) for line in f]
@@ -197,7 +200,7 @@ def cascade(items, contracts):
         tier = ("upstreams:\n  - {name: cloud, tier: medium, base_url: \"%s\", model: replay, timeout: 30s, pricing: {prompt_per_1m: %g, completion_per_1m: %g}}\n"
                 "policy: {privacy: {pii: any}}\n") % (up.url, PROMPT_USD * 1e6, COMPLETION_USD * 1e6)
         usd = lambda: up.prompt_tokens * PROMPT_USD + up.completion_tokens * COMPLETION_USD
-        local, cpu = run(grid([0] * 5, "policy: {privacy: {pii: any}}\n"), items)
+        local, cpu = run(grid(NO_CONTRACTS, "policy: {privacy: {pii: any}}\n"), items)
         c0 = usd()
         grid_rows, _ = run(grid(contracts, tier), items)
         c1 = usd()
@@ -230,7 +233,7 @@ def majority(items, task):
 
 def general(items, local, cpu):
     prompts = [as_prompt(i) for i in items]
-    alone, lm_cpu = run(grid([0] * 5, "policy: {privacy: {pii: any}}\n"), prompts, model="chat")
+    alone, lm_cpu = run(grid(NO_CONTRACTS, "policy: {privacy: {pii: any}}\n"), prompts, model="chat")
     p50 = lambda rows: statistics.median(r["ms"] for r in rows)
     tokens = lambda rows: sum(r["tokens"] for r in rows)
     mine, theirs = per_task(items, local), per_task(items, alone)

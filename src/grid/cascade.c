@@ -399,6 +399,12 @@ static void note_skip(asking *a, const char *outcome) {
     a->out_of_scope |= foreign;
 }
 
+/* The router took the text for one with a question, and it has no answer: the text lacks it, or the router was wrong.  Who names the
+ * task is told so; others hear somebody above, who may know. */
+static bool finds_nothing(const asking *a, const grid_member *m, const ng_answer *said) {
+    return a->request->task == NG_TASK_AUTO && !m->upstream && said->task == NG_TASK_ANSWER && !said->answerable;
+}
+
 /* NG_OK with *end false: climb on. */
 static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng_error *err) {
     const grid_member *m = l->m[i];
@@ -427,7 +433,7 @@ static ng_status try_candidate(asking *a, const line *l, size_t i, bool *end, ng
         } else if (!said) return NG_OK; /* given up */
         else said = ng_ask_second(a, m, said, &step);
     }
-    if (a->disowned) said->in_scope = false;
+    if (a->disowned || finds_nothing(a, m, said)) said->in_scope = false;
     *end = judge(a, l, i, said, step) || a->must_wait;
     return NG_OK;
 }

@@ -25,6 +25,9 @@ def command_line(home):
     check("a refusal in words", "does not hold" in run("run", "--task", "answer", "--context", TEXT, "Who won the world cup in 1998?").stdout)
     a = json.loads(run("run", "--json", TEXT + " Question: What did they discover?").stdout)
     check("text and question in one: %s" % a, a["task"] == "answer" and a["answer"] == "polonium and radium")
+    a = json.loads(run("run", "--json", TEXT + " Question: Who won the world cup in 1998?").stdout)
+    check("nobody asked for a span of it, so none is an abstention: %s" % a, a["task"] == "answer" and a["answerable"] is False and not a["in_scope"])
+    check("who asks for one is answered", ask("Who won the world cup in 1998?")["in_scope"])
     path = os.path.join(home, "text.txt")
     with open(path, "w") as f:
         f.write(TEXT)
