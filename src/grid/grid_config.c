@@ -64,9 +64,9 @@ static const ng_config_field unsure_fields[] = {{"model", NG_CONFIG_STR, IN_UNSU
                                                  .choices = "surer|second|greater|fallback",
                                                  .help = "the surer of both answers; what the second says, its scope too; moderate: of each category the greater "
                                                  "probability; the second only where the first fails"},
-                                                {"refuse_below", NG_CONFIG_NUM, IN_UNSURE(refuse_below), .dflt = "1",
+                                                {"refuse_below", NG_CONFIG_NUM, IN_UNSURE(refuse_below), .dflt = "nan",
                                                  .min = 0, .max = 1, .help = "stands: second: its word that a text is out of scope "
-                                                 "counts where the expert's own model is less sure than this"},
+                                                 "counts where the expert's own model is less sure than this; none: always"},
                                                 {"", NG_CONFIG_LINE, IN_UNSURE(line)},
                                                 {0}};
 static const ng_config_schema unsure_schema = {"unsure", sizeof(((grid_expert_config *)0)->unsure), unsure_fields};
@@ -404,6 +404,11 @@ static ng_status check_policies(merger *m) {
         if (e[i].unsure.stands == GRID_STANDS_GREATER && e[i].task + 1 != NG_TASK_MODERATE)
             return ng_fail(m->err, NG_EINVALID, "%s:%d: the expert '%s': unsure: stands: greater is for the task moderate", m->name,
                            e[i].unsure.line, e[i].name);
+        if (e[i].unsure.model && e[i].unsure.stands != GRID_STANDS_SECOND && !isnan(e[i].unsure.refuse_below))
+            return ng_fail(m->err, NG_EINVALID,
+                           "%s:%d: the expert '%s': unsure.refuse_below is about a second model whose word stands: write "
+                           "`stands: second` beside it, or leave refuse_below out",
+                           m->name, e[i].unsure.line, e[i].name);
         summarises |= e[i].task + 1 == NG_TASK_SUMMARIZE;
         bool label = e[i].task + 1 == NG_TASK_CLASSIFY || e[i].task + 1 == NG_TASK_DETECT_LANGUAGE;
         labels |= label;

@@ -46,7 +46,7 @@ typedef struct grid_expert_config {
         const char *model, *head; /* model NULL: nobody */
         double below;
         int stands; /* grid_stands */
-        double refuse_below;
+        double refuse_below; /* NaN: the second may always refuse */
         int line;
         const grid_model_config *resolved;
     } unsure; /* who is asked too, on the same tier, where `model` is less sure than `below` */
