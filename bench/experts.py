@@ -124,7 +124,7 @@ def train(home, name, texts, others):
           "  train: [{file: ./train.tsv, value: here}, {file: ./against.tsv, value: elsewhere}, %s]\n"
           "  dev: [{file: ./dev.tsv, value: here}, {file: ./against-dev.tsv, value: elsewhere}, %s]\n"
           "features: {bits: 18, words: 2, char_min: 2, char_max: 4, rows: 65536}\ntraining: {epochs: 8, rate: 0.5, balance: 1}\n"
-          "vectors: {encoder: nanogrid/encoder-en, texts: 1500}\n"
+          "vectors: {encoder: nanogrid/encoder-en, texts: 4000}\n"
           % (name, BACKGROUND, BACKGROUND_DEV))
     again = ["--vectors"] if os.path.exists(at + "/route.gguf") else []
     p = subprocess.run([NANOGRID, "train", at + "/recipe.yaml", "--out", at, "-t", "1", *again], capture_output=True, text=True, env=dict(os.environ, NANOGRID_HOME=home))

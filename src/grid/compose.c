@@ -202,10 +202,10 @@ static ng_claims compare(const grid_member *const *m, size_t n, const double *p)
     return c;
 }
 
-/* Nobody near, nobody far ahead. */
+/* Nobody far ahead; nobody near either, for an expert of few texts claims little by its n-grams. */
 static bool is_unsure(const ng_grid *g, const ng_claims *c) {
     double next = c->second_p > 0 ? c->second_p : 0;
-    return c->best_p >= NG_CLAIM_AT_ALL && c->best_p - next < g->config.router.unsure.lead;
+    return c->best_p - next < g->config.router.unsure.lead;
 }
 
 ng_claims ng_ask_claims(asking *a, const grid_member *const *m, size_t n, ng_decision *heard) {

@@ -1,16 +1,19 @@
 /* vector_claims.c: see vector_claims.h.
  *
- * Two fits.  Logistic regression over the vectors of the training texts, by the optimiser of linear models (fit.h): a vector is a
- * row of n_embd features that every text has.  Then, on dev texts that neither saw, how much the linear claim and the vectors count
- * together: sigmoid(a * log odds + b * logit + c), a and b at least 0, both labels counting alike as in training (balance), so that
- * one half means the same as it does for the linear claim.  What is written is the two folded into one layer. */
+ * Ridge regression of +1 (here) and -1 (elsewhere) on the vectors of the training texts, both labels weighed alike (balance): closed form,
+ * so nothing is tuned, and what it says of a text of `here` had that been left out follows from the same factor,
+ * (f - h) / (1 - h), where h is how much the text weighs in its own answer.  Platt's sigmoid is fitted on these and on dev texts, so
+ * that every text of the expert serves twice.  The second claim is half of that and half of the linear claim, by log odds; a weight
+ * fitted on dev texts was no better among 10 and 18 experts and worse among 49, for dev texts are easier than doubts are.
+ *
+ * An expert of few texts has no dev texts of its own, and what its linear weights say of texts they were trained on is no evidence.
+ * Then the vectors speak alone, and carefully: at most CAREFUL of what is known to be elsewhere may be claimed. */
 #include "vector_claims.h"
 
 #include "core/math.h"
 #include "core/solve.h"
 #include "model/linear.h"
 #include "model/vector_claim.h"
-#include "train/fit.h"
 #include <nanogrid/model.h>
 #include <nanogrid/package.h>
 
@@ -19,8 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AT_ONCE = 64, EPOCHS = 30, NEWTON_STEPS = 50, PARAMS = 3 };
-static const double RATE = 0.5;
+enum { AT_ONCE = 64, NEWTON_STEPS = 50, PARAMS = 2, MEASURED_MIN = 10 /* dev texts of `here` that training did not see */ };
+static const double PENALTY = 1;     /* beside texts that weigh one each; 0.01 to 10 choose alike */
+static const double LINEAR = 0.5;    /* the linear claim's share of the log odds */
+static const double CAREFUL = 0.005;
 
 typedef struct learner {
     const ng_claim_job *job;
@@ -30,11 +35,15 @@ typedef struct learner {
     ng_model *model;
     ng_session *session;
     size_t width;
-    int32_t here;      /* its label */
+    int32_t here;          /* its label */
     ng_dataset kept, tune; /* of the training and dev texts; borrowed but for items */
-    ng_vectors v;
-    ng_fit fit;
-    float *x;          /* [tune->len, 2]: log odds of the linear claim, logit of the vectors */
+    double weight[2];  /* of a training text: elsewhere, here */
+    double *gram;      /* [width + 1, width + 1], the constant last; then its factor, the lower half */
+    double *beta;      /* [width + 1] */
+    double *z;         /* [width + 1] scratch: a vector and 1 */
+    float *left_out;   /* [kept.len] of `here`: said without the text */
+    float *x;          /* [tune.len, 2]: log odds of the linear claim, score of the vectors */
+    bool measured;     /* the linear claim, by texts of `here` that it was not trained on */
     char digest[NG_VECTOR_DIGEST];
 } learner;
 
@@ -128,42 +137,76 @@ static ng_status keep_texts(const learner *l, ng_dataset *out, const ng_dataset 
     return NG_OK;
 }
 
-static ng_status make_vectors(learner *l) {
-    size_t n = l->kept.len, width = l->width;
-    l->v = (ng_vectors){.n = n, .begin = malloc((n + 1) * sizeof *l->v.begin), .row = malloc(n * width * sizeof *l->v.row),
-                        .value = malloc(n * width * sizeof *l->v.value)};
-    if (!l->v.begin || !l->v.row || !l->v.value) return no_memory(l);
-    for (size_t i = 0; i <= n; i++) l->v.begin[i] = i * width;
-    for (size_t i = 0; i < n * width; i++) l->v.row[i] = (uint32_t)(i % width);
-    return read_texts(l, &l->kept, l->v.value);
+/* ---- the vectors' score ---------------------------------------------------------------------------- */
+
+static void put_text(const learner *l, const float *v) {
+    for (size_t i = 0; i < l->width; i++) l->z[i] = (double)v[i];
+    l->z[l->width] = 1;
+}
+
+static void add_texts(learner *l, const float *v) {
+    size_t n = l->width + 1;
+    for (size_t i = 0; i < l->kept.len; i++) {
+        bool here = l->kept.items[i].label == l->here;
+        put_text(l, v + i * l->width);
+        for (size_t r = 0; r < n; r++) {
+            double f = l->weight[here] * l->z[r];
+            l->beta[r] += here ? f : -f;
+            for (size_t c = 0; c <= r; c++) l->gram[r * n + c] += f * l->z[c];
+        }
+    }
+    for (size_t i = 0; i < l->width; i++) l->gram[i * n + i] += PENALTY;
+}
+
+static double score(const learner *l) {
+    double sum = 0;
+    for (size_t i = 0; i <= l->width; i++) sum += l->beta[i] * l->z[i];
+    return sum;
+}
+
+/* What is said of each text of `here` by the fit without it; z becomes L^-1 z on the way. */
+static void leave_out(learner *l, const float *v) {
+    size_t n = l->width + 1;
+    for (size_t i = 0; i < l->kept.len; i++) {
+        if (l->kept.items[i].label != l->here) continue;
+        put_text(l, v + i * l->width);
+        double f = score(l), h = 0;
+        ng_solve_lower(l->gram, l->z, n);
+        for (size_t r = 0; r < n; r++) h += l->weight[1] * l->z[r] * l->z[r];
+        l->left_out[i] = (float)((f - h) / (1 - h));
+    }
+}
+
+static void weigh_labels(const learner *l, const ng_dataset *d, double weight[2]) {
+    double n[2] = {0, 0};
+    for (size_t i = 0; i < d->len; i++) n[d->items[i].label == l->here]++;
+    for (int k = 0; k < 2; k++)
+        weight[k] = ng_exp(l->job->recipe->training.balance * ng_log((n[0] + n[1]) / (2 * n[k])));
 }
 
 static ng_status fit_vectors(learner *l) {
-    const ng_recipe_training *c = &l->job->recipe->training;
-    ng_fit_config config = {.l2 = c->l2};
-    ng_rng rng = ng_rng_seed((uint64_t)c->seed);
-    ng_status s = ng_fit_new(&l->fit, l->width, 2, l->err);
-    if (s) return s;
-    ng_fit_balance(&l->fit, &l->kept, false, c->balance);
-    for (int e = 0; e < EPOCHS; e++) {
-        double loss = ng_fit_epoch(&l->fit, &l->v, &l->kept, &config, RATE * (1 - (double)e / EPOCHS), &rng);
-        if (loss < 0) return no_memory(l);
-        if (!isfinite(loss))
-            return ng_fail(l->err, NG_EFORMAT, "%s: `vectors`: training diverged (the loss is not a number)",
-                           l->job->recipe->path);
+    size_t n = l->width + 1;
+    float *v = malloc((l->kept.len + 1) * l->width * sizeof *v);
+    l->gram = calloc(n * n, sizeof *l->gram);
+    l->beta = calloc(n, sizeof *l->beta);
+    l->z = malloc(n * sizeof *l->z);
+    l->left_out = malloc((l->kept.len + 1) * sizeof *l->left_out);
+    ng_status s = v && l->gram && l->beta && l->z && l->left_out ? read_texts(l, &l->kept, v) : no_memory(l);
+    if (!s) {
+        weigh_labels(l, &l->kept, l->weight);
+        add_texts(l, v);
+        ng_factorize(l->gram, n);
+        ng_solve_lower(l->gram, l->beta, n);
+        ng_solve_upper(l->gram, l->beta, n);
+        leave_out(l, v);
+        if (!isfinite(score(l)))
+            s = ng_fail(l->err, NG_EFORMAT, "%s: `vectors`: the fit is not a number", l->job->recipe->path);
     }
-    return NG_OK;
+    free(v);
+    return s;
 }
 
 /* ---- both together -------------------------------------------------------------------------------- */
-
-static double logit_of(const learner *l, const float *v) {
-    const float *w = l->fit.weight;
-    int32_t h = l->here, e = 1 - h;
-    double sum = (double)l->fit.bias[h] - (double)l->fit.bias[e];
-    for (size_t i = 0; i < l->width; i++) sum += ((double)w[i * 2 + (size_t)h] - (double)w[i * 2 + (size_t)e]) * (double)v[i];
-    return sum;
-}
 
 static ng_status read_linear(learner *l) {
     const ng_dataset *d = &l->tune;
@@ -185,79 +228,123 @@ static ng_status read_linear(learner *l) {
     return s;
 }
 
+static int by_hash_of_item(const void *a, const void *b) {
+    const ng_sample *x = *(const ng_sample *const *)a, *y = *(const ng_sample *const *)b;
+    return (x->hash > y->hash) - (x->hash < y->hash);
+}
+
+/* The left-out score of those texts of `here` that training saw too. */
+static ng_status replace_seen(learner *l) {
+    const ng_sample **own = malloc((l->kept.len + 1) * sizeof *own);
+    size_t n = 0, n_fresh = 0;
+    if (!own) return no_memory(l);
+    for (size_t i = 0; i < l->kept.len; i++)
+        if (l->kept.items[i].label == l->here) own[n++] = &l->kept.items[i];
+    qsort(own, n, sizeof *own, by_hash_of_item);
+    for (size_t i = 0; i < l->tune.len; i++) {
+        const ng_sample *t = &l->tune.items[i];
+        if (t->label != l->here) continue;
+        const ng_sample **seen = bsearch(&t, own, n, sizeof *own, by_hash_of_item);
+        if (seen) l->x[i * 2 + 1] = l->left_out[*seen - l->kept.items];
+        else n_fresh++;
+    }
+    l->measured = n_fresh >= MEASURED_MIN;
+    free(own);
+    return NG_OK;
+}
+
 static ng_status read_tune(learner *l) {
     const ng_dataset *d = &l->tune;
     float *v = malloc((d->len + 1) * l->width * sizeof *v);
     l->x = malloc((d->len + 1) * 2 * sizeof *l->x);
     ng_status s = v && l->x ? read_texts(l, d, v) : no_memory(l);
-    for (size_t i = 0; !s && i < d->len; i++) l->x[i * 2 + 1] = (float)logit_of(l, v + i * l->width);
+    for (size_t i = 0; !s && i < d->len; i++) {
+        put_text(l, v + i * l->width);
+        l->x[i * 2 + 1] = (float)score(l);
+    }
     free(v);
+    if (!s) s = replace_seen(l);
     return s ? s : read_linear(l);
 }
 
-/* Newton's steps for the parameters that are in[], Platt's smoothed targets, labels weighed by `weight`. */
-static void fit_mix(const learner *l, const bool in[PARAMS], const double weight[2], const double target[2], double q[PARAMS]) {
-    const ng_dataset *d = &l->tune;
+/* What Platt's sigmoid is fitted on: dev texts, and the left-out scores of `here`. */
+typedef struct platt {
+    double weight, target; /* of the label at hand */
+    double h[PARAMS][PARAMS], g[PARAMS];
+} platt;
+
+static void add_score(platt *f, const double q[PARAMS], double x) {
+    double p = ng_sigmoid(q[0] * x + q[1]), curve = f->weight * p * (1 - p), off = f->weight * (p - f->target);
+    f->g[0] += off * x, f->g[1] += off;
+    f->h[0][0] += curve * x * x, f->h[0][1] += curve * x, f->h[1][1] += curve;
+}
+
+/* Newton's steps to the scale and the shift of a score, by smoothed targets. */
+static void calibrate(const learner *l, double q[PARAMS]) {
+    double n[2] = {0, 0}, weight[2];
+    for (size_t i = 0; i < l->kept.len; i++) n[1] += l->kept.items[i].label == l->here;
+    for (size_t i = 0; i < l->tune.len; i++) n[l->tune.items[i].label == l->here]++;
+    for (int k = 0; k < 2; k++)
+        weight[k] = ng_exp(l->job->recipe->training.balance * ng_log((n[0] + n[1]) / (2 * n[k])));
+    const double target[2] = {1 / (n[0] + 2), (n[1] + 1) / (n[1] + 2)};
+    q[0] = 1, q[1] = 0;
     for (int step = 0; step < NEWTON_STEPS; step++) {
-        double h[PARAMS][PARAMS] = {{0}}, g[PARAMS] = {0};
-        for (size_t i = 0; i < d->len; i++) {
-            const double x[PARAMS] = {(double)l->x[i * 2], (double)l->x[i * 2 + 1], 1};
-            bool here = d->items[i].label == l->here;
-            double p = ng_sigmoid(q[0] * x[0] + q[1] * x[1] + q[2]), w = weight[here];
-            for (int r = 0; r < PARAMS; r++) {
-                g[r] += w * (p - target[here]) * x[r];
-                for (int c = 0; c < PARAMS; c++) h[r][c] += w * p * (1 - p) * x[r] * x[c];
-            }
+        platt f = {.weight = weight[1], .target = target[1]};
+        for (size_t i = 0; i < l->kept.len; i++)
+            if (l->kept.items[i].label == l->here) add_score(&f, q, (double)l->left_out[i]);
+        for (size_t i = 0; i < l->tune.len; i++) {
+            bool here = l->tune.items[i].label == l->here;
+            f.weight = weight[here], f.target = target[here];
+            add_score(&f, q, (double)l->x[i * 2 + 1]);
         }
-        for (int r = 0; r < PARAMS; r++) {
-            h[r][r] += 1e-3; /* where everything is told apart already the curve is flat */
-            for (int c = 0; c < PARAMS; c++)
-                if (!in[r] || !in[c]) h[r][c] = r == c;
-            if (!in[r]) g[r] = 0;
-        }
-        ng_solve(&h[0][0], g, PARAMS);
+        f.h[1][0] = f.h[0][1];
+        f.h[0][0] += 1e-3, f.h[1][1] += 1e-3; /* where everything is told apart already the curve is flat */
+        ng_solve(&f.h[0][0], f.g, PARAMS);
         double most = 0;
         for (int r = 0; r < PARAMS; r++) {
-            double move = g[r] > 1 ? 1 : g[r] < -1 ? -1 : g[r];
+            double move = f.g[r] > 1 ? 1 : f.g[r] < -1 ? -1 : f.g[r];
             q[r] -= move;
             most = fabs(move) > most ? fabs(move) : most;
         }
         if (most < 1e-9) break;
     }
+    if (q[0] < 0) q[0] = q[1] = 0; /* more of it would speak against the expert: it says nothing */
 }
 
-static void mix(const learner *l, double q[PARAMS]) {
-    const ng_dataset *d = &l->tune;
-    double n[2] = {0, 0}, weight[2];
-    for (size_t i = 0; i < d->len; i++) n[d->items[i].label == l->here]++;
-    for (int k = 0; k < 2; k++)
-        weight[k] = ng_exp(l->job->recipe->training.balance * ng_log((n[0] + n[1]) / (2 * n[k])));
-    const double target[2] = {1 / (n[0] + 2), (n[1] + 1) / (n[1] + 2)};
-    bool in[PARAMS] = {true, true, true};
-    for (int tries = 0; tries < PARAMS; tries++) {
-        q[0] = in[0] ? 1 : 0, q[1] = in[1] ? 0.5 : 0, q[2] = 0;
-        fit_mix(l, in, weight, target, q);
-        int worst = q[0] < q[1] ? 0 : 1;
-        if (q[worst] >= 0) break;
-        in[worst] = false; /* more of it would speak against the expert: it says nothing */
-    }
+static int descending(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* Lowers the shift until no more of `elsewhere` is claimed than may be. */
+static ng_status be_careful(const learner *l, double q[PARAMS]) {
+    size_t n = 0;
+    float *x = malloc((l->tune.len + 1) * sizeof *x);
+    if (!x) return no_memory(l);
+    for (size_t i = 0; i < l->tune.len; i++)
+        if (l->tune.items[i].label != l->here) x[n++] = l->x[i * 2 + 1];
+    qsort(x, n, sizeof *x, descending);
+    double most = q[0] * (double)x[(size_t)(CAREFUL * (double)n)] + q[1];
+    if (most > 0) q[1] -= most;
+    free(x);
+    return NG_OK;
 }
 
 /* Both labels count alike. */
-static double accuracy(const learner *l, const double q[PARAMS]) {
+static double accuracy(const learner *l, double linear, const double q[PARAMS]) {
     const ng_dataset *d = &l->tune;
     double n[2] = {0, 0}, right[2] = {0, 0};
     for (size_t i = 0; i < d->len; i++) {
         bool here = d->items[i].label == l->here;
         n[here]++;
-        right[here] += (q[0] * (double)l->x[i * 2] + q[1] * (double)l->x[i * 2 + 1] + q[2] >= 0) == here;
+        right[here] += (linear * (double)l->x[i * 2] + (1 - linear) * (q[0] * (double)l->x[i * 2 + 1] + q[1]) >= 0) == here;
     }
     return (right[0] / n[0] + right[1] / n[1]) / 2;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------ */
 
-static ng_status write_claim(learner *l, const double q[PARAMS]) {
+static ng_status write_claim(learner *l, double linear, const double q[PARAMS]) {
     const ng_recipe *r = l->job->recipe;
     int stem = (int)strlen(l->job->linear_path) - 5;
     int n = snprintf(l->out->path, sizeof l->out->path, "%.*s.vector.gguf", stem, l->job->linear_path);
@@ -266,11 +353,9 @@ static ng_status write_claim(learner *l, const double q[PARAMS]) {
                   : n < 0 || (size_t)n >= sizeof l->out->path
                       ? ng_fail(l->err, NG_EINVALID, "%s: the path of the model is too long", r->path)
                       : NG_OK;
-    size_t h = (size_t)l->here, e = 1 - h;
-    for (size_t i = 0; !s && i < l->width; i++)
-        w[i] = (float)(q[1] * ((double)l->fit.weight[i * 2 + h] - (double)l->fit.weight[i * 2 + e]));
-    double bias = q[2] + q[1] * ((double)l->fit.bias[h] - (double)l->fit.bias[e]);
-    ng_vector_claim_parts parts = {r->about.name, r->vectors.encoder, l->digest, q[0], bias, w, l->width};
+    double scale = (1 - linear) * q[0], bias = scale * l->beta[l->width] + (1 - linear) * q[1];
+    for (size_t i = 0; !s && i < l->width; i++) w[i] = (float)(scale * l->beta[i]);
+    ng_vector_claim_parts parts = {r->about.name, r->vectors.encoder, l->digest, linear, bias, w, l->width};
     if (!s) s = ng_vector_claim_write(&parts, l->out->path, l->err);
     free(w);
     return s;
@@ -278,16 +363,17 @@ static ng_status write_claim(learner *l, const double q[PARAMS]) {
 
 static ng_status learn(learner *l) {
     double q[PARAMS];
-    const double alone[PARAMS] = {1, 0, 0};
     ng_status s;
     if ((s = ng_claim_job_check(l->job, l->err)) || (s = open_encoder(l)) || (s = identify(l)) || (s = keep_texts(l, &l->kept, l->job->train)) ||
-        (s = keep_texts(l, &l->tune, l->job->tune)) || (s = make_vectors(l)) || (s = fit_vectors(l)) || (s = read_tune(l)))
+        (s = keep_texts(l, &l->tune, l->job->tune)) || (s = fit_vectors(l)) || (s = read_tune(l)))
         return s;
     l->out->n_texts = l->kept.len;
-    mix(l, q);
-    l->out->accuracy = accuracy(l, q);
-    l->out->linear_accuracy = accuracy(l, alone);
-    return write_claim(l, q);
+    calibrate(l, q);
+    double linear = l->measured ? LINEAR : 0;
+    if (!l->measured && (s = be_careful(l, q))) return s;
+    l->out->accuracy = accuracy(l, linear, q);
+    l->out->linear_accuracy = accuracy(l, 1, q);
+    return write_claim(l, linear, q);
 }
 
 ng_status ng_vector_claim_learn(ng_claim_found *out, const ng_claim_job *j, ng_error *err) {
@@ -298,10 +384,12 @@ ng_status ng_vector_claim_learn(ng_claim_found *out, const ng_claim_job *j, ng_e
     ng_status s = learn(&l);
     ng_session_free(l.session);
     ng_model_close(l.model);
-    ng_vectors_clear(&l.v);
-    ng_fit_clear(&l.fit);
     free(l.kept.items);
     free(l.tune.items);
+    free(l.gram);
+    free(l.beta);
+    free(l.z);
+    free(l.left_out);
     free(l.x);
     return s;
 }

@@ -36,6 +36,26 @@ def train(home, name):
     os.link(os.path.join(folder, "route.gguf"), os.path.join(folder, "model.gguf"))
 
 
+def few(home, grid, experts):
+    """An expert of twelve texts, which are its dev texts too: its vectors alone speak, and find texts that its n-grams do not claim."""
+    folder = os.path.join(home, "packages", "few")
+    os.makedirs(folder)
+    own = ["the %s in my garden" % w for w in "roses tulips lilies daisies orchids violets poppies asters irises peonies dahlias lupins".split()]
+    other = ["%s my %s" % (verb, thing) for verb in ("cancel", "renew", "check", "pay") for thing in "flight hotel card loan lease ticket invoice phone visa train bus parcel rent salary".split()]
+    for part, rest in (("train", other[::2]), ("dev", other[1::2])):
+        write(os.path.join(folder, part + ".tsv"), "label\ttext\n" + "".join("here\t%s\n" % t for t in own) + "".join("elsewhere\t%s\n" % t for t in rest))
+    write(os.path.join(folder, "recipe.yaml"), "name: few\noutput: route.gguf\ntask: classify\nlabels: [elsewhere, here]\ndata:\n  train: [{file: ./train.tsv}]\n  dev: [{file: ./dev.tsv}]\n"
+          "features: {bits: 14, words: 1, char_min: 2, char_max: 2, rows: 4096}\ntraining: {epochs: 4, balance: 1}\nvectors: {encoder: %s, texts: 100}\n" % ENCODER)
+    run("train", os.path.join(folder, "recipe.yaml"), "--out", folder)
+    os.link(os.path.join(folder, "route.gguf"), os.path.join(folder, "model.gguf"))
+    told = run("inspect", os.path.join(folder, "route.vector.gguf")).stdout
+    line = [l for l in told.splitlines() if "nanogrid.claim.linear" in l]
+    check("what n-grams say of texts they were trained on counts for nothing: %s" % line, len(line) == 1 and line[0].split()[-1] in ("0", "0.0", "0.000000"))
+    write(grid, "embedded: false\ncache: {exact: 0}\n" + experts + "  - {name: few, task: classify, model: few}\n")
+    a = json.loads(run("route", "--task", "classify", "--json", "some carnations and sunflowers", NANOGRID_HOME=home).stdout)
+    check("it finds a text that shares no word with its own: %s" % a["reason"], a["expert"] == "few" and "encoder asked" in a["reason"])
+
+
 def ask_all(home):
     with open(os.path.join(home, "texts")) as f:
         p = subprocess.run([NANOGRID, "run", "--task", "classify", "--lines", "--json"], stdin=f, capture_output=True, text=True, env={**os.environ, "NANOGRID_HOME": home})
@@ -90,6 +110,7 @@ def second_claims(home, grid, experts, asked):
     write(recipe, read(of("x", "recipe.yaml")).decode().replace("labels: [elsewhere, here]", "labels: [elsewhere, here, there]"))
     p = attempt("train", recipe, "--out", home)
     check("claims have two labels: %s" % p.stderr, p.returncode != 0)
+    few(home, grid, experts)
     for name in "xy":
         os.unlink(of(name, "route.vector.gguf"))
 
