@@ -7,7 +7,11 @@
  *
  * `vectors: {encoder: nanogrid/encoder-en, texts: 3000}` in the recipe asks for it: which encoder (a package or a .gguf, relative to
  * the recipe), and how many of the training texts of `elsewhere`, and of those of dev, are read: those with the least text hash.  The same recipe, data and
- * encoder give the same bytes. */
+ * encoder give the same bytes.
+ *
+ * Where fewer than ten dev texts of `here` are none of the training texts, the linear claim cannot be judged and counts for nothing,
+ * and at most one in two hundred of the dev texts of `elsewhere` is claimed: twenty texts, given as train and as dev, make an expert
+ * that finds its own and leaves the others theirs. */
 #ifndef NG_TRAIN_VECTOR_CLAIMS_H
 #define NG_TRAIN_VECTOR_CLAIMS_H
 
@@ -24,7 +28,7 @@ typedef struct ng_claim_job {
 typedef struct ng_claim_found {
     char path[1024];
     size_t n_texts;                   /* read for training */
-    double accuracy, linear_accuracy; /* on the tuning half of dev, both labels counting alike: with the vectors, without */
+    double accuracy, linear_accuracy; /* on the tuning half of dev, both labels counting alike: with the vectors (of training texts: left out), without */
 } ng_claim_found;
 
 /* NG_EINVALID for a recipe that learns something else, or has no dev texts. */
