@@ -7,6 +7,7 @@
 #include "eval_ranked.h"
 #include "eval_tokens.h"
 
+#include "core/file.h"
 #include "model/encoder_heads.h"
 #include "model/encoder_text.h"
 #include "model/linear.h"
@@ -72,8 +73,9 @@ static ng_status open_beside(opened *o, const char *path, ng_error *err) {
     return o->beside_p ? NG_OK : ng_fail(err, NG_ENOMEM, "%s: out of memory", path);
 }
 
-static ng_status open_all(opened *o, const char *path, ng_error *err) {
-    ng_status s = ng_model_open(&o->model, path, err);
+/* adapter: a file beside the model, or NULL. */
+static ng_status open_all(opened *o, const char *path, const char *adapter, ng_error *err) {
+    ng_status s = ng_model_open_adapted(&o->model, path, adapter, 1, err);
     if (!s) s = ng_encoder_heads_open(&o->heads, o->model, err);
     if (!s && !ng_model_tokenizer(o->model, err)) s = NG_EUNSUPPORTED;
     if (!s) s = ng_session_new(&o->session, o->model, NULL, err);
@@ -141,15 +143,20 @@ static ng_status run_in(ng_eval_result *out, const char *recipe_path, const ng_e
     ng_encoder_recipe r;
     ng_status s = ng_encoder_recipe_read(&r, recipe_path, arena, err);
     if (s) return s;
+    bool alone = r.stage == NG_STAGE_FINETUNE && !r.lora.merged;
     const char *path = ng_encoder_recipe_file(&r, opt->model_dir, "model", arena);
-    if (!path) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
+    const char *base = path && alone ? ng_encoder_recipe_base(&r, r.base.model, arena, err) : path;
+    if (!base) return path ? NG_ENOTFOUND : ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
     snprintf(out->model_path, sizeof out->model_path, "%s", path);
-    s = open_all(o, path, err);
+    s = open_all(o, base, alone ? path : NULL, err);
     if (!s && opt->beside) s = open_beside(o, opt->beside, err);
     for (size_t i = 0; !s && i < r.heads.len; i++)
         s = eval_head(out, o, (const ng_encoder_head_recipe *)r.heads.items + i, &r, opt, arena, err);
     if (s) return s;
-    ng_eval_put(out, "model_mb", (double)ng_model_get_info(o->model).file_bytes / 1e6, false);
+    uint64_t bytes = ng_model_get_info(o->model).file_bytes;
+    int64_t changed;
+    if (alone) (void)ng_file_stat(path, &bytes, &changed);
+    ng_eval_put(out, "model_mb", (double)bytes / 1e6, false);
     return opt->card ? write_card(&r, out, opt, arena, err) : NG_OK;
 }
 

@@ -5,6 +5,7 @@
  *     data: {file: pii_presidio/synth_v2.jsonl, group: template, of: 3, test: 0, join: location}
  *     types: {CREDIT_CARD: {as: card}, ..}       marks of other types are not counted; several may be one of ours
  *     model: ../models/encoder-en/model.gguf     [none: rules alone] beside the recipe; what finds names, with the rules
+ *     adapter: ../models/ner-pii/adapter.gguf    [none] beside the recipe; stands beside the model's weights, whose heads its own replace
  *     head: entities                             [the first that extracts] of the model
  * A line has `text` and `spans` [[start, end, type]] in characters.  Lines whose `group` modulo `of` is
  * `test` are the test; on the others rules may be tuned ("tuning_" figures).  A span is right when start,
@@ -38,7 +39,7 @@ typedef struct data_group {
 } data_group;
 typedef struct recipe {
     ng_about about;
-    const char *task, *model, *head;
+    const char *task, *model, *adapter, *head;
     data_group data;
     ng_config_list types; /* of type_map */
 } recipe;
@@ -60,6 +61,7 @@ static const ng_config_field recipe_fields[] = {
     NG_ABOUT_FIELDS(recipe, about),
     {"task", NG_CONFIG_STR, offsetof(recipe, task), .required = true},
     {"model", NG_CONFIG_STR, offsetof(recipe, model)},
+    {"adapter", NG_CONFIG_STR, offsetof(recipe, adapter)},
     {"head", NG_CONFIG_STR, offsetof(recipe, head)},
     {"data", NG_CONFIG_GROUP, offsetof(recipe, data), .sub = &data_schema, .required = true},
     {"types", NG_CONFIG_MAP, offsetof(recipe, types), .sub = &type_schema, .required = true},
@@ -280,15 +282,20 @@ static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
     return ng_card_write(&(ng_card){&r->about, r->task, e->path, labels, n_labels}, e->out, card, e->err);
 }
 
+/* *out: `file` beside the recipe, NULL where it is. */
+static ng_status beside(const char **out, const evaluation *e, const char *file) {
+    const char *slash = strrchr(e->path, '/');
+    if (file && !(*out = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1, slash ? e->path : ".", file)))
+        return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
+    return NG_OK;
+}
+
 static ng_status run_all(evaluation *e, const ng_eval_options *opt) {
-    ng_head_spec spec = {.task = NG_TASK_EXTRACT};
+    ng_head_spec spec = {.task = NG_TASK_EXTRACT, .adapter_scale = 1};
     ng_status s = ng_config_read_file(&e->recipe, &recipe_schema, e->path, e->arena, e->err);
     if (s) return s;
-    const char *slash = strrchr(e->path, '/');
     spec.head = e->recipe.head;
-    if (e->recipe.model && !(spec.path = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1,
-                                                         slash ? e->path : ".", e->recipe.model)))
-        return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
+    if ((s = beside(&spec.path, e, e->recipe.model)) || (s = beside(&spec.adapter, e, e->recipe.adapter))) return s;
     if (e->recipe.types.len > TYPES_MAX)
         return ng_fail(e->err, NG_ELIMIT, "%s: more than %d types", e->path, TYPES_MAX);
     if ((s = ng_head_open(&e->head, &spec, e->err))) return s;

@@ -190,20 +190,29 @@ static ng_status open_second(opening *o, const grid_expert_config *c, grid_membe
     return NG_OK;
 }
 
-/* m->adapter, checked against the model before either is loaded. */
+/* The file of an adapter: a package's adapter.gguf, or a file of the user's. */
+static bool adapter_file(const ng_grid *g, const char *adapter, char *out, ng_error *why) {
+    if (!strncmp(adapter, "nanogrid/", 9)) return package_file(g, adapter, "adapter.gguf", out, why);
+    bool relative = adapter[0] != '/' && *g->dir;
+    int n = snprintf(out, PATH_CAP, "%s%s%s", relative ? g->dir : "", relative ? "/" : "", adapter);
+    if (n > 0 && n < PATH_CAP && g->hooks.file_exists(out)) return true;
+    ng_fail(why, NG_ENOTFOUND, "there is no file %.300s", out);
+    return false;
+}
+
+/* m->adapter, checked against the model before either is loaded.  Those of the built-in grid come with their models and are checked when they
+ * are loaded, as that reads the whole base; without its file the model's own head answers. */
 static ng_status find_adapter(opening *o, const grid_expert_config *c, grid_member *m) {
-    const ng_grid *g = o->g;
+    char path[PATH_CAP];
     ng_error why = {0};
     m->own_path = m->model_path;
     if (!c->adapter) return NG_OK;
-    bool relative = c->adapter[0] != '/' && *g->dir;
-    m->adapter = ng_arena_printf(g->arena, "%s%s%s", relative ? g->dir : "", relative ? "/" : "", c->adapter);
-    if (!m->adapter) return no_memory(o);
-    m->own_path = m->adapter;
+    bool found = adapter_file(o->g, c->adapter, path, &why);
+    if (!found && c->built_in) return NG_OK;
+    if (found && !(m->own_path = m->adapter = ng_arena_strdup(o->g->arena, path))) return no_memory(o);
     ng_head_spec spec = {.task = m->task, .path = m->model_path, .adapter = m->adapter, .adapter_scale = 1};
-    ng_status s = g->hooks.file_exists(m->adapter) ? ng_head_check_adapter(&spec, &why)
-                                                   : ng_fail(&why, NG_ENOTFOUND, "there is no file %s", m->adapter);
-    return s ? ng_fail(o->err, s, "%s:%d: the adapter of '%s': %s", g->path, c->line, c->name, why.text) : NG_OK;
+    ng_status s = !found ? why.code : c->built_in ? NG_OK : ng_head_check_adapter(&spec, &why);
+    return s ? ng_fail(o->err, s, "%s:%d: the adapter of '%s': %s", o->g->path, c->line, c->name, why.text) : NG_OK;
 }
 
 static ng_status open_expert(opening *o, const grid_expert_config *c, grid_member *m) {

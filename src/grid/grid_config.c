@@ -82,7 +82,7 @@ static const ng_config_field expert_fields[] = {
     {"head", NG_CONFIG_STR, AT(grid_expert_config, head),
      .help = "which head of a file that has several"},
     {"adapter", NG_CONFIG_STR, AT(grid_expert_config, adapter),
-     .help = "a LoRA adapter of `finetune`, beside the weights of its encoder; a file, relative to this one"},
+     .help = "a LoRA adapter of `finetune`, beside the weights of its encoder: nanogrid/PACKAGE, or a file, relative to this one"},
     {"tier", NG_CONFIG_ENUM, AT(grid_expert_config, tier), .dflt = "nano",
      .choices = "nano|small|medium"},
     {"contract", NG_CONFIG_GROUP, AT(grid_expert_config, contract), .sub = &contract_schema},

@@ -28,7 +28,7 @@ typedef struct grid_expert_config {
     const char *name;
     int task; /* ng_task - 1 */
     const char *model, *head;
-    const char *adapter; /* a file, beside this one unless absolute; NULL: none */
+    const char *adapter; /* nanogrid/PACKAGE, or a file, beside this one unless absolute; NULL: none */
     int tier; /* ng_tier_level */
     struct {
         double max_error; /* NaN: no contract */

@@ -4,6 +4,7 @@
 #include "arch.h"
 #include "core/checked.h"
 #include "core/hash.h"
+#include "kernel/dequant.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static ng_status check_base(const ng_gguf *adapter, const ng_gguf *base, float *
 
 static ng_status misfit(const ng_adapter *a, const char *name, ng_error *err) {
     return ng_fail(err, NG_EFORMAT,
-                   "%s: tensor %s does not fit the base: F32 of [in, rank] and [rank, out] are wanted, rank at most %d",
+                   "%s: tensor %s does not fit the base: a matrix of [in, rank] and [rank, out] are wanted, rank at most %d",
                    ng_gguf_path(a->g), name, (int)NG_ADAPTER_RANK_MAX);
 }
 
@@ -59,22 +60,33 @@ static bool all_finite(const float *x, size_t n) {
     return true;
 }
 
+/* The tensor's values as floats in the arena. */
+static float *read_floats(ng_adapter *a, const ng_gguf_tensor *t) {
+    size_t cols = t->dims[0], rows = t->dims[1], cells;
+    float *x = ng_mul_ok(&cells, cols, rows) ? ng_arena_array(a->arena, cells, sizeof *x) : NULL;
+    for (size_t r = 0; x && r < rows; r++)
+        ng_dequantize_row(t->type, (const char *)t->data + r * (t->bytes / rows), x + r * cols, cols);
+    return x;
+}
+
 /* The pair whose A is t, a tensor "NAME.lora_a". */
 static ng_status read_pair(ng_adapter *a, pair *p, const ng_gguf_tensor *t, const ng_gguf *base, float scale,
                            ng_error *err) {
-    size_t n = strlen(t->name) - (sizeof of_a - 1), cells;
+    size_t n = strlen(t->name) - (sizeof of_a - 1);
     p->tensor = ng_arena_strndup(a->arena, t->name, n);
     const char *other = p->tensor ? ng_arena_printf(a->arena, "%s%s", p->tensor, of_b) : NULL;
     if (!other) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
     const ng_gguf_tensor *b = ng_gguf_find_tensor(a->g, other), *of = ng_gguf_find_tensor(base, p->tensor);
-    bool fits = b && of && t->type == NG_TYPE_F32 && b->type == NG_TYPE_F32 && t->n_dims == 2 && b->n_dims == 2 &&
+    bool fits = b && of && ng_can_dequantize(t->type) && ng_can_dequantize(b->type) && t->n_dims == 2 && b->n_dims == 2 &&
                 of->n_dims == 2 && t->dims[0] == of->dims[0] && b->dims[1] == of->dims[1] && t->dims[1] == b->dims[0] &&
                 b->dims[0] >= 1 && b->dims[0] <= NG_ADAPTER_RANK_MAX;
-    if (!fits || !ng_mul_ok(&cells, b->dims[0], b->dims[1])) return misfit(a, t->name, err);
-    float *scaled = ng_arena_array(a->arena, cells, sizeof *scaled);
-    if (!scaled) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
-    p->l = (ng_low_rank){b->dims[0], t->dims[0], b->dims[1], t->data, scaled};
-    for (size_t i = 0; i < cells; i++) scaled[i] = ((const float *)b->data)[i] * (scale / (float)p->l.rank);
+    if (!fits) return misfit(a, t->name, err);
+    const float *plain = t->type == NG_TYPE_F32 ? t->data : read_floats(a, t);
+    float *scaled = read_floats(a, b);
+    if (!plain || !scaled) return ng_fail(err, NG_ENOMEM, "%s: out of memory", ng_gguf_path(a->g));
+    p->l = (ng_low_rank){b->dims[0], t->dims[0], b->dims[1], plain, scaled};
+    size_t cells = p->l.rank * p->l.out;
+    for (size_t i = 0; i < cells; i++) scaled[i] *= scale / (float)p->l.rank;
     if (all_finite(p->l.a, p->l.rank * p->l.in) && all_finite(scaled, cells)) return NG_OK;
     return ng_fail(err, NG_EFORMAT, "%s: tensor %s holds a value that is no number", ng_gguf_path(a->g), t->name);
 }

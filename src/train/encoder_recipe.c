@@ -3,6 +3,7 @@
 
 #include "config/yaml_tree.h"
 #include "core/file.h"
+#include "quant/quantize_row.h"
 #include "train/encoder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,8 @@ static const ng_config_field lora_fields[] = {
     {"alpha", NG_CONFIG_NUM, AT(ng_lora_recipe, alpha), .dflt = "16", .min = 1e-3, .max = 4096},
     {"targets", NG_CONFIG_STRS, AT(ng_lora_recipe, targets), .help = "attn_q, attn_v when left out"},
     {"layers", NG_CONFIG_NUMS, AT(ng_lora_recipe, layers), .help = "which layers, from 0; all when left out"},
+    {"merged", NG_CONFIG_BOOL, AT(ng_lora_recipe, merged), .dflt = "true",
+     .help = "the output is the base with the adapter in it; false: the adapter alone"},
     {0}};
 static const ng_config_schema lora_schema = {"lora", sizeof(ng_lora_recipe), lora_fields};
 
@@ -151,12 +154,16 @@ static ng_status check_lora(ng_encoder_recipe *r, ng_error *err) {
         r->lora.layer_mask |= 1ull << (int)layer;
     }
     const ng_encoder_training *t = &r->training;
-    if (r->base.layers.len || r->base.words || r->base.inner > 0 || r->base.start ||
-        has_key(r->path, "weights", NULL) || r->head_weights || t->freeze || t->rounded)
+    if (r->base.layers.len || r->base.words || r->base.inner > 0 || r->base.start || r->head_weights || t->freeze || t->rounded)
         return ng_fail(err, NG_EINVALID,
-                       "%s: with lora the base stays as it is: no base.layers, .words, .inner, .start, weights, "
+                       "%s: with lora the base stays as it is: no base.layers, .words, .inner, .start, "
                        "head_weights, freeze nor rounded",
                        r->path);
+    ng_type type;
+    size_t row;
+    if (!ng_type_parse(&type, r->weights) || !ng_can_quantize(type) || !ng_type_row_bytes(type, (uint64_t)r->lora.rank, &row))
+        return ng_fail(err, NG_EINVALID, "%s: weights: %s cannot hold an adapter of rank %lld (F32, F16; Q8_0 from rank 32 on)",
+                       r->path, r->weights, (long long)r->lora.rank);
     return NG_OK;
 }
 

@@ -49,7 +49,8 @@
  *                                of each layer and how many layers go; texts: that the scores are taken from
  *     lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}                 `finetune`: low-rank adapters on a base that stays as it is,
  *                                quantised or not; targets also attn_k, attn_output, ffn_up, ffn_down; layers: [4, 5]: only these
-                                of the base, counted from 0 [all]
+                                of the base, counted from 0 [all].  `weights` is the type of the adapter's matrices, F32 unless it is given; merged: false: the output is the
+ *                                adapter alone [true: the base with it, and adapter.gguf beside it]
  *     limit: {against: ./first.gguf, drop: 1, speed: 0}                     what the new model is compared with on the held half
  *                                of dev [prune: the base].  A head that loses more than `drop` points, or a model that is not
  *                                `speed` times as fast, is not kept.  Fast is by the processor time of one thread (what else the
@@ -100,6 +101,7 @@ typedef struct ng_lora_recipe {
     double alpha;
     ng_config_strs targets;
     ng_config_nums layers;
+    bool merged;
     uint32_t mask;       /* NG_LORA_* of targets */
     uint64_t layer_mask; /* bits of layers; 0: all */
 } ng_lora_recipe;

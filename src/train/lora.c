@@ -48,21 +48,41 @@ void ng_lora_read(void *self, size_t tensor, size_t row, size_t n, float *out) {
 
 /* ---- the adapter's file ------------------------------------------------------------------------- */
 
-static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
-    ng_encoder_shape s = ng_encoder_get_shape(t->encoder);
-    size_t rank = (size_t)t->recipe->lora.rank;
-    for (size_t i = 0; i < s.n_layer; i++)
-        for (size_t k = 0; k < NG_LORA_TARGETS; k++) {
-            size_t at = ng_encoder_lora_at(t->encoder, i, k), in = ng_lora_in(&s, k), out = ng_lora_out(&s, k);
-            if (at == SIZE_MAX) continue;
-            const char *a = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_a", i, ng_lora_names[k]);
-            const char *b = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_b", i, ng_lora_names[k]);
-            if (!a || !b) return no_memory(t->recipe->path, err);
-            ng_gguf_put_tensor(w, a, NG_TYPE_F32, 2, (uint64_t[]){in, rank}, ng_encoder_weights(t->encoder) + at);
-            ng_gguf_put_tensor(w, b, NG_TYPE_F32, 2, (uint64_t[]){rank, out},
-                               ng_encoder_weights(t->encoder) + at + rank * in);
-        }
+typedef struct part { /* of an adapter */
+    size_t layer, target, rows, cols;
+    char name;      /* 'a' or 'b' */
+    const float *x; /* [rows, cols] */
+} part;
+
+static ng_status put_part(ng_gguf_writer *w, const ng_encoder_tasks *t, const part *m, ng_arena *arena, ng_error *err) {
+    ng_type type;
+    size_t row_bytes;
+    const char *as = t->recipe->weights, *path = t->recipe->path;
+    const char *name = ng_arena_printf(arena, "blk.%zu.%s.weight.lora_%c", m->layer, ng_lora_names[m->target], m->name);
+    if (!ng_type_parse(&type, as) || !ng_type_row_bytes(type, m->cols, &row_bytes)) /* the columns of A; those of B were checked with the recipe */
+        return ng_fail(err, NG_EINVALID, "%s: weights: %s cannot hold rows of %zu", path, as, m->cols);
+    char *bytes = ng_arena_array(arena, m->rows, row_bytes);
+    if (!name || !bytes) return no_memory(path, err);
+    for (size_t r = 0; r < m->rows; r++)
+        if (!ng_quantize_row(type, m->x + r * m->cols, NULL, bytes + r * row_bytes, m->cols))
+            return ng_fail(err, NG_EFORMAT, "%s: %s has values that are not finite or too large for %s", path, name, as);
+    ng_gguf_put_tensor(w, name, type, 2, (uint64_t[]){m->cols, m->rows}, bytes);
     return NG_OK;
+}
+
+static ng_status put_adapters(const ng_encoder_tasks *t, ng_gguf_writer *w, ng_arena *arena, ng_error *err) {
+    ng_encoder_shape shape = ng_encoder_get_shape(t->encoder);
+    const float *weights = ng_encoder_weights(t->encoder);
+    size_t rank = (size_t)t->recipe->lora.rank;
+    ng_status s = NG_OK;
+    for (size_t i = 0; !s && i < shape.n_layer; i++)
+        for (size_t k = 0; !s && k < NG_LORA_TARGETS; k++) {
+            size_t at = ng_encoder_lora_at(t->encoder, i, k), in = ng_lora_in(&shape, k), out = ng_lora_out(&shape, k);
+            if (at == SIZE_MAX) continue;
+            s = put_part(w, t, &(part){i, k, rank, in, 'a', weights + at}, arena, err);
+            if (!s) s = put_part(w, t, &(part){i, k, out, rank, 'b', weights + at + rank * in}, arena, err);
+        }
+    return s;
 }
 
 /* The calibration of head `name`, as encoder_export.c wrote it. */

@@ -9,7 +9,7 @@
  *     ng_lora_merge(base.g, "adapter.gguf", 1, "model.gguf", &err);
  *
  * The adapter is GGUF by llama.cpp's convention: general.type "adapter", adapter.type "lora", adapter.lora.alpha; NAME.lora_a
- * [in, rank], NAME.lora_b [rank, out] for the tensor NAME, y += alpha / rank * B A x.  Beside it stand the heads as in
+ * [in, rank], NAME.lora_b [rank, out] for the tensor NAME, y += alpha / rank * B A x, in the recipe's `weights`.  Beside it stand the heads as in
  * model/encoder_heads.h and nanogrid.adapter.base, a hash of the base's bytes: merged with another it is refused.
  *
  * Merging rounds a target's rows to the type they had; tensors that no adapter changes are the bytes of the base. */

@@ -15,7 +15,19 @@ static const ng_mark *mark_at(const ng_marks *m, size_t at) {
     return NULL;
 }
 
-ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const char *text, size_t len, bool lower) {
+/* The capital of a letter: of those below U+0180 only, which covers most Latin alphabets; others stay. */
+static uint32_t capital(uint32_t cp) {
+    for (uint32_t c = cp < 0x180 ? 'A' : cp; c < cp; c++)
+        if (ng_unicode_lower(c) == cp) return c;
+    return cp;
+}
+
+static uint32_t lettered(uint32_t cp, ng_letters letters) {
+    return letters == NG_LETTERS_SMALL ? ng_unicode_lower(cp) : letters == NG_LETTERS_CAPITAL ? capital(cp) : cp;
+}
+
+ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const char *text, size_t len,
+                           ng_letters letters) {
     const ng_mark *open = NULL;
     bool inside = false; /* a word */
     ng_buf_reset(words);
@@ -36,7 +48,7 @@ ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const
             if (mark) ng_buf_printf(tags, "%c-%.*s", mark == open ? 'I' : 'B', (int)mark->kind_len, mark->kind);
             else ng_buf_puts(tags, "O");
         }
-        ng_buf_put(words, bytes, ng_utf8_encode(bytes, lower ? ng_unicode_lower(cp) : cp));
+        ng_buf_put(words, bytes, ng_utf8_encode(bytes, lettered(cp, letters)));
         inside = true;
         open = mark;
     }

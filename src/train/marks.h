@@ -2,7 +2,7 @@
  *
  *     ng_marks m = {.len = 0};
  *     m.items[m.len++] = (ng_mark){0, 8, "person", 6};                        bytes of the text, in order, apart from each other
- *     ng_marks_to_tags(&words, &tags, &m, "Ada King wrote", 14, false);       "Ada King wrote", "B-person I-person O"
+ *     ng_marks_to_tags(&words, &tags, &m, "Ada King wrote", 14, NG_LETTERS_AS_THEY_ARE);       "Ada King wrote", "B-person I-person O"
  *     ng_tags_join(tags, 3, "Ada King wrote", 3, labels, "location");         addresses in pieces become one
  *
  * Words are parted by one space; a mark's ends part words too. */
@@ -25,9 +25,11 @@ typedef struct ng_marks {
     size_t len;
 } ng_marks;
 
-/* Replaces what both buffers held; `lower`: the words have no capitals.  Fails where a buffer does. */
+typedef enum ng_letters { NG_LETTERS_AS_THEY_ARE, NG_LETTERS_SMALL, NG_LETTERS_CAPITAL } ng_letters;
+
+/* Replaces what both buffers held; `letters` of the words.  Fails where a buffer does. */
 ng_status ng_marks_to_tags(ng_buf *words, ng_buf *tags, const ng_marks *m, const char *text, size_t len,
-                           bool lower) NG_MUST_USE;
+                           ng_letters letters) NG_MUST_USE;
 
 /* Neighbours of the kind that nothing but marks such as a comma part (ng_span_gap, model/token_spans.h) become one where a digit is in
  * one of them: an address whose street, town and code are marked each for itself.  tags [n] are labels of the text's n words. */

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTS_MAX = 128, REQUEST_MAX = 64 << 10, TRIES = 50, DEPTH_MAX = 8 };
+enum { LISTS_MAX = 128, FILES_MAX = 4, REQUEST_MAX = 64 << 10, TRIES = 50, DEPTH_MAX = 8 };
 
 /* ---- the description ---------------------------------------------------------------------------- */
 
@@ -30,11 +30,11 @@ typedef struct filler_spec {
 } filler_spec;
 
 typedef struct noise_spec {
-    double typo, lower, polite, greeting, closing, line_break;
+    double typo, lower, caps, polite, greeting, closing, line_break;
 } noise_spec;
 
 typedef struct requests_spec {
-    const char *templates;
+    ng_config_strs templates;
     int64_t seed;
     noise_spec noise;
     ng_config_list fillers;
@@ -54,6 +54,7 @@ static const ng_config_schema filler_schema = {"a filler", sizeof(filler_spec), 
 static const ng_config_field noise_fields[] = {
     {"typo", NG_CONFIG_NUM, offsetof(noise_spec, typo), .dflt = "0.02", .max = 1},
     {"lower", NG_CONFIG_NUM, offsetof(noise_spec, lower), .dflt = "0.2", .max = 1},
+    {"caps", NG_CONFIG_NUM, offsetof(noise_spec, caps), .dflt = "0", .max = 1},
     {"polite", NG_CONFIG_NUM, offsetof(noise_spec, polite), .dflt = "0.3", .max = 1},
     {"greeting", NG_CONFIG_NUM, offsetof(noise_spec, greeting), .dflt = "0.1", .max = 1},
     {"closing", NG_CONFIG_NUM, offsetof(noise_spec, closing), .dflt = "0.1", .max = 1},
@@ -62,7 +63,7 @@ static const ng_config_field noise_fields[] = {
 static const ng_config_schema noise_schema = {"noise", sizeof(noise_spec), noise_fields};
 
 static const ng_config_field spec_fields[] = {
-    {"templates", NG_CONFIG_STR, offsetof(requests_spec, templates), .required = true},
+    {"templates", NG_CONFIG_STRS, offsetof(requests_spec, templates), .required = true},
     {"seed", NG_CONFIG_INT, offsetof(requests_spec, seed), .dflt = "1", .min = 0, .max = 9e15},
     {"noise", NG_CONFIG_GROUP, offsetof(requests_spec, noise), .sub = &noise_schema},
     {"fillers", NG_CONFIG_LIST, offsetof(requests_spec, fillers), .sub = &filler_schema},
@@ -94,7 +95,7 @@ typedef struct maker {
     ng_error *err;
     ng_arena *arena;
     requests_spec spec;
-    ng_map templates;
+    ng_map templates[FILES_MAX];
     list lists[LISTS_MAX];
     size_t n_lists;
     ng_rng rng;
@@ -172,19 +173,28 @@ static ng_status read_template(maker *m, const char *line, size_t len, const cha
     return s ? s : list_put(m, l, (item){field[3], n[3], (uint32_t)weight});
 }
 
-static ng_status read_templates(maker *m) {
-    char *file = beside(m, m->spec.templates);
+static ng_status read_templates(maker *m, ng_map *map, const char *name) {
+    char *file = beside(m, name);
     if (!file) return no_memory(m);
-    ng_status s = ng_map_open(&m->templates, file, m->err);
+    ng_status s = ng_map_open(map, file, m->err);
     if (s) return s;
-    const char *data = (const char *)m->templates.data;
-    size_t len = m->templates.len, number = 0;
+    const char *data = (const char *)map->data;
+    size_t len = map->len, number = 0;
     for (size_t i = 0; !s && i < len;) {
         const char *nl = memchr(data + i, '\n', len - i);
         size_t n = nl ? (size_t)(nl - data) - i : len - i;
         if (++number > 1 && n) s = read_template(m, data + i, n, file, number);
         i += n + 1;
     }
+    return s;
+}
+
+static ng_status read_all_templates(maker *m) {
+    const ng_config_strs *files = &m->spec.templates;
+    if (files->len > FILES_MAX)
+        return ng_fail(m->err, NG_ELIMIT, "%s: templates: more than %d files", m->path, (int)FILES_MAX);
+    ng_status s = NG_OK;
+    for (size_t i = 0; !s && i < files->len; i++) s = read_templates(m, &m->templates[i], files->items[i]);
     return s;
 }
 
@@ -434,7 +444,9 @@ static ng_status make_rows(maker *m, ng_row_fn *row, void *ctx) {
         ng_row r = {.text = m->out.data, .label = task->name, .text_len = m->out.len,
                     .label_len = strlen(task->name), .line = i + 1};
         if (m->marked) {
-            if (ng_marks_to_tags(&m->words, &m->tags, &m->marks, m->out.data, m->out.len, m->lower))
+            bool caps = m->spec.noise.caps > 0 && !m->lower && chance(m, m->spec.noise.caps);
+            ng_letters letters = m->lower ? NG_LETTERS_SMALL : caps ? NG_LETTERS_CAPITAL : NG_LETTERS_AS_THEY_ARE;
+            if (ng_marks_to_tags(&m->words, &m->tags, &m->marks, m->out.data, m->out.len, letters))
                 return ng_fail(m->err, NG_ENOMEM, "%s: out of memory, or a request of over %d bytes", m->path,
                                REQUEST_MAX);
             if (!m->words.len) continue;
@@ -457,7 +469,7 @@ ng_status ng_requests_make(const ng_source *s, const ng_recipe *r, const char *p
     m->marked = r->task == NG_RECIPE_EXTRACT;
     ng_status st = ng_arena_new(&m->arena, 0) ? no_memory(m) : NG_OK;
     if (!st) st = ng_config_read_file(&m->spec, &spec_schema, path, m->arena, err);
-    if (!st) st = read_templates(m);
+    if (!st) st = read_all_templates(m);
     if (!st) st = read_fillers(m);
     if (!st) {
         m->rng = ng_rng_seed((uint64_t)m->spec.seed ^ ng_hash64(s->split, strlen(s->split), 0));
@@ -467,7 +479,7 @@ ng_status ng_requests_make(const ng_source *s, const ng_recipe *r, const char *p
         free(m->lists[i].items);
         ng_dataset_clear(&m->lists[i].data);
     }
-    ng_map_close(&m->templates);
+    for (size_t i = 0; i < FILES_MAX; i++) ng_map_close(&m->templates[i]);
     ng_arena_free(m->arena);
     ng_buf_clear(&m->out);
     ng_buf_clear(&m->words);

@@ -5,10 +5,10 @@
  *
  * A source of the format `requests` is a YAML file beside the recipe:
  *
- *     templates: templates.tsv      beside this file: task, split, weight, template
+ *     templates: templates.tsv      beside this file: task, split, weight, template; or a list of up to four files
  *     seed: 1
  *     tasks: [extract]              only these; all when left out
- *     noise: {typo: 0.02, lower: 0.2, polite: 0.3, greeting: 0.1, closing: 0.1, break: 0.3}
+ *     noise: {typo: 0.02, lower: 0.2, caps: 0, polite: 0.3, greeting: 0.1, closing: 0.1, break: 0.3}
  *     fillers:
  *       - {name: u, train: [SOURCE, ..], dev: [..], test: [..], max_bytes: 300}
  *       - {name: p, train: [..], dev: [..], test: [..], sentences: [2, 8]}
@@ -22,7 +22,8 @@
  *
  * In a recipe of the task extract a template marks what is to be found, "<person:{given} {surname}> lives at <location:{street}>",
  * and rows have words and their tags.  There the texts of a list are templates too (a fresh address each time it is drawn), and
- * {99}, {A9 9AA} are digits and capitals; a request typed without capitals has none in its fillers either.  Marks do not nest. */
+ * {99}, {A9 9AA} are digits and capitals; a request typed without capitals has none in its fillers either, and a share
+ * `caps` of the others is all in capitals.  Marks do not nest. */
 #ifndef NG_TRAIN_TASK_REQUESTS_H
 #define NG_TRAIN_TASK_REQUESTS_H
 

@@ -443,8 +443,6 @@ static ng_status compare(run *r, const char *made) {
     return NG_OK;
 }
 
-static void adapter_path(const run *r, char path[1200]) { snprintf(path, 1200, "%s/adapter.gguf", r->folder); }
-
 /* The base with the adapters in it. */
 static ng_status write_adapted(run *r, const char *made) {
     char path[1200];
@@ -455,18 +453,25 @@ static ng_status write_adapted(run *r, const char *made) {
     return s;
 }
 
-/* The adapter with the calibration that the merged model got. */
-static ng_status finish_adapter(run *r) {
+/* The adapter with the calibration that the merged model `made` got: beside it, or alone. */
+static ng_status finish_adapter(run *r, const char *made) {
     char path[1200];
     ng_gguf *g;
-    ng_status s = ng_gguf_open(&g, r->result->model_path, r->err);
+    int64_t changed;
+    ng_train_result *out = r->result;
+    ng_status s = ng_gguf_open(&g, made, r->err);
     if (s) return s;
-    adapter_path(r, path);
+    if (r->recipe.lora.merged) snprintf(path, sizeof path, "%s/adapter.gguf", r->folder);
+    else snprintf(path, sizeof path, "%s", out->model_path);
     s = ng_lora_write(&r->base, &r->tasks, g, path, r->err);
     ng_gguf_close(g);
-    r->result->n_trained = ng_encoder_n_total(r->encoder);
-    r->result->n_adapters = ng_encoder_extra_at(r->encoder);
-    r->result->n_base = ng_encoder_n_weights(&r->base.shape);
+    if (!r->recipe.lora.merged) {
+        ng_file_remove(made);
+        (void)ng_file_stat(path, &out->model_bytes, &changed);
+    }
+    out->n_trained = ng_encoder_n_total(r->encoder);
+    out->n_adapters = ng_encoder_extra_at(r->encoder);
+    out->n_base = ng_encoder_n_weights(&r->base.shape);
     return s;
 }
 
@@ -496,9 +501,9 @@ static ng_status write_model(run *r) {
     double scores[32];
     ng_map file;
     char made[1100];
-    snprintf(made, sizeof made, "%s%s", out->model_path, r->recipe.limit.against ? ".made" : "");
-    ng_status s = r->recipe.stage == NG_STAGE_FINETUNE ? write_adapted(r, made)
-                                                       : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
+    bool adapts = r->recipe.stage == NG_STAGE_FINETUNE, alone = adapts && !r->recipe.lora.merged;
+    snprintf(made, sizeof made, "%s%s", out->model_path, alone || r->recipe.limit.against ? ".made" : "");
+    ng_status s = adapts ? write_adapted(r, made) : ng_encoder_export_write(&r->base, &r->tasks, made, r->err);
     if (!s) s = ng_encoder_export_calibrate(&r->tasks, made, r->opt->n_threads, scores, r->err);
     if (!s) s = ng_map_open(&file, made, r->err);
     if (s) return s;
@@ -507,7 +512,7 @@ static ng_status write_model(run *r) {
     put_heads(out, &r->tasks, scores);
     if (r->recipe.limit.against) {
         s = compare(r, made);
-        if (!s && rename(made, out->model_path))
+        if (!s && !alone && rename(made, out->model_path))
             s = ng_fail(r->err, NG_EIO, "%s: cannot be renamed to %s", made, out->model_path);
         if (s) {
             ng_file_remove(made);
@@ -518,7 +523,7 @@ static ng_status write_model(run *r) {
         s = ng_encoder_export_calibrate(&r->tasks, r->opt->exact, r->opt->n_threads, scores, r->err);
     if (!s && r->opt->plot)
         s = ng_plot_write(r->opt->plot, r->recipe.about.name, r->curve, r->step, r->per_epoch, r->err);
-    if (!s && r->recipe.stage == NG_STAGE_FINETUNE) s = finish_adapter(r);
+    if (!s && adapts) s = finish_adapter(r, alone ? made : out->model_path);
     if (!s) ng_file_remove(r->checkpoint);
     return s;
 }

@@ -4,6 +4,7 @@ pruned file is smaller and answers, the table is printed, a drop beyond the limi
 goes on to the same bytes, bad input is told."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,13 +56,16 @@ cache: {exact: 0}
         told = json.loads(run("explain", "--grid", at("grid.yaml"), "--json", ask(who)["decision_id"]).stdout)
         check("explain tells it: %s" % told, told.get("adapter") == said)
     check("in words too", "with the adapter adapter.gguf" in run("explain", "--grid", at("grid.yaml"), ask("adapted")["decision_id"]).stdout)
+    shutil.copytree(at("lora"), at("home/packages/mine"))
+    write(at("grid.yaml"), grid % "nanogrid/mine")
+    check("an adapter of a package", ask("adapted")["scores"] == asked["scores"])
     with Served((grid % at("lora/adapter.gguf")).replace("path: base.gguf", "path: " + at("base.gguf"))) as s:
         models = {m["id"]: m for m in s.get("/v1/models").json["data"]}
         check("GET /v1/models shows the adapter: %s" % models, models["adapted"]["adapter"] == at("lora/adapter.gguf") and "adapter" not in models["plain"])
         for who, labels in (("adapted", {"long", "short"}), ("plain", {"x", "y", "z"})):
             r = s.post("/v1/classify", {"input": "abc def", "model": who})
             check("%s over HTTP: %r" % (who, r), r.status == 200 and r.json["results"][0]["label"] in labels)
-    for model, adapter, says in (("base.gguf", "nowhere.gguf", "there is no file"), ("base.gguf", "base.gguf", "not an adapter"), (teacher, "lora/adapter.gguf", "another base"),
+    for model, adapter, says in (("base.gguf", "nowhere.gguf", "there is no file"), ("base.gguf", "nanogrid/nowhere", "not installed"), ("base.gguf", "base.gguf", "not an adapter"), (teacher, "lora/adapter.gguf", "another base"),
                                  (os.path.join(os.path.dirname(BASE), "llama-tiny-f32.gguf"), "lora/adapter.gguf", "beside encoders")):
         write(at("grid.yaml"), (grid % adapter).replace("path: base.gguf", "path: " + model))
         r = attempt("run", "--grid", at("grid.yaml"), "--expert", "adapted", "abc def")
@@ -187,6 +191,18 @@ def main():
     run("finetune", "--merge", at("thin/adapter.gguf"), "-m", at("base.gguf"), "--out", at("off.gguf"), "--scale", "0")
     check("of one layer and off: the base's outputs, to the bit", embed(at("off.gguf")) == embed(at("base.gguf")) != embed(at("thin/model.gguf")))
 
+    # the adapter alone, its matrices in half the bytes
+    write(at("alone.yaml"), lora.replace("name: tiny", "name: tiny\nweights: F16\noutput: other.gguf").replace("rank: 4", "rank: 4, merged: false"))
+    alone = last(run("finetune", at("alone.yaml"), "--out", at("alone"), "--json"))
+    check("only the adapter is left: %s" % os.listdir(at("alone")), os.listdir(at("alone")) == ["other.gguf"] and abs(alone["model_mb"] * 1e6 - os.path.getsize(at("alone/other.gguf"))) < 2)
+    check("in F16", read_gguf(at("alone/other.gguf"))[1]["blk.0.attn_q.weight.lora_b"][0] == "F16")
+    told = [last(run("predict", "-m", at("base.gguf"), "--adapter", at(p), "--json", "abc def"))["scores"]["long"] for p in ("lora/adapter.gguf", "alone/other.gguf")]
+    check("it says what the same one in floats says: %s" % told, abs(told[0] - told[1]) < 0.01)
+    write(at("tested.yaml"), read(at("other.yaml")).decode().replace("dev:", "test:"))
+    write(at("alone.yaml"), read(at("alone.yaml")).decode().replace("recipe: other.yaml", "recipe: tested.yaml"))
+    figures = json.loads(run("eval", at("alone.yaml"), "--dir", at("alone"), "--json").stdout)["other"]
+    check("eval puts it beside its base: %s" % figures, figures["accuracy"] > 0.85)
+
     write(at("same.yaml"), lora.replace("{name: other,", "{name: first,").replace("epochs: 6", "epochs: 1"))
     run("finetune", at("same.yaml"), "--out", at("same"))
     asked = last(run("predict", "-m", at("same/model.gguf"), "--head", "first", "--json", "abc def"))
@@ -247,7 +263,8 @@ def main():
     refused("finetune", lora.replace("ffn_up", "ffn"), "lora.targets", 2)
     refused("finetune", lora.replace("rank: 4", "rank: 4, layers: [%d]" % layers), "lora.layers", 2)
     refused("finetune", lora.replace("rank: 4", "rank: 4, layers: [0.5]"), "lora.layers", 2)
-    refused("finetune", lora.replace("task:", "weights: Q4_0\ntask:"), "stays as it is", 2)
+    refused("finetune", lora.replace("task:", "head_weights: Q8_0\ntask:"), "stays as it is", 2)
+    refused("finetune", lora.replace("task:", "weights: Q8_0\ntask:"), "Q8_0 cannot hold an adapter of rank 4", 2)
     refused("distill", recipe(BASE, "distill: {soft: 0.5}\n"), "nothing to distil from", 2)
     refused("prune", recipe(BASE, "prune: {inner: 0.5}\n"), "bert-tiny", 1)
     refused("prune", recipe("./teacher/model.gguf", "prune: {layers: %d}\n" % layers), "one must stay", 2)

@@ -54,6 +54,10 @@ static int set_up(void **state) {
              "templates: marks.tsv\nnoise: {typo: 0, lower: 0, polite: 0, greeting: 0, closing: 0, break: 0}\n");
     put_file("lower.yaml",
              "templates: marks.tsv\nnoise: {typo: 0, lower: 1, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("caps.yaml", "templates: [marks.tsv, more.tsv]\n"
+                          "noise: {typo: 0, lower: 0, caps: 1, polite: 0, greeting: 0, closing: 0, break: 0}\n");
+    put_file("more.tsv", "task\tsplit\tweight\ttemplate\nothers\ttrain\t1\t<name:{who}> of Łódź\n");
+    put_file("five.yaml", "templates: [t.tsv, t.tsv, t.tsv, t.tsv, t.tsv]\n");
     put_file("loop.tsv", "task\tsplit\tweight\ttemplate\nletters\ttrain\t1\t{a}\n@a\t*\t1\t{b}\n@b\t*\t1\t{a}\n");
     put_file("loop.yaml", "templates: loop.tsv\n");
     return 0;
@@ -63,7 +67,8 @@ static int tear_down(void **state) {
     (void)state;
     static const char *const names[] = {"t.tsv",       "train.txt",   "test.txt",     "r.yaml",    "broken.tsv",
                                         "broken.yaml", "lacking.tsv", "lacking.yaml", "marks.tsv", "marks.yaml",
-                                        "lower.yaml",  "loop.tsv",    "loop.yaml"};
+                                        "lower.yaml",  "loop.tsv",    "loop.yaml",    "caps.yaml", "more.tsv",
+                                        "five.yaml"};
     char path[256];
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -118,6 +123,17 @@ static void marks_become_tags(void **state) {
     ng_buf_clear(&a);
     ng_buf_clear(&b);
     ng_buf_clear(&c);
+}
+
+static void templates_come_from_several_files_and_may_shout(void **state) {
+    (void)state;
+    ng_buf a = ng_buf_init(1 << 16);
+    ng_error err = {0};
+    assert_int_equal(make_for(NG_RECIPE_EXTRACT, &a, "caps.yaml", "train", 2, &err), NG_OK);
+    assert_non_null(strstr(a.data, "|TO ÉVA <LEE , "));
+    assert_non_null(strstr(a.data, "B-name I-name O O|ÉVA <LEE OF ŁÓDŹ\n")); /* the second file uses the first one's lists */
+    assert_int_equal(make(&a, "five.yaml", "train", 1, &err), NG_ELIMIT);
+    ng_buf_clear(&a);
 }
 
 static void splits_do_not_mix(void **state) {
@@ -186,6 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(splits_do_not_mix),
         cmocka_unit_test(marks_become_tags),
+        cmocka_unit_test(templates_come_from_several_files_and_may_shout),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(every_allocation_fails_once),
     };
