@@ -11,10 +11,11 @@ for recipe in ${*:-recipes/*.yaml}; do
   echo "== $recipe"
   name=$(sed -n 's/^name: *//p' "$recipe" | head -1)
   if grep -q '^task: extract' "$recipe"; then
-    "$build/nanogrid" eval "$recipe" --card # rules, alone or with a head of encoder-en: nothing is trained
+    "$build/nanogrid" eval "$recipe" --card # rules, alone or with a head that other recipes train: nothing is trained
   elif [ -d "models/$name" ]; then
     verb=train
     if grep -q '^distill:' "$recipe"; then verb=distill; fi
+    if grep -q '^lora:' "$recipe"; then verb=finetune; fi
     "$build/nanogrid" "$verb" "$recipe"
     "$build/nanogrid" eval "$recipe" --card
   else
