@@ -170,21 +170,22 @@ static void fetch(const ng_linear_set *set, const ng_linear_set_scratch *s, size
     __builtin_prefetch(&set->rank[s->features.buckets[i] >> 6]);
 }
 
-/* Counts the text's features by row. */
+/* Counts the text's features by row.  The rows are found first, so that where they are counted and where their entries begin can be
+ * asked for ahead too. */
 static size_t count_rows(const ng_linear_set *set, ng_linear_set_scratch *s) {
-    size_t n = 0;
+    uint32_t *rows = s->features.buckets;
+    size_t known = 0, n = 0;
     for (size_t i = 0; i < AHEAD; i++) fetch(set, s, i);
     for (size_t i = 0; i < s->features.n_buckets; i++) {
         fetch(set, s, i + AHEAD);
-        uint32_t b = s->features.buckets[i];
+        uint32_t b = rows[i];
         if (!(set->used[b >> 6] >> (b & 63) & 1)) continue;
-        uint32_t row = row_of(set->used, set->rank, b);
-        if (!s->counts[row]) {
-            s->touched[n++] = row;
-            __builtin_prefetch(&set->begin[row]);
-        }
-        s->counts[row]++;
+        uint32_t row = rows[known++] = row_of(set->used, set->rank, b);
+        __builtin_prefetch(&s->counts[row]);
+        __builtin_prefetch(&set->begin[row]);
     }
+    for (size_t i = 0; i < known; i++)
+        if (!s->counts[rows[i]]++) s->touched[n++] = rows[i];
     return n;
 }
 
