@@ -8,6 +8,7 @@
 #include "train/kept.h"
 #include "train/noise.h"
 #include "train/pair_rows.h"
+#include "train/pieces.h"
 #include "train/marks.h"
 #include "train/similar.h"
 #include "train/task_requests.h"
@@ -103,10 +104,10 @@ static ng_status check_source(const ng_source *s, const ng_recipe *r, ng_error *
         return ng_fail(err, NG_EINVALID,
                        "%s:%d: another source has `second`: pairs and single texts cannot be mixed in one head",
                        r->path, s->line);
-    if ((s->typos.copies || s->courtesy.copies || s->similar.copies) &&
+    if ((s->typos.copies || s->pieces.copies || s->courtesy.copies || s->similar.copies) &&
         (r->task == NG_RECIPE_EXTRACT || r->task == NG_RECIPE_EMBED || s->second))
         return ng_fail(err, NG_EINVALID,
-                       "%s:%d: typos, courtesy and similar are for single texts with labels, not for tagged words or "
+                       "%s:%d: typos, pieces, courtesy and similar are for single texts with labels, not for tagged words or "
                        "pairs",
                        r->path, s->line);
     return NG_OK;
@@ -394,11 +395,29 @@ static ng_status add_copies(sample_scan *c, const ng_sample *s, put_copy *put, i
     return NG_OK;
 }
 
+/* Runs of the text's words: of one word, of two, .. and anew.  Each is a text of its own, which may stand in a test set. */
+static ng_status add_pieces(sample_scan *c, const ng_sample *s) {
+    const ng_source_pieces *want = &c->source->pieces;
+    ng_rng rng = ng_rng_seed(ng_hash_mix(s->hash + 300));
+    for (int64_t i = 0; i < want->copies; i++) {
+        ng_sample piece = *s;
+        bool whole = ng_piece_set(&c->copy, s->text, s->len, 1 + (size_t)(i % want->words), &rng);
+        if (c->copy.status) return NG_ENOMEM;
+        if (!whole) continue;
+        piece.text = ng_arena_strndup(c->set->arena, c->copy.data, c->copy.len);
+        piece.len = (uint32_t)c->copy.len;
+        piece.hash = ng_text_hash(c->copy.data, c->copy.len);
+        if (!piece.text || put_sample(c->set, &piece)) return NG_ENOMEM;
+    }
+    return NG_OK;
+}
+
 static ng_status add_with_copies(sample_scan *c, const ng_sample *s) {
     const ng_source *from = c->source;
     ng_status st = put_sample(c->set, s);
     if (!st) st = add_copies(c, s, put_misspelt, from->typos.copies, 0);
     if (!st) st = add_copies(c, s, put_courteous, from->courtesy.copies, 100);
+    if (!st) st = add_pieces(c, s);
     return st ? st : add_copies(c, s, put_similar, from->similar.copies, 200);
 }
 

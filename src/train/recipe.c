@@ -22,6 +22,13 @@ static const ng_config_field typos_fields[] = {{"copies", NG_CONFIG_INT, AT(ng_s
                                                {0}};
 static const ng_config_schema typos_schema = {"typos", sizeof(ng_source_typos), typos_fields};
 
+static const ng_config_field pieces_fields[] = {{"copies", NG_CONFIG_INT, AT(ng_source_pieces, copies),
+                                                 .help = "of each text", .min = 1, .max = 64, .required = true},
+                                                {"words", NG_CONFIG_INT, AT(ng_source_pieces, words),
+                                                 .help = "at most in a run", .dflt = "2", .min = 1, .max = 64},
+                                                {0}};
+static const ng_config_schema pieces_schema = {"pieces", sizeof(ng_source_pieces), pieces_fields};
+
 static const ng_config_field courtesy_fields[] = {{"file", NG_CONFIG_STR, AT(ng_source_courtesy, file),
                                                    .help = "phrases before and behind a text", .required = true},
                                                   {"copies", NG_CONFIG_INT, AT(ng_source_courtesy, copies),
@@ -50,6 +57,7 @@ static const ng_config_field source_fields[] = {
     {"where", NG_CONFIG_STRS, AT(ng_source, where), .help = "conditions on columns; all must hold"},
     {"hash", NG_CONFIG_GROUP, AT(ng_source, hash), .help = "a share of the rows by text hash", .sub = &hash_schema},
     {"typos", NG_CONFIG_GROUP, AT(ng_source, typos), .help = "copies with typing errors beside each text", .sub = &typos_schema},
+    {"pieces", NG_CONFIG_GROUP, AT(ng_source, pieces), .help = "runs of a few words beside each text", .sub = &pieces_schema},
     {"courtesy", NG_CONFIG_GROUP, AT(ng_source, courtesy), .help = "copies with words of courtesy around each text", .sub = &courtesy_schema},
     {"similar", NG_CONFIG_GROUP, AT(ng_source, similar), .help = "copies with words replaced by similar ones", .sub = &similar_schema},
     {"split", NG_CONFIG_STR, AT(ng_source, split), .help = "of the format requests: train, dev or test"},

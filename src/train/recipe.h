@@ -60,9 +60,10 @@
  *                                       column's number instead
  *         typos: {copies: 2, share: 0.3}  beside each text so many copies with a typing error in that share of the words
  *                                       (typos.h); for training data
+ *         pieces: {copies: 8, words: 2} beside each text so many runs of one word, of two, .. (pieces.h), with its label
  *         courtesy: {file: ./courtesy.txt, copies: 1}   beside each text so many copies with words of courtesy around it (courtesy.h)
  *         similar: {file: ./similar-words.tsv, copies: 1, share: 0.2}   and so many with that share of the words replaced by
- *                                       similar ones or left out (similar.h); all three for texts with labels
+ *                                       similar ones or left out (similar.h); all four for texts with labels
  *         split: train                for the format requests: train | dev | test (task_requests.h)
  *         second: short                 extract, with `value`: column of the text's shortened form; words it keeps are of that kind
  *         second: s2                    embed: column of the text that `text` is compared with; `label` is how alike
@@ -97,6 +98,11 @@ typedef struct ng_source_typos {
     double share;
 } ng_source_typos;
 
+typedef struct ng_source_pieces {
+    int64_t copies; /* 0: none */
+    int64_t words;
+} ng_source_pieces;
+
 typedef struct ng_source_courtesy {
     const char *file;
     int64_t copies; /* 0: none */
@@ -114,6 +120,7 @@ typedef struct ng_source {
     ng_config_strs positive, negative, rename, where;
     ng_source_hash hash;
     ng_source_typos typos;
+    ng_source_pieces pieces;
     ng_source_courtesy courtesy;
     ng_source_similar similar;
     int64_t limit, others, every;

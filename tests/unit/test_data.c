@@ -757,6 +757,33 @@ static void copies_with_similar_words(void **state) {
     unload(&l);
 }
 
+static void pieces_are_runs_of_words(void **state) {
+    (void)state;
+    loaded l;
+    static const char *const words[] = {"Where", "is", "the", "s\xC3\xA9jour", "now"};
+    size_t one = 0, two = 0;
+    put_file("t.tsv", "label\ttext\nx\t Where is  (the) \xE2\x80\x9Es\xC3\xA9jour\xE2\x80\x9C, now?\ny\tblue sky above\nz\t1 2 3 4 5 6\n");
+    put_recipe("classify", "{file: ./t.tsv, pieces: {copies: 16, words: 2}}");
+    assert_int_equal(load(&l, NULL), NG_OK);
+    for (size_t i = 0; i < l.data.len; i++) {
+        const ng_sample *x = &l.data.items[i];
+        if (x->label != 0 || i == 0) continue;
+        size_t k = 0;
+        while (k < 5 && strncmp(x->text, words[k], strlen(words[k])) != 0) k++;
+        assert_true(k < 5 && x->len == strlen(x->text) && x->hash == ng_text_hash(x->text, x->len));
+        const char *rest = x->text + strlen(words[k]);
+        one += !*rest, two += *rest != 0;
+        assert_true(!*rest || (k < 4 && *rest == ' ' && !strcmp(rest + 1, words[k + 1])));
+    }
+    assert_true(one == 8 && two == 8);
+    assert_int_equal(l.data.len, 17 + 1 + 8 + 1); /* three words have no run of two, numbers no letters */
+    unload(&l);
+    put_recipe("embed", "{file: ./t.tsv, second: label, pieces: {copies: 1}}");
+    ng_error err = {0};
+    assert_int_equal(load(&l, &err), NG_EINVALID);
+    assert_non_null(strstr(err.text, "pieces"));
+}
+
 static void broken_phrases_and_words_are_refused(void **state) {
     (void)state;
     static const char *const courtesy[] = {"",   "< hi\n", "> bye\n", "hi\n", "< hi [a\n> bye\n", "< [a|[b]]\n> bye\n",
@@ -838,7 +865,7 @@ int main(void) {
         cmocka_unit_test(questions_become_pairs), cmocka_unit_test(documents_become_pairs), cmocka_unit_test(texts_are_spoilt),
         cmocka_unit_test(spans_and_ranks),
         cmocka_unit_test(near_copies_are_found), cmocka_unit_test(separating_takes_copies_along_and_reads_pairs_whole),
-        cmocka_unit_test(thinning_keeps_the_first_of_each_label), cmocka_unit_test(nearness_is_exact),
+        cmocka_unit_test(thinning_keeps_the_first_of_each_label), cmocka_unit_test(nearness_is_exact), cmocka_unit_test(pieces_are_runs_of_words),
         cmocka_unit_test(copies_with_words_of_courtesy), cmocka_unit_test(copies_with_similar_words),
         cmocka_unit_test(broken_phrases_and_words_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
