@@ -177,11 +177,15 @@ static void leave_out(learner *l, const float *v) {
     }
 }
 
-static void weigh_labels(const learner *l, const ng_dataset *d, double weight[2]) {
-    double n[2] = {0, 0};
-    for (size_t i = 0; i < d->len; i++) n[d->items[i].label == l->here]++;
+/* Of n[0] texts of elsewhere and n[1] of here. */
+static void weigh_labels(const learner *l, const double n[2], double weight[2]) {
     for (int k = 0; k < 2; k++)
         weight[k] = ng_exp(l->job->recipe->training.balance * ng_log((n[0] + n[1]) / (2 * n[k])));
+}
+
+static void count_labels(const learner *l, const ng_dataset *d, double n[2]) {
+    n[0] = n[1] = 0;
+    for (size_t i = 0; i < d->len; i++) n[d->items[i].label == l->here]++;
 }
 
 static ng_status fit_vectors(learner *l) {
@@ -193,7 +197,9 @@ static ng_status fit_vectors(learner *l) {
     l->left_out = malloc((l->kept.len + 1) * sizeof *l->left_out);
     ng_status s = v && l->gram && l->beta && l->z && l->left_out ? read_texts(l, &l->kept, v) : no_memory(l);
     if (!s) {
-        weigh_labels(l, &l->kept, l->weight);
+        double count[2];
+        count_labels(l, &l->kept, count);
+        weigh_labels(l, count, l->weight);
         add_texts(l, v);
         ng_factorize(l->gram, n);
         ng_solve_lower(l->gram, l->beta, n);
@@ -281,11 +287,11 @@ static void add_score(platt *f, const double q[PARAMS], double x) {
 
 /* Newton's steps to the scale and the shift of a score, by smoothed targets. */
 static void calibrate(const learner *l, double q[PARAMS]) {
-    double n[2] = {0, 0}, weight[2];
-    for (size_t i = 0; i < l->kept.len; i++) n[1] += l->kept.items[i].label == l->here;
-    for (size_t i = 0; i < l->tune.len; i++) n[l->tune.items[i].label == l->here]++;
-    for (int k = 0; k < 2; k++)
-        weight[k] = ng_exp(l->job->recipe->training.balance * ng_log((n[0] + n[1]) / (2 * n[k])));
+    double own[2], n[2], weight[2];
+    count_labels(l, &l->kept, own);
+    count_labels(l, &l->tune, n);
+    n[1] += own[1];
+    weigh_labels(l, n, weight);
     const double target[2] = {1 / (n[0] + 2), (n[1] + 1) / (n[1] + 2)};
     q[0] = 1, q[1] = 0;
     for (int step = 0; step < NEWTON_STEPS; step++) {
@@ -333,10 +339,10 @@ static ng_status be_careful(const learner *l, double q[PARAMS]) {
 /* Both labels count alike. */
 static double accuracy(const learner *l, double linear, const double q[PARAMS]) {
     const ng_dataset *d = &l->tune;
-    double n[2] = {0, 0}, right[2] = {0, 0};
+    double n[2], right[2] = {0, 0};
+    count_labels(l, d, n);
     for (size_t i = 0; i < d->len; i++) {
         bool here = d->items[i].label == l->here;
-        n[here]++;
         right[here] += (linear * (double)l->x[i * 2] + (1 - linear) * (q[0] * (double)l->x[i * 2 + 1] + q[1]) >= 0) == here;
     }
     return (right[0] / n[0] + right[1] / n[1]) / 2;
