@@ -84,11 +84,13 @@ void ng_eval_put(ng_eval_result *r, const char *name, double value, bool measure
 
 void ng_eval_put_speed(ng_eval_result *r, double *ms, size_t n, const ng_energy_meter *since) {
     ng_energy e = ng_energy_stop(since, 0);
+    double timed_s = 0;
     char name[48];
+    for (size_t i = 0; i < n; i++) timed_s += ms[i] / 1e3;
     snprintf(name, sizeof name, "energy_mj.%s", e.source);
     ng_eval_put(r, "latency_ms.p50", ng_metric_quantile(ms, n, 0.5), true);
     ng_eval_put(r, "latency_ms.p99", ng_metric_quantile(ms, n, 0.99), true);
-    ng_eval_put(r, name, n ? e.joules * 1e3 / (double)n : NAN, true);
+    ng_eval_put(r, name, n ? e.joules * 1e3 * fmin(timed_s / e.wall_s, 1) / (double)n : NAN, true);
 }
 
 /* Writes the figures that are (not) measured. */

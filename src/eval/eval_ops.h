@@ -15,8 +15,9 @@ typedef struct ng_eval_ops {
     ng_status (*run)(ng_eval_result *out, const char *recipe_path, const ng_eval_options *opt, ng_error *err);
 } ng_eval_ops;
 
-/* What was measured: latency_ms.p50 and .p99 of n texts (sorts ms), and energy_mj, millijoules a text of all that was done
- * since the meter started, in the group of what tells it, "rapl" or "model" (nanogrid/energy.h; no memory is counted). */
+/* What was measured: latency_ms.p50 and .p99 of the n texts that were timed (sorts ms), and energy_mj, millijoules a text, in
+ * the group of what tells it, "rapl" or "model" (nanogrid/energy.h; no memory is counted): their share, by time, of what was
+ * used since the meter started. */
 void ng_eval_put_speed(ng_eval_result *r, double *ms, size_t n, const ng_energy_meter *since);
 
 /* What a card says besides the figures; NULL texts become null. */
