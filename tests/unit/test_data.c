@@ -782,6 +782,7 @@ static void pieces_are_runs_of_words(void **state) {
     ng_error err = {0};
     assert_int_equal(load(&l, &err), NG_EINVALID);
     assert_non_null(strstr(err.text, "pieces"));
+    unload(&l);
 }
 
 static void broken_phrases_and_words_are_refused(void **state) {
