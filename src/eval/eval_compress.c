@@ -5,7 +5,6 @@
 #include "eval_ops.h"
 
 #include "core/clock.h"
-#include "eval/figures.h"
 #include "train/train_shortener.h"
 #include <math.h>
 #include <stdio.h>

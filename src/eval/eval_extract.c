@@ -18,7 +18,6 @@
 #include "config/config.h"
 #include "core/clock.h"
 #include "core/file.h"
-#include "eval/figures.h"
 #include "task/entities.h"
 #include "train/recipe.h"
 #include <jansson.h>
@@ -284,8 +283,7 @@ static ng_status write_card(const evaluation *e, const ng_eval_options *opt) {
 
 /* *out: `file` beside the recipe, NULL where it is. */
 static ng_status beside(const char **out, const evaluation *e, const char *file) {
-    const char *slash = strrchr(e->path, '/');
-    if (file && !(*out = ng_arena_printf(e->arena, "%.*s/%s", slash ? (int)(slash - e->path) : 1, slash ? e->path : ".", file)))
+    if (file && !(*out = ng_beside_recipe(e->path, file, e->arena)))
         return ng_fail(e->err, NG_ENOMEM, "%s: out of memory", e->path);
     return NG_OK;
 }

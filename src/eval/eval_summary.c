@@ -6,7 +6,6 @@
 #include "eval_ops.h"
 
 #include "core/clock.h"
-#include "eval/figures.h"
 #include "gguf/gguf.h"
 #include "model/extractive.h"
 #include "train/recipe.h"

@@ -2,7 +2,6 @@
 #include "head_eval.h"
 
 #include "core/clock.h"
-#include "eval/figures.h"
 #include <stdlib.h>
 
 ng_status ng_head_eval_no_memory(const ng_head_eval *e) {

@@ -42,11 +42,10 @@ fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what) {
 
 /* ---- the choice --------------------------------------------------------------------------------- */
 
-/* The file of a candidate's model. */
-static const char *model_path(fit_job *j, const char *model) { return *model == '/' ? model : ng_fit_path(j, model); }
+const char *ng_fit_model_path(fit_job *j, const char *model) { return *model == '/' ? model : ng_fit_path(j, model); }
 
 static bool is_encoder(fit_job *j, const fit_candidate *c) {
-    return c->model && ng_head_is_big(&(ng_head_spec){.task = j->opt->task, .path = model_path(j, c->model), .head = c->head});
+    return c->model && ng_head_is_big(&(ng_head_spec){.task = j->opt->task, .path = ng_fit_model_path(j, c->model), .head = c->head});
 }
 
 static double size_of(const ng_device_fit_row *r) { return isnan(r->peak_mb) ? r->model_mb : r->peak_mb; }
@@ -147,7 +146,7 @@ static ng_status choose(fit_job *j, fit_candidate **out) {
 static double file_mb(fit_job *j, const char *model) {
     uint64_t bytes = 0;
     int64_t changed;
-    if (model) (void)ng_file_stat(model_path(j, model), &bytes, &changed);
+    if (model) (void)ng_file_stat(ng_fit_model_path(j, model), &bytes, &changed);
     return (double)bytes / 1e6;
 }
 

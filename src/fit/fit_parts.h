@@ -53,6 +53,8 @@ ng_status ng_fit_no_memory(const fit_job *j);
 const char *ng_fit_make_file(fit_job *j, const char *name);
 /* dir/name. */
 const char *ng_fit_path(fit_job *j, const char *name);
+/* The file of a candidate's model: as it is, or in the folder. */
+const char *ng_fit_model_path(fit_job *j, const char *model);
 /* A new candidate, or NULL when the table is full. */
 fit_candidate *ng_fit_add(fit_job *j, const char *name, const char *what);
 

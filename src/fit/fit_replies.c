@@ -182,7 +182,7 @@ static ng_status measure_all(fit_job *j, fit_candidate *c, ng_model *model, ng_e
 ng_status ng_fit_replies_measure(fit_job *j, fit_candidate *c) {
     ng_model *model;
     ng_error why = {0};
-    ng_status s = ng_model_open(&model, *c->model == '/' ? c->model : ng_fit_path(j, c->model), &why);
+    ng_status s = ng_model_open(&model, ng_fit_model_path(j, c->model), &why);
     if (!s) {
         s = measure_all(j, c, model, &why);
         ng_model_close(model);

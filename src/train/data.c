@@ -23,11 +23,11 @@ enum { COPY_MAX = 128 << 20 }; /* bytes of one text's copy */
 
 /* Of a file that the source names. */
 static char *source_path(const char *file, const ng_source *s, const ng_recipe *r, ng_arena *arena, ng_error *err) {
-    const char *slash = strrchr(r->path, '/'), *base = getenv("NANOGRID_DATA");
+    const char *base = getenv("NANOGRID_DATA");
     char *path;
     if (file[0] == '/') path = ng_arena_strdup(arena, file);
     else if (!strncmp(file, "./", 2))
-        path = ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", file + 2);
+        path = ng_beside_recipe(r->path, file + 2, arena);
     else if (!base || !*base) {
         (void)ng_fail(err, NG_ENOTFOUND, "%s:%d: NANOGRID_DATA is not set; it must name the folder that holds %s",
                       r->path, s->line, file);

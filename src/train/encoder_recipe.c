@@ -239,16 +239,11 @@ ng_status ng_encoder_recipe_read(ng_encoder_recipe *out, const char *path, ng_ar
     return check_stage(out, err);
 }
 
-static char *beside(const ng_encoder_recipe *r, const char *file, ng_arena *arena) {
-    const char *slash = strrchr(r->path, '/');
-    return ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - r->path) : 1, slash ? r->path : ".", file);
-}
-
 char *ng_encoder_recipe_base(const ng_encoder_recipe *r, const char *m, ng_arena *arena, ng_error *err) {
     const char *name = m[0] == '$' ? m + 1 : "NANOGRID_DATA";
     char *path;
     if (m[0] == '/') path = ng_arena_strdup(arena, m);
-    else if (!strncmp(m, "./", 2)) path = beside(r, m + 2, arena);
+    else if (!strncmp(m, "./", 2)) path = ng_beside_recipe(r->path, m + 2, arena);
     else {
         size_t n = m[0] == '$' ? strcspn(name, "/") : strlen(name);
         char *variable = ng_arena_strndup(arena, name, n);
@@ -267,7 +262,7 @@ char *ng_encoder_recipe_base(const ng_encoder_recipe *r, const char *m, ng_arena
 
 char *ng_encoder_recipe_head(const ng_encoder_recipe *r, const ng_encoder_head_recipe *h, ng_arena *arena,
                              ng_error *err) {
-    char *path = h->recipe[0] == '/' ? ng_arena_strdup(arena, h->recipe) : beside(r, h->recipe, arena);
+    char *path = h->recipe[0] == '/' ? ng_arena_strdup(arena, h->recipe) : ng_beside_recipe(r->path, h->recipe, arena);
     if (!path) (void)ng_fail(err, NG_ENOMEM, "%s: out of memory", r->path);
     return path;
 }

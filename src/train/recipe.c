@@ -199,6 +199,11 @@ char *ng_package_file(const char *recipe_path, const char *name, const char *dir
     return folder ? ng_arena_printf(arena, "%s/%s", folder, file) : NULL;
 }
 
+char *ng_beside_recipe(const char *recipe, const char *file, ng_arena *arena) {
+    const char *slash = strrchr(recipe, '/');
+    return ng_arena_printf(arena, "%.*s/%s", slash ? (int)(slash - recipe) : 1, slash ? recipe : ".", file);
+}
+
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) {
     const int stem = (int)strlen(r->output) - 5;
     const char *ext = strcmp(what, "card") ? "gguf" : "json";

@@ -198,6 +198,8 @@ const char *ng_recipe_task_name(const ng_recipe *r);
 /* Whether a source's texts are pairs that are read as one sequence; whether any of the recipe's are (then all must be). */
 bool ng_source_joins(const ng_source *s, const ng_recipe *r);
 bool ng_recipe_joins(const ng_recipe *r);
+/* `file` in the folder of the file `recipe`; NULL when memory is out. */
+char *ng_beside_recipe(const char *recipe, const char *file, ng_arena *arena) NG_MUST_USE;
 /* The file `what` of the recipe's package ("model", "card", "scores") in its folder (ng_package_folder below); NULL when memory
  * is out. */
 char *ng_recipe_path(const ng_recipe *r, const char *dir, const char *what, ng_arena *arena) NG_MUST_USE;

@@ -142,11 +142,6 @@ static ng_status list_put(maker *m, list *l, item it) {
     return NG_OK;
 }
 
-static char *beside(maker *m, const char *file) {
-    const char *slash = strrchr(m->path, '/');
-    return ng_arena_printf(m->arena, "%.*s/%s", slash ? (int)(slash - m->path) : 1, slash ? m->path : ".", file);
-}
-
 /* "task<TAB>split<TAB>weight<TAB>template" */
 static ng_status read_template(maker *m, const char *line, size_t len, const char *file, size_t number) {
     const char *field[4] = {line};
@@ -174,7 +169,7 @@ static ng_status read_template(maker *m, const char *line, size_t len, const cha
 }
 
 static ng_status read_templates(maker *m, ng_map *map, const char *name) {
-    char *file = beside(m, name);
+    char *file = ng_beside_recipe(m->path, name, m->arena);
     if (!file) return no_memory(m);
     ng_status s = ng_map_open(map, file, m->err);
     if (s) return s;
