@@ -10,7 +10,7 @@ static const cli_option options[] = {
 static int run(int argc, char **argv) { return cli_train_stage(NG_DISTILL, &o, argc, argv); }
 
 const cli_verb cli_verb_distill = {
-    "distill", "RECIPE.yaml [--out DIR] [--seed N] [--plot FILE.svg] [--exact FILE.gguf] [--json]", "teach a small encoder what larger models answer",
+    "distill", "RECIPE.yaml [--out DIR] [--seed N] [--plot FILE.svg|png] [--exact FILE.gguf] [--json]", "teach a small encoder what larger models answer",
     "A recipe of the task encoder with a section distill:.  Each head's teachers are GGUF files, run by this engine, or recorded "
     "answers (JSONL: text, scores); their probabilities are softened and averaged.  The student starts from chosen layers and words "
     "of the base, and may follow the base's last layer, too.\n\nWith limit: the new model is compared on held-out texts; the table is "

@@ -25,7 +25,7 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_finetune = {
-    "finetune", "(RECIPE.yaml [--out DIR] [--seed N] [--plot FILE.svg] [--json] | --merge ADAPTER -m MODEL --out FILE [--scale X])",
+    "finetune", "(RECIPE.yaml [--out DIR] [--seed N] [--plot FILE.svg|png] [--json] | --merge ADAPTER -m MODEL --out FILE [--scale X])",
     "adapt an encoder that stays as it is, by low-rank matrices",
     "A recipe of the task encoder with a section lora: {rank: 8, alpha: 16, targets: [attn_q, attn_v]}.  base.model may be quantised: it "
     "is read a layer at a time, has no gradient and no moments, and values are made again instead of kept, so the memory is a fraction "

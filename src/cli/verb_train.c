@@ -16,7 +16,7 @@ static const cli_option options[] =
     {{"out", 'o', CLI_STR, &o.out, "DIR", "where the model goes (models/NAME beside the recipe's folder)", NULL},
      {"seed", 0, CLI_INT, &o.seed, "N", "instead of the recipe's seed", NULL},
      {"threads", 't', CLI_INT, &o.threads, "N", "of an encoder's training (all cores)", "NANOGRID_THREADS"},
-     {"plot", 0, CLI_STR, &o.plot, "FILE.svg", "draw an encoder's loss curve", NULL},
+     {"plot", 0, CLI_STR, &o.plot, "FILE.svg|png", "draw an encoder's loss curve", NULL},
      {"bench", 0, CLI_FLAG, &o.bench, NULL, "only time an encoder's training steps", NULL},
      {"vectors", 0, CLI_FLAG, &o.vectors, NULL, "routing weights: learn only the second claim anew, over the encoder that the recipe names"},
      {"few-shot", 0, CLI_STR, &o.few_shot, "LABELS.yaml",
@@ -154,7 +154,7 @@ static int run(int argc, char **argv) {
 }
 
 const cli_verb cli_verb_train = {
-    "train", "(RECIPE.yaml [--vectors] | --few-shot LABELS.yaml -m MODEL) [--out DIR] [--seed N] [--plot FILE.svg] [--bench] [--json]", "make a package's model from its recipe",
+    "train", "(RECIPE.yaml [--vectors] | --few-shot LABELS.yaml -m MODEL) [--out DIR] [--seed N] [--plot FILE.svg|png] [--bench] [--json]", "make a package's model from its recipe",
     "The recipe names data below $NANOGRID_DATA, features and settings.  The same recipe, data and seed give the "
     "same bytes.  A recipe of task encoder trains an encoder with several heads; a run that was stopped goes on "
     "from its checkpoint.\n\nLABELS.yaml: name, labels: {NAME: {description: .., examples: [..]}, ..}, out_of_scope: [..], encoder: FILE.  About "

@@ -534,7 +534,8 @@ ng_status ng_train_encoder(ng_train_result *out, const char *recipe_path, const 
     run r = {.opt = opt, .result = out, .err = err ? err : &local};
     *out = (ng_train_result){.dev_accuracy = NAN, .temperature = NAN, .oos_threshold = NAN};
     if (ng_arena_new(&r.arena, 0)) return ng_fail(err, NG_ENOMEM, "%s: out of memory", recipe_path);
-    ng_status s = read_all(&r, recipe_path);
+    ng_status s = opt->plot ? ng_plot_check(opt->plot, r.err) : NG_OK;
+    if (!s) s = read_all(&r, recipe_path);
     if (!s) s = train(&r);
     if (!s) s = write_model(&r);
     ng_rounded_clear(&r.rounded);

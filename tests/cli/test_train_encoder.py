@@ -5,9 +5,11 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from checks import NANOGRID, attempt, check, read, run, write  # noqa: E402
@@ -80,6 +82,21 @@ def frozen(path):
     return {name: t[2] for name, t in tensors.items() if name.startswith("blk.0.") or name.startswith("token_embd_norm")}
 
 
+def picture(path):
+    """Width, height and the grey values of a PNG of 8-bit grey without filters; every checksum is checked."""
+    data, at, chunks = read(path), 8, {}
+    check("PNG: signature", data[:8] == b"\x89PNG\r\n\x1a\n")
+    while at < len(data):
+        n, kind = struct.unpack(">I4s", data[at:at + 8])
+        body, crc = data[at + 8:at + 8 + n], struct.unpack(">I", data[at + 8 + n:at + 12 + n])[0]
+        check("PNG: checksum of %s" % kind, zlib.crc32(kind + body) == crc)
+        chunks[kind], at = body, at + 12 + n
+    width, height = struct.unpack(">II", chunks[b"IHDR"][:8])
+    rows = zlib.decompress(chunks[b"IDAT"])
+    check("PNG: as many rows as it says", len(rows) == height * (width + 1) and not any(rows[::width + 1]))
+    return width, height, rows
+
+
 def interrupted(path, out, steps):
     """Kills the run after so many reported steps' worth of output; checkpoints are written at every step."""
     p = subprocess.Popen([NANOGRID, "train", path, "--out", out, "--json"], stdout=subprocess.PIPE, text=True)
@@ -138,6 +155,7 @@ def main():
     check("a step's fields: %s" % lines[0], {"step", "steps", "loss", "rate", "tokens_per_s"} <= set(lines[0]))
     check("the loss falls", lines[-2]["phase"] == "epoch" and lines[-2]["loss"] < lines[0]["loss"])
     check("--plot writes an SVG", read(at("loss.svg")).startswith(b"<svg"))
+    check("--plot says what it draws before it trains", "FILE.svg or FILE.png" in run("train", at("recipe.yaml"), "--out", at("cut"), "--plot", at("loss.gif"), want=2).stderr)
     check("a finished run leaves no checkpoint", not os.path.exists(at("whole/model.gguf.checkpoint")))
     whole = read(at("whole/model.gguf"))
 
@@ -152,7 +170,7 @@ def main():
         run("train", at("recipe.yaml"), "--out", at("threads"), "-t", threads)
         check("%s threads give the same bytes" % threads, read(at("threads/model.gguf")) == whole)
     another_kernel(at, last["kernel"])
-    run("train", at("recipe.yaml"), "--out", at("seed"), "--seed", "9")
+    run("train", at("recipe.yaml"), "--out", at("seed"), "--seed", "9", "--plot", at("loss.png"))
     check("another seed gives other bytes", read(at("seed/model.gguf")) != whole)
 
     model = at("whole/model.gguf")
@@ -161,7 +179,7 @@ def main():
     r = json.loads(run("predict", "-m", model, "--head", "marks", "--json", "add egg").stdout)
     check("predict --head marks: %s" % r, r["task"] == "moderate" and set(r["categories"]) == {"d", "e"})
     check("tags and pairs are learned: %s" % last["heads"], last["heads"]["names"]["dev_accuracy"] > 0.8 and last["heads"]["alike"]["dev_accuracy"] > 0.6)
-    text = "ad xc yd, be xf " + "ab " * 100 + "xe. mail a@b.org"  # the last ones beyond one window
+    text = "ad xc yd be xf " + "ab " * 100 + "xe. mail a@b.org"  # the last ones beyond one window
     r = json.loads(run("predict", "-m", model, "--head", "names", "--json", text).stdout)
     found = [(e["label"], e["text"]) for e in r["entities"]]
     check("predict --head names: %s" % found, r["task"] == "extract" and {("thing", "xc yd"), ("thing", "xf"), ("thing", "xe"), ("email", "a@b.org")} <= set(found))
@@ -173,6 +191,8 @@ def main():
     check("eval of the heads: %s" % figures, figures["first"]["accuracy"] > 0.9 and "f1" in figures["marks"] and figures["model_mb"] > 0)
     check("the card", json.loads(read(at("whole/card.json")))["figures"]["first"]["accuracy"] == figures["first"]["accuracy"])
     check("scores of each head", os.path.exists(at("whole/marks.scores.gguf")))
+    width, height, rows = picture(at("loss.png"))
+    check("--plot draws a PNG", (width, height) == (1600, 800) and 2000 < sum(v < 100 for v in rows) < width * height / 4)
     accumulated = recipe(batch=8, accumulate=2, schedule="cosine", warmup=0.2, precision="f32")
     write(at("accumulate.yaml"), accumulated)
     r = json.loads(run("train", at("accumulate.yaml"), "--out", at("accumulate"), "--json").stdout.splitlines()[-1])
