@@ -4,7 +4,7 @@
  * that stays in the second-level cache meets one panel of B after the other, which stays in the first.
  * B always becomes panels.  A stays in rows where its k is contiguous, since a tile only broadcasts from
  * it; where its rows are contiguous (the gradient of the weights) groups of 12 keep the broadcasts of
- * one step side by side.  Tiles of AMX want rows in either case.
+ * one step side by side.  AMX has its A in tiles in either case.
  *
  * The cut depends on the shape alone and every output belongs to one thread, so the number of threads
  * changes no bit. */
@@ -86,7 +86,7 @@ static plan make_plan(const ng_product *p, const ng_gemm_ops *ops) {
     plan x = {.p = p, .ops = ops, .unit = 4};
     x.step = ops->precision == NG_PRECISION_BF16 ? 2 : 1;
     x.steps = round_up((p->k + x.step - 1) / x.step, ops->n_steps);
-    x.grouped = p->a.col != 1 && ops->pack_groups;
+    x.grouped = ops->groups_only || p->a.col != 1;
     x.direct = !x.grouped && !ops->pack_rows;
     x.n_panels = (p->n + ops->n_panel - 1) / ops->n_panel;
     return x;
@@ -150,9 +150,9 @@ static void pack(const plan *x, int part, int n_parts) {
     size_t begin, end;
     if (x->grouped) {
         ng_pool_slice(x->p->m, x->ops->n_rows, part, n_parts, &begin, &end);
-        if (end > begin) x->ops->pack_groups(x->a, x->p, begin, end);
+        if (end > begin) x->ops->pack_groups(x->a, x->p, x->steps, begin, end);
     } else if (!x->direct) {
-        ng_pool_slice(x->p->m, x->p->a.col == 1 ? 1 : x->ops->n_rows, part, n_parts, &begin, &end);
+        ng_pool_slice(x->p->m, 1, part, n_parts, &begin, &end);
         x->ops->pack_rows(x->a, x->p, x->steps, begin, end);
     }
     ng_pool_slice(x->n_panels, 1, part, n_parts, &begin, &end);

@@ -64,9 +64,10 @@ typedef struct ng_gemm_ops {
     size_t (*tile)(const ng_tile *t);
     /* A's rows [begin, end) in row form: out[m, steps].  NULL: floats are read where they lie. */
     void (*pack_rows)(void *out, const ng_product *p, size_t steps, size_t begin, size_t end);
-    /* The same for a.row == 1, in groups of n_rows (begin is a multiple): out[m / n_rows][steps][n_rows].
-     * NULL: pack_rows takes both. */
-    void (*pack_groups)(void *out, const ng_product *p, size_t begin, size_t end);
+    /* The same for a.row == 1, in groups of n_rows (begin is a multiple): out[m / n_rows][steps][n_rows]; of n_steps
+     * steps the level orders the elements as its tile reads them. */
+    void (*pack_groups)(void *out, const ng_product *p, size_t steps, size_t begin, size_t end);
+    bool groups_only; /* pack_groups takes either form of A */
     /* B's panels [begin, end): out[n / n_panel][steps][n_panel]. */
     void (*pack_panels)(void *out, const ng_product *p, size_t steps, size_t begin, size_t end);
     void (*begin)(void), (*end)(void); /* around a thread's tiles; or NULL */

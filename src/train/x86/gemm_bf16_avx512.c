@@ -48,8 +48,24 @@ static size_t some_rows(const ng_tile *t) {
     return tile(t, 1), 1;
 }
 
-static void pack_groups(void *out, const ng_product *p, size_t begin, size_t end) {
-    size_t steps = (p->k + 1) / 2;
+/* For a.col == 1. */
+static void pack_rows(void *out, const ng_product *p, size_t steps, size_t begin, size_t end) {
+    size_t k = p->k, stride = 2 * steps;
+    for (size_t i = begin; i < end; i++) {
+        const float *x = p->a.data + i * p->a.row;
+        uint16_t *y = (uint16_t *)out + i * stride;
+        size_t j = 0;
+        for (; j + 32 <= k; j += 32)
+            _mm512_storeu_si512(y + j, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + j + 16), _mm512_loadu_ps(x + j)));
+        for (; j < stride; j += 16) {
+            size_t n = stride - j < 16 ? stride - j : 16;
+            __m256i v = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask_of(j < k ? k - j : 0), x + j));
+            _mm256_mask_storeu_epi16(y + j, mask_of(n), v);
+        }
+    }
+}
+
+static void pack_groups(void *out, const ng_product *p, size_t steps, size_t begin, size_t end) {
     for (size_t k = 0; k < p->k; k += 2) {
         const float *x = p->a.data + k * p->a.col;
         for (size_t g = begin / 12; g * 12 < end; g++) {
