@@ -27,7 +27,7 @@
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #T ::"r"((const void *)(p)), "r"((size_t)(stride)) : "memory")
 #define amx_store(T, p, stride)                                                                                        \
     __asm__ volatile("tilestored %%tmm" #T ", (%0,%1,1)" ::"r"((void *)(p)), "r"((size_t)(stride)) : "memory")
-#define amx_dp_su(C, A, B) __asm__ volatile("tdpbsud %%tmm" #B ", %%tmm" #A ", %%tmm" #C ::)
+#define amx_dp_ss(C, A, B) __asm__ volatile("tdpbssd %%tmm" #B ", %%tmm" #A ", %%tmm" #C ::)
 #define amx_dp_us(C, A, B) __asm__ volatile("tdpbusd %%tmm" #B ", %%tmm" #A ", %%tmm" #C ::)
 #define amx_dp_bf16(C, A, B) __asm__ volatile("tdpbf16ps %%tmm" #B ", %%tmm" #A ", %%tmm" #C ::)
 

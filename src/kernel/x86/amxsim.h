@@ -20,7 +20,7 @@
 #define amx_zero(T) memset(sim.tile[T], 0, sizeof sim.tile[T])
 #define amx_load(T, p, stride) sim_load(T, (const uint8_t *)(const void *)(p), stride)
 #define amx_store(T, p, stride) sim_store(T, (uint8_t *)(void *)(p), stride)
-#define amx_dp_su(C, A, B) sim_product(C, A, B, true)
+#define amx_dp_ss(C, A, B) sim_product(C, A, B, true)
 #define amx_dp_us(C, A, B) sim_product(C, A, B, false)
 #define amx_dp_bf16(C, A, B) sim_product_bf16(C, A, B)
 
@@ -63,7 +63,7 @@ static inline void sim_product(int c, int a, int b, bool a_is_signed) {
             memcpy(&sum, &sim.tile[c][m][4 * n], 4);
             for (unsigned k = 0; k < sim.colsb[a]; k++) {
                 uint8_t x = sim.tile[a][m][k], w = sim.tile[b][k / 4][4 * n + k % 4];
-                sum += a_is_signed ? (int8_t)x * w : x * (int8_t)w;
+                sum += (a_is_signed ? (int8_t)x : x) * (int8_t)w;
             }
             memcpy(&sim.tile[c][m][4 * n], &sum, 4);
         }
