@@ -11,7 +11,7 @@
 
 /* NG_EINVALID for a name that ends in neither. */
 ng_status ng_plot_check(const char *path, ng_error *err) NG_MUST_USE;
-ng_status ng_plot_write(const char *path, const char *title, const double *loss, size_t n, size_t per_epoch,
-                        ng_error *err) NG_MUST_USE;
+ng_status ng_plot_write(const char *path, const char *title, const double *loss, size_t n,
+                        size_t per_epoch, ng_error *err) NG_MUST_USE;
 
 #endif

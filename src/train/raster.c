@@ -2,6 +2,7 @@
 #include "raster.h"
 
 #include "core/file.h"
+#include <ctype.h>
 #include <math.h>
 #include <nanogrid/buf.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static const struct glyph {
 
 ng_status ng_raster_new(ng_raster *out, size_t width, size_t height, ng_error *err) {
     *out = (ng_raster){width, height, malloc(width * height)};
-    if (!out->pixels) return ng_fail(err, NG_ENOMEM, "a picture of %zu by %zu: out of memory", width, height);
+    if (!out->pixels)
+        return ng_fail(err, NG_ENOMEM, "a picture of %zu by %zu: out of memory", width, height);
     memset(out->pixels, 255, width * height);
     return NG_OK;
 }
@@ -69,20 +71,25 @@ static float distance(const float e[4], float x, float y) {
 
 void ng_raster_line(ng_raster *r, const float ends[4], float thickness, uint8_t grey) {
     float reach = thickness / 2 + 1;
-    float left = fmaxf(0, fminf(ends[0], ends[2]) - reach), right = fminf((float)r->width, fmaxf(ends[0], ends[2]) + reach);
-    float top = fmaxf(0, fminf(ends[1], ends[3]) - reach), bottom = fminf((float)r->height, fmaxf(ends[1], ends[3]) + reach);
+    float left = fmaxf(0, fminf(ends[0], ends[2]) - reach),
+          right = fminf((float)r->width, fmaxf(ends[0], ends[2]) + reach);
+    float top = fmaxf(0, fminf(ends[1], ends[3]) - reach),
+          bottom = fminf((float)r->height, fmaxf(ends[1], ends[3]) + reach);
     for (long y = (long)top; (float)y < bottom; y++)
         for (long x = (long)left; (float)x < right; x++)
-            blend(r, x, y, thickness / 2 + 0.5f - distance(ends, (float)x + 0.5f, (float)y + 0.5f), grey);
+            blend(r, x, y, thickness / 2 + 0.5f - distance(ends, (float)x + 0.5f, (float)y + 0.5f),
+                  grey);
 }
 
-float ng_raster_text_width(const char *text, size_t size) { return (float)(strlen(text) * ADVANCE * size); }
+float ng_raster_text_width(const char *text, size_t size) {
+    return (float)(strlen(text) * ADVANCE * size);
+}
 
 void ng_raster_text(ng_raster *r, float x, float y, size_t size, uint8_t grey, const char *text) {
     long at = lrintf(x), top = lrintf(y) - (long)(GLYPH_HEIGHT * size);
     for (; *text; text++, at += (long)(ADVANCE * size))
         for (size_t g = 0; g < sizeof glyphs / sizeof glyphs[0]; g++) {
-            if (glyphs[g].letter != *text) continue;
+            if (glyphs[g].letter != tolower((unsigned char)*text)) continue;
             for (size_t i = 0; i < GLYPH_HEIGHT * size; i++)
                 for (size_t j = 0; j < GLYPH_WIDTH * size; j++)
                     if (glyphs[g].rows[i / size] >> (GLYPH_WIDTH - 1 - j / size) & 1)
@@ -120,7 +127,8 @@ static void put_zlib(ng_buf *b, const uint8_t *rows, size_t n) {
     ng_buf_put(b, "\x78\x01", 2);
     for (size_t at = 0; at < n; at += STORED_MAX) {
         size_t len = n - at < STORED_MAX ? n - at : STORED_MAX;
-        uint8_t head[5] = {at + len == n, (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)~len, (uint8_t)(~len >> 8)};
+        uint8_t head[5] = {at + len == n, (uint8_t)len, (uint8_t)(len >> 8), (uint8_t)~len,
+                           (uint8_t)(~len >> 8)};
         ng_buf_put(b, head, sizeof head);
         ng_buf_put(b, rows + at, len);
     }
@@ -143,7 +151,8 @@ ng_status ng_raster_write(const ng_raster *r, const char *path, ng_error *err) {
     ng_buf header = ng_buf_init(64);
     put_be32(&header, (uint32_t)r->width);
     put_be32(&header, (uint32_t)r->height);
-    ng_buf_put(&header, "\x08\0\0\0\0", 5); /* 8 bits, grey, deflate, adaptive filters, not interlaced */
+    /* 8 bits, grey, deflate, adaptive filters, not interlaced */
+    ng_buf_put(&header, "\x08\0\0\0\0", 5);
     bool whole = !rows.status && !packed.status && !header.status;
     if (whole) {
         put_chunk(&file, "IHDR", header.data, header.len);

@@ -24,7 +24,7 @@ ng_status ng_raster_new(ng_raster *out, size_t width, size_t height, ng_error *e
 void ng_raster_free(ng_raster *r); /* accepts a zeroed one */
 /* ends: x1 y1 x2 y2 in pixels, whatever lies outside is dropped; smooth edges. */
 void ng_raster_line(ng_raster *r, const float ends[4], float thickness, uint8_t grey);
-/* Letters are small ones, digits and - _ . : +; anything else is a gap.  5 by 7 pixels each, `size` times. */
+/* Letters (drawn as small ones), digits and - _ . : +; anything else is a gap.  5 by 7 pixels each, `size` times. */
 void ng_raster_text(ng_raster *r, float x, float y, size_t size, uint8_t grey, const char *text);
 float ng_raster_text_width(const char *text, size_t size);
 ng_status ng_raster_write(const ng_raster *r, const char *path, ng_error *err) NG_MUST_USE;
