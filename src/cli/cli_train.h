@@ -28,7 +28,7 @@ typedef struct cli_stage_options {
     {"out", 'o', CLI_STR, &(o).out, "DIR", "where the model goes (models/NAME beside the recipe's folder)", NULL},      \
     {"seed", 0, CLI_INT, &(o).seed, "N", "instead of the recipe's seed", NULL},                                         \
     {"threads", 't', CLI_INT, &(o).threads, "N", "of the training (all cores)", "NANOGRID_THREADS"},                    \
-    {"plot", 0, CLI_STR, &(o).plot, "FILE.svg|png", "draw the loss curve", NULL},                                           \
+    {"plot", 0, CLI_STR, &(o).plot, "FILE.svg|png", "draw the loss curve", NULL},                                       \
     {"json", 0, CLI_FLAG, &(o).json, NULL, "print one JSON object a line: each step, then the result", NULL}
 /* `calibrate` of an encoder: prints its heads or the failure; the exit code. */
 int cli_train_calibrated(const ng_train_result *r, bool json, ng_status s, const ng_error *err);

@@ -83,7 +83,7 @@ def main():
 
     figures = json.loads(run("eval", at("both.yaml"), "--dir", at("both"), "--card", "--json").stdout)
     ranks, picks = figures["ranks"], figures["picks"]
-    check("rerank is learned", ranks["mrr"] > 0.9 and ranks["top1"] > 0.85 and ranks["queries"] > 20 and ranks["cosine_mrr"] <= ranks["mrr"], ranks)
+    check("rerank is learned", ranks["mrr"] > 0.9 and ranks["top1"] > 0.85 and ranks["queries"] > 20 and (ranks["cosine_mrr"] < ranks["mrr"] or ranks["mrr"] == 1), ranks)
     check("summaries are learned", picks["docs_rouge1"] > 0.9 > picks["docs_first1"], picks)
     check("the card", json.loads(open(at("both/card.json")).read())["figures"]["ranks"]["mrr"] == ranks["mrr"])
 
